@@ -1,0 +1,34 @@
+"""Optional packages: one way to import them, one error when they are missing."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from korag.errors import MissingDependencyError
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Imports an optional module.
+
+    Args:
+        module: Dotted module name.
+        extra: The KoRAG extra that installs it.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingDependencyError: If the top-level package is not installed. An `ImportError` from inside an
+            installed package is passed on as it is: another ``pip install`` would not mend it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        raise MissingDependencyError(
+            f"'{package}' 패키지가 설치되어 있지 않습니다. 다음 명령으로 설치하세요: pip install 'korag[{extra}]'",
+            f"The package '{package}' is not installed. Install it with: pip install 'korag[{extra}]'",
+        ) from error

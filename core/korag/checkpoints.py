@@ -1,0 +1,303 @@
+"""What a model folder holds: on-disk layout → family, dims, prompts and lengths. Reads no weights.
+
+Layouts: sentence-transformers (``modules.json``; dense, sparse and multi-vector), PyLate (``model_type``
+``"ColBERT"``), Stanford-NLP ColBERT (``HF_ColBERT``, ``artifact.metadata``), Matryoshka heads beside either,
+and a PEFT adapter whose base is a checkpoint of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from korag.encoders.matryoshka import find_heads, read_dims
+from korag.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    MissingHeadsError,
+    UnknownFamilyError,
+    WrongFamilyError,
+)
+from korag.hub import Source
+from korag.specs import SPECS, Family
+
+ENCODER_OF: dict[Family, str] = {
+    "dense": "DenseEncoder",
+    "sparse": "SparseEncoder",
+    "late_interaction": "LateInteractionEncoder",
+}
+_CLASSES: dict[Family, str] = {
+    "dense": "KoEmbeddings (LangChain), KoEmbedding (LlamaIndex)",
+    "sparse": "KoSpladeRetriever (LangChain, LlamaIndex)",
+    "late_interaction": "KoColBERTRetriever / KoColBERTReranker (LangChain), KoColBERTRerank (LlamaIndex)",
+}
+_FAMILY_OF_TYPE: dict[str, Family] = {
+    "SentenceTransformer": "dense",
+    "SparseEncoder": "sparse",
+    "MultiVectorEncoder": "late_interaction",
+    "ColBERT": "late_interaction",
+}
+_POSITION_OFFSET = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}  # position ids start after padding_idx
+_UNSET_LENGTH = 1_000_000  # a tokenizer without a limit says 1e30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A model folder, described.
+
+    Attributes:
+        source: Where the files are.
+        family: Which encoder it is for.
+        dim: Size of its vectors as saved (of the vocabulary for sparse).
+        heads: The Matryoshka heads file, if any.
+        dims: Dimensions to choose from: the heads', or `dim` alone.
+        query_prompt: Put before every query.
+        document_prompt: Put before every document.
+        query_length: Longest query in tokens, prompt and special tokens included.
+        document_length: Longest document in tokens, likewise.
+        max_positions: What the backbone can take at most; None if it does not say.
+        normalized: Whether the model itself makes unit vectors.
+        similarity: ``"cosine"`` or ``"dot"``.
+        base: The base checkpoint of a PEFT adapter.
+    """
+
+    source: Source
+    family: Family
+    dim: int
+    heads: Path | None
+    dims: tuple[int, ...]
+    query_prompt: str
+    document_prompt: str
+    query_length: int | None
+    document_length: int | None
+    max_positions: int | None
+    normalized: bool
+    similarity: str
+    base: Checkpoint | None = None
+
+
+def detect_family(folder: Path) -> Family | None:
+    """Tells a checkpoint's family from its settings files; None if they do not say.
+
+    Raises:
+        WrongFamilyError: If it is a cross-encoder, which has no vectors at all.
+    """
+    settings = read_json(folder / "config_sentence_transformers.json")
+    architectures = read_json(folder / "config.json").get("architectures") or []
+    if find_heads(folder) or "HF_ColBERT" in architectures or (folder / "artifact.metadata").exists():
+        return "late_interaction"
+    if family := _FAMILY_OF_TYPE.get(str(settings.get("model_type"))):
+        return family
+    types = [str(module["type"]) for module in read_modules(folder)]
+    if any(name.startswith("pylate.") or name.endswith("MultiVectorMask") for name in types):
+        return "late_interaction"
+    if any("SpladePooling" in name or "MLMTransformer" in name or "Sparse" in name for name in types):
+        return "sparse"
+    if any(name.endswith(("Pooling", "StaticEmbedding")) for name in types) or is_adapter(folder):
+        return "dense"
+    if settings.get("model_type") == "CrossEncoder" or any(
+        name.endswith("ForSequenceClassification") for name in architectures
+    ):
+        raise WrongFamilyError(
+            f"'{folder}'은(는) 크로스 인코더라서 벡터를 만들지 않습니다. 검색 모델을 넣으세요.",
+            f"'{folder}' is a cross-encoder, which makes no vectors; pass a retrieval model.",
+        )
+    return None
+
+
+def read_checkpoint(source: Source, *, family: Family | None = None, base: Checkpoint | None = None) -> Checkpoint:
+    """Describes the checkpoint in a folder.
+
+    Args:
+        source: Its files.
+        family: What the caller needs it to be; None to take what it is.
+        base: The base, if the folder is a PEFT adapter.
+
+    Raises:
+        UnknownFamilyError: If the files do not tell the family and the caller does not either.
+        WrongFamilyError: If it is of another family than `family`.
+        MissingHeadsError: If it must have Matryoshka heads and they are missing or unreadable.
+        CheckpointError: If a settings file is missing or broken.
+    """
+    folder = source.folder
+    found = detect_family(folder)
+    family = _agree(source, found, family)
+    settings = read_json(folder / "config_sentence_transformers.json")
+    metadata = read_json(folder / "artifact.metadata")
+    modules = read_modules(folder)
+    module_settings = [read_json(folder / module["path"] / "config.json") for module in modules[1:]]
+    backbone = _backbone_settings(folder, modules, base)
+    spec = SPECS.get(source.name)
+
+    projections = [module for module in module_settings if "out_features" in module]
+    if family == "late_interaction" and not (projections or metadata or find_heads(folder)):
+        raise _no_heads(source, "it has no token projection (1_Dense)")
+    if family == "sparse":
+        sizes = [module.get("embedding_dimension") or module.get("word_embedding_dimension") for module in module_settings]
+        dim = next((size for size in sizes if size), None) or backbone.get("vocab_size")
+    elif projections:
+        dim = projections[-1]["out_features"]
+    else:
+        dim = metadata.get("dim") or (128 if metadata else backbone.get("hidden_size"))
+    if not isinstance(dim, int):
+        raise CheckpointError(
+            f"'{folder}'에서 벡터의 차원을 읽을 수 없습니다. config.json이 있는지 확인하세요.",
+            f"The vector size of '{folder}' cannot be read; is its config.json there?",
+        )
+
+    heads = find_heads(folder) if family == "late_interaction" else None
+    if heads is None and spec and spec.dims:
+        raise _no_heads(source, f"{source.name} has the heads {', '.join(map(str, spec.dims))}")
+    dims = read_dims(heads) if heads else (dim,)
+    query_prompt, document_prompt = _prompts(settings, metadata, family)
+    query_length, document_length = _lengths(settings, metadata, backbone, family)
+    return Checkpoint(
+        source=source,
+        family=family,
+        dim=max(dims) if heads and dim not in dims else dim,
+        heads=heads,
+        dims=dims,
+        query_prompt=query_prompt or (spec.query_prompt if spec else ""),
+        document_prompt=document_prompt or (spec.document_prompt if spec else ""),
+        query_length=query_length,
+        document_length=document_length,
+        max_positions=_max_positions(backbone),
+        normalized=family == "late_interaction" or any(str(m["type"]).endswith("Normalize") for m in modules),
+        similarity="dot" if str(settings.get("similarity_fn_name")) == "dot" or family == "sparse" else "cosine",
+        base=base,
+    )
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder is a PEFT adapter, whose base model is elsewhere."""
+    return find_adapter(folder) is not None
+
+
+def find_adapter(folder: Path) -> Path | None:
+    """Returns the folder with ``adapter_config.json``: the checkpoint's own or its Transformer module's."""
+    modules = read_modules(folder)
+    places = [folder, *(folder / module["path"] for module in modules[:1])]
+    return next((place for place in places if (place / "adapter_config.json").exists()), None)
+
+
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """Returns the entries of ``modules.json``, in order; none where there is no such file."""
+    path = folder / "modules.json"
+    modules: Any = _parse(path) if path.exists() else []
+    if not isinstance(modules, list) or not all(isinstance(m, dict) and {"path", "type"} <= m.keys() for m in modules):
+        raise _broken(path, "not a list of modules")
+    return modules
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file; an empty one where there is no such file."""
+    if not path.exists():
+        return {}
+    value = _parse(path)
+    if not isinstance(value, dict):
+        raise _broken(path, "not a JSON object")
+    return value
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise _broken(path, str(error)) from error
+
+
+def _broken(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"설정 파일 '{path}'을(를) 읽을 수 없습니다({reason}). 모델을 다시 받으세요.",
+        f"The settings file '{path}' cannot be read ({reason}); fetch the model again.",
+    )
+
+
+def _agree(source: Source, found: Family | None, wanted: Family | None) -> Family:
+    if found is None:
+        if wanted is None or (wanted == "late_interaction"):
+            if not (source.folder / "config.json").exists():
+                raise CheckpointNotFoundError(
+                    f"'{source.name}' 폴더에는 모델이 없습니다(config.json도 modules.json도 없음).",
+                    f"The folder '{source.name}' holds no model (no config.json, no modules.json).",
+                )
+            raise UnknownFamilyError(
+                f"'{source.name}'의 파일만으로는 dense인지 sparse인지 late interaction인지 알 수 없습니다. 검색용으로 "
+                "학습된 모델인지 확인하고, 맞다면 family='dense' 또는 family='sparse'를 넣으세요.",
+                f"The files of '{source.name}' do not tell whether it is dense, sparse or late interaction. If it "
+                "was trained for retrieval, pass family='dense' or family='sparse'.",
+            )
+        return wanted
+    if wanted is not None and wanted != found:
+        raise WrongFamilyError(
+            f"'{source.name}'은(는) {found} 모델({ENCODER_OF[found]})인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 "
+            f"오류 없이 점수만 나빠집니다. 대신 쓸 클래스: {_CLASSES[found]}.",
+            f"'{source.name}' is a {found} model ({ENCODER_OF[found]}) put where a {wanted} one belongs; it would "
+            f"give poor scores and no error. Use instead: {_CLASSES[found]}.",
+        )
+    return found
+
+
+def _no_heads(source: Source, reason: str) -> MissingHeadsError:
+    return MissingHeadsError(
+        f"'{source.name}'에 토큰 벡터를 만드는 헤드가 없습니다({reason}). matryoshka_heads.safetensors나 "
+        "matryoshka_heads.pt, 또는 1_Dense를 함께 두세요.",
+        f"'{source.name}' lacks the head that makes token vectors ({reason}). Put matryoshka_heads.safetensors, "
+        "matryoshka_heads.pt or 1_Dense beside it.",
+    )
+
+
+def _backbone_settings(folder: Path, modules: list[dict[str, Any]], base: Checkpoint | None) -> dict[str, Any]:
+    """Settings of the Transformer module; an adapter's own go over those of its base."""
+    merged: dict[str, Any] = {}
+    if base is not None:
+        merged = _backbone_settings(base.source.folder, read_modules(base.source.folder), None)
+    place = folder / (modules[0]["path"] if modules else "")
+    for name in ("config.json", "tokenizer_config.json", "sentence_bert_config.json"):
+        merged |= read_json(place / name)
+    return merged
+
+
+def _prompts(settings: dict[str, Any], metadata: dict[str, Any], family: Family) -> tuple[str, str]:
+    """The saved prompts, looked up in sentence-transformers' own order; empty where nothing is saved."""
+    saved = settings.get("prompts") or {}
+    default = saved.get(settings.get("default_prompt_name") or "")
+    query = saved.get("query", default)
+    document = next((saved[name] for name in ("document", "passage", "corpus") if name in saved), default)
+    if "query_prefix" in settings:  # PyLate: the marker goes before the prompt
+        query = (settings["query_prefix"] or "") + (query or "").removeprefix(settings["query_prefix"] or "")
+    if "document_prefix" in settings:
+        prefix = settings["document_prefix"] or ""
+        document = prefix + (document or "").removeprefix(prefix)
+    if family == "late_interaction" and metadata and not settings:  # Stanford-NLP: markers as token ids
+        query = (metadata.get("query_token_id") or "[unused0]") + " "
+        document = (metadata.get("doc_token_id") or "[unused1]") + " "
+    return query or "", document or ""
+
+
+def _lengths(
+    settings: dict[str, Any], metadata: dict[str, Any], backbone: dict[str, Any], family: Family
+) -> tuple[int | None, int | None]:
+    own = backbone.get("max_seq_length")
+    if own is None:
+        limits = [backbone.get("model_max_length"), _max_positions(backbone)]
+        own = min((int(limit) for limit in limits if limit and limit < _UNSET_LENGTH), default=None)
+    if family != "late_interaction":
+        return own, own
+    expansion = backbone.get("query_expansion") or settings.get("query_expansion") or {}
+    query = (
+        expansion.get("length")
+        or settings.get("query_length")
+        or backbone.get("query_length")
+        or metadata.get("query_maxlen")
+        or 32  # the length of ColBERT's own queries, and PyLate's default
+    )
+    document = settings.get("document_length") or backbone.get("document_length") or metadata.get("doc_maxlen") or own
+    return query, document
+
+
+def _max_positions(backbone: dict[str, Any]) -> int | None:
+    positions = backbone.get("max_position_embeddings")
+    return positions - _POSITION_OFFSET.get(str(backbone.get("model_type")), 0) if positions else None

@@ -1,0 +1,131 @@
+"""The tree a metadata filter is parsed to, and its meaning in Python: what every backend has to reproduce."""
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Scalar: TypeAlias = str | int | float | bool | None
+Ordering: TypeAlias = Literal["$gt", "$gte", "$lt", "$lte"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """The field equals one of the values (``$eq``, ``$in``); with no values it matches nothing."""
+
+    field: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The field is of the value's kind and on this side of it."""
+
+    field: str
+    op: Ordering
+    value: str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field is there, whatever its value."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Every filter matches; there are two or more."""
+
+    filters: tuple["Filter", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one filter matches; there are two or more."""
+
+    filters: tuple["Filter", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The filter does not match."""
+
+    filter: "Filter"
+
+
+Filter: TypeAlias = AnyOf | Compare | Exists | And | Or | Not
+
+MIN_INT, MAX_INT = -(2**63), 2**63 - 1  # what SQLite and Qdrant hold as integers
+
+_MISSING = object()
+_ORDER: dict[Ordering, Callable[[Any, Any], bool]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+
+def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
+    """Whether a document's metadata passes the filter.
+
+    Args:
+        filter: From `filters.parse`, whose module states the rules; ``None`` lets everything pass.
+        metadata: The document's metadata, as JSON would hold it.
+
+    Returns:
+        True where it passes.
+    """
+    match filter:
+        case None:
+            return True
+        case And(parts):
+            return all(matches(part, metadata) for part in parts)
+        case Or(parts):
+            return any(matches(part, metadata) for part in parts)
+        case Not(part):
+            return not matches(part, metadata)
+        case Exists(field):
+            return _look_up(metadata, field) is not _MISSING
+    found = _look_up(metadata, filter.field)
+    values = [_with_kind(x) for x in (found if isinstance(found, (list, tuple)) else [found])]
+    if isinstance(filter, AnyOf):
+        wanted = {_with_kind(x) for x in filter.values}
+        return any(x in wanted for x in values)
+    kind, bound = _with_kind(filter.value)
+    return any(k == kind and _ORDER[filter.op](x, bound) for k, x in values)
+
+
+def _look_up(metadata: Mapping[str, Any], field: str) -> Any:
+    if field in metadata:
+        return metadata[field]
+    found: Any = metadata
+    for key in field.split("."):
+        if not isinstance(found, Mapping) or key not in found:
+            return _MISSING
+        found = found[key]
+    return found
+
+
+def _with_kind(value: Any) -> tuple[str, Any]:
+    """The value with its kind in front, so that equality of the pairs is equality within one kind."""
+    if value is None or value is _MISSING:
+        return "null", None
+    if isinstance(value, bool):
+        return "bool", value
+    if isinstance(value, str):
+        return "text", value
+    if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
+        return "number", _as_float(value)
+    if isinstance(value, (int, float)):
+        return "number", value
+    return "other", None  # a dict, or a list in a list: no operand is of this kind
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

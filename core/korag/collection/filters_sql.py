@@ -1,0 +1,161 @@
+"""Metadata filters as SQL: an expression over a column of JSON text that means what `matches` means.
+
+Every value and every field name is a bound parameter. The expression is 0 or 1 and never NULL, so ``NOT`` and
+``OR`` around it mean what they say. It needs SQLite's JSON1 functions and nothing newer.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+
+from korag.collection.filters_ast import And, AnyOf, Compare, Exists, Filter, Not, Or, Scalar
+
+_SQL_OPS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sql:
+    """A piece of SQL with the parameters of its question marks, in their order."""
+
+    text: str
+    params: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a field's value is: expressions for its JSON type (NULL: missing) and its SQL value."""
+
+    type: _Sql
+    value: _Sql
+
+
+def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[object]]:
+    r"""Translate a filter to an SQL expression for a ``WHERE``.
+
+    Args:
+        filter: From `filters.parse`; ``None`` lets everything pass.
+        column: The column with the metadata: a trusted name such as ``metadata`` or ``d.metadata``, qualified
+            where it is also a column of ``json_each``. It is NOT NULL and holds JSON objects as written by
+            ``json.dumps(metadata, ensure_ascii=False, allow_nan=False)``; with ``\uXXXX`` in place of Hangul,
+            SQLite finds no Korean field.
+
+    Returns:
+        The expression, and the parameters to bind to its question marks.
+    """
+    if filter is None:
+        return "1", []
+    sql = _translate(filter, column)
+    return sql.text, list(sql.params)
+
+
+def _translate(filter: Filter, column: str) -> _Sql:
+    match filter:
+        case And(parts):
+            return _balanced("AND", [_translate(part, column) for part in parts])
+        case Or(parts):
+            return _balanced("OR", [_translate(part, column) for part in parts])
+        case Not(part):
+            return _sql("NOT ({})", _translate(part, column))
+    literal = _place(column, [filter.field])
+    if "." not in filter.field:
+        return _test(filter, literal)
+    nested = _place(column, filter.field.split("."))
+    return _sql(
+        "CASE WHEN {} IS NULL THEN {} ELSE {} END",
+        literal.type,
+        _test(filter, nested),
+        _test(filter, literal),
+    )
+
+
+def _test(filter: AnyOf | Compare | Exists, place: _Place) -> _Sql:
+    """The filter on the value at a place: itself, or any element where it is a list."""
+    if isinstance(filter, Exists):
+        return _sql("({} IS NOT NULL)", place.type)
+    element = _on_scalar(filter, _Place(_Sql("e.type"), _Sql("e.value")), _Sql(""))
+    elements = _sql(
+        "WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({}) AS e WHERE {})", place.value, element
+    )
+    return _on_scalar(filter, place, elements)
+
+
+def _on_scalar(filter: AnyOf | Compare, place: _Place, other: _Sql) -> _Sql:
+    """One branch for each JSON type the filter can match: the kinds never mix, and ELSE leaves no NULL."""
+    values = filter.values if isinstance(filter, AnyOf) else (filter.value,)
+    texts = [x for x in values if isinstance(x, str)]
+    numbers = [x for x in values if isinstance(x, (int, float)) and not isinstance(x, bool)]
+    kind = place.type
+    branches = []
+    if texts:
+        branches.append(_sql("WHEN 'text' THEN {}", _comparison(filter, place.value, texts)))
+    if numbers:
+        test = _comparison(filter, place.value, numbers)
+        branches += [_sql("WHEN 'integer' THEN {}", test), _sql("WHEN 'real' THEN {}", test)]
+    if None in values:
+        kind = _sql("coalesce({}, 'null')", kind)
+        branches.append(_Sql("WHEN 'null' THEN 1"))
+    branches += [
+        _Sql(f"WHEN '{str(x).lower()}' THEN 1") for x in (True, False) if any(v is x for v in values)
+    ]
+    if other.text:
+        branches.append(other)
+    return _sql("CASE {} " + "{} " * len(branches) + "ELSE 0 END", kind, *branches) if branches else _Sql("0")
+
+
+def _comparison(filter: AnyOf | Compare, value: _Sql, operands: list[str] | list[int | float]) -> _Sql:
+    if (
+        len(operands) > 1
+    ):  # one parameter, and a set made once per statement: SQLite limits how many may be bound
+        finite = [
+            x for x in operands if not (isinstance(x, float) and math.isinf(x))
+        ]  # JSON holds no infinity
+        return _sql(
+            "{} IN (SELECT value FROM json_each({}))", value, _bound(json.dumps(finite, ensure_ascii=False))
+        )
+    op = "=" if isinstance(filter, AnyOf) else _SQL_OPS[filter.op]
+    return _sql(f"{{}} {op} {{}}", value, _operand(operands[0]))
+
+
+def _operand(value: Scalar) -> _Sql:
+    if isinstance(value, float) and math.isfinite(value):
+        # read like the metadata: some builds of SQLite read decimals with the last bit off, then both alike
+        return _sql("(SELECT json_extract({}, '$'))", _bound(json.dumps(value)))
+    return _bound(value)
+
+
+def _place(column: str, keys: list[str]) -> _Place:
+    if all(key and '"' not in key and "\\" not in key and min(key) >= " " for key in keys):
+        path = "$" + "".join(f'."{key}"' for key in keys)
+        return _Place(_Sql(f"json_type({column}, ?)", (path,)), _Sql(f"json_extract({column}, ?)", (path,)))
+    # A quoted path knows no escapes, or other ones, depending on the version: look such keys up as values.
+    tables = [f"json_each({column}) AS k0"]
+    for i in range(1, len(keys)):
+        tables.append(
+            f"json_each(CASE k{i - 1}.type WHEN 'object' THEN k{i - 1}.value ELSE '{{}}' END) AS k{i}"
+        )
+    last = len(keys) - 1
+    wanted = " AND ".join(f"k{i}.key = ?" for i in range(len(keys)))
+    source = f"FROM {', '.join(tables)} WHERE {wanted}"
+    return _Place(
+        _Sql(f"(SELECT k{last}.type {source})", tuple(keys)),
+        _Sql(f"(SELECT k{last}.value {source})", tuple(keys)),
+    )
+
+
+def _balanced(op: str, parts: list[_Sql]) -> _Sql:
+    """Join by halves: SQLite allows 1,000 levels, and each term of ``a OR b OR c …`` is one."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return _sql(f"({{}} {op} {{}})", _balanced(op, parts[:middle]), _balanced(op, parts[middle:]))
+
+
+def _bound(value: object) -> _Sql:
+    return _Sql("?", (value,))
+
+
+def _sql(template: str, *parts: _Sql) -> _Sql:
+    """Fill the template's braces, keeping the parameters in the order of their question marks."""
+    return _Sql(
+        template.format(*(part.text for part in parts)), tuple(x for part in parts for x in part.params)
+    )

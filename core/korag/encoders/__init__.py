@@ -1,0 +1,1 @@
+"""Encoders: one class a family, all loaded by `korag.load_encoder`."""

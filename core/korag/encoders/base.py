@@ -1,0 +1,308 @@
+"""What all encoders share: lazy loading, one lock around the tokenizer, batching, and honest reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import shutil
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
+
+from korag.checkpoints import Checkpoint
+from korag.encoders.batching import token_budget_batches
+from korag.errors import InvalidArgumentError
+from korag.fingerprint import Fingerprint, digest_folders
+from korag.specs import Family
+from korag.text import check_texts, is_empty, normalize
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger("korag")
+
+Task = Literal["query", "document"]
+Vectors = TypeVar("Vectors")
+PROGRESS_FROM = 1_000
+"""Texts from which a progress bar is shown in a terminal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is run; nothing here is part of its fingerprint.
+
+    Attributes:
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …; None for the best there is.
+        dtype: Precision of the computation; ``"auto"`` is float32.
+        backend: ``"torch"``, ``"onnx"`` or ``"openvino"``.
+        trust_remote_code: Run Python files that come with the checkpoint.
+        batch_tokens: Most tokens of a padded batch; None for the family's default.
+    """
+
+    device: str | None = None
+    dtype: str = "auto"
+    backend: Literal["torch", "onnx", "openvino"] = "torch"
+    trust_remote_code: bool = False
+    batch_tokens: int | None = None
+
+
+class Encoder(ABC, Generic[Vectors]):
+    """Turns queries and documents into vectors of one family. Safe to use from many threads.
+
+    Made by `korag.load_encoder`. The weights are loaded at the first encoding. Copies share the model;
+    pickles hold its name and settings only, no weights and no token, and load again at first use.
+    """
+
+    family: ClassVar[Family]
+    default_batch_tokens: ClassVar[int] = 4_096
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        dim: int,
+        query_prompt: str,
+        document_prompt: str,
+        max_length: int | None,
+        options: LoadOptions,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._dim = dim
+        self._prompts: dict[Task, str] = {"query": query_prompt, "document": document_prompt}
+        self._max_length = max_length
+        self._options = options
+        self._fingerprint: Fingerprint | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._model: Any = None
+        self._load_lock = threading.Lock()
+        # A fast tokenizer keeps its truncation and padding as state, so two threads encoding queries and
+        # documents at once would silently cut documents at query length. The lock covers tokenizing only.
+        self._tokenizer_lock = threading.Lock()
+
+    @property
+    def model_name(self) -> str:
+        """The name or path the model was loaded by."""
+        return self._checkpoint.source.name
+
+    @property
+    def dim(self) -> int:
+        """Size of a vector; for sparse encoders, of the vocabulary."""
+        return self._dim
+
+    @property
+    def prompts(self) -> dict[Task, str]:
+        """The texts put before every query and every document."""
+        return dict(self._prompts)
+
+    @property
+    def query_length(self) -> int | None:
+        """Longest query in tokens, prompt and special tokens included."""
+        return self._max_length
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest document in tokens, prompt and special tokens included."""
+        return self._max_length
+
+    @property
+    def similarity(self) -> str:
+        """How two vectors are compared: ``"cosine"`` or ``"dot"``."""
+        return self._checkpoint.similarity
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What changes the vectors and nothing else. Fetches the weights, but does not load them."""
+        if self._fingerprint is None:
+            folders = [self._weights_folder()]
+            if self._checkpoint.base is not None:
+                folders.append(self._checkpoint.base.source.fetch_weights("torch", remote_code=False).folder)
+            self._fingerprint = Fingerprint(
+                model=self.model_name,
+                revision=self._checkpoint.source.revision,
+                family=self.family,
+                weights=digest_folders(*folders),
+                dim=self.dim,
+                query_prompt=self._prompts["query"],
+                document_prompt=self._prompts["document"],
+                query_length=self.query_length,
+                document_length=self.max_length,
+                normalized=self._checkpoint.normalized,
+            )
+        return self._fingerprint
+
+    def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = False) -> Vectors:
+        """Encodes queries, with the query prompt and length.
+
+        Args:
+            texts: Queries, in any Unicode normalization form.
+            show_progress: Show a progress bar; None decides by number and terminal.
+
+        Returns:
+            One entry a query, in order; the class says of which shape.
+
+        Raises:
+            InvalidTextError: If an entry is not a string; the message names its position.
+        """
+        return self._encode(texts, "query", show_progress)
+
+    def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Vectors:
+        """Encodes documents, with the document prompt and length.
+
+        Args:
+            texts: Documents, in any Unicode normalization form.
+            show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
+
+        Returns:
+            One entry a document, in order; the class says of which shape.
+
+        Raises:
+            InvalidTextError: If an entry is not a string; the message names its position.
+        """
+        return self._encode(texts, "document", show_progress)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Copies the whole checkpoint into a new folder, for a machine without a connection.
+
+        Matryoshka heads are written as safetensors, whatever they were read from.
+
+        Args:
+            folder: Where to; must not exist.
+
+        Raises:
+            InvalidArgumentError: If the folder exists.
+        """
+        target = Path(folder)
+        if target.exists():
+            raise InvalidArgumentError(
+                f"'{target}'이(가) 이미 있습니다. 덮어쓰지 않으니 없는 폴더 이름을 넣으세요.",
+                f"'{target}' exists and is not overwritten; name a folder that does not.",
+            )
+        unfinished = target.with_name(target.name + ".tmp")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(self._weights_folder(), unfinished)
+        self._finish_save(unfinished)
+        return unfinished.replace(target)
+
+    def _finish_save(self, folder: Path) -> None:
+        """What a family changes in the copy of its checkpoint; nothing by default."""
+
+    def _encode(self, texts: Iterable[str], task: Task, show_progress: bool | None) -> Vectors:
+        from tqdm.auto import tqdm
+
+        checked = [normalize(text) for text in check_texts(texts)]
+        if not checked:
+            return self._collate([])
+        if empty := sum(map(is_empty, checked)):
+            logger.warning(
+                "%d개 가운데 %d개의 텍스트가 비어 있습니다. / %d of %d texts are empty.",
+                len(checked), empty, empty, len(checked),
+            )  # fmt: skip
+        model = self._loaded()
+        lengths = self._count_tokens(model, checked, task)
+        self._report_truncation(lengths, task)
+        limit = self.query_length if task == "query" else self.max_length
+        lengths = [min(length, limit or length) for length in lengths]
+        if show_progress is None:
+            show_progress = len(checked) > PROGRESS_FROM and sys.stderr.isatty()
+        rows: list[Any] = [None] * len(checked)
+        with tqdm(total=len(checked), desc=f"Encoding ({self.family})", disable=not show_progress) as bar:
+            budget = self._options.batch_tokens or self.default_batch_tokens
+            for batch in token_budget_batches(lengths, budget):
+                for index, row in zip(batch, self._encode_batch(model, [checked[i] for i in batch], task), strict=True):
+                    rows[index] = row
+                bar.update(len(batch))
+        return self._collate(rows)
+
+    def _encode_batch(self, model: Any, texts: list[str], task: Task) -> list[Any]:
+        import torch
+        from sentence_transformers.util import batch_to_device
+
+        with self._tokenizer_lock:
+            features = model.preprocess(texts, prompt=self._prompts[task] or None, task=task)
+        with torch.inference_mode():
+            return self._rows(model(batch_to_device(features, model.device), task=task))
+
+    def _count_tokens(self, model: Any, texts: list[str], task: Task) -> list[int]:
+        """Tokens of each text before any truncation, prompt and special tokens included."""
+        prompted = [self._prompts[task] + text for text in texts]
+        with self._tokenizer_lock:
+            encoded = model.tokenizer(
+                prompted, truncation=False, padding=False, return_attention_mask=False, verbose=False
+            )
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def _report_truncation(self, lengths: Sequence[int], task: Task) -> None:
+        limit = self.query_length if task == "query" else self.max_length
+        if limit is not None and (cut := sum(length > limit for length in lengths)):
+            korean, english = ("질의", "queries") if task == "query" else ("문서", "documents")
+            logger.warning(
+                "%s %d개 가운데 %d개가 잘렸습니다(가장 긴 것 %s토큰, 한도 %s). / "
+                "%d of %d %s truncated (longest %s tokens, limit %s).",
+                korean, len(lengths), cut, f"{max(lengths):,}", f"{limit:,}",
+                cut, len(lengths), english, f"{max(lengths):,}", f"{limit:,}",
+            )  # fmt: skip
+
+    def _loaded(self) -> Any:
+        with self._load_lock:
+            if self._model is None:
+                self._model = self._load(self._weights_folder())
+                self._model.eval()
+            return self._model
+
+    def _weights_folder(self) -> Path:
+        options = self._options
+        source = self._checkpoint.source
+        return source.fetch_weights(options.backend, remote_code=options.trust_remote_code).folder
+
+    @abstractmethod
+    def _load(self, folder: Path) -> Any:
+        """Loads the sentence-transformers model in a folder."""
+
+    @abstractmethod
+    def _rows(self, features: dict[str, Any]) -> list[Any]:
+        """Takes one entry a text out of the model's output, in float32 on the CPU."""
+
+    @abstractmethod
+    def _collate(self, rows: list[Any]) -> Vectors:
+        """Puts entries in order together; `[]` gives an empty result of the same type."""
+
+    def __repr__(self) -> str:
+        options = self._options
+        return (
+            f"{type(self).__name__}({self.model_name!r}, dim={self.dim}, max_length={self.max_length}, "
+            f"prompts={self._prompts}, device={options.device or 'auto'!r}, dtype={options.dtype!r}, "
+            f"backend={options.backend!r})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        for name in ("_model", "_load_lock", "_tokenizer_lock"):
+            del state[name]
+        checkpoint = self._checkpoint
+        bare = dataclasses.replace(checkpoint.source, token=None)
+        state["_checkpoint"] = dataclasses.replace(checkpoint, source=bare)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # never changes once made, and a second copy of the weights would help nobody
+
+
+def as_float32(tensor: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Copies a tensor, inference tensors included, to a float32 numpy array on the CPU."""
+    array: np.ndarray[Any, np.dtype[np.float32]] = tensor.float().cpu().numpy().copy()
+    return array
+

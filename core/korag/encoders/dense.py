@@ -1,0 +1,34 @@
+"""Dense encoders: one vector a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.encoders.base import Encoder, as_float32
+from korag.encoders.models import load_single_vector
+from korag.specs import Family
+
+
+class DenseEncoder(Encoder[NDArray[np.float32]]):
+    """One vector a text (sentence-transformers models and PEFT adapters on them).
+
+    ``encode_*`` return float32 arrays. Shape: (n_texts, dim). Rows have unit length where the model itself
+    normalises (`fingerprint.normalized`).
+    """
+
+    family: ClassVar[Family] = "dense"
+
+    def _load(self, folder: Path) -> Any:
+        return load_single_vector(
+            self._checkpoint, folder, prompts={**self._prompts}, max_length=self._max_length, options=self._options
+        )
+
+    def _rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
+        return list(as_float32(features["sentence_embedding"]))
+
+    def _collate(self, rows: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)

@@ -1,0 +1,187 @@
+"""`load_encoder`: from a name or a path to the encoder of the right family."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, get_args
+
+from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json
+from korag.encoders.base import Encoder, LoadOptions
+from korag.encoders.dense import DenseEncoder
+from korag.encoders.late_interaction import LateInteractionEncoder
+from korag.encoders.sparse import SparseEncoder
+from korag.errors import (
+    CheckpointNotFoundError,
+    HubUnreachableError,
+    InvalidArgumentError,
+    MissingBaseError,
+    UnknownDimError,
+)
+from korag.hub import Source, find, has_weights
+from korag.specs import Family
+
+_ENCODERS: dict[Family, type[Encoder[Any]]] = {
+    "dense": DenseEncoder,
+    "sparse": SparseEncoder,
+    "late_interaction": LateInteractionEncoder,
+}
+_DTYPES = ("auto", "float32", "float16", "bfloat16")
+_BACKENDS = ("torch", "onnx", "openvino")
+
+
+def load_encoder(
+    model: str | os.PathLike[str],
+    *,
+    family: Family | None = None,
+    dim: int | None = None,
+    device: str | None = None,
+    dtype: str = "auto",
+    backend: Literal["torch", "onnx", "openvino"] = "torch",
+    revision: str | None = None,
+    cache_folder: str | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+    trust_remote_code: bool = False,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    max_length: int | None = None,
+    batch_tokens: int | None = None,
+    adapter: str | os.PathLike[str] | None = None,
+) -> DenseEncoder | SparseEncoder | LateInteractionEncoder:
+    """Loads a retrieval model by name or path; its family is read from its files.
+
+    Everything that can be wrong without reading the weights is an error here; the weights themselves are
+    loaded at the first encoding.
+
+    Args:
+        model: A local folder, the name of a shipped model (``"mini-colbert"``, ``"mini-splade"``,
+            ``"mini-dense"``), or a Hub id.
+        family: ``"dense"``, ``"sparse"`` or ``"late_interaction"`` if the caller can use only that one; a
+            model of another family is then an error.
+        dim: Matryoshka dimension of a late-interaction model; by default its largest.
+        device: ``"cpu"``, ``"cuda"``, …; None for the best there is.
+        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; ``"auto"`` is float32.
+        backend: ``"torch"``, ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``).
+        revision: Hub branch, tag or commit.
+        cache_folder: Hub cache folder.
+        local_files_only: Never ask the network.
+        token: Hub token; never shown and never pickled.
+        trust_remote_code: Run Python files that come with the checkpoint.
+        query_prompt: Put before every query instead of the checkpoint's own; ``""`` for none.
+        document_prompt: Put before every document instead of the checkpoint's own; ``""`` for none.
+        max_length: Longest document in tokens (longest text, for dense and sparse).
+        batch_tokens: Most tokens of a padded batch; by default 4,096, for sparse models 2,048.
+        adapter: Folder or Hub id of a PEFT adapter to put on `model`. An adapter can also be `model` itself;
+            its base is then the one its ``adapter_config.json`` names.
+
+    Returns:
+        The encoder of the model's family.
+
+    Raises:
+        CheckpointNotFoundError: If there is no such path or model.
+        HubUnreachableError: If the model is not on this machine and the Hub cannot be reached.
+        UnknownFamilyError: If its files do not tell the family and `family` is not given.
+        WrongFamilyError: If it is of another family than `family`.
+        UnknownDimError: If it has no such dimension.
+        MissingHeadsError: If its Matryoshka heads are missing or unreadable.
+        MissingBaseError: If the base of an adapter cannot be found.
+        InvalidArgumentError: If another argument is outside its rule.
+    """
+    _check_choice("family", family, (None, *get_args(Family)))
+    _check_choice("dtype", dtype, _DTYPES)
+    _check_choice("backend", backend, _BACKENDS)
+    _check_positive("max_length", max_length)
+    _check_positive("batch_tokens", batch_tokens)
+    hub = {"cache_folder": cache_folder, "local_files_only": local_files_only, "token": token}
+    source = find(model, revision=revision, **hub)  # type: ignore[arg-type]
+    base: Checkpoint | None = None
+    if adapter is not None:
+        base, source = read_checkpoint(source, family="dense"), find(adapter, **hub)  # type: ignore[arg-type]
+        if find_adapter(source.folder) is None:
+            raise CheckpointNotFoundError(
+                f"adapter='{adapter}' 폴더에 adapter_config.json이 없습니다.",
+                f"adapter='{adapter}' has no adapter_config.json.",
+            )
+    elif (folder := find_adapter(source.folder)) is not None:
+        settings = read_json(folder / "adapter_config.json")
+        base = _find_base(source, settings, hub)
+    checkpoint = read_checkpoint(source, family=family, base=base)
+    _check_weights(source, local_files_only)
+    _check_dim(checkpoint, dim)
+    _check_length(checkpoint, max_length)
+    encoder = _ENCODERS[checkpoint.family](
+        checkpoint,
+        dim=checkpoint.dim if dim is None else dim,
+        query_prompt=checkpoint.query_prompt if query_prompt is None else query_prompt,
+        document_prompt=checkpoint.document_prompt if document_prompt is None else document_prompt,
+        max_length=checkpoint.document_length if max_length is None else max_length,
+        options=LoadOptions(
+            device=device,
+            dtype=dtype,
+            backend=backend,
+            trust_remote_code=trust_remote_code,
+            batch_tokens=batch_tokens,
+        ),
+    )
+    return encoder  # type: ignore[return-value]  # the table holds just these three
+
+
+def _find_base(source: Source, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:
+    name = settings.get("base_model_name_or_path") or ""
+    beside = source.folder / name
+    try:
+        found = find(beside if name and beside.is_dir() else name, revision=settings.get("revision"), **hub)
+    except (CheckpointNotFoundError, HubUnreachableError) as error:
+        raise MissingBaseError(
+            f"어댑터 '{source.name}'의 베이스 모델 '{name}'을(를) 찾을 수 없습니다. 베이스를 받아 두었다면 "
+            f"load_encoder('베이스 폴더', adapter='{source.name}')로 알려 주세요.",
+            f"The base model '{name}' of the adapter '{source.name}' cannot be found. If you have it in a folder: "
+            f"load_encoder('base folder', adapter='{source.name}').",
+        ) from error
+    return read_checkpoint(found, family="dense")
+
+
+def _check_weights(source: Source, local_files_only: bool) -> None:  # noqa: FBT001 (one private caller)
+    if (source.revision is None or local_files_only) and not has_weights(source.folder):
+        kind: type[CheckpointNotFoundError | HubUnreachableError] = (
+            CheckpointNotFoundError if source.revision is None else HubUnreachableError
+        )
+        raise kind(
+            f"'{source.name}'의 설정 파일은 있지만 가중치 파일(model.safetensors)이 없습니다. 모델을 다시 받으세요.",
+            f"'{source.name}' has its settings but no weights (model.safetensors); fetch the model again.",
+        )
+
+
+def _check_dim(checkpoint: Checkpoint, dim: int | None) -> None:
+    if dim is not None and dim not in checkpoint.dims:
+        dims = ", ".join(map(str, checkpoint.dims))
+        raise UnknownDimError(
+            f"'{checkpoint.source.name}'에는 dim={dim!r}이 없습니다. 쓸 수 있는 차원: {dims}.",
+            f"'{checkpoint.source.name}' has no dim={dim!r}; it offers: {dims}.",
+        )
+
+
+def _check_length(checkpoint: Checkpoint, max_length: int | None) -> None:
+    limit = checkpoint.max_positions
+    if max_length is not None and limit is not None and max_length > limit:
+        raise InvalidArgumentError(
+            f"max_length={max_length}은(는) 이 모델의 한도 {limit}토큰보다 깁니다.",
+            f"max_length={max_length} is beyond this model's limit of {limit} tokens.",
+        )
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices if choice is not None)
+        raise InvalidArgumentError(
+            f"{name}={value!r}은(는) 쓸 수 없습니다. 다음 가운데 하나여야 합니다: {listed}.",
+            f"{name}={value!r} is not possible; it must be one of: {listed}.",
+        )
+
+
+def _check_positive(name: str, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise InvalidArgumentError(
+            f"{name}={value!r}은(는) 쓸 수 없습니다. 1 이상의 정수여야 합니다.",
+            f"{name}={value!r} is not possible; it must be an integer of at least 1.",
+        )

@@ -1,0 +1,155 @@
+"""Where a model's files are: shipped with the package, in a local folder, or on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError
+from korag.models import shipped_models
+from korag.specs import SPECS
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SETTINGS = ["*.json", "artifact.metadata", "matryoshka_heads.*"]
+"""What tells the family, lengths, prompts and dims: a few hundred kB and the tokenizer, no weights."""
+_WEIGHTS = ["*.safetensors", "*.txt", "*.model"]
+_BACKEND_FILES = {"torch": [], "onnx": ["onnx/*", "*.onnx", "*.onnx_data"], "openvino": ["openvino/*"]}
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".onnx")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's files.
+
+    Attributes:
+        name: What the user called it.
+        folder: Local folder; for a model on the Hub, its snapshot in the cache.
+        revision: The Hub commit; None for a local folder.
+        cache_folder: The Hub cache; None for the default one.
+        local_files_only: Never ask the Hub.
+        token: Hub token; in no repr.
+    """
+
+    name: str
+    folder: Path
+    revision: str | None = None
+    cache_folder: str | None = None
+    local_files_only: bool = False
+    token: str | None = field(default=None, repr=False)
+
+    def fetch_weights(self, backend: str, *, remote_code: bool) -> Source:
+        """Downloads what the first encoding needs; does nothing for a local folder.
+
+        Args:
+            backend: ``"torch"``, ``"onnx"`` or ``"openvino"``.
+            remote_code: Also fetch the repository's Python files.
+
+        Raises:
+            HubUnreachableError: If the weights are neither in the cache nor to be had.
+        """
+        if self.revision is None:
+            return self
+        patterns = _SETTINGS + _WEIGHTS + _BACKEND_FILES[backend] + (["*.py"] if remote_code else [])
+        source = _snapshot(self, patterns)
+        if not has_weights(source.folder):  # an older repository: only pickled weights, read as tensors only
+            source = _snapshot(self, [*patterns, "*.bin"])
+        return source
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds any weights file."""
+    return any(path.suffix in _WEIGHT_SUFFIXES for path in folder.rglob("*"))
+
+
+def find(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_folder: str | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> Source:
+    """Finds a model's files: a local folder first, then a shipped name, then the Hub (settings only).
+
+    Args:
+        model: A path, the name of a shipped model, or a Hub id ``owner/name``.
+        revision: Hub branch, tag or commit.
+        cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
+        local_files_only: Use the cache, ask nothing of the network.
+        token: Hub token.
+
+    Raises:
+        CheckpointNotFoundError: If there is no such path, name or repository.
+        HubUnreachableError: If the model is not in the cache and the Hub cannot be reached.
+    """
+    name = os.fspath(model)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return Source(name, folder.resolve())
+    if folder.exists():
+        raise CheckpointNotFoundError(
+            f"'{name}'은(는) 파일입니다. 모델이 들어 있는 폴더의 경로를 넣으세요.",
+            f"'{name}' is a file; pass the folder that holds the model.",
+        )
+    if name in (shipped := shipped_models()):
+        return Source(name, shipped[name])
+    if not _HUB_ID.fullmatch(name) or name.startswith("."):
+        close = difflib.get_close_matches(name, SPECS, n=1)
+        raise CheckpointNotFoundError(
+            f"'{name}' 모델을 찾을 수 없습니다. 그런 폴더도, 함께 배포되는 모델({', '.join(shipped)})도 없고, "
+            "허브 이름(owner/name) 꼴도 아닙니다." + (f" 혹시 '{close[0]}'인가요?" if close else ""),
+            f"There is no model '{name}': no such folder, not one of the shipped models "
+            f"({', '.join(shipped)}), and not of the form owner/name of the Hub."
+            + (f" Did you mean '{close[0]}'?" if close else ""),
+        )
+    cache = cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+    source = _snapshot(Source(name, folder, revision, cache, local_files_only, token), _SETTINGS)
+    if not any(source.folder.glob("*.json")):
+        raise _unreachable(source)
+    return source
+
+
+def _snapshot(source: Source, patterns: list[str]) -> Source:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        folder = snapshot_download(
+            source.name,
+            revision=source.revision,
+            cache_dir=source.cache_folder,
+            local_files_only=source.local_files_only,
+            token=source.token,
+            allow_patterns=patterns,
+        )
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"'{source.name}'은(는) 이용 동의가 필요한 모델입니다. 허브에서 동의한 뒤 token=을 넣으세요.",
+            f"'{source.name}' is gated: accept its terms on the Hub, then pass token=.",
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"'{source.name}'에 revision '{source.revision}'이(가) 없습니다.",
+            f"'{source.name}' has no revision '{source.revision}'.",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"허브에 '{source.name}' 모델이 없거나 비공개입니다. 이름을 확인하고, 비공개라면 token=을 넣으세요.",
+            f"The Hub has no model '{source.name}', or it is private: check the name, or pass token=.",
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+        raise _unreachable(source) from error
+    return replace(source, folder=Path(folder), revision=Path(folder).name)
+
+
+def _unreachable(source: Source) -> HubUnreachableError:
+    return HubUnreachableError(
+        f"'{source.name}' 모델이 이 컴퓨터에 없고 허브에서 받을 수도 없습니다"
+        f"(local_files_only={source.local_files_only}). 인터넷이 되는 곳에서 받은 폴더를 복사해 그 경로를 넣거나, "
+        f"함께 배포되는 {', '.join(shipped_models())} 가운데 하나를 쓰세요.",
+        f"The model '{source.name}' is not on this machine and cannot be fetched from the Hub "
+        f"(local_files_only={source.local_files_only}). Copy the folder from a machine with a connection and "
+        f"pass its path, or use a model that ships: {', '.join(shipped_models())}.",
+    )

@@ -1,0 +1,85 @@
+"""Texts: what is accepted, what counts as empty, and the one change ever made to them.
+
+macOS file names and many PDFs hold Hangul as conjoining jamo (NFD). To a tokenizer those are other
+characters: an NFD query on an NFC corpus finds almost nothing. Queries and documents are therefore brought
+to NFC before they are tokenised; what is stored and returned stays as it was given.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from korag.errors import InvalidTextError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def normalize(text: str) -> str:
+    """Returns `text` in Unicode normalization form C (composed Hangul)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def is_empty(text: str) -> bool:
+    """Whether `text` has no character that could be searched for.
+
+    Separators (Unicode category Z, the ideographic space included) and control or format characters
+    (category C: line ends, zero-width spaces, byte-order marks, NUL) do not count.
+    """
+    return all(unicodedata.category(character)[0] in "ZC" for character in text)
+
+
+def check_text(text: object, position: str) -> str:
+    """Returns `text` if it is a string that can be encoded as UTF-8.
+
+    Args:
+        text: What the caller passed.
+        position: How the error names it, e.g. ``"texts[3]"``.
+
+    Raises:
+        InvalidTextError: If it is not a string, or holds a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise InvalidTextError(
+            f"{position}의 값 {_short(text)}은(는) {type(text).__name__}입니다. 문자열(str)이어야 합니다.",
+            f"{position} is {_short(text)}, a {type(text).__name__}; it must be a string.",
+        )
+    if lone := _SURROGATE.search(text):
+        raise InvalidTextError(
+            f"{position}의 {lone.start()}번째 글자가 짝이 없는 서로게이트 {lone.group()!a}입니다. UTF-8로 저장할 수 "
+            "없으니 text.encode('utf-8', 'replace').decode()로 고친 뒤 다시 넣으세요.",
+            f"{position} holds the lone surrogate {lone.group()!a} at character {lone.start()}, which UTF-8 "
+            "cannot store; mend it with text.encode('utf-8', 'replace').decode().",
+        )
+    return text
+
+
+def check_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
+    """Returns the texts as a new list, every one checked by `check_text`.
+
+    Args:
+        texts: Any iterable of strings but a string itself.
+        name: How errors call the argument.
+
+    Raises:
+        InvalidTextError: If `texts` is a single string, or holds something that is not a good string.
+    """
+    if isinstance(texts, str | bytes):
+        raise InvalidTextError(
+            f"{name}에 문자열 하나 {_short(texts)}을(를) 넣었습니다. 문자열의 리스트여야 합니다: [text]",
+            f"{name} is the single string {_short(texts)}; pass a list of strings: [text].",
+        )
+    try:
+        items = list(texts)
+    except TypeError:
+        raise InvalidTextError(
+            f"{name}의 값 {_short(texts)}은(는) 문자열의 리스트가 아닙니다.",
+            f"{name} is {_short(texts)}; it must be a list of strings.",
+        ) from None
+    return [check_text(text, f"{name}[{index}]") for index, text in enumerate(items)]
+
+
+def _short(value: object, limit: int = 60) -> str:
+    text = ascii(value) if isinstance(value, str) and _SURROGATE.search(value) else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

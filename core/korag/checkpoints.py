@@ -231,13 +231,18 @@ def _agree(source: Source, found: Family | None, wanted: Family | None) -> Famil
             )
         return wanted
     if wanted is not None and wanted != found:
-        raise WrongFamilyError(
-            f"'{source.name}'은(는) {found} 모델({ENCODER_OF[found]})인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 "
-            f"오류 없이 점수만 나빠집니다. 대신 쓸 클래스: {_CLASSES[found]}.",
-            f"'{source.name}' is a {found} model ({ENCODER_OF[found]}) put where a {wanted} one belongs; it would "
-            f"give poor scores and no error. Use instead: {_CLASSES[found]}.",
-        )
+        raise wrong_family(source.name, found, wanted)
     return found
+
+
+def wrong_family(name: str, found: Family, wanted: Family) -> WrongFamilyError:
+    """The error for a model of one family put where another belongs; it names the classes to use."""
+    return WrongFamilyError(
+        f"'{name}'은(는) {found} 모델({ENCODER_OF[found]})인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 오류 없이 점수만 "
+        f"나빠집니다. 대신 쓸 클래스: {_CLASSES[found]}.",
+        f"'{name}' is a {found} model ({ENCODER_OF[found]}) put where a {wanted} one belongs; it would give poor "
+        f"scores and no error. Use instead: {_CLASSES[found]}.",
+    )
 
 
 def _no_heads(source: Source, reason: str) -> MissingHeadsError:

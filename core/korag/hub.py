@@ -40,6 +40,12 @@ class Source:
     local_files_only: bool = False
     token: str | None = field(default=None, repr=False)
 
+    @property
+    def portable_name(self) -> str:
+        """What finds it again from any working directory: the Hub id or shipped name, or the whole path."""
+        shipped = shipped_models().get(self.name) == self.folder
+        return self.name if self.revision or shipped else str(self.folder)
+
     def fetch_weights(self, backend: str, *, remote_code: bool) -> Source:
         """Downloads what the first encoding needs; does nothing for a local folder.
 

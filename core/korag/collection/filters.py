@@ -3,7 +3,7 @@
 A filter is a dict in the dialect of MongoDB and Chroma. `parse` makes a small tree of it that every backend
 translates: `matches` is the reference, in Python, and `to_sql` the one for SQLite.
 
-* ``{"연도": 2024}`` is equality, ``{"연도": {"$gte": 2020, "$lt": 2024}}`` applies operators, of which there are
+* ``{"연도": 2024}`` is equality, ``{"연도": {"$gte": 2020, "$lt": 2024}}`` applies operators:
   ``$eq $ne $gt $gte $lt $lte $in $nin $exists``. Several entries in one dict are joined by "and". ``$and`` and
   ``$or`` take a list of filters, ``$not`` takes one.
 * Values compare within their kind only: numbers with numbers (``3 == 3.0``), strings with strings (by code
@@ -188,7 +188,7 @@ def _operator(field: str, op: Any, value: Any) -> Filter:
 
 
 def _scalar(place: str, value: Any) -> Scalar:
-    """The value as a plain built-in (an enum or a numpy float is a subclass of one), if it can be an operand."""
+    """The value, if it can be an operand, as a plain built-in (an enum or a numpy float is a subclass)."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

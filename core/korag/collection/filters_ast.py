@@ -92,8 +92,7 @@ def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
     found = _look_up(metadata, filter.field)
     values = [_with_kind(x) for x in (found if isinstance(found, (list, tuple)) else [found])]
     if isinstance(filter, AnyOf):
-        wanted = {_with_kind(x) for x in filter.values}
-        return any(x in wanted for x in values)
+        return any(_with_kind(wanted) in values for wanted in filter.values)
     kind, bound = _with_kind(filter.value)
     return any(k == kind and _ORDER[filter.op](x, bound) for k, x in values)
 

@@ -94,24 +94,20 @@ def _on_scalar(filter: AnyOf | Compare, place: _Place, other: _Sql) -> _Sql:
     if None in values:
         kind = _sql("coalesce({}, 'null')", kind)
         branches.append(_Sql("WHEN 'null' THEN 1"))
-    branches += [
-        _Sql(f"WHEN '{str(x).lower()}' THEN 1") for x in (True, False) if any(v is x for v in values)
-    ]
+    if any(x is True for x in values):
+        branches.append(_Sql("WHEN 'true' THEN 1"))
+    if any(x is False for x in values):
+        branches.append(_Sql("WHEN 'false' THEN 1"))
     if other.text:
         branches.append(other)
     return _sql("CASE {} " + "{} " * len(branches) + "ELSE 0 END", kind, *branches) if branches else _Sql("0")
 
 
 def _comparison(filter: AnyOf | Compare, value: _Sql, operands: list[str] | list[int | float]) -> _Sql:
-    if (
-        len(operands) > 1
-    ):  # one parameter, and a set made once per statement: SQLite limits how many may be bound
-        finite = [
-            x for x in operands if not (isinstance(x, float) and math.isinf(x))
-        ]  # JSON holds no infinity
-        return _sql(
-            "{} IN (SELECT value FROM json_each({}))", value, _bound(json.dumps(finite, ensure_ascii=False))
-        )
+    if len(operands) > 1:
+        # One parameter for them all, as SQLite limits the number. JSON has no infinity, and none is stored.
+        array = json.dumps([x for x in operands if x not in (math.inf, -math.inf)], ensure_ascii=False)
+        return _sql("{} IN (SELECT value FROM json_each({}))", value, _bound(array))
     op = "=" if isinstance(filter, AnyOf) else _SQL_OPS[filter.op]
     return _sql(f"{{}} {op} {{}}", value, _operand(operands[0]))
 

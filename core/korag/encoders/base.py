@@ -137,6 +137,21 @@ class Encoder(ABC, Generic[Vectors]):
             )
         return self._fingerprint
 
+    @property
+    def load_arguments(self) -> dict[str, Any]:
+        """Keywords with which `korag.load_encoder` makes an encoder of the same fingerprint; JSON values."""
+        source, base = self._checkpoint.source, self._checkpoint.base
+        main, adapter = (source, None) if base is None else (base.source, source)
+        arguments: dict[str, Any] = {
+            "model": main.portable_name,
+            "revision": main.revision,
+            "dim": self.dim,
+            "query_prompt": self._prompts["query"],
+            "document_prompt": self._prompts["document"],
+            "max_length": self.max_length,
+        }
+        return arguments | ({"adapter": adapter.portable_name} if adapter else {})
+
     def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = False) -> Vectors:
         """Encodes queries, with the query prompt and length.
 

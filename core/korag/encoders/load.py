@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Literal, get_args
 
-from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json
+from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json, wrong_family
 from korag.encoders.base import Encoder, LoadOptions
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.late_interaction import LateInteractionEncoder
@@ -124,6 +124,48 @@ def load_encoder(
         ),
     )
     return encoder  # type: ignore[return-value]  # the table holds just these three
+
+
+def as_encoder(model: Encoder[Any] | str | os.PathLike[str], *, family: Family | None = None) -> Encoder[Any]:
+    """Returns a loaded encoder as it is, and loads one given by name or path.
+
+    Args:
+        model: An encoder, a name, or a path.
+        family: The only family the caller can use.
+
+    Raises:
+        WrongFamilyError: If it is of another family.
+    """
+    if isinstance(model, Encoder):
+        if family is not None and model.family != family:
+            raise wrong_family(model.model_name, model.family, family)
+        return model
+    return load_encoder(model, family=family)
+
+
+def late_interaction_encoder(
+    model: Encoder[Any] | str | os.PathLike[str], *, dim: int | None = None
+) -> LateInteractionEncoder:
+    """`as_encoder` for those who can use a late-interaction model only.
+
+    Args:
+        model: An encoder, a name, or a path.
+        dim: Its Matryoshka dimension; None for the largest, or the loaded encoder's own.
+
+    Raises:
+        WrongFamilyError: If it is of another family.
+        InvalidArgumentError: If a loaded encoder has another `dim`.
+    """
+    if not isinstance(model, Encoder):
+        model = load_encoder(model, family="late_interaction", dim=dim)
+    if not isinstance(model, LateInteractionEncoder):
+        raise wrong_family(model.model_name, model.family, "late_interaction")
+    if dim not in (None, model.dim):
+        raise InvalidArgumentError(
+            f"dim={dim}을(를) 넣었지만 불러온 인코더의 dim은 {model.dim}입니다. 하나만 넣으세요.",
+            f"dim={dim} was given, but the loaded encoder has dim {model.dim}; give one of them.",
+        )
+    return model
 
 
 def _find_base(source: Source, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:

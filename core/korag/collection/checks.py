@@ -1,0 +1,124 @@
+"""What `add` and `search` accept: every check is made before any work is done."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from korag.collection.hit import StoredDocument
+from korag.errors import InvalidArgumentError
+from korag.text import check_texts
+
+
+def check_documents(
+    texts: Iterable[str], ids: Sequence[str] | None, metadata: Sequence[Mapping[str, Any]] | None
+) -> list[StoredDocument]:
+    """Puts texts, ids and metadata together; ids are made where none are given.
+
+    Raises:
+        InvalidTextError: If a text is not a string.
+        InvalidArgumentError: If the numbers differ, an id is empty or comes twice, or metadata is not JSON.
+    """
+    texts = check_texts(texts)
+    ids = [str(uuid.uuid4()) for _ in texts] if ids is None else check_ids(ids)
+    metadata = [{} for _ in texts] if metadata is None else list(metadata)
+    for name, values in (("ids", ids), ("metadata", metadata)):
+        if len(values) != len(texts):
+            raise InvalidArgumentError(
+                f"texts는 {len(texts)}개인데 {name}는 {len(values)}개입니다. 수가 같아야 합니다.",
+                f"There are {len(texts)} texts and {len(values)} {name}; there must be as many.",
+            )
+    seen: dict[str, int] = {}
+    for index, id_ in enumerate(ids):
+        if id_ in seen:
+            raise InvalidArgumentError(
+                f"ids[{index}]={id_!r}가 ids[{seen[id_]}]와 같습니다. 한 번에 넣는 id는 서로 달라야 합니다.",
+                f"ids[{index}]={id_!r} equals ids[{seen[id_]}]; the ids of one call must differ.",
+            )
+        seen[id_] = index
+    return [
+        StoredDocument(id_, text, _check_metadata(fields, index))
+        for index, (id_, text, fields) in enumerate(zip(ids, texts, metadata, strict=True))
+    ]
+
+
+def check_ids(ids: Iterable[str]) -> list[str]:
+    """Returns ids as a list of non-empty strings without NUL.
+
+    Raises:
+        InvalidTextError: If one is not a string.
+        InvalidArgumentError: If one is empty or holds NUL, which SQLite ends a string at.
+    """
+    checked = check_texts(ids, "ids")
+    for index, id_ in enumerate(checked):
+        if not id_ or "\0" in id_:
+            raise InvalidArgumentError(
+                f"ids[{index}]={id_!r}은(는) 쓸 수 없습니다. 비어 있지 않고 NUL 문자가 없는 문자열이어야 합니다.",
+                f"ids[{index}]={id_!r} is not possible; an id is a non-empty string without NUL.",
+            )
+    return checked
+
+
+def check_count(name: str, value: object) -> int:
+    """Returns a number of results: an integer of at least 0.
+
+    Raises:
+        InvalidArgumentError: If it is anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidArgumentError(
+            f"{name}={value!r}은(는) 쓸 수 없습니다. 0 이상의 정수여야 합니다.",
+            f"{name}={value!r} is not possible; it must be an integer of at least 0.",
+        )
+    return value
+
+
+def _check_metadata(fields: object, index: int) -> dict[str, Any]:
+    """Returns a deep copy of JSON metadata."""
+    place = f"metadata[{index}]"
+    if not isinstance(fields, Mapping):
+        raise InvalidArgumentError(
+            f"{place}의 값 {fields!r}은(는) dict가 아닙니다. 문자열 키를 가진 dict여야 합니다.",
+            f"{place} is {fields!r}; it must be a dict with string keys.",
+        )
+    fields = dict(fields)
+    _check_json(fields, place)
+    copied: dict[str, Any] = json.loads(json.dumps(fields))
+    return copied
+
+
+def _check_json(value: object, place: str) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise _not_json(place, key, "키가 문자열이 아닙니다", "has a key that is not a string")
+            _check_string(key, place)
+            _check_json(inner, f"{place}[{key!r}]")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_json(inner, f"{place}[{index}]")
+    elif isinstance(value, str):
+        _check_string(value, place)
+    elif isinstance(value, float):
+        if value - value != 0:
+            raise _not_json(place, value, "유한한 수가 아닙니다", "is not a finite number")
+    elif value is not None and not isinstance(value, int):
+        raise _not_json(place, value, "JSON 값이 아닙니다", "is not a JSON value")
+
+
+def _check_string(value: str, place: str) -> None:
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise _not_json(
+            place, value, "NUL이나 짝 없는 서로게이트가 들어 있습니다", "holds NUL or a lone surrogate"
+        )
+
+
+def _not_json(place: str, value: object, korean: str, english: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{place}: {value!a} — {korean}. 메타데이터에는 문자열, 유한한 수, bool, None, 그리고 이들의 list와 dict만 넣을 수 "
+        "있습니다. 날짜는 isoformat() 문자열로 바꾸세요.",
+        f"{place}: {value!a} {english}. Metadata holds strings, finite numbers, bools, None, and lists and dicts "
+        "of them; turn dates into isoformat() strings.",
+    )

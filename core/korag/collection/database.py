@@ -1,0 +1,298 @@
+"""The SQLite side of a collection: documents, metadata, ids, and which segments are live.
+
+One connection, one lock around each statement or transaction; SQLite's write-ahead log gives the rest: other
+processes read while one writes, and a process killed at any moment leaves the last commit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.collection.bm25 import BM25Index
+from korag.collection.hit import StoredDocument
+from korag.collection.segments import SegmentEntry
+from korag.errors import (
+    CollectionLockedError,
+    ForeignFolderError,
+    FormatVersionError,
+    IndexStateError,
+    ReadOnlyError,
+)
+
+FORMAT_VERSION = 1
+_APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
+_BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,  -- insertion order; never used twice
+    id TEXT NOT NULL UNIQUE,
+    text TEXT NOT NULL,
+    metadata TEXT NOT NULL
+);
+CREATE TABLE segments (name TEXT PRIMARY KEY, size INTEGER, checksum INTEGER, rows INTEGER) WITHOUT ROWID;
+"""
+
+Keys = NDArray[np.int64]
+
+
+class Database:
+    """Documents and bookkeeping of one collection.
+
+    Args:
+        path: The file; None for a database in memory.
+        timeout: Seconds to wait for another writer.
+    """
+
+    def __init__(self, path: Path | None, *, timeout: float = _BUSY_SECONDS) -> None:
+        self.path = path
+        self._timeout = timeout
+        self.lock = threading.RLock()
+        self._connection = self._connect()
+        self.bm25 = BM25Index(self._connection)
+
+    # -- opening ------------------------------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.path is None:
+            connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        else:
+            uri = self.path.resolve().as_uri()
+            if self.path.exists() and not os.access(self.path.parent, os.W_OK):
+                # A write-ahead log needs a writable folder even to read; a database nobody can write to
+                # cannot change either, which is what `immutable` tells SQLite.
+                uri += "?mode=ro&immutable=1"
+            connection = sqlite3.connect(
+                uri, uri=True, check_same_thread=False, isolation_level=None, timeout=self._timeout
+            )
+        return connection
+
+    def create(self, settings: dict[str, Any]) -> None:
+        """Makes the tables of a new collection; waits for, and leaves alone, one made meanwhile."""
+        with self._translated():
+            if self.path is not None:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            with self.transaction():
+                if self.version() == 0:
+                    for statement in _SCHEMA.split(";\n"):
+                        self._connection.execute(statement)
+                    self.bm25.create()
+                    self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                    self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+                    self._write_setting("generation", 0)
+                    for name, value in settings.items():
+                        self._write_setting(name, value)
+
+    def version(self) -> int:
+        """The format version of the file; 0 for a new one.
+
+        Raises:
+            ForeignFolderError: If the file is another program's, or no database.
+            FormatVersionError: If a newer KoRAG wrote it.
+        """
+        try:
+            with self._translated():
+                version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+                application: int = self._connection.execute("PRAGMA application_id").fetchone()[0]
+                tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise self._foreign() from error
+        if application != _APPLICATION_ID and (tables or version):
+            raise self._foreign()
+        if version > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"'{self.path}'은(는) 더 새로운 KoRAG가 만든 형식 {version}입니다(이 버전은 {FORMAT_VERSION}까지). "
+                "pip install -U korag로 올린 뒤 여세요. 아무것도 바꾸지 않았습니다.",
+                f"'{self.path}' has format {version}, made by a newer KoRAG (this one reads up to "
+                f"{FORMAT_VERSION}). Run pip install -U korag; nothing was changed.",
+            )
+        return version
+
+    def _foreign(self) -> ForeignFolderError:
+        return ForeignFolderError(
+            f"'{self.path}'은(는) KoRAG 컬렉션이 아닙니다. 다른 폴더를 쓰세요. 아무것도 바꾸지 않았습니다.",
+            f"'{self.path}' is not a KoRAG collection. Use another folder; nothing was changed.",
+        )
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self.lock:
+            self._connection.close()
+
+    # -- transactions -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside is committed together, or not at all; other writers wait.
+
+        Raises:
+            CollectionLockedError: If another process is still writing after the time-out.
+            ReadOnlyError: If the folder cannot be written to.
+        """
+        with self.lock, self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's errors in the words of someone who has a collection."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            message = str(error)
+            if "locked" in message or "busy" in message:
+                raise CollectionLockedError(
+                    f"다른 프로세스가 '{self.path}'에 쓰고 있습니다({self._timeout:g}초 기다림). 그 작업이 끝난 뒤 다시 하세요.",
+                    f"Another process is writing to '{self.path}' (waited {self._timeout:g} s); try again after it.",
+                ) from error
+            if "readonly" in message or "unable to open" in message:
+                raise ReadOnlyError(
+                    f"'{self.path}'에 쓸 수 없습니다. 폴더의 쓰기 권한을 확인하세요.",
+                    f"'{self.path}' cannot be written to; check the folder's permissions.",
+                ) from error
+            if "full" in message:
+                raise IndexStateError(
+                    f"디스크가 가득 차서 '{self.path}'에 쓰지 못했습니다. 이전 상태는 그대로입니다.",
+                    f"The disk is full; '{self.path}' keeps its previous state.",
+                ) from error
+            raise
+
+    def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        with self.lock, self._translated():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    # -- settings -----------------------------------------------------------------------------------------
+
+    def setting(self, name: str) -> Any:
+        """Returns a stored JSON value, or None."""
+        rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def _write_setting(self, name: str, value: Any) -> None:
+        text = json.dumps(value, ensure_ascii=False)
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, text))
+
+    def generation(self) -> int:
+        """A number that every committed change raises."""
+        generation: int = self.setting("generation")
+        return generation
+
+    def _advance(self) -> None:
+        self._connection.execute("UPDATE settings SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
+
+    # -- documents (inside a transaction) -----------------------------------------------------------------
+
+    def upsert(self, documents: Sequence[StoredDocument], tokens: Sequence[Sequence[str]] | None) -> Keys:
+        """Stores documents, each under a new key, replacing those with the same ids.
+
+        Args:
+            documents: Ids all different.
+            tokens: BM25 tokens of each; None without a BM25 leg.
+
+        Returns:
+            Their keys, ascending. Shape: (n,).
+        """
+        self._delete_keys(self.keys_of([document.id for document in documents]))
+        keys = []
+        for document in documents:
+            metadata = json.dumps(document.metadata, ensure_ascii=False)
+            cursor = self._connection.execute(
+                "INSERT INTO documents (id, text, metadata) VALUES (?, ?, ?)", (document.id, document.text, metadata)
+            )
+            keys.append(cursor.lastrowid)
+        if tokens is not None:
+            self.bm25.add(zip(keys, tokens, strict=True))  # type: ignore[arg-type]
+        self._advance()
+        return np.array(keys, np.int64)
+
+    def delete(self, keys: Keys) -> None:
+        """Removes documents by key."""
+        self._delete_keys(keys)
+        self._advance()
+
+    def _delete_keys(self, keys: Keys) -> None:
+        rows = [(int(key),) for key in keys]
+        self.bm25.delete(keys)
+        self._connection.executemany("DELETE FROM documents WHERE key = ?", rows)
+
+    def replace_segments(self, old: Iterable[SegmentEntry], new: Iterable[SegmentEntry]) -> None:
+        """Names new segments and forgets old ones."""
+        self._connection.executemany("DELETE FROM segments WHERE name = ?", [(entry.name,) for entry in old])
+        self._connection.executemany(
+            "INSERT INTO segments VALUES (?, ?, ?, ?)",
+            [(entry.name, entry.size, entry.checksum, entry.rows) for entry in new],
+        )
+        self._advance()
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def segments(self) -> list[SegmentEntry]:
+        """The live segments."""
+        return [SegmentEntry(*row) for row in self._all("SELECT name, size, checksum, rows FROM segments")]
+
+    def state(self) -> tuple[int, list[SegmentEntry], Keys]:
+        """Generation, segments and live keys of one moment, whatever other processes commit meanwhile."""
+        with self.lock, self._translated():
+            nested = self._connection.in_transaction
+            if not nested:
+                self._connection.execute("BEGIN")
+            try:
+                return self.generation(), self.segments(), self.keys()
+            finally:
+                if not nested:
+                    self._connection.execute("COMMIT")
+
+    def keys(self, where: str = "TRUE", parameters: Sequence[object] = ()) -> Keys:
+        """Keys of the documents an SQL condition holds for, ascending. Shape: (n,)."""
+        rows = self._all(f"SELECT key FROM documents WHERE {where} ORDER BY key", parameters)  # noqa: S608 (to_sql binds values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def keys_of(self, ids: Sequence[str]) -> Keys:
+        """Keys of the ids that exist, ascending. Shape: (n,)."""
+        return self.keys("id IN (SELECT value FROM json_each(?))", (json.dumps(ids, ensure_ascii=False),))
+
+    def documents(self, keys: Iterable[int]) -> dict[int, StoredDocument]:
+        """Documents by key; those deleted meanwhile are left out."""
+        rows = self._all(
+            "SELECT key, id, text, metadata FROM documents WHERE key IN (SELECT value FROM json_each(?))",
+            (json.dumps([int(key) for key in keys]),),
+        )
+        return {key: StoredDocument(id_, text, json.loads(metadata)) for key, id_, text, metadata in rows}
+
+    def count(self) -> int:
+        """Number of documents."""
+        total: int = self._all("SELECT count(*) FROM documents")[0][0]
+        return total
+
+    def search_bm25(self, tokens: Sequence[str], keys: Keys | None, k: int) -> list[tuple[int, float]]:
+        """Best documents by BM25: (key, score), best first; equal scores by key."""
+        with self.lock, self._translated():
+            return self.bm25.search(tokens, keys, k)
+
+    # -- copies -------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """The content of a database in memory."""
+        with self.lock:
+            return self._connection.serialize()
+
+    def restore(self, content: bytes) -> None:
+        """Replaces a new database in memory by what `dump` returned."""
+        with self.lock:
+            self._connection.deserialize(content)

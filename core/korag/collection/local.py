@@ -1,0 +1,461 @@
+"""`Collection`: documents and their vectors in one folder, or in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from korag.collection.checks import check_count, check_documents, check_ids
+from korag.collection.database import Database, Keys
+from korag.collection.filters import parse, to_sql
+from korag.collection.hit import Hit, StoredDocument
+from korag.collection.legs import make_leg
+from korag.collection.manifest import (
+    EncoderLike,
+    TokenizerLike,
+    describe,
+    match_encoders,
+    match_tokenizer,
+    name_encoders,
+)
+from korag.collection.segments import SegmentFolder, SegmentMemory, SegmentStore
+from korag.collection.snapshot import Snapshot, SnapshotReader, merge_views, worth_merging
+from korag.encoders.base import Encoder
+from korag.errors import ForeignFolderError, InvalidArgumentError
+from korag.fusion import reciprocal_rank_fusion, weighted_fusion
+from korag.lexical import Tokenizer, resolve_tokenizer
+from korag.scoring import top_k
+from korag.text import check_text, check_texts, is_empty
+
+_DATABASE = "korag.sqlite3"
+_COMMIT_DOCUMENTS = 2_048
+"""Documents encoded, written and committed together by `add`."""
+_FETCH = 100
+"""Candidates each leg gives to a fusion, by default."""
+
+Run = list[tuple[int, float]]
+
+
+logger = logging.getLogger("korag")
+
+
+class Collection:
+    """Documents with one representation a leg: ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``.
+
+    Made by `open` or `in_memory`. Searches are exact. Many threads may use one collection, and many processes
+    one folder: one writes at a time, the others wait. Whatever `add` or `delete` has returned from survives a
+    kill at any moment.
+
+    Texts are stored and returned as they were given; searching goes by their NFC form. Empty documents are
+    kept, and never found.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        segments: SegmentStore,
+        encoders: Mapping[str, Encoder[Any]],
+        tokenizer: Tokenizer | None,
+    ) -> None:
+        self._database = database
+        self._segments = segments
+        self._encoders = dict(encoders)
+        self._legs = {name: make_leg(encoder) for name, encoder in self._encoders.items()}
+        self._tokenizer = tokenizer
+        self._reader = SnapshotReader(database, segments)
+        self._cleaned = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoders: Sequence[EncoderLike] | None = None,
+        bm25: bool | None = None,
+        tokenizer: TokenizerLike = None,
+        timeout: float = 30.0,
+    ) -> Self:
+        """Opens the collection in a folder, or makes a new one there.
+
+        Args:
+            path: The folder. A new collection needs one that is empty or does not exist.
+            encoders: Names, paths or loaded encoders, one of each family at most. An existing collection
+                knows its own; those given must be the ones it was built with.
+            bm25: Also search by words. None takes what the collection has (False for a new one).
+            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+            timeout: Seconds to wait for another process that is writing.
+
+        Raises:
+            ForeignFolderError: If the folder holds something else.
+            FormatVersionError: If a newer KoRAG made it.
+            FingerprintError: If it was built with another encoder or tokenizer.
+            InvalidArgumentError: If a new collection is given nothing to search by.
+        """
+        folder = Path(path)
+        named = name_encoders(encoders or [])
+        file = folder / _DATABASE
+        if folder.exists() and not file.exists() and (folder.is_file() or any(folder.iterdir())):
+            raise ForeignFolderError(
+                f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 비어 있거나 없는 폴더를 쓰세요. 아무것도 바꾸지 않았습니다.",
+                f"'{folder}' holds something other than a KoRAG collection. Use a folder that is empty or does not "
+                "exist; nothing was changed.",
+            )
+        # Worked out before anything is made, so that a wrong argument leaves no folder behind.
+        manifest = None if file.exists() else describe(named, cls._new_tokenizer(named, bm25, tokenizer))
+        if manifest is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        database = Database(file, timeout=timeout)
+        if database.version() == 0:  # new, or a process was killed between making the file and its tables
+            database.create(manifest or describe(named, cls._new_tokenizer(named, bm25, tokenizer)))
+        stored = {name: database.setting(name) for name in ("legs", "tokenizer")}
+        place = f"'{folder}'"
+        resolved = match_tokenizer(stored, bm25, tokenizer, place)
+        return cls(database, SegmentFolder(folder / "segments"), match_encoders(stored, named, place), resolved)
+
+    @classmethod
+    def in_memory(
+        cls,
+        *,
+        encoders: Sequence[EncoderLike] | None = None,
+        bm25: bool = False,
+        tokenizer: TokenizerLike = None,
+    ) -> Self:
+        """Makes a collection that lives as long as the object; arguments as for `open`."""
+        named = name_encoders(encoders or [])
+        resolved = cls._new_tokenizer(named, bm25, tokenizer)
+        database = Database(None)
+        database.create(describe(named, resolved))
+        return cls(database, SegmentMemory(), named, resolved)
+
+    @staticmethod
+    def _new_tokenizer(
+        encoders: Mapping[str, Encoder[Any]], bm25: bool | None, tokenizer: TokenizerLike  # noqa: FBT001
+    ) -> Tokenizer | None:
+        if not encoders and not bm25:
+            raise InvalidArgumentError(
+                "새 컬렉션에는 검색 방식이 하나는 있어야 합니다: encoders=['mini-colbert'] 또는 bm25=True.",
+                "A new collection needs something to search by: encoders=['mini-colbert'] or bm25=True.",
+            )
+        return resolve_tokenizer(tokenizer) if bm25 else None
+
+    # -- documents ----------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        texts: Iterable[str],
+        *,
+        ids: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        show_progress: bool | None = None,
+    ) -> list[str]:
+        """Adds documents; those with an id that exists replace it and count as newly inserted.
+
+        Everything is checked first. Documents are then encoded and committed 2,048 at a time; a process
+        killed in between keeps the batches that were committed, and adding the same ids again repairs it.
+
+        Args:
+            texts: The documents.
+            ids: Their ids, all different; made up where not given.
+            metadata: A dict of JSON values for each; copied.
+            show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            InvalidTextError: If a text or id is not a string.
+            InvalidArgumentError: If numbers differ, an id comes twice, or metadata is not JSON.
+            CollectionLockedError: If another process is still writing after the time-out.
+            ReadOnlyError: If the folder cannot be written to.
+        """
+        documents = check_documents(texts, ids, metadata)
+        for start in range(0, len(documents), _COMMIT_DOCUMENTS):
+            self._add_batch(documents[start : start + _COMMIT_DOCUMENTS], show_progress)
+        return [document.id for document in documents]
+
+    def _add_batch(self, documents: list[StoredDocument], show_progress: bool | None) -> None:  # noqa: FBT001
+        filled = [index for index, document in enumerate(documents) if not is_empty(document.text)]
+        texts = [documents[index].text for index in filled]
+        if len(filled) < len(documents):
+            _warn_empty(len(documents) - len(filled), len(documents))
+        arrays = {}
+        for name, encoder in self._encoders.items():
+            vectors = encoder.encode_documents(texts, show_progress=show_progress)
+            arrays |= {f"{name}.{array}": value for array, value in self._legs[name].pack(vectors).items()}
+        tokens = self._tokenizer([document.text for document in documents]) if self._tokenizer else None
+        with self._writing():
+            keys = self._database.upsert(documents, tokens)
+            if filled and self._encoders:
+                entry = self._segments.write({"keys": keys[filled], **arrays}, len(filled))
+                self._database.replace_segments([], [entry])
+        self._merge_if_worth()
+
+    def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+        """Removes documents by id, by filter, or those among `ids` that the filter matches.
+
+        Returns:
+            How many were removed. Ids that do not exist are passed over.
+
+        Raises:
+            InvalidArgumentError: If neither is given.
+        """
+        if ids is None and where is None:
+            raise InvalidArgumentError(
+                "ids도 where도 없습니다. 모두 지우려면 where={}를 넣으세요.",
+                "Neither ids nor where is given; to delete everything, pass where={}.",
+            )
+        checked = None if ids is None else check_ids(ids)
+        condition = self._condition(where)
+        with self._writing():
+            keys = self._database.keys(*condition)
+            if checked is not None:
+                keys = np.intersect1d(keys, self._database.keys_of(checked))
+            if len(keys):
+                self._database.delete(keys)
+        return len(keys)
+
+    def get(
+        self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None
+    ) -> list[StoredDocument]:
+        """Returns documents: by id in the order asked for, those that exist; or by filter, or all, in the
+        order they were added."""
+        if ids is not None:
+            checked = check_ids(ids)
+            keys = np.intersect1d(self._database.keys(*self._condition(where)), self._database.keys_of(checked))
+            found = {document.id: document for document in self._database.documents(keys).values()}
+            return [found[id_] for id_ in checked if id_ in found]
+        keys = self._database.keys(*self._condition(where))
+        documents = self._database.documents(keys)
+        return [documents[int(key)] for key in keys if int(key) in documents]
+
+    def __len__(self) -> int:
+        return self._database.count()
+
+    def compact(self) -> None:
+        """Rewrites all segments without the vectors of deleted and replaced documents."""
+        self._merge(lambda snapshot: snapshot.views)
+
+    # -- search -------------------------------------------------------------------------------------------
+
+    @property
+    def legs(self) -> tuple[str, ...]:
+        """The names `using` can take, ``"hybrid"`` aside."""
+        return (*self._encoders, *(["bm25"] if self._tokenizer else []))
+
+    @property
+    def encoders(self) -> dict[str, Encoder[Any]]:
+        """The encoders by leg."""
+        return dict(self._encoders)
+
+    @property
+    def path(self) -> Path | None:
+        """The folder; None in memory."""
+        return self._database.path.parent if self._database.path else None
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        using: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        fetch_k: int | None = None,
+        fusion: Literal["rrf", "weighted"] = "rrf",
+        weights: Mapping[str, float] | None = None,
+    ) -> list[Hit]:
+        """Finds the k best documents for a query.
+
+        Args:
+            query: The query, in any Unicode normalization form. An empty one finds nothing.
+            k: How many at most.
+            using: A leg, or ``"hybrid"`` for all of them fused; None for the only leg, else hybrid.
+            where: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+            fetch_k: Candidates of each leg in a hybrid search; by default 100, or k if that is more.
+            fusion: ``"rrf"`` by rank, or ``"weighted"`` by scaled scores.
+            weights: Weight of each leg in a hybrid search; 1 where not given.
+
+        Returns:
+            Hits, best first; equal scores in insertion order.
+
+        Raises:
+            InvalidTextError: If the query is not a string.
+            InvalidArgumentError: If another argument is outside its rule.
+            FilterError: If `where` is not a filter.
+        """
+        check_text(query, "query")
+        return self.search_many(
+            [query], k=k, using=using, where=where, fetch_k=fetch_k, fusion=fusion, weights=weights
+        )[0]
+
+    def search_many(
+        self,
+        queries: Iterable[str],
+        *,
+        k: int = 10,
+        using: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        fetch_k: int | None = None,
+        fusion: Literal["rrf", "weighted"] = "rrf",
+        weights: Mapping[str, float] | None = None,
+    ) -> list[list[Hit]]:
+        """`search` for many queries, encoded together. Returns one list of hits a query, in order."""
+        checked = check_texts(queries, "queries")
+        k = check_count("k", k)
+        legs = self._choose(using)
+        fetch = max(k, _FETCH) if fetch_k is None else max(k, check_count("fetch_k", fetch_k))
+        if fusion not in ("rrf", "weighted"):
+            raise InvalidArgumentError(
+                f"fusion={fusion!r}은(는) 쓸 수 없습니다. 'rrf' 또는 'weighted'여야 합니다.",
+                f"fusion={fusion!r} is not possible; it must be 'rrf' or 'weighted'.",
+            )
+        if weights:
+            reciprocal_rank_fusion({leg: [] for leg in legs}, weights=weights)  # checks names and values
+        allowed = None if not where else self._condition(where)
+        filled = [index for index, query in enumerate(checked) if not is_empty(query)]
+        if len(filled) < len(checked):
+            _warn_empty(len(checked) - len(filled), len(checked))
+        hits: list[list[Hit]] = [[] for _ in checked]
+        if not filled or k == 0:
+            return hits
+        texts = [checked[index] for index in filled]
+        prepared = {leg: self._prepare_queries(leg, texts) for leg in legs}
+        keys = None if allowed is None else self._database.keys(*allowed)
+        snapshot = self._reader.read() if self._encoders else None
+        for position, index in enumerate(filled):
+            runs = {
+                leg: self._run(leg, prepared[leg][position], snapshot, keys, fetch if len(legs) > 1 else k)
+                for leg in legs
+            }
+            hits[index] = self._hits(runs, k, fusion, weights)
+        return hits
+
+    def _choose(self, using: str | None) -> tuple[str, ...]:
+        if using is None or (using == "hybrid" and len(self.legs) > 1):
+            return self.legs
+        if using in self.legs:
+            return (using,)
+        choices = ", ".join((*self.legs, *(["hybrid"] if len(self.legs) > 1 else [])))
+        raise InvalidArgumentError(
+            f"using={using!r}은(는) 이 컬렉션에 없습니다. 쓸 수 있는 값: {choices}.",
+            f"using={using!r} is not in this collection; it offers: {choices}.",
+        )
+
+    def _prepare_queries(self, leg: str, texts: list[str]) -> list[Any]:
+        """What each query is to a leg: its tokens for BM25, a batch of one vector for the others."""
+        if leg == "bm25":
+            assert self._tokenizer is not None  # noqa: S101 (legs has bm25 only with a tokenizer)
+            return list(self._tokenizer(texts))
+        vectors = self._encoders[leg].encode_queries(texts)
+        return [vectors[index : index + 1] for index in range(len(texts))]
+
+    def _run(self, leg: str, query: Any, snapshot: Snapshot | None, allowed: Keys | None, k: int) -> Run:
+        """The k best (key, score) of one leg."""
+        if leg == "bm25":
+            return self._database.search_bm25(query, allowed, k)
+        assert snapshot is not None  # noqa: S101 (there is an encoder, so there is a snapshot)
+        keys, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+        for view in snapshot.views:
+            rows = view.rows(allowed)
+            if len(rows):
+                keys.append(view.keys[rows])
+                scores.append(self._legs[leg].scores(view.leg(leg), query, rows))
+        all_keys, all_scores = np.concatenate(keys), np.concatenate(scores)
+        best = top_k(all_scores, all_keys, k)
+        return [(int(all_keys[index]), float(all_scores[index])) for index in best]
+
+    def _hits(self, runs: dict[str, Run], k: int, fusion: str, weights: Mapping[str, float] | None) -> list[Hit]:
+        ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}
+        if len(runs) == 1:
+            fused = next(iter(runs.values()))
+        elif fusion == "rrf":
+            fused = reciprocal_rank_fusion({leg: list(found) for leg, found in ranks.items()}, weights=weights)
+        else:
+            fused = weighted_fusion(runs, weights=weights)
+        best = sorted(fused, key=lambda item: (-item[1], item[0]))[:k]
+        documents = self._database.documents(key for key, _ in best)
+        return [
+            Hit(
+                id=documents[key].id,
+                score=score,
+                text=documents[key].text,
+                metadata=documents[key].metadata,
+                legs={leg: found[key] for leg, found in ranks.items() if key in found},
+            )
+            for key, score in best
+            if key in documents
+        ]
+
+    def _condition(self, where: Mapping[str, Any] | None) -> tuple[str, list[object]]:
+        return to_sql(parse(where))
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A write transaction; the first one also removes files that a killed process left behind.
+
+        Segment files are written inside the transaction, so whoever holds it knows that every file the
+        database does not name is nobody's.
+        """
+        with self._database.transaction():
+            if not self._cleaned:
+                self._segments.keep_only({entry.name for entry in self._database.segments()})
+                self._cleaned = True
+            yield
+
+    def _merge_if_worth(self) -> None:
+        if self._encoders and worth_merging(self._reader.read()):
+            self._merge(worth_merging)
+
+    def _merge(self, choose: Any) -> None:
+        with self._writing():
+            views = choose(self._reader.read())
+            entries = [self._segments.write(arrays, rows) for arrays, rows in merge_views(views, self._legs)]
+            self._database.replace_segments([view.entry for view in views], entries)
+        with self._database.transaction():
+            self._segments.keep_only({entry.name for entry in self._database.segments()})
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Closes the folder's files; the collection cannot be used afterwards."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        place = f"'{self.path}'" if self.path else "in memory"
+        return f"Collection({place}, documents={len(self)}, legs={list(self.legs)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A folder is pickled as its path; a collection in memory with all it holds."""
+        state: dict[str, Any] = {"path": self._database.path, "encoders": self._encoders, "tokenizer": self._tokenizer}
+        if self._database.path is None:
+            state |= {"database": self._database.dump(), "segments": self._segments}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        database = Database(state["path"])
+        if state["path"] is None:
+            database.restore(state["database"])
+            segments = state["segments"]
+        else:
+            segments = SegmentFolder(state["path"].parent / "segments")
+        Collection.__init__(self, database, segments, state["encoders"], state["tokenizer"])
+
+
+def _warn_empty(empty: int, total: int) -> None:
+    logger.warning(
+        "%d개 가운데 %d개의 텍스트가 비어 있어 검색되지 않습니다. / %d of %d texts are empty and match nothing.",
+        total, empty, empty, total,
+    )  # fmt: skip

@@ -1,0 +1,132 @@
+"""What a search sees: the live rows of every segment at one moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.collection.database import Database, Keys
+from korag.collection.legs import Leg
+from korag.collection.segments import Arrays, SegmentEntry, SegmentStore
+from korag.errors import SegmentError
+from korag.scoring import Ints
+
+_TIER = 16
+"""Segments of about the same size that are merged into one, so that their number grows with the logarithm."""
+_MERGED_ROWS = 16_384
+"""Documents of a merged segment at most: what a merge holds in memory."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One segment, and which of its rows are live.
+
+    Attributes:
+        entry: What the database knows of it.
+        arrays: All its arrays.
+        keys: Key of each row, ascending. Shape: (rows,).
+        live: Rows whose document still exists, ascending. Shape: (live rows,).
+    """
+
+    entry: SegmentEntry
+    arrays: Arrays
+    keys: Keys
+    live: Ints
+
+    def leg(self, name: str) -> Arrays:
+        """The arrays of one leg."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
+
+    def rows(self, allowed: Keys | None) -> Ints:
+        """Live rows whose key is among `allowed`; None for all."""
+        if allowed is None:
+            return self.live
+        return self.live[np.isin(self.keys[self.live], allowed, assume_unique=True)]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All segments at one generation of the database."""
+
+    generation: int
+    views: list[View]
+
+
+class SnapshotReader:
+    """Reads snapshots, and keeps the last one while nothing changes."""
+
+    def __init__(self, database: Database, segments: SegmentStore) -> None:
+        self._database = database
+        self._segments = segments
+        self._last: Snapshot | None = None
+
+    def read(self) -> Snapshot:
+        """Returns the current snapshot.
+
+        Raises:
+            SegmentError: If a segment is missing or damaged.
+        """
+        with self._database.lock:  # the same lock, or a merge and a search could wait for each other
+            while True:
+                if self._last is not None and self._database.generation() == self._last.generation:
+                    return self._last
+                generation, entries, keys = self._database.state()
+                try:
+                    self._last = Snapshot(generation, [self._view(entry, keys) for entry in entries])
+                except SegmentError:
+                    # Another process may have merged segments between the two reads: then look again.
+                    if self._database.generation() == generation:
+                        raise
+
+    def _view(self, entry: SegmentEntry, live_keys: Keys) -> View:
+        known = {view.entry.name: view for view in self._last.views} if self._last else {}
+        arrays = known[entry.name].arrays if entry.name in known else self._segments.read(entry)
+        keys: Keys = np.array(arrays["keys"])
+        return View(entry, arrays, keys, np.flatnonzero(np.isin(keys, live_keys, assume_unique=True)))
+
+
+def worth_merging(snapshot: Snapshot) -> list[View]:
+    """Returns the segments to merge now: a full tier of small ones, or those that are mostly dead."""
+    tiers: dict[int, list[View]] = {}
+    for view in snapshot.views:
+        if len(view.live) < _MERGED_ROWS:
+            tiers.setdefault(int(math.log(max(1, len(view.live)), _TIER)), []).append(view)
+    for tier in tiers.values():
+        if len(tier) >= _TIER:
+            return tier
+    return [view for view in snapshot.views if len(view.live) * 2 < view.entry.rows]
+
+
+def merge_views(
+    views: Sequence[View], legs: Mapping[str, Leg]
+) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
+    """Makes new segments of the live rows of old ones, in insertion order.
+
+    Yields:
+        The arrays of a segment, and its number of rows.
+    """
+    order = sorted(views, key=lambda view: int(view.keys[0]) if len(view.keys) else 0)
+    batch: list[View] = []
+    for view in order:
+        if batch and sum(len(v.live) for v in batch) + len(view.live) > _MERGED_ROWS:
+            yield _merge(batch, legs)
+            batch = []
+        if len(view.live):
+            batch.append(view)
+    if batch:
+        yield _merge(batch, legs)
+
+
+def _merge(views: Sequence[View], legs: Mapping[str, Leg]) -> tuple[dict[str, NDArray[Any]], int]:
+    keys = np.concatenate([view.keys[view.live] for view in views])
+    arrays: dict[str, NDArray[Any]] = {"keys": keys}
+    for name, leg in legs.items():
+        vectors = leg.join([leg.unpack(view.leg(name), view.live) for view in views])
+        arrays |= {f"{name}.{array}": value for array, value in leg.pack(vectors).items()}
+    return arrays, len(keys)

@@ -1,0 +1,86 @@
+"""One ranking out of several: reciprocal-rank fusion and weighted score fusion.
+
+Both work on ids, never on texts, and are deterministic: equal scores keep the order in which their ids were
+first seen, leg by leg, rank by rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+from korag.errors import InvalidArgumentError
+
+Id = TypeVar("Id", bound=Hashable)
+RRF_CONSTANT = 60
+"""The constant of the RRF paper (Cormack et al. 2009, https://doi.org/10.1145/1571941.1572114)."""
+
+
+def reciprocal_rank_fusion(
+    rankings: Mapping[str, Sequence[Id]], *, weights: Mapping[str, float] | None = None, c: int = RRF_CONSTANT
+) -> list[tuple[Id, float]]:
+    """Fuses rankings by rank alone: ``score(d) = Σ_legs weight / (c + rank)``, ranks from 1.
+
+    A leg without the id adds nothing; an id twice in a leg counts once, at its better rank.
+
+    Args:
+        rankings: Ids of each leg, best first.
+        weights: Weight of each leg; 1 where not given.
+        c: How little the first ranks stand out.
+
+    Returns:
+        (id, score), best first.
+
+    Raises:
+        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
+    """
+    weights = _check_weights(rankings, weights)
+    fused: dict[Id, float] = {}
+    for leg, ranking in rankings.items():
+        for rank, id_ in enumerate(dict.fromkeys(ranking), start=1):
+            fused[id_] = fused.get(id_, 0.0) + weights[leg] / (c + rank)
+    return sorted(fused.items(), key=lambda item: -item[1])
+
+
+def weighted_fusion(
+    runs: Mapping[str, Sequence[tuple[Id, float]]], *, weights: Mapping[str, float] | None = None
+) -> list[tuple[Id, float]]:
+    """Fuses scores: each leg's are scaled to [0, 1] by their own least and greatest, then added by weight.
+
+    Args:
+        runs: (id, score) of each leg.
+        weights: Weight of each leg; 1 where not given.
+
+    Returns:
+        (id, score), best first. A leg without the id adds 0; a leg whose scores are all equal gives each 1.
+
+    Raises:
+        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
+    """
+    weights = _check_weights(runs, weights)
+    fused: dict[Id, float] = {}
+    for leg, run in runs.items():
+        scores: dict[Id, float] = {}
+        for id_, score in run:
+            scores[id_] = max(score, scores.get(id_, score))
+        least, greatest = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
+        for id_, score in scores.items():
+            scaled = (score - least) / (greatest - least) if greatest > least else 1.0
+            fused[id_] = fused.get(id_, 0.0) + weights[leg] * scaled
+    return sorted(fused.items(), key=lambda item: -item[1])
+
+
+def _check_weights(legs: Mapping[str, object], weights: Mapping[str, float] | None) -> dict[str, float]:
+    weights = weights or {}
+    for leg, weight in weights.items():
+        if leg not in legs:
+            raise InvalidArgumentError(
+                f"weights에 없는 검색 방식 '{leg}'이(가) 있습니다. 쓸 수 있는 이름: {', '.join(legs)}.",
+                f"weights names '{leg}', which is not a leg; the legs are: {', '.join(legs)}.",
+            )
+        if not weight >= 0 or weight == float("inf"):
+            raise InvalidArgumentError(
+                f"weights['{leg}']={weight!r}은(는) 쓸 수 없습니다. 0 이상의 수여야 합니다.",
+                f"weights['{leg}']={weight!r} is not possible; it must be a finite number of at least 0.",
+            )
+    return {leg: float(weights.get(leg, 1.0)) for leg in legs}

@@ -1,0 +1,154 @@
+"""Scores between a query and documents: MaxSim, sparse dot product, cosine, and the best k of them.
+
+Pure functions on numpy arrays; sums are accumulated in float32 whatever the vectors are stored in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+_BLOCK_TOKENS = 16_384
+"""Document tokens scored at a time: 8 MB of float32 at 128 dimensions, so that a block stays in the cache."""
+
+
+def maxsim(
+    query: Floats,
+    documents: Sequence[Floats] | Floats,
+    *,
+    query_mask: NDArray[np.bool_] | None = None,
+    document_mask: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Late-interaction scores: for each query token the best document token, summed over query tokens.
+
+    ``score(q, d) = Σ_i max_j q_i · d_j`` (ColBERT, https://arxiv.org/abs/2004.12832, equation 3). Scores grow
+    with the number of query tokens; they compare documents for one query, never queries or models.
+
+    Args:
+        query: Query token vectors. Shape: (query_tokens, dim).
+        documents: Token vectors of each document. Shape of each: (tokens, dim). Or padded in one array of
+            shape (n, tokens, dim), with `document_mask`.
+        query_mask: Query tokens that count. Shape: (query_tokens,).
+        document_mask: Document tokens that count. Shape: (n, tokens). Padding can never win: masked tokens
+            take no part at all, rather than a similarity of zero.
+
+    Returns:
+        One float32 score a document; −inf for a document without tokens. Shape: (n,).
+    """
+    if query_mask is not None:
+        query = query[query_mask]
+    if document_mask is not None:
+        documents = [tokens[mask] for tokens, mask in zip(documents, document_mask, strict=True)]
+    tokens, offsets = pack_tokens(documents, dim=query.shape[1])
+    return maxsim_packed(query, tokens, offsets)
+
+
+def pack_tokens(documents: Sequence[Floats] | Floats, *, dim: int) -> tuple[Floats, Ints]:
+    """Lays the token vectors of documents end to end.
+
+    Returns:
+        All tokens, shape (total_tokens, dim), and where each document starts and the last one ends, shape
+        (n + 1,).
+    """
+    offsets = np.zeros(len(documents) + 1, np.int64)
+    np.cumsum([len(tokens) for tokens in documents], out=offsets[1:])
+    return np.concatenate(list(documents)) if len(documents) else np.zeros((0, dim), np.float32), offsets
+
+
+def maxsim_packed(query: Floats, tokens: Floats, offsets: Ints, rows: Ints | None = None) -> NDArray[np.float32]:
+    """`maxsim` over documents laid end to end, e.g. memory-mapped; memory stays bounded.
+
+    Args:
+        query: Query token vectors. Shape: (query_tokens, dim).
+        tokens: All document tokens. Shape: (total_tokens, dim).
+        offsets: Where each document starts, and the end. Shape: (n + 1,).
+        rows: Documents to score; None for all.
+
+    Returns:
+        One float32 score a document scored, −inf for one without tokens. Shape: (n,) or that of `rows`.
+    """
+    rows = np.arange(len(offsets) - 1) if rows is None else rows
+    starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+    scores = np.full(len(rows), -np.inf, np.float32)
+    transposed = np.ascontiguousarray(query.astype(np.float32).T)
+    ends = np.cumsum(lengths)
+    first = 0
+    while first < len(rows):
+        limit = (ends[first - 1] if first else 0) + _BLOCK_TOKENS
+        last = max(first + 1, int(np.searchsorted(ends, limit, side="right")))
+        filled = np.flatnonzero(lengths[first:last]) + first
+        if len(filled):
+            block = _gather(tokens, starts[filled], lengths[filled])
+            similarities = block.astype(np.float32) @ transposed
+            boundaries = np.cumsum(lengths[filled]) - lengths[filled]
+            scores[filled] = np.maximum.reduceat(similarities, boundaries, axis=0).sum(axis=1, dtype=np.float32)
+        first = last
+    return scores
+
+
+def _gather(tokens: Floats, starts: Ints, lengths: Ints) -> Floats:
+    """The tokens of some documents end to end; a plain slice where they lie side by side."""
+    if np.array_equal(starts[1:], starts[:-1] + lengths[:-1]):
+        return tokens[starts[0] : starts[-1] + lengths[-1]]
+    return np.concatenate([tokens[start : start + length] for start, length in zip(starts, lengths, strict=True)])
+
+
+def sparse_dot(query: sp.csr_array, documents: sp.csc_array) -> NDArray[np.float32]:
+    """Dot products of one sparse query with sparse documents, touching the query's terms only.
+
+    Args:
+        query: Term weights. Shape: (1, vocab).
+        documents: Term weights by column, i.e. postings. Shape: (n, vocab).
+
+    Returns:
+        float32 scores; 0 where no term is shared. Shape: (n,).
+    """
+    scores: NDArray[np.float32] = documents[:, query.indices] @ query.data.astype(np.float32)
+    return scores.astype(np.float32, copy=False)
+
+
+def cosine(query: Floats, documents: Floats) -> NDArray[np.float32]:
+    """Cosine similarities of one query vector with document vectors.
+
+    Args:
+        query: Shape: (dim,).
+        documents: Shape: (n, dim).
+
+    Returns:
+        float32 in [−1, 1]; 0 for a zero vector. Shape: (n,).
+    """
+    return unit_rows(documents) @ unit_rows(query[None])[0]
+
+
+def unit_rows(vectors: Floats) -> NDArray[np.float32]:
+    """Scales rows to unit length; zero rows stay zero. Shape: (n, dim)."""
+    vectors = vectors.astype(np.float32, copy=False)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def top_k(scores: NDArray[np.float32], keys: Ints, k: int) -> Ints:
+    """Indices of the k best scores, best first; equal scores in the order of `keys`; −inf never.
+
+    Args:
+        scores: Shape: (n,).
+        keys: Insertion order of the documents. Shape: (n,).
+        k: How many at most.
+
+    Returns:
+        Indices into `scores`. Shape: (min(k, finite scores),).
+    """
+    candidates = np.flatnonzero(scores > -np.inf)
+    if k <= 0 or not len(candidates):
+        return candidates[:0]
+    if len(candidates) > k:
+        threshold = np.partition(scores[candidates], -k)[-k]
+        candidates = candidates[scores[candidates] >= threshold]
+    order = np.lexsort((keys[candidates], -scores[candidates]))
+    return candidates[order[:k]]

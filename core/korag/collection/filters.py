@@ -4,8 +4,8 @@ A filter is a dict in the dialect of MongoDB and Chroma. `parse` makes a small t
 translates: `matches` is the reference, in Python, and `to_sql` the one for SQLite.
 
 * ``{"연도": 2024}`` is equality, ``{"연도": {"$gte": 2020, "$lt": 2024}}`` applies operators:
-  ``$eq $ne $gt $gte $lt $lte $in $nin $exists``. Several entries in one dict are joined by "and". ``$and`` and
-  ``$or`` take a list of filters, ``$not`` takes one.
+  ``$eq $ne $gt $gte $lt $lte $in $nin $exists``. Several entries in one dict are joined by "and". ``$and``
+  and ``$or`` take a list of filters, ``$not`` takes one.
 * Values compare within their kind only: numbers with numbers (``3 == 3.0``), strings with strings (by code
   point, not normalised), booleans with booleans (``True`` is not ``1``). Across kinds nothing is equal and
   nothing is ordered.

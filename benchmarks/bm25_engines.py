@@ -4,8 +4,8 @@
     python benchmarks/bm25_engines.py --eval ../shared/data/eval/tydiqa-goldp-ko    # quality
 
 The corpus is a parquet file with the columns ``law``, ``title`` and ``text``; each query asks for an article
-by the name of its law and its title. Indexes lie on disk in a temporary folder. A change is timed until it is
-on disk and the next search answers from it. Needs ``pip install bm25s pyarrow``.
+by the name of its law and its title. Indexes lie on disk in a temporary folder. A change is timed
+until it is written (not synced) and one search has answered from it. Needs ``pip install bm25s pyarrow``.
 """
 
 from __future__ import annotations
@@ -194,6 +194,8 @@ class Postings:
     def search(self, query: Sequence[str], k: int) -> list[int]:
         """The best rows, best first; ties go to the older document."""
         tokens = list(dict.fromkeys(query))
+        if not tokens:
+            return []
         lengths = [s["lengths"] if s["live"] is None else s["lengths"][s["live"]] for s in self.segments]
         total = sum(map(len, lengths))
         mean = sum(int(part.sum()) for part in lengths) / max(total, 1)

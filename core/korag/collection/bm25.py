@@ -1,9 +1,140 @@
-"""placeholder"""
+"""The BM25 leg: term counts as postings in the same segments as vectors, weighed when searched.
+
+Document frequencies and lengths are taken over live documents at each search, so results after any adds and
+deletes are those of an index built afresh, and what a transaction commits is searchable by every leg at once.
+Why not SQLite's FTS5 or bm25s: docs/bm25.md has the measurements.
+"""
+
 from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
-class BM25Index:
-    def __init__(self, connection: Any) -> None: self.c=connection
-    def create(self) -> None: ...
-    def add(self, rows: Any) -> None: ...
-    def delete(self, keys: Any) -> None: ...
-    def search(self, tokens: Any, keys: Any, k: int) -> Any: return []
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.collection.legs import LiveSegment
+from korag.collection.segments import Arrays
+from korag.lexical import Tokenizer
+from korag.scoring import Ints
+
+K1, B = 1.2, 0.75
+"""Saturation of term counts, and weight of document length: Lucene's defaults."""
+
+TermCounts = tuple[NDArray[np.uint64], NDArray[np.uint16]]
+"""The terms of a document, each once, and how often it has them. Shape of both: (distinct terms,)."""
+
+
+@dataclass(frozen=True)
+class WeighedQuery:
+    """A query's terms with their weights in the whole collection.
+
+    Attributes:
+        terms: Distinct terms. Shape: (terms,).
+        idf: Their inverse document frequencies. Shape: (terms,).
+        average_length: Mean number of tokens of a live document.
+    """
+
+    terms: NDArray[np.uint64]
+    idf: NDArray[np.float64]
+    average_length: float
+
+
+class BM25Leg:
+    """Counts of tokens, under 64-bit hashes of them: any token of any tokenizer is as good as another.
+
+    Two of a million distinct terms share a hash with a probability of 3 in 10⁸.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> list[TermCounts]:
+        """Counts the tokens of each document."""
+        return [_count(tokens) for tokens in self.tokenizer(texts)]
+
+    def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.uint64]]:
+        """The distinct terms of each query."""
+        return [_count(tokens)[0] for tokens in self.tokenizer(texts)]
+
+    def pack(self, vectors: list[TermCounts]) -> dict[str, NDArray[Any]]:
+        """Stores postings: for each term, the rows that have it, and how often."""
+        sizes = [len(terms) for terms, _ in vectors]
+        terms = np.concatenate([np.zeros(0, np.uint64), *(terms for terms, _ in vectors)])
+        counts = np.concatenate([np.zeros(0, np.uint16), *(counts for _, counts in vectors)])
+        rows = np.repeat(np.arange(len(vectors), dtype=np.int32), sizes)
+        order = np.argsort(terms, kind="stable")  # rows stay ascending within a term
+        distinct, starts = np.unique(terms[order], return_index=True)
+        return {
+            "terms": distinct,
+            "starts": np.append(starts, len(terms)).astype(np.int64),
+            "rows": rows[order],
+            "counts": counts[order],
+            "lengths": np.array([counts.sum(dtype=np.int64) for _, counts in vectors], np.int32),
+        }
+
+    def unpack(self, arrays: Arrays, rows: Ints) -> list[TermCounts]:
+        """Term counts of some rows."""
+        terms = np.repeat(arrays["terms"], np.diff(arrays["starts"]))
+        order = np.argsort(arrays["rows"], kind="stable")
+        bounds = np.searchsorted(arrays["rows"][order], np.arange(len(arrays["lengths"]) + 1))
+        terms, counts = terms[order], arrays["counts"][order]
+        return [(terms[bounds[row] : bounds[row + 1]], counts[bounds[row] : bounds[row + 1]]) for row in rows]
+
+    def join(self, parts: Sequence[list[TermCounts]]) -> list[TermCounts]:
+        """One list of documents."""
+        return [document for part in parts for document in part]
+
+    def prepare(self, query: NDArray[np.uint64], segments: Sequence[LiveSegment]) -> WeighedQuery:
+        """Weighs terms by the live documents that have them: ``idf = ln(1 + (N − df + ½) / (df + ½))``."""
+        documents, tokens, frequencies = 0, 0, np.zeros(len(query), np.int64)
+        for segment in segments:
+            documents += int(segment.live.sum())
+            tokens += int(segment.arrays["lengths"][segment.live].sum(dtype=np.int64))
+            for index, postings in enumerate(_find(segment.arrays, query)):
+                frequencies[index] += int(segment.live[segment.arrays["rows"][postings]].sum())
+        idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
+        return WeighedQuery(query, idf, tokens / documents if documents else 1.0)
+
+    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints) -> NDArray[np.float32]:
+        """BM25 in Lucene's form: ``Σ idf · tf / (tf + k1 · (1 − b + b · length / average))``.
+
+        (Robertson and Zaragoza 2009, https://doi.org/10.1561/1500000019, equation 3.15, without the constant
+        factor k1 + 1.) Documents that share no term do not match.
+        """
+        lengths = np.asarray(arrays["lengths"])
+        saturation = K1 * (1 - B + B * lengths / max(query.average_length, 1e-9))
+        scores = np.zeros(len(lengths), np.float64)
+        for idf, postings in zip(query.idf, _find(arrays, query.terms), strict=True):
+            found, counts = arrays["rows"][postings], arrays["counts"][postings]
+            scores[found] += idf * counts / (counts + saturation[found])
+        matched = scores[rows].astype(np.float32)
+        matched[matched <= 0] = -np.inf
+        return matched
+
+
+def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> list[slice]:
+    """Where each term's postings are; an empty slice for a term the segment lacks."""
+    known, starts = arrays["terms"], arrays["starts"]
+    positions = np.searchsorted(known, terms)
+    return [
+        slice(int(starts[position]), int(starts[position + 1]))
+        if position < len(known) and known[position] == term
+        else slice(0, 0)
+        for position, term in zip(positions, terms, strict=True)
+    ]
+
+
+def _count(tokens: Sequence[str]) -> TermCounts:
+    counted = Counter(tokens)
+    terms = np.fromiter(map(_hash, counted), np.uint64, len(counted))
+    counts = np.minimum(np.fromiter(counted.values(), np.int64, len(counted)), np.iinfo(np.uint16).max)
+    return terms, counts.astype(np.uint16)
+
+
+def _hash(token: str) -> int:
+    digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.collection.bm25 import BM25Index
 from korag.collection.hit import StoredDocument
 from korag.collection.segments import SegmentEntry
 from korag.errors import (
@@ -59,7 +58,6 @@ class Database:
         self._timeout = timeout
         self.lock = threading.RLock()
         self._connection = self._connect()
-        self.bm25 = BM25Index(self._connection)
 
     # -- opening ------------------------------------------------------------------------------------------
 
@@ -86,7 +84,6 @@ class Database:
                 if self.version() == 0:
                     for statement in _SCHEMA.split(";\n"):
                         self._connection.execute(statement)
-                    self.bm25.create()
                     self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                     self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
                     self._write_setting("generation", 0)
@@ -198,12 +195,11 @@ class Database:
 
     # -- documents (inside a transaction) -----------------------------------------------------------------
 
-    def upsert(self, documents: Sequence[StoredDocument], tokens: Sequence[Sequence[str]] | None) -> Keys:
+    def upsert(self, documents: Sequence[StoredDocument]) -> Keys:
         """Stores documents, each under a new key, replacing those with the same ids.
 
         Args:
             documents: Ids all different.
-            tokens: BM25 tokens of each; None without a BM25 leg.
 
         Returns:
             Their keys, ascending. Shape: (n,).
@@ -216,8 +212,6 @@ class Database:
                 "INSERT INTO documents (id, text, metadata) VALUES (?, ?, ?)", (document.id, document.text, metadata)
             )
             keys.append(cursor.lastrowid)
-        if tokens is not None:
-            self.bm25.add(zip(keys, tokens, strict=True))  # type: ignore[arg-type]
         self._advance()
         return np.array(keys, np.int64)
 
@@ -228,7 +222,6 @@ class Database:
 
     def _delete_keys(self, keys: Keys) -> None:
         rows = [(int(key),) for key in keys]
-        self.bm25.delete(keys)
         self._connection.executemany("DELETE FROM documents WHERE key = ?", rows)
 
     def replace_segments(self, old: Iterable[SegmentEntry], new: Iterable[SegmentEntry]) -> None:
@@ -279,11 +272,6 @@ class Database:
         """Number of documents."""
         total: int = self._all("SELECT count(*) FROM documents")[0][0]
         return total
-
-    def search_bm25(self, tokens: Sequence[str], keys: Keys | None, k: int) -> list[tuple[int, float]]:
-        """Best documents by BM25: (key, score), best first; equal scores by key."""
-        with self.lock, self._translated():
-            return self.bm25.search(tokens, keys, k)
 
     # -- copies -------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ One stateless class a family; what it stores are plain arrays, so segments know 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,31 +18,77 @@ from korag.encoders.base import Encoder
 from korag.scoring import Ints, maxsim_packed, pack_tokens, sparse_dot, unit_rows
 
 
+@dataclass(frozen=True)
+class LiveSegment:
+    """What a leg sees of one segment.
+
+    Attributes:
+        arrays: The leg's arrays.
+        live: Which rows' documents still exist. Shape: (rows,).
+    """
+
+    arrays: Arrays
+    live: NDArray[np.bool_]
+
+
 class Leg(Protocol):
-    """One way to search: the vectors of one encoder."""
+    """One way to search: how texts are represented, stored and scored."""
+
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
+        """Represents documents."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> list[Any]:
+        """Represents queries, one entry each."""
+        ...
 
     def pack(self, vectors: Any) -> dict[str, NDArray[Any]]:
-        """Turns what ``encode_documents`` returned into the arrays a segment stores."""
+        """Turns what `encode_documents` returned into the arrays a segment stores."""
         ...
 
     def unpack(self, arrays: Arrays, rows: Ints) -> Any:
-        """Returns the vectors of some rows, as `pack` takes them."""
+        """Returns the representations of some rows, as `pack` takes them."""
         ...
 
     def join(self, parts: Sequence[Any]) -> Any:
-        """Puts unpacked vectors end to end."""
+        """Puts unpacked representations end to end."""
+        ...
+
+    def prepare(self, query: Any, segments: Sequence[LiveSegment]) -> Any:
+        """Adds to a query what it needs to know of the whole collection."""
         ...
 
     def scores(self, arrays: Arrays, query: Any, rows: Ints) -> NDArray[np.float32]:
-        """Scores some rows for one query; −inf for a row that does not match at all."""
+        """Scores some rows for a prepared query; −inf for a row that does not match at all."""
         ...
 
 
-class DenseLeg:
+class EncoderLeg:
+    """What the legs of all encoders share."""
+
+    def __init__(self, encoder: Encoder[Any]) -> None:
+        self.encoder = encoder
+
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
+        """As the encoder does."""
+        return self.encoder.encode_documents(texts, show_progress=show_progress)
+
+    def encode_queries(self, texts: Sequence[str]) -> list[Any]:
+        """A batch of one for each query."""
+        vectors = self.encoder.encode_queries(texts)
+        return [vectors[index : index + 1] for index in range(len(texts))]
+
+    def prepare(self, query: Any, segments: Sequence[LiveSegment]) -> Any:
+        """A vector needs to know nothing of the collection."""
+        return query
+
+
+class DenseLeg(EncoderLeg):
     """Vectors in float32. Shape: (n, dim)."""
 
-    def __init__(self, similarity: str) -> None:
-        self._cosine = similarity == "cosine"
+    def __init__(self, encoder: Encoder[Any]) -> None:
+        super().__init__(encoder)
+        self._cosine = encoder.similarity == "cosine"
 
     def pack(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Stores rows, of unit length if they are compared by cosine."""
@@ -64,7 +111,7 @@ class DenseLeg:
         return vectors @ (unit_rows(query) if self._cosine else query)[0]
 
 
-class SparseLeg:
+class SparseLeg(EncoderLeg):
     """Term weights as postings (compressed columns), so that a search touches the query's terms only."""
 
     def pack(self, vectors: sp.csr_array) -> dict[str, NDArray[Any]]:
@@ -98,7 +145,7 @@ class SparseLeg:
         return sp.csc_array(parts, shape=tuple(arrays["shape"].tolist()), copy=False)
 
 
-class LateInteractionLeg:
+class LateInteractionLeg(EncoderLeg):
     """Token vectors in float16, end to end, with the offsets of documents."""
 
     def pack(self, vectors: list[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
@@ -124,8 +171,10 @@ LEG_NAMES = {"dense": "dense", "sparse": "sparse", "late_interaction": "colbert"
 """What `using=` calls the leg of each family."""
 
 
+_LEGS = {"dense": DenseLeg, "sparse": SparseLeg, "late_interaction": LateInteractionLeg}
+
+
 def make_leg(encoder: Encoder[Any]) -> Leg:
     """Returns the leg for an encoder's vectors."""
-    if encoder.family == "dense":
-        return DenseLeg(encoder.similarity)
-    return SparseLeg() if encoder.family == "sparse" else LateInteractionLeg()
+    leg: Leg = _LEGS[encoder.family](encoder)
+    return leg

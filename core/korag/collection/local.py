@@ -11,11 +11,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from korag.collection.bm25 import BM25Leg
 from korag.collection.checks import check_count, check_documents, check_ids
 from korag.collection.database import Database, Keys
 from korag.collection.filters import parse, to_sql
 from korag.collection.hit import Hit, StoredDocument
-from korag.collection.legs import make_leg
+from korag.collection.legs import Leg, make_leg
 from korag.collection.manifest import (
     EncoderLike,
     TokenizerLike,
@@ -66,8 +67,10 @@ class Collection:
         self._database = database
         self._segments = segments
         self._encoders = dict(encoders)
-        self._legs = {name: make_leg(encoder) for name, encoder in self._encoders.items()}
         self._tokenizer = tokenizer
+        self._legs: dict[str, Leg] = {name: make_leg(encoder) for name, encoder in encoders.items()}
+        if tokenizer is not None:
+            self._legs["bm25"] = BM25Leg(tokenizer)
         self._reader = SnapshotReader(database, segments)
         self._cleaned = False
 
@@ -185,13 +188,12 @@ class Collection:
         if len(filled) < len(documents):
             _warn_empty(len(documents) - len(filled), len(documents))
         arrays = {}
-        for name, encoder in self._encoders.items():
-            vectors = encoder.encode_documents(texts, show_progress=show_progress)
-            arrays |= {f"{name}.{array}": value for array, value in self._legs[name].pack(vectors).items()}
-        tokens = self._tokenizer([document.text for document in documents]) if self._tokenizer else None
+        for name, leg in self._legs.items():
+            vectors = leg.encode_documents(texts, show_progress=show_progress)
+            arrays |= {f"{name}.{array}": value for array, value in leg.pack(vectors).items()}
         with self._writing():
-            keys = self._database.upsert(documents, tokens)
-            if filled and self._encoders:
+            keys = self._database.upsert(documents)
+            if filled:
                 entry = self._segments.write({"keys": keys[filled], **arrays}, len(filled))
                 self._database.replace_segments([], [entry])
         self._merge_if_worth()
@@ -246,7 +248,7 @@ class Collection:
     @property
     def legs(self) -> tuple[str, ...]:
         """The names `using` can take, ``"hybrid"`` aside."""
-        return (*self._encoders, *(["bm25"] if self._tokenizer else []))
+        return tuple(self._legs)
 
     @property
     def encoders(self) -> dict[str, Encoder[Any]]:
@@ -324,12 +326,12 @@ class Collection:
         if not filled or k == 0:
             return hits
         texts = [checked[index] for index in filled]
-        prepared = {leg: self._prepare_queries(leg, texts) for leg in legs}
+        encoded = {leg: self._legs[leg].encode_queries(texts) for leg in legs}
         keys = None if allowed is None else self._database.keys(*allowed)
-        snapshot = self._reader.read() if self._encoders else None
+        snapshot = self._reader.read()
         for position, index in enumerate(filled):
             runs = {
-                leg: self._run(leg, prepared[leg][position], snapshot, keys, fetch if len(legs) > 1 else k)
+                leg: self._run(leg, encoded[leg][position], snapshot, keys, fetch if len(legs) > 1 else k)
                 for leg in legs
             }
             hits[index] = self._hits(runs, k, fusion, weights)
@@ -346,25 +348,17 @@ class Collection:
             f"using={using!r} is not in this collection; it offers: {choices}.",
         )
 
-    def _prepare_queries(self, leg: str, texts: list[str]) -> list[Any]:
-        """What each query is to a leg: its tokens for BM25, a batch of one vector for the others."""
-        if leg == "bm25":
-            assert self._tokenizer is not None  # noqa: S101 (legs has bm25 only with a tokenizer)
-            return list(self._tokenizer(texts))
-        vectors = self._encoders[leg].encode_queries(texts)
-        return [vectors[index : index + 1] for index in range(len(texts))]
-
-    def _run(self, leg: str, query: Any, snapshot: Snapshot | None, allowed: Keys | None, k: int) -> Run:
+    def _run(self, name: str, query: Any, snapshot: Snapshot, allowed: Keys | None, k: int) -> Run:
         """The k best (key, score) of one leg."""
-        if leg == "bm25":
-            return self._database.search_bm25(query, allowed, k)
-        assert snapshot is not None  # noqa: S101 (there is an encoder, so there is a snapshot)
+        leg = self._legs[name]
+        segments = [view.leg(name) for view in snapshot.views]
+        prepared = leg.prepare(query, segments)
         keys, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-        for view in snapshot.views:
+        for view, segment in zip(snapshot.views, segments, strict=True):
             rows = view.rows(allowed)
             if len(rows):
                 keys.append(view.keys[rows])
-                scores.append(self._legs[leg].scores(view.leg(leg), query, rows))
+                scores.append(leg.scores(segment.arrays, prepared, rows))
         all_keys, all_scores = np.concatenate(keys), np.concatenate(scores)
         best = top_k(all_scores, all_keys, k)
         return [(int(all_keys[index]), float(all_scores[index])) for index in best]
@@ -410,7 +404,7 @@ class Collection:
             yield
 
     def _merge_if_worth(self) -> None:
-        if self._encoders and worth_merging(self._reader.read()):
+        if worth_merging(self._reader.read()):
             self._merge(worth_merging)
 
     def _merge(self, choose: Any) -> None:

@@ -25,7 +25,7 @@ from safetensors.numpy import save
 from korag.errors import SegmentError
 
 Arrays = Mapping[str, NDArray[Any]]
-_DTYPES = {"F16": np.float16, "F32": np.float32, "I32": np.int32, "I64": np.int64}
+_DTYPES = {"F16": np.float16, "F32": np.float32, "U16": np.uint16, "I32": np.int32, "I64": np.int64, "U64": np.uint64}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.collection.database import Database, Keys
-from korag.collection.legs import Leg
+from korag.collection.legs import Leg, LiveSegment
 from korag.collection.segments import Arrays, SegmentEntry, SegmentStore
 from korag.errors import SegmentError
 from korag.scoring import Ints
@@ -38,10 +38,13 @@ class View:
     keys: Keys
     live: Ints
 
-    def leg(self, name: str) -> Arrays:
-        """The arrays of one leg."""
+    def leg(self, name: str) -> LiveSegment:
+        """One leg's part of it."""
         prefix = f"{name}."
-        return {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
+        arrays = {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
+        live = np.zeros(len(self.keys), np.bool_)
+        live[self.live] = True
+        return LiveSegment(arrays, live)
 
     def rows(self, allowed: Keys | None) -> Ints:
         """Live rows whose key is among `allowed`; None for all."""
@@ -127,6 +130,6 @@ def _merge(views: Sequence[View], legs: Mapping[str, Leg]) -> tuple[dict[str, ND
     keys = np.concatenate([view.keys[view.live] for view in views])
     arrays: dict[str, NDArray[Any]] = {"keys": keys}
     for name, leg in legs.items():
-        vectors = leg.join([leg.unpack(view.leg(name), view.live) for view in views])
+        vectors = leg.join([leg.unpack(view.leg(name).arrays, view.live) for view in views])
         arrays |= {f"{name}.{array}": value for array, value in leg.pack(vectors).items()}
     return arrays, len(keys)

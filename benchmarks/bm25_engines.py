@@ -1,11 +1,11 @@
-"""Three BM25 engines on the same tokens: SQLite FTS5, bm25s, and postings in numpy segments.
+"""Three BM25 engines on the same tokens: SQLite FTS5, bm25s, and KoRAG's own postings.
 
     python benchmarks/bm25_engines.py --corpus ../shared/data/text/statute_articles.parquet
     python benchmarks/bm25_engines.py --eval ../shared/data/eval/tydiqa-goldp-ko    # quality
 
 The corpus is a parquet file with the columns ``law``, ``title`` and ``text``; each query asks for an article
 by the name of its law and its title. Indexes lie on disk in a temporary folder. A change is timed
-until it is written (not synced) and one search has answered from it. Needs ``pip install bm25s pyarrow``.
+until it is written and one search has answered from it. Needs ``pip install bm25s pyarrow``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from bm25_quality import load, ndcg
 
+from korag import Collection
 from korag.lexical import resolve_tokenizer
 
 K1, B = 1.2, 0.75  # FTS5 has them built in
@@ -140,101 +141,31 @@ class BM25S:
         ]
 
 
-class Postings:
-    """Immutable segments of term frequencies by term; BM25 at query time over the live documents.
-
-    A change writes one small segment, or marks documents as gone; nothing else is touched. Document
-    frequencies and the mean length are those of the live documents: scores are what a fresh build would give.
-    """
+class KoRAG:
+    """A KoRAG collection with its BM25 leg; it also stores the texts, and syncs every change to disk."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.segments: list[dict[str, Any]] = []
+        self.collection = Collection.open(folder / "korag", bm25=True, tokenizer=split)
         self.rows = 0
 
     def add(self, documents: Tokens) -> None:
-        """Writes one segment and opens it memory-mapped."""
-        vocabulary = _vocabulary()
-        lengths = np.array([len(tokens) for tokens in documents], np.int32)
-        terms = np.fromiter(
-            map(vocabulary.__getitem__, chain.from_iterable(documents)), np.int64, lengths.sum()
-        )
-        keys = terms * len(lengths) + np.repeat(np.arange(len(lengths)), lengths)
-        keys, counts = np.unique(keys, return_counts=True)
-        starts = np.searchsorted(keys, np.arange(len(vocabulary) + 1) * len(lengths))
-        path = self.folder / f"postings-{len(self.segments)}"
-        path.mkdir()
-        arrays = {
-            "documents": (keys % len(lengths)).astype(np.int32),
-            "counts": counts.clip(max=65535).astype(np.uint16),
-            "starts": starts,
-            "lengths": lengths,
-        }
-        for name, array in arrays.items():
-            np.save(path / f"{name}.npy", array)
-        (path / "terms.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-        segment: dict[str, Any] = {
-            name: np.asarray(np.load(path / f"{name}.npy", mmap_mode="r")) for name in arrays
-        }
-        segment |= {"vocabulary": dict(vocabulary), "first": self.rows, "live": None}
-        self.segments.append(segment)
-        self.rows += len(lengths)
+        """Joins tokens for a tokenizer that takes them apart again."""
+        texts = ["\n".join(tokens) for tokens in documents]
+        self.collection.add(texts, ids=[str(row) for row in range(self.rows, self.rows + len(texts))])
+        self.rows += len(texts)
 
     def delete(self, rows: Sequence[int]) -> None:
-        """Writes one bit per document of the segments concerned."""
-        for number, segment in enumerate(self.segments):
-            inside = np.array(rows) - segment["first"]
-            inside = inside[(inside >= 0) & (inside < len(segment["lengths"]))]
-            if len(inside):
-                live = np.ones(len(segment["lengths"]), bool) if segment["live"] is None else segment["live"]
-                live[inside] = False
-                segment["live"] = live
-                np.save(self.folder / f"postings-{number}" / "live.npy", np.packbits(live))
+        """By id."""
+        self.collection.delete([str(row) for row in rows])
 
     def search(self, query: Sequence[str], k: int) -> list[int]:
-        """The best rows, best first; ties go to the older document."""
-        tokens = list(dict.fromkeys(query))
-        if not tokens:
-            return []
-        lengths = [s["lengths"] if s["live"] is None else s["lengths"][s["live"]] for s in self.segments]
-        total = sum(map(len, lengths))
-        mean = sum(int(part.sum()) for part in lengths) / max(total, 1)
-        found = [self._found(segment, tokens) for segment in self.segments]
-        df = np.sum([[len(documents) for documents, _ in part] for part in found], axis=0)
-        weights = np.log(1 + (total - df + 0.5) / (df + 0.5)) * (K1 + 1)
-        scores = []
-        for segment, part in zip(self.segments, found, strict=True):
-            documents = np.concatenate([documents for documents, _ in part])
-            frequency = np.concatenate([counts for _, counts in part])
-            weight = np.repeat(weights, [len(documents) for documents, _ in part])
-            norms = K1 * (1 - B + B / mean * segment["lengths"])
-            impact = weight * frequency / (frequency + norms[documents])
-            scores.append(np.bincount(documents, impact, len(norms)))
-        return _top(np.concatenate(scores), k)
-
-    @staticmethod
-    def _found(segment: dict[str, Any], tokens: Sequence[str]) -> list[tuple[Any, Any]]:
-        """The live documents and the counts of every token."""
-        starts, live = segment["starts"], segment["live"]
-        found = []
-        for token in tokens:
-            column = segment["vocabulary"].get(token)
-            part = slice(0, 0) if column is None else slice(starts[column], starts[column + 1])
-            documents, counts = segment["documents"][part], segment["counts"][part]
-            if live is not None:
-                alive = live[documents]
-                documents, counts = documents[alive], counts[alive]
-            found.append((documents, counts))
-        return found
+        """The best rows, best first."""
+        return [int(hit.id) for hit in self.collection.search("\n".join(query), k=k)]
 
 
-def _top(scores: Any, k: int) -> list[int]:
-    if len(scores) > k:  # the k-th best score bounds what has to be sorted
-        bound = np.partition(scores, -k)[-k]
-        rows = np.flatnonzero(scores >= max(bound, np.finfo(np.float32).tiny))
-    else:
-        rows = np.flatnonzero(scores > 0)
-    return [int(row) for row in rows[np.argsort(-scores[rows], kind="stable")][:k]]
+def split(text: str) -> list[str]:
+    """The tokens that `KoRAG.add` joined."""
+    return text.split("\n")
 
 
 def _vocabulary() -> defaultdict[str, int]:
@@ -248,7 +179,7 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
     "FTS5": FTS5,
     "FTS5, contentless": lambda folder: FTS5(folder, stored=False),
     "bm25s": BM25S,
-    "postings": Postings,
+    "KoRAG": KoRAG,
 }
 
 

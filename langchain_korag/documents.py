@@ -11,10 +11,8 @@ from korag.collection import Collection, Hit
 from korag.errors import InvalidTextError
 
 
-def add_documents(
-    collection: Collection, documents: Iterable[Document], ids: Sequence[str] | None = None
-) -> list[str]:
-    """Adds documents under `ids`, else under their own ids, else under new ones; changes none of them.
+def check_documents(documents: Iterable[Document]) -> list[Document]:
+    """Returns documents as a list.
 
     Raises:
         InvalidTextError: If something is not a `Document`.
@@ -23,11 +21,23 @@ def add_documents(
     for index, document in enumerate(documents):
         if not isinstance(document, Document):
             raise InvalidTextError(
-                f"documents[{index}]은(는) {type(document).__name__}입니다. langchain_core.documents.Document여야 "
-                "합니다. 문자열이라면 from_texts를 쓰세요.",
+                f"documents[{index}]은(는) {type(document).__name__}입니다. "
+                "langchain_core.documents.Document여야 합니다. "
+                "문자열이라면 Document(page_content=...)로 감싸거나 from_texts를 쓰세요.",
                 f"documents[{index}] is a {type(document).__name__}; it must be a "
-                "langchain_core.documents.Document. For strings use from_texts.",
+                "langchain_core.documents.Document. Wrap strings in Document(page_content=...), "
+                "or use from_texts.",
             )
+    return documents
+
+
+def add_documents(collection: Collection, documents: Iterable[Document], ids: Sequence[str] | None = None) -> list[str]:
+    """Adds documents under `ids`, else under their own ids, else under new ones; changes none of them.
+
+    Raises:
+        InvalidTextError: If something is not a `Document`.
+    """
+    documents = check_documents(documents)
     if ids is None:
         ids = [document.id or str(uuid.uuid4()) for document in documents]
     return collection.add(

@@ -10,9 +10,11 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import run_in_executor
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from korag.collection import Collection
+from korag.collection.filters import parse
 from korag.collection.manifest import EncoderLike
 from korag.encoders.load import late_interaction_encoder
 from korag.errors import IndexStateError
@@ -27,23 +29,42 @@ class KoColBERTRetriever(BaseRetriever):
     >>> retriever = KoColBERTRetriever.from_documents(documents, model="mini-colbert", k=4)
     >>> retriever.invoke("보증금은 언제 돌려받나요?", filter={"분류": "임대차"})
 
-    `k` and `filter` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too. Each document found
-    is a new one with its id, its metadata, and its MaxSim score under `score_key`; scores compare documents
-    for one query only.
+    `k` and `filter` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too; they take the
+    place of the retriever's own, so ``filter={}`` searches everything. Each document found is a new one with
+    its id, its metadata, and its MaxSim score under `score_key`; scores compare documents for one query only.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
-        score_key: Metadata key of the score; None leaves it out.
+        score_key: Metadata key of the score, written over what was there; None leaves it out.
+
+    Raises:
+        IndexStateError: If the collection has no ColBERT vectors.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
 
-    collection: Collection = Field(exclude=True, repr=False)
+    collection: SkipJsonSchema[Collection] = Field(exclude=True, repr=False)
     k: int = Field(default=4, ge=0)
     filter: dict[str, Any] | None = None
     score_key: str | None = "score"
+
+    @field_validator("collection")
+    @classmethod
+    def _check_collection(cls, collection: Collection) -> Collection:
+        if "colbert" not in collection.legs:
+            raise IndexStateError(
+                f"{collection!r}에는 ColBERT 벡터가 없습니다. ColBERT 모델로 만든 컬렉션을 넣으세요.",
+                f"{collection!r} has no ColBERT vectors; use a collection made with a ColBERT model.",
+            )
+        return collection
+
+    @field_validator("filter")
+    @classmethod
+    def _check_filter(cls, filter: dict[str, Any] | None) -> dict[str, Any] | None:
+        parse(filter)
+        return filter
 
     @classmethod
     def from_documents(
@@ -59,10 +80,11 @@ class KoColBERTRetriever(BaseRetriever):
         """Indexes documents and returns a retriever over them.
 
         Args:
-            documents: The documents; they keep their ids.
+            documents: The documents; they keep their ids, and those without one get a new one.
             model: A name, a path, or a loaded late-interaction encoder.
             k: Documents to return.
-            path: Folder of the collection, new or built with the same model; None keeps it in memory.
+            path: Folder of the collection, new or built with the same model, where documents replace those
+                with the same ids; None keeps it in memory. To search a folder as it is, use `load_local`.
             ids: Ids in place of the documents' own.
             fields: Other fields of the retriever.
 
@@ -70,7 +92,8 @@ class KoColBERTRetriever(BaseRetriever):
             WrongFamilyError: If the model is not a late-interaction model.
         """
         collection = cls._open(path, late_interaction_encoder(model))
-        retriever = cls(collection=collection, k=k, **fields)  # first, so that a wrong field costs no indexing
+        # The retriever comes first, so that a wrong field costs no indexing.
+        retriever = cls(collection=collection, k=k, **fields)
         retriever.add_documents(documents, ids=ids)
         return retriever
 
@@ -119,20 +142,38 @@ class KoColBERTRetriever(BaseRetriever):
     @staticmethod
     def _open(path: str | os.PathLike[str] | None, encoder: EncoderLike | None) -> Collection:
         encoders = None if encoder is None else [encoder]
-        collection = Collection.in_memory(encoders=encoders) if path is None else Collection.open(path, encoders=encoders)
-        if "colbert" not in collection.legs:
-            raise IndexStateError(
-                f"'{path}' 컬렉션에는 ColBERT 벡터가 없습니다(있는 것: {', '.join(collection.legs)}).",
-                f"The collection '{path}' has no ColBERT vectors (it has: {', '.join(collection.legs)}).",
-            )
-        return collection
+        if path is None:
+            return Collection.in_memory(encoders=encoders)
+        return Collection.open(path, encoders=encoders)
 
     def add_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
-        """Adds documents, replacing those with the same ids. Returns the ids, in order."""
+        """Adds documents, replacing those with the same ids.
+
+        Args:
+            documents: The documents.
+            ids: Ids in place of the documents' own.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            InvalidTextError: If something is not a `Document`.
+        """
         return add_documents(self.collection, documents, ids)
 
     def delete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
-        """Removes documents by id or filter. Returns how many were removed."""
+        """Removes documents by id, by filter, or those among `ids` that the filter matches.
+
+        Args:
+            ids: Ids; those that do not exist are passed over.
+            filter: Metadata filter; ``{}`` matches everything.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            InvalidArgumentError: If neither is given.
+        """
         return self.collection.delete(ids, where=filter)
 
     def _get_relevant_documents(
@@ -162,13 +203,16 @@ class KoColBERTRetriever(BaseRetriever):
         # The same keywords as above: the base class would drop them, and then `ainvoke` would take none.
         return await run_in_executor(
             None,
-            lambda: self._get_relevant_documents(query, run_manager=run_manager.get_sync(), k=k, filter=filter),
+            self._get_relevant_documents,
+            query,
+            run_manager=run_manager.get_sync(),
+            k=k,
+            filter=filter,
         )
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
-        return LangSmithRetrieverParams(
-            ls_retriever_name="kocolbert",
-            ls_vector_store_provider="KoRAG",
-            ls_embedding_provider="KoRAG",
-            ls_embedding_model=self.collection.encoders["colbert"].model_name,
-        )
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = "KoRAG"
+        params["ls_embedding_provider"] = "KoRAG"
+        params["ls_embedding_model"] = self.collection.encoders["colbert"].model_name
+        return params

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import os
+from typing import Any
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # it re-exports
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
+from korag.encoders.base import Encoder
 from korag.encoders.late_interaction import LateInteractionEncoder
-from korag.encoders.load import late_interaction_encoder
+from korag.encoders.load import late_interaction_encoder, load_encoder
 from korag.errors import InvalidArgumentError
 from korag.reranking import Reranker
 
 DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"
+RETRIEVAL_SCORE = "retrieval_score"
 dispatcher = get_dispatcher(__name__)
 
 
@@ -26,21 +29,46 @@ class KoColBERTRerank(BaseNodePostprocessor):
     >>> rerank = KoColBERTRerank(model_name="mini-colbert", top_n=3)
     >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
 
-    Returns new nodes with the MaxSim score; the nodes passed in stay as they are. Equal scores keep their
-    order. Nodes without text are left out.
+    Returns new `NodeWithScore` objects with the MaxSim score; those passed in, and their nodes, stay as they
+    are. Equal scores keep their order. Nodes without any text to score are left out.
+
+    Everything that changes scores is a serialised field, so that `to_dict` and `from_dict` make one that
+    scores alike; how the model is run (device, precision, backend) is that of the encoder passed in.
 
     Attributes:
-        model_name: The model's name or path.
-        dim: Its Matryoshka dimension; None for the largest.
+        model_name: The model's name, or the whole path of its folder.
+        revision: Its Hub commit; None for a local folder.
+        dim: Its Matryoshka dimension.
+        query_prompt: Put before every query.
+        document_prompt: Put before every node's text.
+        max_length: Longest text in tokens.
         top_n: Nodes to keep.
         metadata_mode: Which metadata is part of the text that is scored.
-        keep_retrieval_score: Put the score a node came with into its metadata, as ``retrieval_score``.
+        keep_retrieval_score: Put the score a node came with into the metadata of a copy of the node, as
+            ``retrieval_score``; models and embeddings do not get to see it.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
+    )
 
-    model_name: str = Field(default=DEFAULT_COLBERT, description="Name or path of a late-interaction model.")
-    dim: int | None = Field(default=None, description="Matryoshka dimension; None for the largest.")
+    model_name: str = Field(
+        default=DEFAULT_COLBERT, frozen=True, description="Name or path of a late-interaction model."
+    )
+    revision: str | None = Field(default=None, frozen=True, description="Hub branch, tag or commit.")
+    dim: int | None = Field(default=None, frozen=True, description="Matryoshka dimension; None for the largest.")
+    query_prompt: str | None = Field(
+        default=None, frozen=True, description="Put before every query; None for the model's own."
+    )
+    document_prompt: str | None = Field(
+        default=None, frozen=True, description="Put before every text; None for the model's own."
+    )
+    max_length: int | None = Field(
+        default=None, frozen=True, description="Longest text in tokens; None for the model's own."
+    )
     top_n: int = Field(default=5, ge=0, description="Nodes to keep.")
     metadata_mode: MetadataMode = Field(default=MetadataMode.EMBED, description="Metadata in the scored text.")
     keep_retrieval_score: bool = Field(default=False, description="Keep the former score in the metadata.")
@@ -48,9 +76,13 @@ class KoColBERTRerank(BaseNodePostprocessor):
 
     def __init__(
         self,
-        model_name: str | LateInteractionEncoder = DEFAULT_COLBERT,
+        model_name: str | os.PathLike[str] | LateInteractionEncoder = DEFAULT_COLBERT,
         *,
+        revision: str | None = None,
         dim: int | None = None,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        max_length: int | None = None,
         top_n: int = 5,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         keep_retrieval_score: bool = False,
@@ -61,7 +93,11 @@ class KoColBERTRerank(BaseNodePostprocessor):
 
         Args:
             model_name: A name, a path, or a loaded late-interaction encoder.
+            revision: Hub branch, tag or commit.
             dim: Matryoshka dimension; None for the largest, or the loaded encoder's.
+            query_prompt: Put before every query; None for the model's own.
+            document_prompt: Put before every text; None for the model's own.
+            max_length: Longest text in tokens; None for the model's own.
             top_n: Nodes to keep.
             metadata_mode: Which metadata is part of the text that is scored.
             keep_retrieval_score: Keep the score a node came with in its metadata.
@@ -70,17 +106,20 @@ class KoColBERTRerank(BaseNodePostprocessor):
 
         Raises:
             WrongFamilyError: If the model is not a late-interaction model.
+            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
         """
-        encoder = late_interaction_encoder(model_name, dim=dim)
-        super().__init__(
-            model_name=encoder.model_name,
-            dim=encoder.dim,
-            top_n=top_n,
-            metadata_mode=metadata_mode,
-            keep_retrieval_score=keep_retrieval_score,
-            callback_manager=callback_manager or CallbackManager(),
-            **unknown,
+        encoder = _encoder(
+            model_name,
+            revision=revision,
+            dim=dim,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            max_length=max_length,
         )
+        fields: dict[str, Any] = encoder.load_arguments
+        fields["model_name"] = fields.pop("model")
+        fields |= {"top_n": top_n, "metadata_mode": metadata_mode, "keep_retrieval_score": keep_retrieval_score}
+        super().__init__(callback_manager=callback_manager or CallbackManager(), **fields, **unknown)
         self._reranker = Reranker(encoder)
 
     @classmethod
@@ -100,7 +139,7 @@ class KoColBERTRerank(BaseNodePostprocessor):
             ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=self.model_name)
         )
         ranked: list[NodeWithScore] = []
-        payload = {
+        payload: dict[str, Any] = {
             EventPayload.NODES: nodes,
             EventPayload.MODEL_NAME: self.model_name,
             EventPayload.QUERY_STR: query_bundle.query_str,
@@ -122,14 +161,38 @@ class KoColBERTRerank(BaseNodePostprocessor):
     def _scored(self, scored: NodeWithScore, score: float) -> NodeWithScore:
         node = scored.node
         if self.keep_retrieval_score and scored.score is not None:
-            # model_copy shares the metadata dict with the caller's node, so it gets one of its own
-            node = node.model_copy(update={"metadata": {**node.metadata, "retrieval_score": scored.score}})
+            # model_copy shares dicts and lists with the caller's node, so it gets those that change anew
+            hidden = {
+                name: [*getattr(node, name), RETRIEVAL_SCORE]
+                for name in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
+            }
+            metadata = {**node.metadata, RETRIEVAL_SCORE: scored.score}
+            node = node.model_copy(update={"metadata": metadata, **hidden})
         return NodeWithScore(node=node, score=score)
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Builds it from what `to_dict` returned."""
-        fields = {**data, **kwargs}
-        fields.pop("class_name", None)
-        return cls(**fields)
+    def __getstate__(self) -> dict[str, Any]:
+        # The base class's takes what cannot be pickled out of the living object, and its __setstate__ would
+        # lose the encoder's device. Callbacks stay behind, as in `to_dict`.
+        fields = {name: value for name, value in self.__dict__.items() if name != "callback_manager"}
+        return {"fields": fields, "encoder": self._reranker.encoder}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**{**state["fields"], "model_name": state["encoder"]})  # type: ignore[misc]
+
+
+def _encoder(
+    model: str | os.PathLike[str] | LateInteractionEncoder, **settings: str | int | None
+) -> LateInteractionEncoder:
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    if not isinstance(model, Encoder):
+        return late_interaction_encoder(load_encoder(model, family="late_interaction", **given))
+    encoder = late_interaction_encoder(model)
+    for name, value in given.items():
+        if value != (own := encoder.load_arguments[name]):
+            raise InvalidArgumentError(
+                f"{name}={value!r}을(를) 넣었지만 불러온 인코더의 {name}은(는) {own!r}입니다. "
+                f"load_encoder(..., {name}={value!r})로 불러온 인코더를 넣거나 {name}을(를) 빼세요.",
+                f"{name}={value!r} was given, but the loaded encoder has {own!r}. Pass an encoder loaded with "
+                f"load_encoder(..., {name}={value!r}), or leave {name} out.",
+            )
+    return encoder

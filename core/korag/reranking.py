@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.encoders.late_interaction import LateInteractionEncoder
+from korag.encoders.load import late_interaction_encoder
 from korag.errors import InvalidArgumentError
 from korag.scoring import maxsim, top_k
 from korag.text import check_text, check_texts, is_empty, normalize
@@ -29,9 +31,13 @@ class TokenCache:
 
     Args:
         max_bytes: Bound on the vectors held; 0 holds none.
+
+    Raises:
+        InvalidArgumentError: If `max_bytes` is negative or no integer.
     """
 
     def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        _check_count("max_bytes", max_bytes)
         self.max_bytes = max_bytes
         self._entries: OrderedDict[bytes, NDArray[np.float16]] = OrderedDict()
         self._bytes = 0
@@ -41,7 +47,7 @@ class TokenCache:
         """Returns the token vectors of documents, encoding only those not held.
 
         Args:
-            encoder: Whose vectors; entries of different encoders never meet.
+            encoder: Whose vectors; entries of encoders with different fingerprints never meet.
             texts: The documents.
 
         Returns:
@@ -70,7 +76,7 @@ class TokenCache:
     def _put(self, entries: dict[bytes, NDArray[np.float16]]) -> None:
         with self._lock:
             for key, vectors in entries.items():
-                if key not in self._entries:
+                if key not in self._entries and vectors.nbytes <= self.max_bytes:
                     self._entries[key] = vectors
                     self._bytes += vectors.nbytes
             while self._bytes > self.max_bytes:
@@ -87,12 +93,17 @@ class Reranker:
     """Scores candidate texts for a query with a late-interaction model.
 
     Args:
-        encoder: The model.
+        encoder: A loaded encoder, a name, or a path.
         cache: Where document token vectors are kept between queries.
+
+    Raises:
+        WrongFamilyError: If the model is not a late-interaction model.
     """
 
-    def __init__(self, encoder: LateInteractionEncoder, *, cache: TokenCache | None = None) -> None:
-        self.encoder = encoder
+    def __init__(
+        self, encoder: LateInteractionEncoder | str | os.PathLike[str], *, cache: TokenCache | None = None
+    ) -> None:
+        self.encoder = late_interaction_encoder(encoder)
         self.cache = TokenCache() if cache is None else cache
 
     def rerank(self, query: str, texts: Iterable[str], *, top_n: int | None = None) -> list[tuple[int, float]]:
@@ -113,19 +124,16 @@ class Reranker:
         """
         check_text(query, "query")
         candidates = check_texts(texts)
-        if top_n is not None and (isinstance(top_n, bool) or not isinstance(top_n, int) or top_n < 0):
-            raise InvalidArgumentError(
-                f"top_n={top_n!r}은(는) 쓸 수 없습니다. 0 이상의 정수이거나 None이어야 합니다.",
-                f"top_n={top_n!r} is not possible; it must be an integer of at least 0, or None.",
-            )
+        if top_n is not None:
+            _check_count("top_n", top_n)
         filled = [index for index, text in enumerate(candidates) if not is_empty(text)]
         if is_empty(query):
             filled = []
-        if len(filled) < len(candidates):
+        if empty := len(candidates) - len(filled):
             logger.warning(
                 "비어 있는 질의나 문서는 순위에서 뺍니다(문서 %d개 가운데 %d개 제외). / "
                 "Empty queries and documents are not ranked (%d of %d documents left out).",
-                len(candidates), len(candidates) - len(filled), len(candidates) - len(filled), len(candidates),
+                len(candidates), empty, empty, len(candidates),
             )  # fmt: skip
         if not filled or top_n == 0:
             return []
@@ -134,3 +142,11 @@ class Reranker:
         positions = np.array(filled, np.int64)
         best = top_k(scores, positions, len(filled) if top_n is None else top_n)
         return [(int(positions[index]), float(scores[index])) for index in best]
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidArgumentError(
+            f"{name}={value!r}은(는) 쓸 수 없습니다. 0 이상의 정수여야 합니다.",
+            f"{name}={value!r} is not possible; it must be an integer of at least 0.",
+        )

@@ -1,0 +1,757 @@
+"""`load_encoder`: every layout and every mistake, at the public surface."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import (
+    DIMS,
+    DOCUMENT_PROMPT,
+    HIDDEN,
+    QUERY_PROMPT,
+    edit_json,
+    heads,
+    hub_cache,
+    lora_base,
+    native,
+    write_json,
+)
+from safetensors.torch import load_file, save_file
+
+from korag import DenseEncoder, KoragError, LateInteractionEncoder, SparseEncoder, load_encoder
+from korag.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    HubUnreachableError,
+    InvalidArgumentError,
+    MissingBaseError,
+    MissingDependencyError,
+    MissingHeadsError,
+    UnknownDimError,
+    UnknownFamilyError,
+    WrongFamilyError,
+)
+
+# peft's, at every load of an adapter
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+
+TEXTS = ["임대차 계약이 끝나면 보증금을 돌려준다.", "도서관은 월요일에 쉰다!", "GPU 서버 3대"]
+LAYOUTS = {
+    "dense": (DenseEncoder, HIDDEN, "query: ", "passage: ", 256),
+    "roberta": (DenseEncoder, HIDDEN, "", "", 128),
+    "lora": (DenseEncoder, HIDDEN, QUERY_PROMPT, DOCUMENT_PROMPT, 128),
+    "bare_lora": (DenseEncoder, HIDDEN, "", "", 128),
+    "splade": (SparseEncoder, 12_288, "", "", 256),
+    "pylate": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
+    "matryoshka": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
+    "matryoshka_safetensors": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
+    "residual": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
+    "stanford": (LateInteractionEncoder, 16, "[unused0] ", "[unused1] ", 220),
+    "native": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 200),
+}
+QUERY_LENGTHS = {"pylate": 32, "matryoshka": 32, "matryoshka_safetensors": 32, "residual": 64, "stanford": 24, "native": 20}
+HANGUL = re.compile("[가-힣]")
+
+
+def assert_bilingual(error: BaseException, *parts: str) -> None:
+    """Korean first, then English, both naming the same things."""
+    assert isinstance(error, KoragError)
+    korean, english = error.args
+    assert HANGUL.search(korean)
+    assert re.search("[a-z]{3}", english)
+    assert not HANGUL.search(english)
+    assert str(error) == f"{korean}\n{english}"
+    for part in parts:
+        assert part in korean
+        assert part in english
+
+
+def dense_rows(vectors) -> np.ndarray:
+    if isinstance(vectors, list):
+        return np.concatenate(vectors)
+    return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
+
+
+def assert_same(left, right, tolerance: float = 1e-5) -> None:
+    np.testing.assert_allclose(dense_rows(left), dense_rows(right), atol=tolerance, rtol=0)
+
+
+class TestLayouts:
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_family_dims_prompts_and_lengths_are_read_from_the_files(self, built, layout):
+        encoder = load_encoder(built(layout))
+        kind, dim, query, document, length = LAYOUTS[layout]
+        assert type(encoder) is kind
+        assert (encoder.dim, encoder.max_length) == (dim, length)
+        assert encoder.prompts == {"query": query, "document": document}
+        assert encoder.query_length == QUERY_LENGTHS.get(layout, length)
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_it_encodes(self, built, layout):
+        encoder = load_encoder(built(layout))
+        queries, documents = encoder.encode_queries(TEXTS), encoder.encode_documents(TEXTS)
+        if isinstance(encoder, LateInteractionEncoder):
+            assert [row.shape for row in queries] == [(QUERY_LENGTHS[layout], encoder.dim)] * 3
+            assert all(row.shape[1] == encoder.dim for row in documents)
+        else:
+            assert queries.shape == documents.shape == (3, encoder.dim)
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_load_arguments_make_the_same_encoder_again(self, built, layout):
+        encoder = load_encoder(built(layout), max_length=40)
+        again = load_encoder(**json.loads(json.dumps(encoder.load_arguments)))
+        assert again.fingerprint == encoder.fingerprint
+        assert_same(again.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
+
+    def test_a_bare_backbone_is_loaded_on_request_and_again(self, built):
+        encoder = load_encoder(built("bare_bert"), family="dense")
+        assert encoder.encode_documents(TEXTS).shape == (3, HIDDEN)
+        assert load_encoder(**encoder.load_arguments).fingerprint == encoder.fingerprint
+
+    def test_a_bare_backbone_alone_tells_no_family(self, built):
+        with pytest.raises(UnknownFamilyError) as caught:
+            load_encoder(built("bare_bert"))
+        assert_bilingual(caught.value, "family='dense'")
+
+    @pytest.mark.parametrize("name", ["sentence_roberta_config.json", "sentence_xlm-roberta_config.json"])
+    def test_an_older_settings_name_still_gives_the_length(self, copied, name):
+        folder = copied("roberta")
+        (folder / "sentence_bert_config.json").rename(folder / name)
+        assert load_encoder(folder).max_length == 128
+
+    def test_a_length_nobody_saved_is_the_backbone_s(self, copied):
+        folder = copied("roberta")
+        (folder / "sentence_bert_config.json").unlink()
+        assert load_encoder(folder).max_length == 512
+        edit_json(folder / "tokenizer_config.json", model_max_length=10**30)
+        encoder = load_encoder(folder)
+        assert encoder.max_length == 512  # 514 positions, the first two of which RoBERTa does not use
+        encoder.encode_documents(["가 " * 600])
+
+    def test_two_pooling_modes_make_twice_the_dimensions(self, copied):
+        folder = copied("roberta")
+        edit_json(folder / "1_Pooling/config.json", pooling_mode_max_tokens=True)
+        encoder = load_encoder(folder)
+        assert encoder.dim == 2 * HIDDEN
+        assert encoder.encode_documents(TEXTS).shape == (3, 2 * HIDDEN)
+
+    def test_a_bare_adapter_takes_prompts_pooling_and_normalisation_from_its_base(self, copied):
+        adapter = copied("bare_lora")
+        shutil.rmtree(base := lora_base(adapter))
+        shutil.copytree(copied("dense"), base)
+        lora_weights = load_file(adapter / "adapter_model.safetensors")
+        assert any("query" in name for name in lora_weights)
+        edit_json(adapter / "adapter_config.json", base_model_name_or_path=str(base))
+        encoder = load_encoder(adapter)
+        assert encoder.prompts == {"query": "query: ", "document": "passage: "}
+        assert encoder.fingerprint.normalized
+        np.testing.assert_allclose(np.linalg.norm(encoder.encode_documents(TEXTS), axis=1), 1, atol=1e-5)
+
+
+class TestNativeMultiVectorLengths:
+    def test_without_expansion_queries_are_as_long_as_saved(self, tmp_path):
+        native(tmp_path / "model", query_length=12, document_length=50)
+        encoder = load_encoder(tmp_path / "model")
+        assert (encoder.query_length, encoder.max_length) == (12, 50)
+        assert [len(row) for row in encoder.encode_queries(["가", "가 나 다 라 " * 30])] == [4, 12]
+
+    def test_without_any_length_queries_are_cut_where_the_backbone_ends(self, tmp_path, caplog):
+        native(tmp_path / "model", max_seq_length=100)
+        encoder = load_encoder(tmp_path / "model")
+        assert encoder.query_length == 100
+        assert len(encoder.encode_queries(["가 나 다 라 " * 12])[0]) == 51
+        assert not [record for record in caplog.records if record.name == "korag"]
+
+    def test_a_minimal_width_is_a_floor_and_not_a_limit(self, tmp_path, caplog):
+        native(tmp_path / "model", query_expansion={"strategy": "min", "attend": True, "length": 16}, query_length=40)
+        encoder = load_encoder(tmp_path / "model")
+        assert encoder.query_length == 40
+        assert [len(row) for row in encoder.encode_queries(["가", "가 나 다 라 " * 6])] == [16, 27]
+        assert not [record for record in caplog.records if record.name == "korag"]
+
+
+class TestWrongFamily:
+    @pytest.mark.parametrize(
+        ("layout", "asked", "use"),
+        [
+            ("pylate", "dense", "KoColBERTRetriever"),
+            ("matryoshka", "dense", "KoColBERTReranker"),
+            ("stanford", "dense", "KoColBERTRerank"),
+            ("native", "sparse", "KoColBERTRetriever"),
+            ("splade", "dense", "KoSpladeRetriever"),
+            ("splade", "late_interaction", "SparseEncoder"),
+            ("dense", "late_interaction", "KoEmbeddings"),
+            ("dense", "sparse", "KoEmbedding"),
+            ("lora", "late_interaction", "DenseEncoder"),
+        ],
+    )
+    def test_the_error_names_the_class_to_use(self, built, layout, asked, use):
+        with pytest.raises(WrongFamilyError) as caught:
+            load_encoder(built(layout), family=asked)
+        assert_bilingual(caught.value, use, asked, layout)
+
+    @pytest.mark.parametrize("layout", ["cross_encoder", "saved_cross_encoder"])
+    @pytest.mark.parametrize("family", [None, "dense"])
+    def test_a_cross_encoder_is_named_and_so_is_its_class(self, built, layout, family):
+        with pytest.raises(WrongFamilyError) as caught:
+            load_encoder(built(layout), family=family)
+        assert_bilingual(caught.value, "KoCrossEncoderReranker", "KoCrossEncoderRerank")
+
+    def test_an_adapter_for_classification_is_a_cross_encoder(self, copied):
+        folder = copied("bare_lora")
+        edit_json(folder / "adapter_config.json", task_type="SEQ_CLS")
+        with pytest.raises(WrongFamilyError):
+            load_encoder(folder)
+
+    def test_an_adapter_does_not_go_on_a_multi_vector_base(self, built):
+        with pytest.raises(WrongFamilyError) as caught:
+            load_encoder(built("pylate"), adapter=built("lora"))
+        assert_bilingual(caught.value, "LateInteractionEncoder")
+
+
+class TestMatryoshka:
+    @pytest.mark.parametrize("layout", ["matryoshka", "matryoshka_safetensors"])
+    @pytest.mark.parametrize("dim", DIMS)
+    def test_each_dim_has_its_own_head(self, built, layout, dim):
+        encoder = load_encoder(built(layout), dim=dim)
+        assert encoder.dims == DIMS
+        rows = encoder.encode_documents(TEXTS)
+        assert {row.shape[1] for row in rows} == {dim}
+        hidden = hidden_states(built(layout), TEXTS[1])
+        expected = hidden @ heads()[dim].numpy().T
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        np.testing.assert_allclose(rows[1], expected, atol=1e-5)
+
+    def test_the_stale_projection_beside_the_heads_is_not_used(self, built):
+        plain, with_heads = load_encoder(built("pylate")), load_encoder(built("matryoshka"), dim=16)
+        difference = dense_rows(plain.encode_documents(TEXTS)) - dense_rows(with_heads.encode_documents(TEXTS))
+        assert np.abs(difference).max() > 0.1
+
+    @pytest.mark.parametrize("dim", [3, 5, 64, 128, 0, -4])
+    def test_an_unknown_dim_names_the_dims(self, built, dim):
+        with pytest.raises(UnknownDimError) as caught:
+            load_encoder(built("matryoshka"), dim=dim)
+        assert_bilingual(caught.value, "4, 8, 12, 16", str(dim))
+
+    @pytest.mark.parametrize("layout", ["dense", "splade", "pylate"])
+    def test_a_model_without_heads_has_one_dim(self, built, layout):
+        assert load_encoder(built(layout), dim=LAYOUTS[layout][1]).dim == LAYOUTS[layout][1]
+        with pytest.raises(UnknownDimError) as caught:
+            load_encoder(built(layout), dim=7)
+        assert_bilingual(caught.value, str(LAYOUTS[layout][1]))
+
+    def test_a_model_known_to_have_heads_must_have_them(self, built, tmp_path):
+        hub_cache(built("pylate"), tmp_path, "dragonkue/colbert-ko-0.1b")
+        with pytest.raises(MissingHeadsError) as caught:
+            load_encoder("dragonkue/colbert-ko-0.1b", cache_folder=str(tmp_path), local_files_only=True)
+        assert_bilingual(caught.value, "32, 64, 96, 128", "matryoshka_heads.pt")
+
+    def test_a_multi_vector_model_must_have_a_projection(self, copied):
+        folder = copied("pylate")
+        shutil.rmtree(folder / "1_Dense")
+        write_json(folder / "modules.json", json.loads((folder / "modules.json").read_text())[:1])
+        with pytest.raises(MissingHeadsError) as caught:
+            load_encoder(folder)
+        assert_bilingual(caught.value, "1_Dense")
+
+    def test_heads_must_replace_exactly_one_projection(self, copied, built):
+        folder = copied("residual")
+        shutil.copy(built("matryoshka") / "matryoshka_heads.pt", folder)
+        with pytest.raises(MissingHeadsError) as caught:
+            load_encoder(folder).encode_queries(TEXTS)
+        assert_bilingual(caught.value, "1_Dense")
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            {},
+            {"4.weight": torch.zeros(4, 31)},
+            {"4.weight": torch.zeros(5, HIDDEN)},
+            {"4.weight": torch.zeros(4)},
+            {"four.weight": torch.zeros(4, HIDDEN)},
+            {"4.weight": torch.zeros(4, HIDDEN), "4.bias": torch.zeros(4)},
+            {"4.weight": [1.0, 2.0]},
+        ],
+        ids=["empty", "hidden", "dim", "flat", "name", "bias", "list"],
+    )
+    def test_heads_of_the_wrong_shape_or_name_are_an_error_at_once(self, copied, state):
+        folder = copied("matryoshka")
+        torch.save({"projection_heads": state}, folder / "matryoshka_heads.pt")
+        with pytest.raises(MissingHeadsError) as caught:
+            load_encoder(folder)
+        assert_bilingual(caught.value, "matryoshka_heads.pt")
+        (folder / "matryoshka_heads.pt").unlink()
+        if all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+            save_file(state, folder / "matryoshka_heads.safetensors")
+            with pytest.raises(MissingHeadsError) as caught:
+                load_encoder(folder)
+            assert_bilingual(caught.value, "matryoshka_heads.safetensors")
+
+    @pytest.mark.parametrize("name", ["matryoshka_heads.pt", "matryoshka_heads.safetensors"])
+    @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"{}", "half"])
+    def test_unreadable_heads_are_an_error_at_once(self, copied, name, content):
+        folder = copied("matryoshka" if name.endswith(".pt") else "matryoshka_safetensors")
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+        with pytest.raises(MissingHeadsError) as caught:
+            load_encoder(folder)
+        assert_bilingual(caught.value, name)
+
+    @pytest.mark.parametrize("legacy", [False, True])
+    def test_a_pickle_that_runs_code_is_not_run(self, copied, tmp_path, legacy):
+        folder, marker = copied("matryoshka"), tmp_path / "ran"
+        payload = {"projection_heads": Touch(marker)}
+        if legacy:
+            (folder / "matryoshka_heads.pt").write_bytes(pickle.dumps(payload))
+        else:
+            torch.save(payload, folder / "matryoshka_heads.pt")
+        with pytest.raises(MissingHeadsError) as caught:
+            load_encoder(folder)
+        assert_bilingual(caught.value, "matryoshka_heads.pt")
+        assert not marker.exists()
+
+    def test_the_safetensors_twin_is_used_where_both_are_there(self, copied):
+        folder = copied("matryoshka_safetensors")
+        (folder / "matryoshka_heads.pt").write_bytes(b"never read")
+        assert load_encoder(folder).dims == DIMS
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def hidden_states(folder: Path, text: str) -> np.ndarray:
+    """Token states of a document, from transformers alone; punctuation left out as the checkpoint says."""
+    from transformers import AutoModel, AutoTokenizer
+
+    words, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    tokens = words("[D] " + text, return_tensors="pt")
+    with torch.inference_mode():
+        states = model(**tokens).last_hidden_state[0].numpy()
+    skipped = set(words.convert_tokens_to_ids(json.loads((folder / "config_sentence_transformers.json").read_text())["skiplist_words"]))
+    return states[[token not in skipped for token in tokens["input_ids"][0].tolist()]]
+
+
+class TestStanford:
+    def test_its_markers_and_inline_projection_are_used(self, built):
+        """Against transformers and numpy alone: markers as token ids, MASK expansion, the inline projection."""
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = built("stanford")
+        words, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+        text = "가나 abc"
+        inner = words(text, add_special_tokens=False)["input_ids"]
+        ids = [words.cls_token_id, words.convert_tokens_to_ids("[unused0]"), *inner, words.sep_token_id]
+        mask = [1] * len(ids) + [0] * (24 - len(ids))
+        ids += [words.mask_token_id] * (24 - len(ids))
+        with torch.inference_mode():
+            states = model(torch.tensor([ids]), attention_mask=torch.tensor([mask])).last_hidden_state[0].numpy()
+        expected = states @ load_file(folder / "model.safetensors")["linear.weight"].numpy().T
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        np.testing.assert_allclose(load_encoder(folder).encode_queries([text])[0], expected, atol=1e-5)
+
+    def test_without_metadata_colbert_s_own_defaults_hold(self, copied):
+        folder = copied("stanford")
+        (folder / "artifact.metadata").unlink()
+        write_json(folder / "config.json", json.loads((folder / "config.json").read_text()))
+        encoder = load_encoder(folder, dim=16)
+        assert encoder.prompts == {"query": "[unused0] ", "document": "[unused1] "}
+        assert encoder.query_length == 32
+        assert encoder.encode_queries(TEXTS)[0].shape == (32, 16)
+
+    def test_a_projection_that_would_be_random_is_an_error(self, copied):
+        folder = copied("stanford")
+        edit_json(folder / "config.json", architectures=["BertModel"])
+        with pytest.raises(MissingHeadsError) as caught:
+            load_encoder(folder)
+        assert_bilingual(caught.value, "HF_ColBERT")
+
+
+class TestNotFound:
+    def test_a_path_that_does_not_exist(self, tmp_path):
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            load_encoder(tmp_path / "없는 모델")
+        assert HANGUL.search(caught.value.args[0])
+        assert isinstance(caught.value, FileNotFoundError)
+
+    @pytest.mark.parametrize(
+        ("typed", "meant"), [("mini-colbret", "mini-colbert"), ("minidense", "mini-dense"), ("mini_splade", "mini-splade")]
+    )
+    def test_a_misspelt_shipped_name_is_suggested(self, typed, meant):
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            load_encoder(typed)
+        assert_bilingual(caught.value, f"'{meant}'", typed)
+
+    @pytest.mark.parametrize("name", ["", "a//b", "owner/name..", "owner/na--me", "owner/.name", "./none", "owner/" + "n" * 200])
+    def test_no_name_at_all_and_names_the_hub_cannot_have(self, name):
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            load_encoder(name)
+        assert_bilingual(caught.value, name)
+
+    def test_a_file_is_not_a_folder(self, built):
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            load_encoder(built("dense") / "model.safetensors")
+        assert_bilingual(caught.value, "model.safetensors")
+
+    def test_an_empty_folder(self, tmp_path):
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            load_encoder(tmp_path)
+        assert_bilingual(caught.value, "config.json")
+
+    @pytest.mark.parametrize(
+        ("layout", "weights"),
+        [
+            ("dense", "model.safetensors"),
+            ("splade", "model.safetensors"),
+            ("pylate", "model.safetensors"),  # 1_Dense still has its own
+            ("matryoshka_safetensors", "model.safetensors"),  # so do the heads
+            ("stanford", "model.safetensors"),
+            ("lora", "adapter_model.safetensors"),
+        ],
+    )
+    def test_settings_without_weights(self, copied, layout, weights):
+        folder = copied(layout)
+        (folder / weights).unlink()
+        (folder / "training_args.bin").write_bytes(b"no weights")
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            load_encoder(folder)
+        assert_bilingual(caught.value, "model.safetensors")
+
+    @pytest.mark.parametrize(
+        ("layout", "name"),
+        [
+            ("dense", "config.json"),
+            ("dense", "modules.json"),
+            ("dense", "config_sentence_transformers.json"),
+            ("dense", "sentence_bert_config.json"),
+            ("dense", "1_Pooling/config.json"),
+            ("stanford", "artifact.metadata"),
+            ("lora", "adapter_config.json"),
+        ],
+    )
+    @pytest.mark.parametrize("content", ['{"a": ', "[1]", "\udc00", '"text"'])
+    def test_broken_settings_are_named(self, copied, layout, name, content):
+        folder = copied(layout)
+        (folder / name).write_bytes(content.encode("utf-8", "surrogatepass"))
+        with pytest.raises(CheckpointError) as caught:
+            load_encoder(folder)
+        assert_bilingual(caught.value, Path(name).name)
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+    def test_damaged_weights_are_an_error_at_first_use(self, copied, name):
+        folder = copied("dense")
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+        encoder = load_encoder(folder)
+        for _ in range(2):  # and at the next, too
+            with pytest.raises(CheckpointError) as caught:
+                encoder.encode_queries(TEXTS)
+            assert_bilingual(caught.value, "dense")
+            assert caught.value.__cause__ is not None
+
+
+class TestHub:
+    def test_a_repository_not_in_the_cache(self, tmp_path):
+        for options in ({"local_files_only": True}, {}):  # the second: HF_HUB_OFFLINE, as all tests run
+            with pytest.raises(HubUnreachableError) as caught:
+                load_encoder("nobody/nothing", cache_folder=str(tmp_path), **options)
+            assert_bilingual(caught.value, "nobody/nothing", "mini-colbert")
+            assert isinstance(caught.value, ConnectionError)
+
+    def test_an_unreachable_hub(self, tmp_path):
+        code = (
+            "from korag import load_encoder\n"
+            "from korag.errors import HubUnreachableError\n"
+            "try:\n    load_encoder('nobody/nothing')\n"
+            "except HubUnreachableError as error:\n    assert 'nobody/nothing' in error.args[1]\n"
+            "else:\n    raise SystemExit('no error')"
+        )
+        here = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        subprocess.run([sys.executable, "-c", code], env=os.environ | here, check=True, timeout=120)
+
+    @pytest.mark.parametrize("layout", ["dense", "splade", "matryoshka", "residual", "native"])
+    def test_a_cached_snapshot_works_offline(self, built, tmp_path, layout):
+        commit = hub_cache(built(layout), tmp_path, "someone/model")
+        encoder = load_encoder("someone/model", cache_folder=str(tmp_path), local_files_only=True)
+        assert_same(encoder.encode_documents(TEXTS), load_encoder(built(layout)).encode_documents(TEXTS))
+        assert encoder.model_name == encoder.fingerprint.model == "someone/model"
+        assert encoder.fingerprint.revision == encoder.load_arguments["revision"] == commit
+
+    @pytest.mark.parametrize("revision", ["main", "commit"])
+    def test_a_revision_can_be_named(self, built, tmp_path, revision):
+        commit = hub_cache(built("dense"), tmp_path, "someone/model")
+        asked = commit if revision == "commit" else revision
+        encoder = load_encoder("someone/model", revision=asked, cache_folder=str(tmp_path), local_files_only=True)
+        assert encoder.fingerprint.revision == commit
+        with pytest.raises(HubUnreachableError):
+            load_encoder("someone/model", revision="v9", cache_folder=str(tmp_path), local_files_only=True)
+
+    def test_the_cache_named_in_the_environment_is_used(self, built, tmp_path, monkeypatch):
+        hub_cache(built("dense"), tmp_path, "someone/model")
+        monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
+        assert load_encoder("someone/model").dim == HIDDEN
+
+    @pytest.mark.parametrize("layout", ["dense", "pylate", "matryoshka_safetensors"])
+    def test_settings_in_the_cache_and_no_weights(self, built, tmp_path, layout):
+        hub_cache(built(layout), tmp_path, "someone/model", only=lambda path: path.name != "model.safetensors" or "1_" in str(path))
+        with pytest.raises(HubUnreachableError) as caught:
+            load_encoder("someone/model", cache_folder=str(tmp_path), local_files_only=True)
+        assert_bilingual(caught.value, "someone/model")
+        encoder = load_encoder("someone/model", cache_folder=str(tmp_path))  # might still be downloaded
+        for use in (lambda: encoder.encode_queries(TEXTS), lambda: encoder.fingerprint):
+            with pytest.raises(HubUnreachableError) as caught:
+                use()
+            assert_bilingual(caught.value, "someone/model")
+
+    def test_a_known_model_without_prompts_gets_its_card_s(self, built, tmp_path):
+        hub_cache(built("roberta"), tmp_path, "nlpai-lab/KoE5")
+        encoder = load_encoder("nlpai-lab/KoE5", cache_folder=str(tmp_path), local_files_only=True)
+        assert encoder.prompts == {"query": "query: ", "document": "passage: "}
+
+    def test_pickled_weights_are_read_where_there_are_no_others(self, copied, tmp_path):
+        folder = copied("dense")
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        expected = load_encoder(folder).encode_queries(TEXTS)
+        (folder / "model.safetensors").unlink()
+        hub_cache(folder, tmp_path / "cache", "someone/model")
+        encoder = load_encoder("someone/model", cache_folder=str(tmp_path / "cache"), local_files_only=True)
+        assert_same(encoder.encode_queries(TEXTS), expected)
+
+    def test_pickled_weights_that_run_code_are_not_run(self, copied, tmp_path):
+        folder, marker = copied("dense"), tmp_path / "ran"
+        (folder / "model.safetensors").unlink()
+        torch.save({"embeddings": Touch(marker)}, folder / "pytorch_model.bin")
+        with pytest.raises(CheckpointError):
+            load_encoder(folder).encode_queries(TEXTS)
+        assert not marker.exists()
+
+
+class TestAdapters:
+    def test_it_equals_sentence_transformers_own_loading(self, built):
+        from sentence_transformers import SentenceTransformer
+
+        folder = built("lora")
+        reference = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        encoder = load_encoder(folder)
+        assert_same(encoder.encode_queries(TEXTS), reference.encode(TEXTS, prompt=QUERY_PROMPT))
+        assert_same(encoder.encode_documents(TEXTS), reference.encode(TEXTS, prompt=DOCUMENT_PROMPT))
+        base = load_encoder(lora_base(folder), query_prompt=QUERY_PROMPT).encode_queries(TEXTS)
+        assert np.abs(base - encoder.encode_queries(TEXTS)).max() > 0.01
+
+    @pytest.mark.parametrize("layout", ["lora", "bare_lora"])
+    def test_naming_the_base_equals_merged_weights(self, built, tmp_path, layout):
+        from peft import PeftModel
+        from transformers import AutoModel
+
+        folder = built(layout)
+        shutil.copytree(lora_base(folder), merged := tmp_path / "merged")
+        backbone = AutoModel.from_pretrained(merged)
+        PeftModel.from_pretrained(backbone, str(folder)).merge_and_unload().save_pretrained(merged)
+        prompts = {"query_prompt": QUERY_PROMPT, "document_prompt": DOCUMENT_PROMPT}
+        reference = load_encoder(merged, **prompts)
+        for encoder in (load_encoder(lora_base(folder), adapter=folder, **prompts), load_encoder(folder, **prompts)):
+            assert_same(encoder.encode_queries(TEXTS), reference.encode_queries(TEXTS))
+            assert_same(encoder.encode_documents(TEXTS), reference.encode_documents(TEXTS))
+
+    def test_a_missing_base_says_how_to_name_it(self, copied):
+        folder = copied("lora")
+        for name in ("/nowhere/base", "nobody/base", "", None):
+            settings = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": name}
+            write_json(folder / "adapter_config.json", settings)
+            with pytest.raises(MissingBaseError) as caught:
+                load_encoder(folder)
+            assert_bilingual(caught.value, "adapter=", name or "lora")
+        assert load_encoder(lora_base(folder), adapter=folder).encode_queries(TEXTS).shape == (3, HIDDEN)
+
+    def test_a_base_without_weights(self, copied):
+        folder = copied("lora")
+        (lora_base(folder) / "model.safetensors").unlink()
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            load_encoder(lora_base(folder), adapter=folder)
+        assert_bilingual(caught.value, "lora-base")
+
+    def test_a_folder_that_is_no_adapter(self, built):
+        with pytest.raises(CheckpointNotFoundError) as caught:
+            load_encoder(built("roberta"), adapter=built("dense"))
+        assert_bilingual(caught.value, "adapter_config.json")
+
+    def test_an_adapter_and_its_base_in_the_cache(self, copied, tmp_path):
+        folder = copied("lora")
+        expected = load_encoder(folder).encode_queries(TEXTS)
+        hub_cache(lora_base(folder), tmp_path / "cache", "someone/base")
+        edit_json(folder / "adapter_config.json", base_model_name_or_path="someone/base")
+        hub_cache(folder, tmp_path / "cache", "someone/adapter")
+        encoder = load_encoder("someone/adapter", cache_folder=str(tmp_path / "cache"), local_files_only=True)
+        assert_same(encoder.encode_queries(TEXTS), expected)
+
+    def test_only_torch_runs_adapters(self, built):
+        with pytest.raises(InvalidArgumentError) as caught:
+            load_encoder(built("lora"), backend="onnx")
+        assert_bilingual(caught.value, "backend='onnx'", "torch")
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("dtype", "int8"),
+            ("dtype", "fp16"),
+            ("dtype", None),
+            ("backend", "tensorrt"),
+            ("backend", None),
+            ("family", "colbert"),
+            ("max_length", 0),
+            ("max_length", 2),  # no room for a token between [CLS] and [SEP]
+            ("max_length", -5),
+            ("max_length", 12.0),
+            ("max_length", True),
+            ("max_length", "128"),
+            ("max_length", 100_000),
+            ("batch_tokens", 0),
+            ("batch_tokens", 1.5),
+            ("batch_tokens", False),
+        ],
+    )
+    def test_a_bad_value_is_named(self, built, name, value):
+        with pytest.raises(InvalidArgumentError) as caught:
+            load_encoder(built("dense"), **{name: value})
+        assert_bilingual(caught.value, f"{name}={value!r}")
+
+    @pytest.mark.parametrize("backend", ["onnx", "openvino"])
+    def test_a_missing_backend_names_the_installation_at_once(self, built, backend, monkeypatch):
+        monkeypatch.setitem(sys.modules, "optimum", None)
+        with pytest.raises(MissingDependencyError) as caught:
+            load_encoder(built("dense"), backend=backend)
+        assert_bilingual(caught.value, f"pip install 'korag[{backend}]'")
+
+    def test_missing_peft_names_the_installation_at_once(self, built, monkeypatch):
+        monkeypatch.setitem(sys.modules, "peft", None)
+        with pytest.raises(MissingDependencyError) as caught:
+            load_encoder(built("lora"))
+        assert_bilingual(caught.value, "pip install 'korag[peft]'")
+
+    def test_precision_is_for_torch(self, built):
+        with pytest.raises(InvalidArgumentError) as caught:
+            load_encoder(built("dense"), backend="onnx", dtype="float16")
+        assert_bilingual(caught.value, "dtype='float16'", "backend='onnx'")
+
+    @pytest.mark.parametrize("layout", ["dense", "lora", "splade", "pylate", "matryoshka"])
+    @pytest.mark.parametrize(("dtype", "scale"), [("float16", 2e-3), ("bfloat16", 2e-2)])
+    def test_precision_is_honoured_and_results_stay_float32(self, built, layout, dtype, scale):
+        exact, rough = load_encoder(built(layout)), load_encoder(built(layout), dtype=dtype)
+        left, right = dense_rows(exact.encode_queries(TEXTS)), dense_rows(rough.encode_queries(TEXTS))
+        assert right.dtype == np.float32
+        error = np.abs(left - right).max() / np.abs(left).max()
+        assert 1e-6 < error < 10 * scale
+        assert rough.fingerprint == exact.fingerprint
+
+    def test_device_and_code_reach_the_loader(self, built, monkeypatch):
+        import sentence_transformers
+
+        seen = {}
+
+        class Spy(sentence_transformers.SentenceTransformer):
+            def __init__(self, *args, **options):
+                seen.update(options)
+                super().__init__(*args, **options)
+
+        monkeypatch.setattr(sentence_transformers, "SentenceTransformer", Spy)
+        load_encoder(built("dense"), device="cpu").encode_queries(TEXTS)
+        assert (seen["device"], seen["trust_remote_code"], seen["local_files_only"]) == ("cpu", False, True)
+
+    @pytest.mark.parametrize("layout", ["dense", "lora", "splade", "pylate", "stanford"])
+    def test_max_length_cuts_documents(self, built, layout):
+        whole, cut = load_encoder(built(layout)), load_encoder(built(layout), max_length=10)
+        long = "가 나 다 라 마 바 사 " * 5
+        assert cut.max_length == 10
+        assert np.abs(dense_rows(cut.encode_documents([long]))[:1] - dense_rows(whole.encode_documents([long]))[:1]).max() > 1e-3
+        if isinstance(cut, LateInteractionEncoder):
+            assert len(cut.encode_documents([long])[0]) == 10
+
+    @pytest.mark.parametrize("layout", ["dense", "lora", "splade", "pylate", "stanford", "native"])
+    def test_prompts_change_vectors_and_fingerprint(self, built, layout):
+        own = load_encoder(built(layout))
+        other = load_encoder(built(layout), query_prompt="질의: ", document_prompt="")
+        assert other.prompts == {"query": "질의: ", "document": ""}
+        for left, right in (
+            (own.encode_queries(TEXTS), other.encode_queries(TEXTS)),
+            (own.encode_documents(["가나다"]), other.encode_documents(["가나다"])),
+        ):
+            left, right = dense_rows(left), dense_rows(right)
+            if layout != "splade" or left is not right:
+                same = left.shape == right.shape and np.abs(left - right).max() < 1e-4
+                assert same == (own.prompts["document"] == "" and left.shape[0] == 1)
+        assert set(own.fingerprint.differences(other.fingerprint)) >= {"query_prompt"}
+
+
+class TestSecrets:
+    def test_a_token_is_in_no_repr_and_no_pickle(self, built, tmp_path):
+        secret = "hf_SECRETSECRETSECRET"  # noqa: S105 (a fake)
+        hub_cache(lora_base(built("lora")), tmp_path, "someone/base")
+        for options in ({}, {"adapter": built("lora")}):
+            encoder = load_encoder("someone/base", token=secret, cache_folder=str(tmp_path), **options)
+            encoder.encode_queries(TEXTS)
+            assert secret not in repr(encoder)
+            assert secret not in str(vars(encoder))
+            assert secret.encode() not in pickle.dumps(encoder)
+            assert secret not in json.dumps([encoder.load_arguments, encoder.fingerprint.to_dict()])
+
+    def test_a_token_is_in_no_error(self, tmp_path):
+        with pytest.raises(HubUnreachableError) as caught:
+            load_encoder("nobody/nothing", token="hf_SECRET", cache_folder=str(tmp_path))  # noqa: S106
+        assert "hf_SECRET" not in str(caught.value)
+
+
+class TestRemoteCode:
+    @pytest.fixture
+    def trap(self, copied, tmp_path, monkeypatch):
+        """A checkpoint whose Python files leave a mark when they are imported."""
+        monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+        monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+        folder = copied("dense")
+        (folder / "trap.py").write_text(
+            f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n"
+            "from transformers import XLMRobertaConfig as Config, XLMRobertaModel as Model\n"
+        )
+        edit_json(folder / "config.json", auto_map={"AutoConfig": "trap.Config", "AutoModel": "trap.Model"})
+        return folder, tmp_path / "ran"
+
+    def test_it_does_not_run_by_default(self, trap):
+        folder, marker = trap
+        assert load_encoder(folder).encode_queries(TEXTS).shape == (3, HIDDEN)  # transformers' own class
+        assert not marker.exists()
+
+    def test_an_architecture_that_needs_it_is_an_error(self, trap):
+        folder, marker = trap
+        edit_json(folder / "config.json", model_type="unheard-of")
+        with pytest.raises(CheckpointError) as caught:
+            load_encoder(folder).encode_queries(TEXTS)
+        assert_bilingual(caught.value, "trust_remote_code")
+        assert not marker.exists()
+
+    def test_a_module_that_needs_it_is_an_error(self, trap):
+        folder, marker = trap
+        modules = json.loads((folder / "modules.json").read_text())
+        modules[2]["type"] = "trap.Model"
+        write_json(folder / "modules.json", modules)
+        with pytest.raises(CheckpointError) as caught:
+            load_encoder(folder).encode_queries(TEXTS)
+        assert_bilingual(caught.value, "trust_remote_code")
+        assert not marker.exists()
+
+    def test_it_runs_on_request(self, trap):
+        folder, marker = trap
+        load_encoder(folder, trust_remote_code=True).encode_queries(TEXTS)
+        assert marker.exists()

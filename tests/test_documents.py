@@ -1,0 +1,53 @@
+"""Every example in the READMEs and under `examples/` runs, and prints what it says it prints."""
+
+import contextlib
+import io
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_EXAMPLE = re.compile(r"```python\n(?P<code>.*?)```\n+```text\n(?P<output>.*?)```", re.DOTALL)
+
+
+def _examples(name: str) -> list[tuple[str, str]]:
+    return [(match["code"], match["output"]) for match in _EXAMPLE.finditer((ROOT / name).read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_readme_examples_print_what_they_say(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build").mkdir()
+    examples = _examples(name)
+    assert len(examples) == 4
+    for code, expected in examples:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, name, "exec"), {})  # noqa: S102 (our own README)
+        assert printed.getvalue() == expected
+
+
+def test_both_readmes_have_the_same_examples() -> None:
+    english, korean = _examples("README.md"), _examples("README.ko.md")
+    strip = re.compile(r"#.*")
+    assert [strip.sub("", code) for code, _ in english] == [strip.sub("", code) for code, _ in korean]
+    assert [output for _, output in english] == [output for _, output in korean]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("quickstart.py", "임차권등기명령"),
+        ("langchain_chain.py", "임차권등기명령"),
+        ("llamaindex_rerank.py", "lease-1"),
+    ],
+)
+def test_examples_run(
+    name: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(ROOT / "examples"), *sys.path])
+    runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+    assert expected in capsys.readouterr().out.replace("\n", "")

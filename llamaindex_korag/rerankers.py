@@ -116,8 +116,9 @@ class KoColBERTRerank(BaseNodePostprocessor):
             document_prompt=document_prompt,
             max_length=max_length,
         )
-        fields: dict[str, Any] = encoder.load_arguments
-        fields["model_name"] = fields.pop("model")
+        # All that makes the same encoder again is a field; had one no field of its own, this would fail loudly.
+        fields: dict[str, Any] = {**encoder.load_arguments, "model_name": encoder.load_arguments["model"]}
+        del fields["model"], fields["family"]
         fields |= {"top_n": top_n, "metadata_mode": metadata_mode, "keep_retrieval_score": keep_retrieval_score}
         super().__init__(callback_manager=callback_manager or CallbackManager(), **fields, **unknown)
         self._reranker = Reranker(encoder)

@@ -6,6 +6,8 @@ first seen, leg by leg, rank by rank.
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
@@ -32,14 +34,19 @@ def reciprocal_rank_fusion(
         (id, score), best first.
 
     Raises:
-        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
+        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number, or `c` is negative.
     """
     weights = _check_weights(rankings, weights)
-    fused: dict[Id, float] = {}
+    if not c >= 0:
+        raise InvalidArgumentError(
+            f"c={c!r}은(는) 쓸 수 없습니다. 0 이상의 수여야 합니다.",
+            f"c={c!r} is not possible; it must be a number of at least 0.",
+        )
+    terms: dict[Id, list[float]] = {}
     for leg, ranking in rankings.items():
         for rank, id_ in enumerate(dict.fromkeys(ranking), start=1):
-            fused[id_] = fused.get(id_, 0.0) + weights[leg] / (c + rank)
-    return sorted(fused.items(), key=lambda item: -item[1])
+            terms.setdefault(id_, []).append(weights[leg] / (c + rank))
+    return _add_up(terms)
 
 
 def weighted_fusion(
@@ -58,7 +65,7 @@ def weighted_fusion(
         InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
     """
     weights = _check_weights(runs, weights)
-    fused: dict[Id, float] = {}
+    terms: dict[Id, list[float]] = {}
     for leg, run in runs.items():
         scores: dict[Id, float] = {}
         for id_, score in run:
@@ -66,11 +73,22 @@ def weighted_fusion(
         least, greatest = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
         for id_, score in scores.items():
             scaled = (score - least) / (greatest - least) if greatest > least else 1.0
-            fused[id_] = fused.get(id_, 0.0) + weights[leg] * scaled
-    return sorted(fused.items(), key=lambda item: -item[1])
+            terms.setdefault(id_, []).append(weights[leg] * scaled)
+    return _add_up(terms)
+
+
+def _add_up(terms: Mapping[Id, Sequence[float]]) -> list[tuple[Id, float]]:
+    """Best first. The exact sum, rounded once: ranks 1, 2, 3 and 3, 1, 2 tie however the legs are ordered."""
+    fused = [(id_, math.fsum(parts)) for id_, parts in terms.items()]
+    return sorted(fused, key=lambda item: -item[1])
 
 
 def _check_weights(legs: Mapping[str, object], weights: Mapping[str, float] | None) -> dict[str, float]:
+    if weights is not None and not isinstance(weights, Mapping):
+        raise InvalidArgumentError(
+            f"weights={weights!r:.80}은(는) dict여야 합니다. 예: {{'dense': 1.0, 'bm25': 0.5}}",
+            f"weights={weights!r:.80} must be a dict, for example {{'dense': 1.0, 'bm25': 0.5}}.",
+        )
     weights = weights or {}
     for leg, weight in weights.items():
         if leg not in legs:
@@ -78,7 +96,7 @@ def _check_weights(legs: Mapping[str, object], weights: Mapping[str, float] | No
                 f"weights에 없는 검색 방식 '{leg}'이(가) 있습니다. 쓸 수 있는 이름: {', '.join(legs)}.",
                 f"weights names '{leg}', which is not a leg; the legs are: {', '.join(legs)}.",
             )
-        if not weight >= 0 or weight == float("inf"):
+        if not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
             raise InvalidArgumentError(
                 f"weights['{leg}']={weight!r}은(는) 쓸 수 없습니다. 0 이상의 수여야 합니다.",
                 f"weights['{leg}']={weight!r} is not possible; it must be a finite number of at least 0.",

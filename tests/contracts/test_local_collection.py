@@ -9,9 +9,9 @@ import pytest
 
 pytest.register_assert_rewrite("collection_contract")
 
-from collection_contract import CollectionContract, Make
+from collection_contract import CollectionContract, Make  # noqa: E402 (after the line above, or asserts say little)
 
-from korag import Collection
+from korag import Collection  # noqa: E402
 
 
 class TestInMemory(CollectionContract):

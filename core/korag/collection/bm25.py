@@ -92,10 +92,16 @@ class BM25Leg:
         """Weighs terms by the live documents that have them: ``idf = ln(1 + (N − df + ½) / (df + ½))``."""
         documents, tokens, frequencies = 0, 0, np.zeros(len(query), np.int64)
         for segment in segments:
-            documents += int(segment.live.sum())
-            tokens += int(segment.arrays["lengths"][segment.live].sum(dtype=np.int64))
-            for index, postings in enumerate(_find(segment.arrays, query)):
-                frequencies[index] += int(segment.live[segment.arrays["rows"][postings]].sum())
+            lengths, starts, ends = segment.arrays["lengths"], *_find(segment.arrays, query)
+            if segment.live.all():
+                documents += len(lengths)
+                tokens += int(lengths.sum(dtype=np.int64))
+                frequencies += ends - starts
+            else:
+                documents += int(segment.live.sum())
+                tokens += int(lengths[segment.live].sum(dtype=np.int64))
+                alive = segment.live[_gather(segment.arrays["rows"], starts, ends)]
+                frequencies += np.bincount(np.repeat(np.arange(len(query)), ends - starts), alive, len(query)).astype(int)
         idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
         return WeighedQuery(query, idf, tokens / documents if documents else 1.0)
 
@@ -105,27 +111,26 @@ class BM25Leg:
         (Robertson and Zaragoza 2009, https://doi.org/10.1561/1500000019, equation 3.15, without the constant
         factor k1 + 1.) Documents that share no term do not match.
         """
-        lengths = np.asarray(arrays["lengths"])
-        saturation = K1 * (1 - B + B * lengths / max(query.average_length, 1e-9))
-        scores = np.zeros(len(lengths), np.float64)
-        for idf, postings in zip(query.idf, _find(arrays, query.terms), strict=True):
-            found, counts = arrays["rows"][postings], arrays["counts"][postings]
-            scores[found] += idf * counts / (counts + saturation[found])
-        matched = scores[rows].astype(np.float32)
-        matched[matched <= 0] = -np.inf
-        return matched
+        starts, ends = _find(arrays, query.terms)
+        found, counts = _gather(arrays["rows"], starts, ends), _gather(arrays["counts"], starts, ends)
+        saturation = K1 * (1 - B + B * arrays["lengths"][found] / max(query.average_length, 1e-9))
+        impacts = np.repeat(query.idf, ends - starts) * counts / (counts + saturation)
+        scores = np.bincount(found, impacts, len(arrays["lengths"])).astype(np.float32)[rows]
+        scores[scores <= 0] = -np.inf
+        return scores
 
 
-def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> list[slice]:
-    """Where each term's postings are; an empty slice for a term the segment lacks."""
-    known, starts = arrays["terms"], arrays["starts"]
-    positions = np.searchsorted(known, terms)
-    return [
-        slice(int(starts[position]), int(starts[position + 1]))
-        if position < len(known) and known[position] == term
-        else slice(0, 0)
-        for position, term in zip(positions, terms, strict=True)
-    ]
+def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """Where the postings of each term start and end; nothing for a term the segment lacks."""
+    known, bounds = arrays["terms"], arrays["starts"]
+    positions = np.minimum(np.searchsorted(known, terms), max(len(known) - 1, 0))
+    held = known[positions] == terms if len(known) else np.zeros(len(terms), np.bool_)
+    return np.where(held, bounds[positions], 0), np.where(held, bounds[positions + held], 0)
+
+
+def _gather(array: NDArray[Any], starts: Ints, ends: Ints) -> NDArray[Any]:
+    """Some slices of an array end to end."""
+    return np.concatenate([array[:0], *(array[start:end] for start, end in zip(starts, ends, strict=True))])
 
 
 def _count(tokens: Sequence[str]) -> TermCounts:

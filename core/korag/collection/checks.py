@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from korag.collection.hit import StoredDocument
 from korag.errors import InvalidArgumentError
 from korag.text import check_texts
+
+_MAX_DEPTH = 100
+"""Levels of metadata in metadata: SQLite's JSON functions stop at 1,000, and a list may contain itself."""
 
 
 def check_documents(
@@ -23,6 +27,11 @@ def check_documents(
     """
     texts = check_texts(texts)
     ids = [str(uuid.uuid4()) for _ in texts] if ids is None else check_ids(ids)
+    if metadata is not None and not isinstance(metadata, Iterable):
+        raise InvalidArgumentError(
+            f"metadata={metadata!r:.80}은(는) dict의 리스트가 아닙니다. 문서마다 하나씩 넣으세요.",
+            f"metadata={metadata!r:.80} is not a list of dicts; give one for each document.",
+        )
     metadata = [{} for _ in texts] if metadata is None else list(metadata)
     for name, values in (("ids", ids), ("metadata", metadata)):
         if len(values) != len(texts):
@@ -80,45 +89,54 @@ def _check_metadata(fields: object, index: int) -> dict[str, Any]:
     place = f"metadata[{index}]"
     if not isinstance(fields, Mapping):
         raise InvalidArgumentError(
-            f"{place}의 값 {fields!r}은(는) dict가 아닙니다. 문자열 키를 가진 dict여야 합니다.",
-            f"{place} is {fields!r}; it must be a dict with string keys.",
+            f"{place}의 값 {fields!r:.80}은(는) dict가 아닙니다. 문자열 키를 가진 dict여야 합니다.",
+            f"{place} is {fields!r:.80}; it must be a dict with string keys.",
         )
     fields = dict(fields)
-    _check_json(fields, place)
+    _check_json(fields, place, 0)
     copied: dict[str, Any] = json.loads(json.dumps(fields))
     return copied
 
 
-def _check_json(value: object, place: str) -> None:
+def _check_json(value: object, place: str, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise InvalidArgumentError(
+            f"{place:.80}…: 메타데이터가 {_MAX_DEPTH}단계보다 깊습니다. 덜 중첩하세요.",
+            f"{place:.80}… is nested more than {_MAX_DEPTH} levels deep; nest it less.",
+        )
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise _not_json(place, key, "키가 문자열이 아닙니다", "has a key that is not a string")
             _check_string(key, place)
-            _check_json(inner, f"{place}[{key!r}]")
+            _check_json(inner, f"{place}[{key!r}]", depth + 1)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _check_json(inner, f"{place}[{index}]")
+            _check_json(inner, f"{place}[{index}]", depth + 1)
     elif isinstance(value, str):
         _check_string(value, place)
     elif isinstance(value, float):
-        if value - value != 0:
+        if not math.isfinite(value):
             raise _not_json(place, value, "유한한 수가 아닙니다", "is not a finite number")
-    elif value is not None and not isinstance(value, int):
+    elif isinstance(value, int):
+        try:
+            float(value)  # as SQLite reads an integer of more than 64 bits
+        except OverflowError:
+            size = f"{value.bit_length():,}-bit integer"
+            raise _not_json(place, size, "너무 큰 정수입니다", "is too large") from None
+    elif value is not None:
         raise _not_json(place, value, "JSON 값이 아닙니다", "is not a JSON value")
 
 
 def _check_string(value: str, place: str) -> None:
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise _not_json(
-            place, value, "NUL이나 짝 없는 서로게이트가 들어 있습니다", "holds NUL or a lone surrogate"
-        )
+        raise _not_json(place, value, "NUL이나 짝 없는 서로게이트가 들어 있습니다", "holds NUL or a lone surrogate")
 
 
 def _not_json(place: str, value: object, korean: str, english: str) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"{place}: {value!a} — {korean}. 메타데이터에는 문자열, 유한한 수, bool, None, 그리고 이들의 list와 dict만 넣을 수 "
-        "있습니다. 날짜는 isoformat() 문자열로 바꾸세요.",
-        f"{place}: {value!a} {english}. Metadata holds strings, finite numbers, bools, None, and lists and dicts "
+        f"{place}: {value!a:.80} — {korean}. 메타데이터에는 문자열, 유한한 수, bool, None, "
+        "그리고 이들의 list와 dict만 넣을 수 있습니다. 날짜는 isoformat() 문자열로 바꾸세요.",
+        f"{place}: {value!a:.80} {english}. Metadata holds strings, finite numbers, bools, None, and lists and dicts "
         "of them; turn dates into isoformat() strings.",
     )

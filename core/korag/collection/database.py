@@ -55,7 +55,7 @@ class Database:
 
     def __init__(self, path: Path | None, *, timeout: float = _BUSY_SECONDS) -> None:
         self.path = path
-        self._timeout = timeout
+        self.timeout = timeout
         self.lock = threading.RLock()
         self._connection = self._connect()
 
@@ -68,10 +68,12 @@ class Database:
             uri = self.path.resolve().as_uri()
             if self.path.exists() and not os.access(self.path.parent, os.W_OK):
                 # A write-ahead log needs a writable folder even to read; a database nobody can write to
-                # cannot change either, which is what `immutable` tells SQLite.
-                uri += "?mode=ro&immutable=1"
+                # cannot change either, which is what `immutable` tells SQLite. It then passes over the log,
+                # so not where a killed process left commits in one.
+                log = self.path.with_name(self.path.name + "-wal")
+                uri += "?mode=ro" if log.exists() and log.stat().st_size else "?mode=ro&immutable=1"
             connection = sqlite3.connect(
-                uri, uri=True, check_same_thread=False, isolation_level=None, timeout=self._timeout
+                uri, uri=True, check_same_thread=False, isolation_level=None, timeout=self.timeout
             )
         return connection
 
@@ -97,13 +99,10 @@ class Database:
             ForeignFolderError: If the file is another program's, or no database.
             FormatVersionError: If a newer KoRAG wrote it.
         """
-        try:
-            with self._translated():
-                version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
-                application: int = self._connection.execute("PRAGMA application_id").fetchone()[0]
-                tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise self._foreign() from error
+        with self._moment():  # or another process could make the tables between two of these
+            version: int = self._all("PRAGMA user_version")[0][0]
+            application: int = self._all("PRAGMA application_id")[0][0]
+            tables: int = self._all("SELECT count(*) FROM sqlite_master")[0][0]
         if application != _APPLICATION_ID and (tables or version):
             raise self._foreign()
         if version > FORMAT_VERSION:
@@ -146,27 +145,62 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def check_writable(self) -> None:
+        """Raises `ReadOnlyError` now: in a read-only database a transaction begins all the same, as one that reads."""
+        self._connection.execute("DELETE FROM segments WHERE FALSE")
+
+    @contextmanager
+    def _moment(self) -> Iterator[None]:
+        """Everything read inside is of one moment, whatever other processes commit meanwhile."""
+        with self.lock, self._translated():
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:  # some errors end it
+                    self._connection.execute("COMMIT")
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """SQLite's errors in the words of someone who has a collection."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            message = str(error)
-            if "locked" in message or "busy" in message:
+        except sqlite3.ProgrammingError as error:
+            if "closed" not in str(error):
+                raise
+            raise IndexStateError(
+                f"이 컬렉션은 이미 닫혔습니다('{self.path or ':memory:'}'). 다시 여세요.",
+                f"This collection is closed ('{self.path or ':memory:'}'); open it again.",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise CollectionLockedError(
-                    f"다른 프로세스가 '{self.path}'에 쓰고 있습니다({self._timeout:g}초 기다림). 그 작업이 끝난 뒤 다시 하세요.",
-                    f"Another process is writing to '{self.path}' (waited {self._timeout:g} s); try again after it.",
+                    f"다른 프로세스가 '{self.path}'에 쓰고 있습니다({self.timeout:g}초 기다림). "
+                    "그 작업이 끝난 뒤 다시 하세요.",
+                    f"Another process is writing to '{self.path}' (waited {self.timeout:g} s); try again after it.",
                 ) from error
-            if "readonly" in message or "unable to open" in message:
+            if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
                 raise ReadOnlyError(
                     f"'{self.path}'에 쓸 수 없습니다. 폴더의 쓰기 권한을 확인하세요.",
                     f"'{self.path}' cannot be written to; check the folder's permissions.",
                 ) from error
-            if "full" in message:
+            if code == sqlite3.SQLITE_FULL:
                 raise IndexStateError(
                     f"디스크가 가득 차서 '{self.path}'에 쓰지 못했습니다. 이전 상태는 그대로입니다.",
                     f"The disk is full; '{self.path}' keeps its previous state.",
+                ) from error
+            if code == sqlite3.SQLITE_NOTADB:
+                raise self._foreign() from error
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
+                raise IndexStateError(
+                    f"'{self.path}'을(를) 읽을 수 없습니다({error}). 파일이 손상되었거나 디스크에 문제가 있습니다. "
+                    "아무것도 고쳐 쓰지 않았습니다. 백업에서 폴더를 되살리거나 문서를 새 폴더에 다시 색인하세요.",
+                    f"'{self.path}' cannot be read ({error}): the file is damaged or the disk fails. Nothing was "
+                    "changed; restore the folder from a backup, or index the documents again into a new folder.",
                 ) from error
             raise
 
@@ -241,15 +275,8 @@ class Database:
 
     def state(self) -> tuple[int, list[SegmentEntry], Keys]:
         """Generation, segments and live keys of one moment, whatever other processes commit meanwhile."""
-        with self.lock, self._translated():
-            nested = self._connection.in_transaction
-            if not nested:
-                self._connection.execute("BEGIN")
-            try:
-                return self.generation(), self.segments(), self.keys()
-            finally:
-                if not nested:
-                    self._connection.execute("COMMIT")
+        with self._moment():
+            return self.generation(), self.segments(), self.keys()
 
     def keys(self, where: str = "TRUE", parameters: Sequence[object] = ()) -> Keys:
         """Keys of the documents an SQL condition holds for, ascending. Shape: (n,)."""

@@ -5,7 +5,7 @@ One stateless class a family; what it stores are plain arrays, so segments know 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from korag.collection.segments import Arrays
 from korag.encoders.base import Encoder
-from korag.scoring import Ints, maxsim_packed, pack_tokens, sparse_dot, unit_rows
+from korag.scoring import Ints, dot_rows, maxsim_packed, pack_tokens, sparse_dot, unit_rows
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,25 @@ class EncoderLeg:
 
 
 class DenseLeg(EncoderLeg):
-    """Vectors in float32. Shape: (n, dim)."""
+    """Vectors in float32, of unit length if they are compared by cosine. Shape: (n, dim)."""
 
     def __init__(self, encoder: Encoder[Any]) -> None:
         super().__init__(encoder)
         self._cosine = encoder.similarity == "cosine"
 
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> NDArray[np.float32]:
+        """Scaled here, once: scaling again when segments are merged would change the last bits."""
+        vectors: NDArray[np.float32] = super().encode_documents(texts, show_progress=show_progress)
+        return unit_rows(vectors) if self._cosine else vectors
+
+    def encode_queries(self, texts: Sequence[str]) -> list[Any]:
+        """A vector each. Shape: (dim,)."""
+        vectors = self.encoder.encode_queries(texts)
+        return list(unit_rows(vectors) if self._cosine else vectors)
+
     def pack(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Stores rows, of unit length if they are compared by cosine."""
-        return {"vectors": unit_rows(vectors) if self._cosine else vectors}
+        """Stores rows."""
+        return {"vectors": vectors}
 
     def unpack(self, arrays: Arrays, rows: Ints) -> NDArray[np.float32]:
         """Shape: (len(rows), dim)."""
@@ -104,11 +114,11 @@ class DenseLeg(EncoderLeg):
         return np.concatenate(parts)
 
     def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints) -> NDArray[np.float32]:
-        """Cosine or dot product; the query has shape (1, dim)."""
+        """Cosine or dot product."""
         vectors: NDArray[np.float32] = arrays["vectors"]
         if len(rows) < len(vectors):
             vectors = vectors[rows]
-        return vectors @ (unit_rows(query) if self._cosine else query)[0]
+        return dot_rows(query, vectors)
 
 
 class SparseLeg(EncoderLeg):
@@ -118,10 +128,12 @@ class SparseLeg(EncoderLeg):
         """Stores columns. Shape before: (n, vocab)."""
         postings = vectors.tocsc()
         postings.sort_indices()
+        # Of one type: scipy would otherwise copy the rows to the wider one at every search.
+        integers = np.int32 if postings.nnz <= np.iinfo(np.int32).max else np.int64
         return {
             "weights": postings.data.astype(np.float32),
-            "rows": postings.indices.astype(np.int32),
-            "terms": postings.indptr.astype(np.int64),
+            "rows": postings.indices.astype(integers),
+            "terms": postings.indptr.astype(integers),
             "shape": np.array(postings.shape, np.int64),
         }
 
@@ -151,7 +163,7 @@ class LateInteractionLeg(EncoderLeg):
     def pack(self, vectors: list[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """Stores tokens, shape (total_tokens, dim), and offsets, shape (n + 1,)."""
         tokens, offsets = pack_tokens(vectors, dim=0)
-        return {"tokens": tokens.astype(np.float16), "offsets": offsets}
+        return {"tokens": tokens.astype(np.float16, copy=False), "offsets": offsets}
 
     def unpack(self, arrays: Arrays, rows: Ints) -> list[NDArray[np.float16]]:
         """Shape of each: (tokens, dim)."""
@@ -170,11 +182,13 @@ class LateInteractionLeg(EncoderLeg):
 LEG_NAMES = {"dense": "dense", "sparse": "sparse", "late_interaction": "colbert"}
 """What `using=` calls the leg of each family."""
 
-
-_LEGS = {"dense": DenseLeg, "sparse": SparseLeg, "late_interaction": LateInteractionLeg}
+_LEGS: dict[str, Callable[[Encoder[Any]], Leg]] = {
+    "dense": DenseLeg,
+    "sparse": SparseLeg,
+    "late_interaction": LateInteractionLeg,
+}
 
 
 def make_leg(encoder: Encoder[Any]) -> Leg:
     """Returns the leg for an encoder's vectors."""
-    leg: Leg = _LEGS[encoder.family](encoder)
-    return leg
+    return _LEGS[encoder.family](encoder)

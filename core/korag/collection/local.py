@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from korag.collection.manifest import (
 from korag.collection.segments import SegmentFolder, SegmentMemory, SegmentStore
 from korag.collection.snapshot import Snapshot, SnapshotReader, merge_views, worth_merging
 from korag.encoders.base import Encoder
-from korag.errors import ForeignFolderError, InvalidArgumentError
+from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
 from korag.fusion import reciprocal_rank_fusion, weighted_fusion
 from korag.lexical import Tokenizer, resolve_tokenizer
 from korag.scoring import top_k
@@ -100,12 +101,14 @@ class Collection:
             FingerprintError: If it was built with another encoder or tokenizer.
             InvalidArgumentError: If a new collection is given nothing to search by.
         """
-        folder = Path(path)
-        named = name_encoders(encoders or [])
+        folder = Path(path).absolute()  # the working directory may change
+        named = name_encoders([] if encoders is None else encoders)
         file = folder / _DATABASE
-        if folder.exists() and not file.exists() and (folder.is_file() or any(folder.iterdir())):
+        # Asked in this order: where another process is making it, the database is the first file there.
+        if folder.exists() and (folder.is_file() or any(folder.iterdir())) and not file.exists():
             raise ForeignFolderError(
-                f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 비어 있거나 없는 폴더를 쓰세요. 아무것도 바꾸지 않았습니다.",
+                f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 비어 있거나 없는 폴더를 쓰세요. "
+                "아무것도 바꾸지 않았습니다.",
                 f"'{folder}' holds something other than a KoRAG collection. Use a folder that is empty or does not "
                 "exist; nothing was changed.",
             )
@@ -114,12 +117,16 @@ class Collection:
         if manifest is not None:
             folder.mkdir(parents=True, exist_ok=True)
         database = Database(file, timeout=timeout)
-        if database.version() == 0:  # new, or a process was killed between making the file and its tables
-            database.create(manifest or describe(named, cls._new_tokenizer(named, bm25, tokenizer)))
-        stored = {name: database.setting(name) for name in ("legs", "tokenizer")}
-        place = f"'{folder}'"
-        resolved = match_tokenizer(stored, bm25, tokenizer, place)
-        return cls(database, SegmentFolder(folder / "segments"), match_encoders(stored, named, place), resolved)
+        try:
+            if database.version() == 0:  # new, or a process was killed between making the file and its tables
+                database.create(manifest or describe(named, cls._new_tokenizer(named, bm25, tokenizer)))
+            stored = {name: database.setting(name) for name in ("legs", "tokenizer")}
+            place = f"'{folder}'"
+            resolved = match_tokenizer(stored, bm25, tokenizer, place)
+            return cls(database, SegmentFolder(folder / "segments"), match_encoders(stored, named, place), resolved)
+        except BaseException:
+            database.close()
+            raise
 
     @classmethod
     def in_memory(
@@ -130,7 +137,7 @@ class Collection:
         tokenizer: TokenizerLike = None,
     ) -> Self:
         """Makes a collection that lives as long as the object; arguments as for `open`."""
-        named = name_encoders(encoders or [])
+        named = name_encoders([] if encoders is None else encoders)
         resolved = cls._new_tokenizer(named, bm25, tokenizer)
         database = Database(None)
         database.create(describe(named, resolved))
@@ -138,7 +145,9 @@ class Collection:
 
     @staticmethod
     def _new_tokenizer(
-        encoders: Mapping[str, Encoder[Any]], bm25: bool | None, tokenizer: TokenizerLike  # noqa: FBT001
+        encoders: Mapping[str, Encoder[Any]],
+        bm25: bool | None,  # noqa: FBT001 (private, mirrors the public keyword)
+        tokenizer: TokenizerLike,
     ) -> Tokenizer | None:
         if not encoders and not bm25:
             raise InvalidArgumentError(
@@ -178,6 +187,8 @@ class Collection:
             ReadOnlyError: If the folder cannot be written to.
         """
         documents = check_documents(texts, ids, metadata)
+        if documents:
+            self._reader.read()  # merging reads every segment: a damaged one is an error before any work
         for start in range(0, len(documents), _COMMIT_DOCUMENTS):
             self._add_batch(documents[start : start + _COMMIT_DOCUMENTS], show_progress)
         return [document.id for document in documents]
@@ -187,7 +198,7 @@ class Collection:
         texts = [documents[index].text for index in filled]
         if len(filled) < len(documents):
             _warn_empty(len(documents) - len(filled), len(documents))
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for name, leg in self._legs.items():
             vectors = leg.encode_documents(texts, show_progress=show_progress)
             arrays |= {f"{name}.{array}": value for array, value in leg.pack(vectors).items()}
@@ -222,16 +233,13 @@ class Collection:
                 self._database.delete(keys)
         return len(keys)
 
-    def get(
-        self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None
-    ) -> list[StoredDocument]:
-        """Returns documents: by id in the order asked for, those that exist; or by filter, or all, in the
-        order they were added."""
+    def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
+        """Returns the documents that exist: by id in the order asked for, otherwise in the order added."""
         if ids is not None:
             checked = check_ids(ids)
             keys = np.intersect1d(self._database.keys(*self._condition(where)), self._database.keys_of(checked))
             found = {document.id: document for document in self._database.documents(keys).values()}
-            return [found[id_] for id_ in checked if id_ in found]
+            return [copy.deepcopy(found[id_]) for id_ in checked if id_ in found]  # an id may be asked for twice
         keys = self._database.keys(*self._condition(where))
         documents = self._database.documents(keys)
         return [documents[int(key)] for key in keys if int(key) in documents]
@@ -316,9 +324,9 @@ class Collection:
                 f"fusion={fusion!r}은(는) 쓸 수 없습니다. 'rrf' 또는 'weighted'여야 합니다.",
                 f"fusion={fusion!r} is not possible; it must be 'rrf' or 'weighted'.",
             )
-        if weights:
+        if weights is not None:
             reciprocal_rank_fusion({leg: [] for leg in legs}, weights=weights)  # checks names and values
-        allowed = None if not where else self._condition(where)
+        condition = None if (parsed := parse(where)) is None else to_sql(parsed)
         filled = [index for index, query in enumerate(checked) if not is_empty(query)]
         if len(filled) < len(checked):
             _warn_empty(len(checked) - len(filled), len(checked))
@@ -327,7 +335,7 @@ class Collection:
             return hits
         texts = [checked[index] for index in filled]
         encoded = {leg: self._legs[leg].encode_queries(texts) for leg in legs}
-        keys = None if allowed is None else self._database.keys(*allowed)
+        keys = None if condition is None else self._database.keys(*condition)
         snapshot = self._reader.read()
         for position, index in enumerate(filled):
             runs = {
@@ -398,6 +406,7 @@ class Collection:
         database does not name is nobody's.
         """
         with self._database.transaction():
+            self._database.check_writable()  # before any file is touched
             if not self._cleaned:
                 self._segments.keep_only({entry.name for entry in self._database.segments()})
                 self._cleaned = True
@@ -405,7 +414,9 @@ class Collection:
 
     def _merge_if_worth(self) -> None:
         if worth_merging(self._reader.read()):
-            self._merge(worth_merging)
+            # The documents are committed: another process that writes for long is no reason to say they are not.
+            with contextlib.suppress(CollectionLockedError):
+                self._merge(worth_merging)
 
     def _merge(self, choose: Any) -> None:
         with self._writing():
@@ -433,19 +444,32 @@ class Collection:
 
     def __getstate__(self) -> dict[str, Any]:
         """A folder is pickled as its path; a collection in memory with all it holds."""
-        state: dict[str, Any] = {"path": self._database.path, "encoders": self._encoders, "tokenizer": self._tokenizer}
-        if self._database.path is None:
-            state |= {"database": self._database.dump(), "segments": self._segments}
-        return state
+        state: dict[str, Any] = {"encoders": self._encoders, "tokenizer": self._tokenizer}
+        if isinstance(self._segments, SegmentMemory):
+            with self._database.lock:  # both of one moment
+                return state | {"database": self._database.dump(), "segments": self._segments.copy()}
+        return state | {"path": self.path, "timeout": self._database.timeout}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        database = Database(state["path"])
-        if state["path"] is None:
+        if "database" in state:
+            database = Database(None)
             database.restore(state["database"])
-            segments = state["segments"]
-        else:
-            segments = SegmentFolder(state["path"].parent / "segments")
-        Collection.__init__(self, database, segments, state["encoders"], state["tokenizer"])
+            Collection.__init__(self, database, state["segments"], state["encoders"], state["tokenizer"])
+            return
+        folder: Path = state["path"]
+        if not (folder / _DATABASE).exists():  # opening would make an empty one
+            raise IndexStateError(
+                f"'{folder}'에 있던 컬렉션이 없습니다. 옮겼다면 Collection.open으로 새 위치에서 여세요.",
+                f"The collection in '{folder}' is gone. If it was moved, open it there with Collection.open.",
+            )
+        opened = Collection.open(
+            folder,
+            encoders=list(state["encoders"].values()),
+            bm25=state["tokenizer"] is not None,
+            tokenizer=state["tokenizer"],
+            timeout=state["timeout"],
+        )
+        self.__dict__ |= opened.__dict__
 
 
 def _warn_empty(empty: int, total: int) -> None:

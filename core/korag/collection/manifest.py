@@ -75,8 +75,8 @@ def match_encoders(stored: dict[str, Any], given: Mapping[str, Encoder[Any]], pl
             field, (was, now) = next(iter(differences.items()))
             raise FingerprintError(
                 f"{place}의 '{name}' 벡터는 다른 인코더({built.model})로 만들었습니다. 다른 항목: "
-                f"{', '.join(differences)}. 예: {field} — 색인할 때 {was!r}, 지금 {now!r}. 같은 모델과 설정으로 열거나 새 "
-                "폴더에 다시 색인하세요.",
+                f"{', '.join(differences)}. 예: {field} — 색인할 때 {was!r}, 지금 {now!r}. 같은 모델과 설정으로 열거나 "
+                "새 폴더에 다시 색인하세요.",
                 f"The '{name}' vectors of {place} were made by another encoder ({built.model}). Fields that differ: "
                 f"{', '.join(differences)}; {field} was {was!r} and is now {now!r}. Open it with the same model and "
                 "settings, or index again into a new folder.",

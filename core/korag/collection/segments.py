@@ -69,7 +69,9 @@ class SegmentFolder:
 
     def write(self, arrays: Arrays, rows: int) -> SegmentEntry:
         """Writes a file, flushes it and its folder entry, and returns what to record of it."""
-        self.folder.mkdir(exist_ok=True)
+        if not self.folder.exists():
+            self.folder.mkdir(exist_ok=True)
+            _flush_folder(self.folder.parent)
         data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         unfinished = path.with_suffix(".tmp")
@@ -118,6 +120,12 @@ class SegmentMemory:
     def __init__(self) -> None:
         self._segments: dict[str, dict[str, NDArray[Any]]] = {}
 
+    def copy(self) -> SegmentMemory:
+        """Another store of the same segments, which are never changed and so can be shared."""
+        copied = SegmentMemory()
+        copied._segments = dict(self._segments)
+        return copied
+
     def write(self, arrays: Arrays, rows: int) -> SegmentEntry:
         """Keeps the arrays."""
         name = uuid.uuid4().hex
@@ -162,8 +170,8 @@ def _flush_folder(folder: Path) -> None:
 
 def _damaged(path: Path, reason: str) -> SegmentError:
     return SegmentError(
-        f"세그먼트 파일 '{path}'이(가) 손상되었습니다({reason}). 아무것도 고쳐 쓰지 않았습니다. 백업에서 파일을 되살리거나 "
-        "문서를 새 폴더에 다시 색인하세요.",
+        f"세그먼트 파일 '{path}'이(가) 손상되었습니다({reason}). 아무것도 고쳐 쓰지 않았습니다. "
+        "백업에서 파일을 되살리거나 문서를 새 폴더에 다시 색인하세요.",
         f"The segment '{path}' is damaged ({reason}). Nothing was changed; restore the file from a backup, or "
         "index the documents again into a new folder.",
     )

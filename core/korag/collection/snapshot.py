@@ -29,7 +29,7 @@ class View:
     Attributes:
         entry: What the database knows of it.
         arrays: All its arrays.
-        keys: Key of each row, ascending. Shape: (rows,).
+        keys: Key of each row. Shape: (rows,).
         live: Rows whose document still exists, ascending. Shape: (live rows,).
     """
 
@@ -98,7 +98,7 @@ def worth_merging(snapshot: Snapshot) -> list[View]:
     """Returns the segments to merge now: a full tier of small ones, or those that are mostly dead."""
     tiers: dict[int, list[View]] = {}
     for view in snapshot.views:
-        if len(view.live) < _MERGED_ROWS:
+        if len(view.live) <= _MERGED_ROWS // 2:  # two larger ones do not fit into one: they would stay as they are
             tiers.setdefault(int(math.log(max(1, len(view.live)), _TIER)), []).append(view)
     for tier in tiers.values():
         if len(tier) >= _TIER:
@@ -106,10 +106,8 @@ def worth_merging(snapshot: Snapshot) -> list[View]:
     return [view for view in snapshot.views if len(view.live) * 2 < view.entry.rows]
 
 
-def merge_views(
-    views: Sequence[View], legs: Mapping[str, Leg]
-) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
-    """Makes new segments of the live rows of old ones, in insertion order.
+def merge_views(views: Sequence[View], legs: Mapping[str, Leg]) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
+    """Makes new segments of the live rows of old ones.
 
     Yields:
         The arrays of a segment, and its number of rows.

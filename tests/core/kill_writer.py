@@ -1,0 +1,271 @@
+"""Kills a process that writes to a collection, again and again, and looks for anything lost.
+
+    python tests/core/kill_writer.py --rounds 200     # SIGKILL at random moments
+    python tests/core/kill_writer.py --steps          # SIGKILL at every step of a fixed course of changes
+
+Each writer says what it is about to do, and again when the call has returned. After the kill this process
+opens the collection: every change acknowledged must be there, and the one under way wholly or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "core")]
+
+import numpy as np  # noqa: E402 (the path above lets this run as a script)
+from stand_in import StandIn, StandInColbert  # noqa: E402
+
+from korag.collection import Collection, snapshot  # noqa: E402
+
+Documents = dict[str, str]
+
+
+def open_collection(folder: Path) -> Collection:
+    return Collection.open(folder, encoders=[StandIn(), StandInColbert(dim=8)], bm25=True)
+
+
+# -- the writer -------------------------------------------------------------------------------------------
+
+
+class Log:
+    """Changes, told to the parent before and after."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+
+    def tell(self, *message: object) -> None:
+        os.write(self._pipe, (json.dumps(message) + "\n").encode())
+
+    def change(self, added: Documents, deleted: list[str], call: Callable[[], object]) -> None:
+        self.tell("try", added, deleted)
+        call()
+        self.tell("done")
+
+
+def write_at_random(folder: Path, log: Log, seed: int) -> None:
+    """Adds, replaces, deletes and compacts until killed."""
+    rng = random.Random(seed)
+    log.tell("open")
+    with open_collection(folder) as collection:
+        ids = [document.id for document in collection.get()]
+        for number in range(1_000_000):
+            drawn = rng.random()
+            if drawn < 0.75 or not ids:
+                new = [f"s{seed}n{number}d{i}" for i in range(rng.randint(1, 20))]
+                old = rng.sample(ids, min(len(ids), rng.randint(0, 3)))
+                added = {id_: f"글 {id_} 판{seed}n{number}" for id_ in new + old}
+                log.change(added, [], functools.partial(collection.add, added.values(), ids=list(added)))
+                ids += new
+            elif drawn < 0.95:
+                gone = rng.sample(ids, rng.randint(1, min(20, len(ids))))
+                log.change({}, gone, functools.partial(collection.delete, gone))
+                ids = [id_ for id_ in ids if id_ not in set(gone)]
+            else:
+                log.change({}, [], collection.compact)
+
+
+def write_and_die(folder: Path, log: Log, step: int) -> None:
+    """A fixed course of changes, killed by itself at the n-th call that reaches the disk."""
+    left = step
+
+    def one_step(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def stepping(function: Any) -> Any:
+        def stepped(*arguments: Any, **keywords: Any) -> Any:
+            one_step()
+            result = function(*arguments, **keywords)
+            one_step()
+            return result
+
+        return stepped
+
+    os.fsync = stepping(os.fsync)
+    for name in ("rename", "unlink", "mkdir"):
+        setattr(Path, name, stepping(getattr(Path, name)))
+    log.tell("open")
+    from korag.collection.database import Database
+
+    connect = Database._connect
+
+    def traced(self: Database) -> Any:
+        connection = connect(self)
+        connection.set_trace_callback(one_step)
+        return connection
+
+    Database._connect = traced  # type: ignore[method-assign]
+    with open_collection(folder) as collection:
+        for number in range(5):
+            added = {f"b{number}d{i}": f"글 b{number}d{i} 판0" for i in range(2)}
+            log.change(added, [], functools.partial(collection.add, added.values(), ids=list(added)))
+        added = {"b0d0": "글 b0d0 판1", "n": "글 n 판1"}
+        log.change(added, [], functools.partial(collection.add, added.values(), ids=list(added)))
+        log.change({}, ["b1d0", "b1d1"], functools.partial(collection.delete, ["b1d0", "b1d1"]))
+        log.change({}, [], collection.compact)
+    log.tell("end")
+
+
+# -- the judge --------------------------------------------------------------------------------------------
+
+
+def check(collection: Collection, expected: Documents) -> list[str]:
+    """What is wrong with a collection that should hold exactly these documents."""
+    problems = []
+    stored = {document.id: document.text for document in collection.get()}
+    if stored != expected:
+        lost = [id_ for id_ in expected if stored.get(id_) != expected[id_]]
+        extra = [id_ for id_ in stored if id_ not in expected]
+        problems.append(f"{len(lost)} lost or old ({lost[:3]}), {len(extra)} too many ({extra[:3]})")
+    if len(collection) != len(stored):
+        problems.append(f"len is {len(collection)}, get returns {len(stored)}")
+    keys = np.concatenate([np.zeros(0, np.int64), *(view.keys[view.live] for view in collection._reader.read().views)])
+    if sorted(keys.tolist()) != collection._database.keys().tolist():
+        problems.append("the live rows of the segments are not the documents")
+    sample = random.Random(0).sample(sorted(stored), min(len(stored), 12))
+    queries = [stored[id_] for id_ in sample]
+    for using in collection.legs:
+        for id_, hits in zip(sample, collection.search_many(queries, k=1, using=using), strict=True):
+            if [hit.id for hit in hits] != [id_]:
+                problems.append(f"{using} does not find {id_}")
+    return problems
+
+
+def judge(folder: Path, expected: Documents, messages: list[Any]) -> tuple[Documents, list[str]]:
+    """Compares a folder with what the writer told. Returns what it holds, and the problems."""
+    under_way: Documents | None = None
+    for kind, *what in messages:
+        if kind == "try":
+            added, deleted = what
+            under_way = {id_: text for id_, text in (expected | added).items() if id_ not in set(deleted)}
+        elif kind == "done":
+            assert under_way is not None
+            expected, under_way = under_way, None
+    with open_collection(folder) as collection:
+        if under_way is not None and len(collection) and next_is_there(collection, expected, under_way):
+            expected = under_way
+        problems = check(collection, expected)
+        collection.add(["글 뒤에 온 것"], ids=["뒤"])  # it can be written to, and clears up
+        collection.delete(["뒤"])
+        files = {path.name for path in (folder / "segments").iterdir()}
+        if files != {entry.name for entry in collection._database.segments()}:
+            problems.append("files of nobody are left")
+        return expected, problems
+
+
+def next_is_there(collection: Collection, before: Documents, after: Documents) -> bool:
+    """Whether the change under way at the kill was committed, going by one document it would have changed."""
+    changed = [id_ for id_ in before | after if before.get(id_) != after.get(id_)]
+    if not changed:
+        return False
+    found = collection.get(changed[:1])
+    return (found[0].text if found else None) == after.get(changed[0])
+
+
+def run_writer(write: Callable[[Log], None], seconds: float | None) -> list[Any]:
+    """Forks a writer and kills it after some seconds from its first word. Returns what it said."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        status = 1
+        try:
+            write(Log(writing))
+            status = 0
+        finally:
+            if status:
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        first = told.readline()
+        if seconds is not None:
+            time.sleep(seconds)
+            os.kill(child, signal.SIGKILL)
+        lines = [first, *told.readlines()]
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, -signal.SIGKILL):
+        raise RuntimeError("the writer failed by itself")
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def kill_at_random(folder: Path, rounds: int, seed: int) -> dict[str, int]:
+    """Kills at random moments; a new folder every tenth round."""
+    rng = random.Random(seed)
+    expected: Documents = {}
+    counts = {"kills": 0, "changes acknowledged": 0, "kills within a change": 0, "losses": 0}
+    for number in range(rounds):
+        place = folder / str(number // 10)
+        if number % 10 == 0:
+            expected = {}
+        write = functools.partial(write_at_random, place, seed=seed * 1000 + number)
+        messages = run_writer(write, rng.uniform(0, 0.3))
+        expected, problems = judge(place, expected, messages)
+        counts["kills"] += 1
+        counts["changes acknowledged"] += sum(kind == "done" for kind, *_ in messages)
+        counts["kills within a change"] += messages[-1][0] == "try"
+        counts["losses"] += report(f"round {number}", problems)
+    return counts
+
+
+def kill_at_every_step(folder: Path, every: int = 1) -> dict[str, int]:
+    """Kills at each step of a fixed course, in a new folder each."""
+    counts = {"kills": 0, "changes acknowledged": 0, "kills within a change": 0, "losses": 0}
+    step = 0
+    while True:
+        place = folder / str(step)
+        messages = run_writer(functools.partial(write_and_die, place, step=step), None)
+        _, problems = judge(place, {}, messages)
+        counts["losses"] += report(f"step {step}", problems)
+        if messages[-1][0] == "end":
+            return counts
+        counts["kills"] += 1
+        counts["changes acknowledged"] += sum(kind == "done" for kind, *_ in messages)
+        counts["kills within a change"] += messages[-1][0] == "try"
+        shutil.rmtree(place)
+        step += every
+
+
+def report(place: str, problems: list[str]) -> bool:
+    for problem in problems:
+        sys.stderr.write(f"{place}: {problem}\n")
+    return bool(problems)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--steps", action="store_true", help="at every step of a fixed course instead")
+    parser.add_argument("--every", type=int, default=1, help="with --steps: at each n-th step only")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="where; kept afterwards")
+    arguments = parser.parse_args()
+    snapshot._TIER = 4  # merge often
+    folder = arguments.folder or Path(tempfile.mkdtemp())
+    if arguments.steps:
+        counts = kill_at_every_step(folder, arguments.every)
+    else:
+        counts = kill_at_random(folder, arguments.rounds, arguments.seed)
+    sys.stdout.write(json.dumps(counts) + "\n")
+    if arguments.folder is None:
+        shutil.rmtree(folder)
+    sys.exit(bool(counts["losses"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""A writer killed at any moment leaves everything it acknowledged, and nothing by halves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kill_writer import check, open_collection
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is forked, so that it starts at once")
+
+
+def run(*arguments: object) -> dict[str, int]:
+    """Runs the command of its own process: forking this one, with torch's threads, would not do."""
+    script = Path(__file__).with_name("kill_writer.py")
+    done = subprocess.run([sys.executable, script, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts: dict[str, int] = json.loads(done.stdout)
+    return counts
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    counts = run("--rounds", 25, "--seed", os.getpid(), "--folder", tmp_path)
+    assert counts["kills"] == 25
+    assert counts["losses"] == 0
+    assert counts["kills within a change"] > 5
+    folders = sorted(tmp_path.iterdir())
+    assert len(folders) == 3
+    for folder in folders:
+        with open_collection(folder) as collection:
+            assert check(collection, {document.id: document.text for document in collection.get()}) == []
+
+
+def test_killed_at_every_tenth_step() -> None:
+    counts = run("--steps", "--every", 10)
+    assert counts["kills"] > 15
+    assert counts["losses"] == 0

@@ -176,6 +176,22 @@ def splade(folder: Path) -> None:
     )
 
 
+def sparse_autoencoder(folder: Path) -> None:
+    """sentence-transformers' own save of a CSR model: sparse, and not SPLADE."""
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder
+
+    plain = folder / "backbone"
+    roberta(plain)
+    with torch.random.fork_rng():
+        torch.manual_seed(13)
+        modules = [Transformer(str(plain)), Pooling(HIDDEN, "mean"), SparseAutoEncoder(HIDDEN, 128, k=8)]
+    SparseEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    shutil.rmtree(plain)
+
+
 def _head(folder: Path, inner: int, outer: int, seed: int, **settings: object) -> None:
     generator = torch.Generator().manual_seed(seed)
     config = {"in_features": inner, "out_features": outer, "bias": False}
@@ -323,7 +339,8 @@ def bare_bert(folder: Path) -> None:
 BUILDERS: dict[str, Callable[[Path], None]] = {
     builder.__name__: builder
     for builder in (
-        dense, roberta, lora, bare_lora, splade, pylate, matryoshka, matryoshka_safetensors, residual, stanford,
+        dense, roberta, lora, bare_lora, splade, sparse_autoencoder,
+        pylate, matryoshka, matryoshka_safetensors, residual, stanford,
         native, cross_encoder, saved_cross_encoder, bare_bert,
     )
 }  # fmt: skip

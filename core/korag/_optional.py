@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from korag.errors import MissingDependencyError
@@ -28,7 +29,26 @@ def require(module: str, *, extra: str) -> ModuleType:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        raise MissingDependencyError(
-            f"'{package}' 패키지가 설치되어 있지 않습니다. 다음 명령으로 설치하세요: pip install 'korag[{extra}]'",
-            f"The package '{package}' is not installed. Install it with: pip install 'korag[{extra}]'",
-        ) from error
+        raise _missing(package, extra) from error
+
+
+def check(*packages: str, extra: str) -> None:
+    """Raises now what `require` would raise at first use, without the cost of importing anything.
+
+    Args:
+        packages: Top-level packages.
+        extra: The KoRAG extra that installs them.
+
+    Raises:
+        MissingDependencyError: If one is not installed.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise _missing(package, extra)
+
+
+def _missing(package: str, extra: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"'{package}' 패키지가 설치되어 있지 않습니다. 다음 명령으로 설치하세요: pip install 'korag[{extra}]'",
+        f"The package '{package}' is not installed. Install it with: pip install 'korag[{extra}]'",
+    )

@@ -8,7 +8,7 @@ and a PEFT adapter whose base is a checkpoint of its own.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from korag.errors import (
     WrongFamilyError,
 )
 from korag.hub import Source
-from korag.specs import SPECS, Family
+from korag.specs import SPECS, Family, ModelSpec
 
 ENCODER_OF: dict[Family, str] = {
     "dense": "DenseEncoder",
@@ -41,6 +41,15 @@ _FAMILY_OF_TYPE: dict[str, Family] = {
 }
 _POSITION_OFFSET = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}  # position ids start after padding_idx
 _UNSET_LENGTH = 1_000_000  # a tokenizer without a limit says 1e30
+_TRANSFORMER_SETTINGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""Names of the Transformer module's own settings, in sentence-transformers' order; all but the first are old."""
+_PYLATE_KEYS = {
+    "query_length", "document_length", "do_query_expansion", "attend_to_expansion_tokens", "attend_to_mask_tokens",
+    "query_prefix", "document_prefix", "skiplist_words",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +86,11 @@ class Checkpoint:
     similarity: str
     base: Checkpoint | None = None
 
+    def without_token(self) -> Checkpoint:
+        """Returns it (and its base) without the Hub token, to be pickled."""
+        base = self.base.without_token() if self.base else None
+        return replace(self, source=replace(self.source, token=None), base=base)
+
 
 def detect_family(folder: Path) -> Family | None:
     """Tells a checkpoint's family from its settings files; None if they do not say.
@@ -85,8 +99,11 @@ def detect_family(folder: Path) -> Family | None:
         WrongFamilyError: If it is a cross-encoder, which has no vectors at all.
     """
     settings = read_json(folder / "config_sentence_transformers.json")
-    architectures = read_json(folder / "config.json").get("architectures") or []
-    if find_heads(folder) or "HF_ColBERT" in architectures or (folder / "artifact.metadata").exists():
+    adapter = find_adapter(folder)
+    task = read_json(adapter / "adapter_config.json").get("task_type") if adapter else None
+    if settings.get("model_type") == "CrossEncoder" or task == "SEQ_CLS":
+        raise _cross_encoder(folder)
+    if find_heads(folder) or _says_colbert(folder) or (folder / "artifact.metadata").exists():
         return "late_interaction"
     if family := _FAMILY_OF_TYPE.get(str(settings.get("model_type"))):
         return family
@@ -95,15 +112,10 @@ def detect_family(folder: Path) -> Family | None:
         return "late_interaction"
     if any("SpladePooling" in name or "MLMTransformer" in name or "Sparse" in name for name in types):
         return "sparse"
-    if any(name.endswith(("Pooling", "StaticEmbedding")) for name in types) or is_adapter(folder):
+    if any(name.endswith(("Pooling", "StaticEmbedding")) for name in types) or adapter is not None:
         return "dense"
-    if settings.get("model_type") == "CrossEncoder" or any(
-        name.endswith("ForSequenceClassification") for name in architectures
-    ):
-        raise WrongFamilyError(
-            f"'{folder}'은(는) 크로스 인코더라서 벡터를 만들지 않습니다. 검색 모델을 넣으세요.",
-            f"'{folder}' is a cross-encoder, which makes no vectors; pass a retrieval model.",
-        )
+    if any(name.endswith("ForSequenceClassification") for name in _architectures(folder)):
+        raise _cross_encoder(folder)
     return None
 
 
@@ -124,23 +136,24 @@ def read_checkpoint(source: Source, *, family: Family | None = None, base: Check
     folder = source.folder
     found = detect_family(folder)
     family = _agree(source, found, family)
-    settings = read_json(folder / "config_sentence_transformers.json")
-    metadata = read_json(folder / "artifact.metadata")
-    modules = read_modules(folder)
-    module_settings = [read_json(folder / module["path"] / "config.json") for module in modules[1:]]
-    backbone = _backbone_settings(folder, modules, base)
-    spec = SPECS.get(source.name)
+    own_modules = read_modules(folder)
+    bare = base is not None and not own_modules  # an adapter without a pipeline of its own runs in its base's
+    home = base.source.folder if base is not None and bare else folder
+    settings = read_json(home / "config_sentence_transformers.json") | read_json(
+        folder / "config_sentence_transformers.json"
+    )
+    modules = read_modules(home)
+    stanford = _says_colbert(folder) and not modules
+    metadata = read_json(folder / "artifact.metadata") if stanford else {}
+    module_settings = [read_json(home / module["path"] / "config.json") for module in modules[1:]]
+    backbone = _backbone_settings(folder, own_modules, base)
+    spec = SPECS.get(source.name) or (base if bare else None)
 
-    projections = [module for module in module_settings if "out_features" in module]
-    if family == "late_interaction" and not (projections or metadata or find_heads(folder)):
-        raise _no_heads(source, "it has no token projection (1_Dense)")
-    if family == "sparse":
-        sizes = [module.get("embedding_dimension") or module.get("word_embedding_dimension") for module in module_settings]
-        dim = next((size for size in sizes if size), None) or backbone.get("vocab_size")
-    elif projections:
-        dim = projections[-1]["out_features"]
-    else:
-        dim = metadata.get("dim") or (128 if metadata else backbone.get("hidden_size"))
+    if family == "late_interaction" and not (
+        stanford or find_heads(folder) or any("out_features" in module for module in module_settings)
+    ):
+        raise _no_heads(source, "no 1_Dense, and no HF_ColBERT in config.json")
+    dim = metadata.get("dim") or 128 if stanford else _dim(module_settings, backbone, family)
     if not isinstance(dim, int):
         raise CheckpointError(
             f"'{folder}'에서 벡터의 차원을 읽을 수 없습니다. config.json이 있는지 확인하세요.",
@@ -148,11 +161,11 @@ def read_checkpoint(source: Source, *, family: Family | None = None, base: Check
         )
 
     heads = find_heads(folder) if family == "late_interaction" else None
-    if heads is None and spec and spec.dims:
+    if heads is None and isinstance(spec, ModelSpec) and spec.dims:
         raise _no_heads(source, f"{source.name} has the heads {', '.join(map(str, spec.dims))}")
-    dims = read_dims(heads) if heads else (dim,)
-    query_prompt, document_prompt = _prompts(settings, metadata, family)
-    query_length, document_length = _lengths(settings, metadata, backbone, family)
+    dims = read_dims(heads, backbone.get("hidden_size")) if heads else (dim,)
+    query_prompt, document_prompt = _prompts(settings, metadata, stanford=stanford)
+    query_length, document_length = _lengths(settings, metadata, backbone, family, stanford=stanford)
     return Checkpoint(
         source=source,
         family=family,
@@ -168,11 +181,6 @@ def read_checkpoint(source: Source, *, family: Family | None = None, base: Check
         similarity="dot" if str(settings.get("similarity_fn_name")) == "dot" or family == "sparse" else "cosine",
         base=base,
     )
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder is a PEFT adapter, whose base model is elsewhere."""
-    return find_adapter(folder) is not None
 
 
 def find_adapter(folder: Path) -> Path | None:
@@ -199,6 +207,44 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _broken(path, "not a JSON object")
     return value
+
+
+def read_transformer_settings(folder: Path) -> dict[str, Any]:
+    """Returns sentence-transformers' own settings of a Transformer module: lengths, lower-casing."""
+    return next((found for name in _TRANSFORMER_SETTINGS if (found := read_json(folder / name))), {})
+
+
+def _architectures(folder: Path) -> list[str]:
+    return read_json(folder / "config.json").get("architectures") or []
+
+
+def _says_colbert(folder: Path) -> bool:
+    return "HF_ColBERT" in _architectures(folder)
+
+
+def _dim(modules: list[dict[str, Any]], backbone: dict[str, Any], family: Family) -> Any:
+    """Size of the vectors that leave the last module which changes it."""
+    sizes = [
+        module.get("out_features") or module.get("hidden_dim") or _pooled_size(module) for module in modules
+    ]  # Dense, SparseAutoEncoder, (Splade)Pooling
+    size = next((size for size in reversed(sizes) if size), None)
+    return size or backbone.get("vocab_size" if family == "sparse" else "hidden_size")
+
+
+def _pooled_size(module: dict[str, Any]) -> int | None:
+    size = module.get("embedding_dimension") or module.get("word_embedding_dimension")
+    modes = module.get("pooling_mode")  # several modes are concatenated; until 5.4 each was a key of its own
+    flags = [value is True for name, value in module.items() if name.startswith("pooling_mode_")]
+    return size * max(len(modes) if isinstance(modes, list) else sum(flags), 1) if isinstance(size, int) else None
+
+
+def _cross_encoder(folder: Path) -> WrongFamilyError:
+    use = "KoCrossEncoderReranker (LangChain), KoCrossEncoderRerank (LlamaIndex)"
+    return WrongFamilyError(
+        f"'{folder}'은(는) 크로스 인코더라서 벡터를 만들지 않습니다. 검색 모델을 넣거나, 재순위에는 "
+        f"{use}을(를) 쓰세요.",
+        f"'{folder}' is a cross-encoder, which makes no vectors; pass a retrieval model, or for reranking use {use}.",
+    )
 
 
 def _parse(path: Path) -> Any:
@@ -238,8 +284,8 @@ def _agree(source: Source, found: Family | None, wanted: Family | None) -> Famil
 def wrong_family(name: str, found: Family, wanted: Family) -> WrongFamilyError:
     """The error for a model of one family put where another belongs; it names the classes to use."""
     return WrongFamilyError(
-        f"'{name}'은(는) {found} 모델({ENCODER_OF[found]})인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 오류 없이 점수만 "
-        f"나빠집니다. 대신 쓸 클래스: {_CLASSES[found]}.",
+        f"'{name}'은(는) {found} 모델({ENCODER_OF[found]})인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 오류 없이 "
+        f"점수만 나빠집니다. 대신 쓸 클래스: {_CLASSES[found]}.",
         f"'{name}' is a {found} model ({ENCODER_OF[found]}) put where a {wanted} one belongs; it would give poor "
         f"scores and no error. Use instead: {_CLASSES[found]}.",
     )
@@ -260,12 +306,12 @@ def _backbone_settings(folder: Path, modules: list[dict[str, Any]], base: Checkp
     if base is not None:
         merged = _backbone_settings(base.source.folder, read_modules(base.source.folder), None)
     place = folder / (modules[0]["path"] if modules else "")
-    for name in ("config.json", "tokenizer_config.json", "sentence_bert_config.json"):
+    for name in ("config.json", "tokenizer_config.json"):
         merged |= read_json(place / name)
-    return merged
+    return merged | read_transformer_settings(place)
 
 
-def _prompts(settings: dict[str, Any], metadata: dict[str, Any], family: Family) -> tuple[str, str]:
+def _prompts(settings: dict[str, Any], metadata: dict[str, Any], *, stanford: bool) -> tuple[str, str]:
     """The saved prompts, looked up in sentence-transformers' own order; empty where nothing is saved."""
     saved = settings.get("prompts") or {}
     default = saved.get(settings.get("default_prompt_name") or "")
@@ -276,31 +322,34 @@ def _prompts(settings: dict[str, Any], metadata: dict[str, Any], family: Family)
     if "document_prefix" in settings:
         prefix = settings["document_prefix"] or ""
         document = prefix + (document or "").removeprefix(prefix)
-    if family == "late_interaction" and metadata and not settings:  # Stanford-NLP: markers as token ids
+    if stanford:  # markers as token ids
         query = (metadata.get("query_token_id") or "[unused0]") + " "
         document = (metadata.get("doc_token_id") or "[unused1]") + " "
     return query or "", document or ""
 
 
 def _lengths(
-    settings: dict[str, Any], metadata: dict[str, Any], backbone: dict[str, Any], family: Family
+    settings: dict[str, Any], metadata: dict[str, Any], backbone: dict[str, Any], family: Family, *, stanford: bool
 ) -> tuple[int | None, int | None]:
+    """Longest query and document, by sentence-transformers' own order of precedence."""
     own = backbone.get("max_seq_length")
     if own is None:
         limits = [backbone.get("model_max_length"), _max_positions(backbone)]
         own = min((int(limit) for limit in limits if limit and limit < _UNSET_LENGTH), default=None)
     if family != "late_interaction":
         return own, own
-    expansion = backbone.get("query_expansion") or settings.get("query_expansion") or {}
-    query = (
-        expansion.get("length")
-        or settings.get("query_length")
-        or backbone.get("query_length")
-        or metadata.get("query_maxlen")
-        or 32  # the length of ColBERT's own queries, and PyLate's default
-    )
-    document = settings.get("document_length") or backbone.get("document_length") or metadata.get("doc_maxlen") or own
-    return query, document
+    document = backbone.get("document_length") or settings.get("document_length") or metadata.get("doc_maxlen") or own
+    query = backbone.get("query_length") or settings.get("query_length")
+    if "query_expansion" in backbone or "query_expansion" in settings:
+        expansion = backbone.get("query_expansion", settings.get("query_expansion")) or {}
+        if expansion.get("strategy") == "fixed":
+            return expansion.get("length"), document
+        return max(query, expansion.get("length", 0)) if query else own, document  # "min" is a floor, no limit
+    if stanford:
+        return metadata.get("query_maxlen") or 32, document  # 32: ColBERT's own
+    if _PYLATE_KEYS & settings.keys() and settings.get("do_query_expansion") is not False:
+        return settings.get("query_length") or 32, document  # 32: PyLate's default
+    return query or own, document
 
 
 def _max_positions(backbone: dict[str, Any]) -> int | None:

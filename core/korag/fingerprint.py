@@ -15,15 +15,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from korag.encoders.matryoshka import find_heads, read_heads
+
 _SHA256 = re.compile("[0-9a-f]{64}")
-_WEIGHTS = (".safetensors", ".bin", ".pt")
+_PASSED_OVER = re.compile(r"(\..*|checkpoint-.*|onnx|openvino)")
+"""Folders with other copies of the weights, or with what downloading and training left behind."""
 _SETTINGS = (
     "modules.json", "config.json", "config_sentence_transformers.json", "sentence_bert_config.json",
     "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
-    "artifact.metadata",
+    "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "artifact.metadata",
 )  # fmt: skip
-_NOT_VECTORS = {"__version__", "transformers_version", "_name_or_path", "prompts", "base_model_name_or_path"}
+_NOT_VECTORS = {
+    "__version__",
+    "transformers_version",
+    "_name_or_path",
+    "prompts",
+    "base_model_name_or_path",
+    "revision",
+}
 """Keys of settings files that do not change vectors, or are fingerprinted in their resolved form."""
+_NOTHING = hashlib.sha256(b"{}").hexdigest()
+"""Of a settings file with none but such keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +91,43 @@ def digest_folders(*folders: Path) -> str:
     """Returns the SHA-256 of the files in some folders that vectors depend on.
 
     Reads every weights file once (about a second per GB), except in the Hub cache, where a file's SHA-256
-    is its name. Names, order and content count; the folders' own paths do not.
+    is its name. Names, order and content count; the folders' own paths do not. Nor does what changes no
+    vector: a second copy of the weights in another format, the file format of Matryoshka heads, and the
+    projection which they replace.
     """
     digest = hashlib.sha256()
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix in _WEIGHTS or path.name in _SETTINGS:
-                digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + _digest_file(path).encode())
+        inner = [other for other in folders if other != folder and other.is_relative_to(folder)]
+        heads = find_heads(folder)
+        entries = {
+            path.relative_to(folder).as_posix(): _digest_file(path)
+            for path in folder.rglob("*")
+            if _counts(path, folder, heads) and not any(path.is_relative_to(other) for other in inner)
+        }
+        if heads is not None:
+            entries["matryoshka_heads"] = _digest_heads(heads)
+        for name, content in sorted(entries.items()):
+            if content != _NOTHING:
+                digest.update(name.encode() + b"\0" + content.encode())
+    return digest.hexdigest()
+
+
+def _counts(path: Path, folder: Path, heads: Path | None) -> bool:
+    """Whether vectors depend on a file; heads are looked at apart."""
+    place = path.relative_to(folder).parts
+    if any(map(_PASSED_OVER.fullmatch, place[:-1])) or path.stem == "matryoshka_heads":
+        return False
+    if path.suffix == ".safetensors":
+        return heads is None or not place[0].endswith("_Dense")
+    if path.suffix == ".bin":
+        return path.name != "training_args.bin" and not any(path.parent.glob("*.safetensors"))
+    return path.name in _SETTINGS
+
+
+def _digest_heads(path: Path) -> str:
+    digest = hashlib.sha256()
+    for dim, head in read_heads(path).items():
+        digest.update(f"{dim}\0".encode() + head.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -18,6 +18,8 @@ _SETTINGS = ["*.json", "artifact.metadata", "matryoshka_heads.*"]
 _WEIGHTS = ["*.safetensors", "*.txt", "*.model"]
 _BACKEND_FILES = {"torch": [], "onnx": ["onnx/*", "*.onnx", "*.onnx_data"], "openvino": ["openvino/*"]}
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".onnx")
+_NOT_A_BACKBONE = re.compile(r"[1-9]\d*_[^/]+/.*|matryoshka_heads\..*|training_args\.bin")
+"""Weights files that are no model alone: later modules such as ``1_Dense``, heads, a trainer's settings."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Source:
         return self.name if self.revision or shipped else str(self.folder)
 
     def fetch_weights(self, backend: str, *, remote_code: bool) -> Source:
-        """Downloads what the first encoding needs; does nothing for a local folder.
+        """Downloads what the first encoding needs; for a local folder, sees that it is still there.
 
         Args:
             backend: ``"torch"``, ``"onnx"`` or ``"openvino"``.
@@ -55,19 +57,38 @@ class Source:
 
         Raises:
             HubUnreachableError: If the weights are neither in the cache nor to be had.
+            CheckpointNotFoundError: If a local folder has none any more.
         """
         if self.revision is None:
+            self.check_weights()
             return self
         patterns = _SETTINGS + _WEIGHTS + _BACKEND_FILES[backend] + (["*.py"] if remote_code else [])
         source = _snapshot(self, patterns)
         if not has_weights(source.folder):  # an older repository: only pickled weights, read as tensors only
             source = _snapshot(self, [*patterns, "*.bin"])
+        source.check_weights()
         return source
+
+    def check_weights(self) -> None:
+        """Raises if the folder holds settings only.
+
+        Raises:
+            CheckpointNotFoundError: If a local folder has no weights.
+            HubUnreachableError: If they are missing from the cache.
+        """
+        if has_weights(self.folder):
+            return
+        kind = CheckpointNotFoundError if self.revision is None else HubUnreachableError
+        raise kind(
+            f"'{self.name}'의 설정 파일은 있지만 가중치 파일(model.safetensors)이 없습니다. 모델을 다시 받으세요.",
+            f"'{self.name}' has its settings but no weights (model.safetensors); fetch the model again.",
+        )
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder holds any weights file."""
-    return any(path.suffix in _WEIGHT_SUFFIXES for path in folder.rglob("*"))
+    """Whether a folder holds the weights of a backbone or an adapter; a projection's or heads alone do not count."""
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix in _WEIGHT_SUFFIXES)
+    return not all(map(_NOT_A_BACKBONE.fullmatch, files))
 
 
 def find(
@@ -93,9 +114,9 @@ def find(
     """
     name = os.fspath(model)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():  # "" would be the working directory
         return Source(name, folder.resolve())
-    if folder.exists():
+    if name and folder.exists():
         raise CheckpointNotFoundError(
             f"'{name}'은(는) 파일입니다. 모델이 들어 있는 폴더의 경로를 넣으세요.",
             f"'{name}' is a file; pass the folder that holds the model.",
@@ -130,6 +151,11 @@ def _snapshot(source: Source, patterns: list[str]) -> Source:
             token=source.token,
             allow_patterns=patterns,
         )
+    except errors.HFValidationError as error:
+        raise CheckpointNotFoundError(
+            f"'{source.name}'은(는) 폴더도 아니고 허브 이름(owner/name)으로도 쓸 수 없습니다.",
+            f"'{source.name}' is neither a folder nor a possible Hub name (owner/name).",
+        ) from error
     except errors.GatedRepoError as error:
         raise CheckpointError(
             f"'{source.name}'은(는) 이용 동의가 필요한 모델입니다. 허브에서 동의한 뒤 token=을 넣으세요.",
@@ -145,7 +171,7 @@ def _snapshot(source: Source, patterns: list[str]) -> Source:
             f"허브에 '{source.name}' 모델이 없거나 비공개입니다. 이름을 확인하고, 비공개라면 token=을 넣으세요.",
             f"The Hub has no model '{source.name}', or it is private: check the name, or pass token=.",
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+    except Exception as error:  # not in the cache, offline, or whatever this version's HTTP library raises
         raise _unreachable(source) from error
     return replace(source, folder=Path(folder), revision=Path(folder).name)
 

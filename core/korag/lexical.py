@@ -206,7 +206,8 @@ class CustomTokenizer:
             target = target.func
         if not hasattr(target, "__qualname__"):
             target = type(target)
-        return f"custom:{target.__module__}.{target.__qualname__}"
+        module = getattr(target, "__module__", None) or "builtins"  # methods of built-in types have none
+        return f"custom:{module}.{target.__qualname__}"
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
         """Returns the tokens of every text.
@@ -257,6 +258,5 @@ def resolve_tokenizer(tokenizer: str | TokenizeFunction | Tokenizer | None = Non
     raise InvalidArgumentError(
         f"tokenizer={tokenizer!r:.60}은(는) 알 수 없는 토크나이저입니다. "
         "'bigram', 'kiwi' 또는 함수(str -> list[str])를 넣으세요.",
-        f"tokenizer={tokenizer!r:.60} is not a tokenizer; "
-        "pass 'bigram', 'kiwi' or a function (str -> list[str]).",
+        f"tokenizer={tokenizer!r:.60} is not a tokenizer; pass 'bigram', 'kiwi' or a function (str -> list[str]).",
     )

@@ -541,20 +541,20 @@ def test_many_small_adds_are_one_large_add(tmp_path: Path) -> None:
 
 def test_large_segments_are_not_rewritten_for_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two of more than half the greatest size do not fit into one: merging them would change nothing, each time."""
-    monkeypatch.setattr(snapshot_module, "_TIER", 4)
-    monkeypatch.setattr(snapshot_module, "_MERGED_ROWS", 8)
     with Collection.open(tmp_path, **legs()) as collection:
         for n in range(6):
-            collection.add([f"글 {n} {i}" for i in range(5)])
+            collection.add([f"글 {n} {i}" for i in range(50)])
+        monkeypatch.setattr(snapshot_module, "_TIER", 4)
         before = digest(tmp_path / "segments")
-        collection.add(["하나 더"])
-        assert before.items() <= digest(tmp_path / "segments").items()
+        largest = max(entry.size for entry in collection._database.segments())
+        monkeypatch.setattr(snapshot_module, "_MERGED_BYTES", int(1.6 * largest))
         for n in range(40):
             collection.add([f"작은 글 {n}"])
-        sizes = sorted(entry.rows for entry in collection._database.segments())
-        assert sum(sizes) == len(collection) == 71
-        assert max(sizes) <= 8
-        assert sum(size <= 4 for size in sizes) < 8
+        assert before.items() <= digest(tmp_path / "segments").items()
+        entries = collection._database.segments()
+        assert sum(entry.rows for entry in entries) == len(collection) == 340
+        assert len(entries) <= 6 + 8
+        assert max(entry.size for entry in entries) <= 1.6 * largest
 
 
 def test_compaction_drops_dead_rows(folder: Path) -> None:

@@ -218,6 +218,7 @@ class TestCustom:
             (partial(words), f"custom:{__name__}.words"),
             (Splitter(","), f"custom:{__name__}.Splitter"),
             (Splitter(",").split, f"custom:{__name__}.Splitter.split"),
+            (str.split, "custom:builtins.str.split"),
             (lambda text: [text], f"custom:{__name__}.TestCustom.<lambda>"),
         ],
     )

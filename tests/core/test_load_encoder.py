@@ -50,6 +50,7 @@ LAYOUTS = {
     "lora": (DenseEncoder, HIDDEN, QUERY_PROMPT, DOCUMENT_PROMPT, 128),
     "bare_lora": (DenseEncoder, HIDDEN, "", "", 128),
     "splade": (SparseEncoder, 12_288, "", "", 256),
+    "sparse_autoencoder": (SparseEncoder, 128, "", "", 512),
     "pylate": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
     "matryoshka": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
     "matryoshka_safetensors": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
@@ -57,7 +58,14 @@ LAYOUTS = {
     "stanford": (LateInteractionEncoder, 16, "[unused0] ", "[unused1] ", 220),
     "native": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 200),
 }
-QUERY_LENGTHS = {"pylate": 32, "matryoshka": 32, "matryoshka_safetensors": 32, "residual": 64, "stanford": 24, "native": 20}
+QUERY_LENGTHS = {
+    "pylate": 32,
+    "matryoshka": 32,
+    "matryoshka_safetensors": 32,
+    "residual": 64,
+    "stanford": 24,
+    "native": 20,
+}
 HANGUL = re.compile("[가-힣]")
 
 
@@ -340,7 +348,11 @@ def hidden_states(folder: Path, text: str) -> np.ndarray:
     tokens = words("[D] " + text, return_tensors="pt")
     with torch.inference_mode():
         states = model(**tokens).last_hidden_state[0].numpy()
-    skipped = set(words.convert_tokens_to_ids(json.loads((folder / "config_sentence_transformers.json").read_text())["skiplist_words"]))
+    skipped = set(
+        words.convert_tokens_to_ids(
+            json.loads((folder / "config_sentence_transformers.json").read_text())["skiplist_words"]
+        )
+    )
     return states[[token not in skipped for token in tokens["input_ids"][0].tolist()]]
 
 
@@ -365,11 +377,20 @@ class TestStanford:
     def test_without_metadata_colbert_s_own_defaults_hold(self, copied):
         folder = copied("stanford")
         (folder / "artifact.metadata").unlink()
-        write_json(folder / "config.json", json.loads((folder / "config.json").read_text()))
-        encoder = load_encoder(folder, dim=16)
+        weights = load_file(folder / "model.safetensors")
+        wide = {"linear.weight": weights["linear.weight"].repeat(8, 1)}
+        save_file(weights | wide, folder / "model.safetensors", metadata={"format": "pt"})
+        encoder = load_encoder(folder)
         assert encoder.prompts == {"query": "[unused0] ", "document": "[unused1] "}
-        assert encoder.query_length == 32
-        assert encoder.encode_queries(TEXTS)[0].shape == (32, 16)
+        assert (encoder.dim, encoder.query_length) == (128, 32)
+        assert encoder.encode_queries(TEXTS)[0].shape == (32, 128)
+
+    def test_settings_and_weights_of_different_dims_are_an_error(self, copied):
+        folder = copied("stanford")
+        edit_json(folder / "artifact.metadata", dim=24)
+        with pytest.raises(CheckpointError) as caught:
+            load_encoder(folder).encode_queries(TEXTS)
+        assert_bilingual(caught.value, "24", "16")
 
     def test_a_projection_that_would_be_random_is_an_error(self, copied):
         folder = copied("stanford")
@@ -387,14 +408,17 @@ class TestNotFound:
         assert isinstance(caught.value, FileNotFoundError)
 
     @pytest.mark.parametrize(
-        ("typed", "meant"), [("mini-colbret", "mini-colbert"), ("minidense", "mini-dense"), ("mini_splade", "mini-splade")]
+        ("typed", "meant"),
+        [("mini-colbret", "mini-colbert"), ("minidense", "mini-dense"), ("mini_splade", "mini-splade")],
     )
     def test_a_misspelt_shipped_name_is_suggested(self, typed, meant):
         with pytest.raises(CheckpointNotFoundError) as caught:
             load_encoder(typed)
         assert_bilingual(caught.value, f"'{meant}'", typed)
 
-    @pytest.mark.parametrize("name", ["", "a//b", "owner/name..", "owner/na--me", "owner/.name", "./none", "owner/" + "n" * 200])
+    @pytest.mark.parametrize(
+        "name", ["", "a//b", "owner/name..", "owner/na--me", "owner/.name", "./none", "owner/" + "n" * 200]
+    )
     def test_no_name_at_all_and_names_the_hub_cannot_have(self, name):
         with pytest.raises(CheckpointNotFoundError) as caught:
             load_encoder(name)
@@ -505,7 +529,12 @@ class TestHub:
 
     @pytest.mark.parametrize("layout", ["dense", "pylate", "matryoshka_safetensors"])
     def test_settings_in_the_cache_and_no_weights(self, built, tmp_path, layout):
-        hub_cache(built(layout), tmp_path, "someone/model", only=lambda path: path.name != "model.safetensors" or "1_" in str(path))
+        hub_cache(
+            built(layout),
+            tmp_path,
+            "someone/model",
+            only=lambda path: path.name != "model.safetensors" or "1_" in str(path),
+        )
         with pytest.raises(HubUnreachableError) as caught:
             load_encoder("someone/model", cache_folder=str(tmp_path), local_files_only=True)
         assert_bilingual(caught.value, "someone/model")
@@ -676,7 +705,10 @@ class TestArguments:
         whole, cut = load_encoder(built(layout)), load_encoder(built(layout), max_length=10)
         long = "가 나 다 라 마 바 사 " * 5
         assert cut.max_length == 10
-        assert np.abs(dense_rows(cut.encode_documents([long]))[:1] - dense_rows(whole.encode_documents([long]))[:1]).max() > 1e-3
+        assert (
+            np.abs(dense_rows(cut.encode_documents([long]))[:1] - dense_rows(whole.encode_documents([long]))[:1]).max()
+            > 1e-3
+        )
         if isinstance(cut, LateInteractionEncoder):
             assert len(cut.encode_documents([long])[0]) == 10
 

@@ -101,7 +101,9 @@ class BM25Leg:
                 documents += int(segment.live.sum())
                 tokens += int(lengths[segment.live].sum(dtype=np.int64))
                 alive = segment.live[_gather(segment.arrays["rows"], starts, ends)]
-                frequencies += np.bincount(np.repeat(np.arange(len(query)), ends - starts), alive, len(query)).astype(int)
+                frequencies += np.bincount(np.repeat(np.arange(len(query)), ends - starts), alive, len(query)).astype(
+                    int
+                )
         idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
         return WeighedQuery(query, idf, tokens / documents if documents else 1.0)
 

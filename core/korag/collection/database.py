@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,7 @@ class Database:
         self.timeout = timeout
         self.lock = threading.RLock()
         self._connection = self._connect()
+        weakref.finalize(self, self._connection.close)  # for those who do not: Python 3.13 warns of it
 
     # -- opening ------------------------------------------------------------------------------------------
 

@@ -73,9 +73,7 @@ def _test(filter: AnyOf | Compare | Exists, place: _Place) -> _Sql:
     if isinstance(filter, Exists):
         return _sql("({} IS NOT NULL)", place.type)
     element = _on_scalar(filter, _Place(_Sql("e.type"), _Sql("e.value")), _Sql(""))
-    elements = _sql(
-        "WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({}) AS e WHERE {})", place.value, element
-    )
+    elements = _sql("WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({}) AS e WHERE {})", place.value, element)
     return _on_scalar(filter, place, elements)
 
 
@@ -126,9 +124,7 @@ def _place(column: str, keys: list[str]) -> _Place:
     # A quoted path knows no escapes, or other ones, depending on the version: look such keys up as values.
     tables = [f"json_each({column}) AS k0"]
     for i in range(1, len(keys)):
-        tables.append(
-            f"json_each(CASE k{i - 1}.type WHEN 'object' THEN k{i - 1}.value ELSE '{{}}' END) AS k{i}"
-        )
+        tables.append(f"json_each(CASE k{i - 1}.type WHEN 'object' THEN k{i - 1}.value ELSE '{{}}' END) AS k{i}")
     last = len(keys) - 1
     wanted = " AND ".join(f"k{i}.key = ?" for i in range(len(keys)))
     source = f"FROM {', '.join(tables)} WHERE {wanted}"
@@ -152,6 +148,4 @@ def _bound(value: object) -> _Sql:
 
 def _sql(template: str, *parts: _Sql) -> _Sql:
     """Fill the template's braces, keeping the parameters in the order of their question marks."""
-    return _Sql(
-        template.format(*(part.text for part in parts)), tuple(x for part in parts for x in part.params)
-    )
+    return _Sql(template.format(*(part.text for part in parts)), tuple(x for part in parts for x in part.params))

@@ -359,7 +359,7 @@ class Collection:
     def _run(self, name: str, query: Any, snapshot: Snapshot, allowed: Keys | None, k: int) -> Run:
         """The k best (key, score) of one leg."""
         leg = self._legs[name]
-        segments = [view.leg(name) for view in snapshot.views]
+        segments = [view.legs[name] for view in snapshot.views]
         prepared = leg.prepare(query, segments)
         keys, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for view, segment in zip(snapshot.views, segments, strict=True):

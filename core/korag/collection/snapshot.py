@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from korag.scoring import Ints
 
 _TIER = 16
 """Segments of about the same size that are merged into one, so that their number grows with the logarithm."""
-_MERGED_ROWS = 16_384
-"""Documents of a merged segment at most: what a merge holds in memory."""
+_MERGED_BYTES = 256 * 2**20
+"""Size of a merged segment at most: a merge holds a few times as much in memory."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,22 @@ class View:
     keys: Keys
     live: Ints
 
-    def leg(self, name: str) -> LiveSegment:
-        """One leg's part of it."""
-        prefix = f"{name}."
-        arrays = {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
+    @cached_property
+    def legs(self) -> dict[str, LiveSegment]:
+        """Each leg's part of it, by the leg's name: an array is called ``leg.array``."""
         live = np.zeros(len(self.keys), np.bool_)
         live[self.live] = True
-        return LiveSegment(arrays, live)
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in self.arrays.items():
+            leg, dot, rest = name.partition(".")
+            if dot:
+                parts.setdefault(leg, {})[rest] = array
+        return {leg: LiveSegment(arrays, live) for leg, arrays in parts.items()}
+
+    @property
+    def live_bytes(self) -> int:
+        """About what its live rows take."""
+        return self.entry.size * len(self.live) // max(1, self.entry.rows)
 
     def rows(self, allowed: Keys | None) -> Ints:
         """Live rows whose key is among `allowed`; None for all."""
@@ -98,7 +108,7 @@ def worth_merging(snapshot: Snapshot) -> list[View]:
     """Returns the segments to merge now: a full tier of small ones, or those that are mostly dead."""
     tiers: dict[int, list[View]] = {}
     for view in snapshot.views:
-        if len(view.live) <= _MERGED_ROWS // 2:  # two larger ones do not fit into one: they would stay as they are
+        if view.live_bytes <= _MERGED_BYTES // 2:  # two larger ones do not fit into one: they would stay as they are
             tiers.setdefault(int(math.log(max(1, len(view.live)), _TIER)), []).append(view)
     for tier in tiers.values():
         if len(tier) >= _TIER:
@@ -115,7 +125,7 @@ def merge_views(views: Sequence[View], legs: Mapping[str, Leg]) -> Iterator[tupl
     order = sorted(views, key=lambda view: int(view.keys[0]) if len(view.keys) else 0)
     batch: list[View] = []
     for view in order:
-        if batch and sum(len(v.live) for v in batch) + len(view.live) > _MERGED_ROWS:
+        if batch and sum(v.live_bytes for v in batch) + view.live_bytes > _MERGED_BYTES:
             yield _merge(batch, legs)
             batch = []
         if len(view.live):
@@ -128,6 +138,6 @@ def _merge(views: Sequence[View], legs: Mapping[str, Leg]) -> tuple[dict[str, ND
     keys = np.concatenate([view.keys[view.live] for view in views])
     arrays: dict[str, NDArray[Any]] = {"keys": keys}
     for name, leg in legs.items():
-        vectors = leg.join([leg.unpack(view.leg(name).arrays, view.live) for view in views])
+        vectors = leg.join([leg.unpack(view.legs[name].arrays, view.live) for view in views])
         arrays |= {f"{name}.{array}": value for array, value in leg.pack(vectors).items()}
     return arrays, len(keys)

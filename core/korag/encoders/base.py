@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import shutil
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from korag.checkpoints import Checkpoint
+from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json
 from korag.encoders.batching import token_budget_batches
-from korag.errors import InvalidArgumentError
+from korag.errors import CheckpointError, InvalidArgumentError, KoragError
 from korag.fingerprint import Fingerprint, digest_folders
 from korag.specs import Family
 from korag.text import check_texts, is_empty, normalize
@@ -28,6 +29,8 @@ logger = logging.getLogger("korag")
 
 Task = Literal["query", "document"]
 Vectors = TypeVar("Vectors")
+_BASE = "base"
+"""Where `Encoder.save` puts the base of an adapter, inside the adapter's folder."""
 PROGRESS_FROM = 1_000
 """Texts from which a progress bar is shown in a terminal."""
 
@@ -73,7 +76,7 @@ class Encoder(ABC, Generic[Vectors]):
     ) -> None:
         self._checkpoint = checkpoint
         self._dim = dim
-        self._prompts: dict[Task, str] = {"query": query_prompt, "document": document_prompt}
+        self._prompts: dict[str, str] = {"query": query_prompt, "document": document_prompt}
         self._max_length = max_length
         self._options = options
         self._fingerprint: Fingerprint | None = None
@@ -97,7 +100,7 @@ class Encoder(ABC, Generic[Vectors]):
         return self._dim
 
     @property
-    def prompts(self) -> dict[Task, str]:
+    def prompts(self) -> dict[str, str]:
         """The texts put before every query and every document."""
         return dict(self._prompts)
 
@@ -144,6 +147,7 @@ class Encoder(ABC, Generic[Vectors]):
         main, adapter = (source, None) if base is None else (base.source, source)
         arguments: dict[str, Any] = {
             "model": main.portable_name,
+            "family": self.family,
             "revision": main.revision,
             "dim": self.dim,
             "query_prompt": self._prompts["query"],
@@ -185,10 +189,15 @@ class Encoder(ABC, Generic[Vectors]):
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Copies the whole checkpoint into a new folder, for a machine without a connection.
 
-        Matryoshka heads are written as safetensors, whatever they were read from.
+        Loading the copy gives an encoder of the same fingerprint, if `load_encoder` is given the same ``dim``
+        and ``max_length`` (and, for late interaction, prompts) as here. Matryoshka heads are written as
+        safetensors, whatever they were read from; the base of an adapter is copied with it.
 
         Args:
             folder: Where to; must not exist.
+
+        Returns:
+            The folder.
 
         Raises:
             InvalidArgumentError: If the folder exists.
@@ -202,13 +211,25 @@ class Encoder(ABC, Generic[Vectors]):
         unfinished = target.with_name(target.name + ".tmp")
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(self._weights_folder(), unfinished)
+        if (base := self._checkpoint.base) is not None:
+            shutil.copytree(
+                base.source.fetch_weights("torch", remote_code=self._options.trust_remote_code).folder,
+                unfinished / _BASE,
+            )
+            adapter = find_adapter(unfinished) or unfinished
+            _update_json(adapter / "adapter_config.json", base_model_name_or_path=_BASE, revision=None)
         self._finish_save(unfinished)
         return unfinished.replace(target)
 
     def _finish_save(self, folder: Path) -> None:
-        """What a family changes in the copy of its checkpoint; nothing by default."""
+        """Writes what the copy of a checkpoint lacks: here, the prompts where the files give others."""
+        copy = dataclasses.replace(self._checkpoint.source, name=str(folder), folder=folder, revision=None)
+        saved = read_checkpoint(copy, family=self.family, base=self._checkpoint.base)
+        if self._prompts != {"query": saved.query_prompt, "document": saved.document_prompt}:
+            path = folder / "config_sentence_transformers.json"
+            _update_json(path, prompts={**read_json(path).get("prompts", {}), **self._prompts})
 
-    def _encode(self, texts: Iterable[str], task: Task, show_progress: bool | None) -> Vectors:
+    def _encode(self, texts: Iterable[str], task: Task, show_progress: bool | None) -> Vectors:  # noqa: FBT001
         from tqdm.auto import tqdm
 
         checked = [normalize(text) for text in check_texts(texts)]
@@ -223,7 +244,8 @@ class Encoder(ABC, Generic[Vectors]):
         lengths = self._count_tokens(model, checked, task)
         self._report_truncation(lengths, task)
         limit = self.query_length if task == "query" else self.max_length
-        lengths = [min(length, limit or length) for length in lengths]
+        least = self._padded_length(model, task)
+        lengths = [max(min(length, limit or length), least) for length in lengths]
         if show_progress is None:
             show_progress = len(checked) > PROGRESS_FROM and sys.stderr.isatty()
         rows: list[Any] = [None] * len(checked)
@@ -253,6 +275,10 @@ class Encoder(ABC, Generic[Vectors]):
             )
         return [len(ids) for ids in encoded["input_ids"]]
 
+    def _padded_length(self, model: Any, task: Task) -> int:
+        """Tokens to which every text is padded, however short."""
+        return 0
+
     def _report_truncation(self, lengths: Sequence[int], task: Task) -> None:
         limit = self.query_length if task == "query" else self.max_length
         if limit is not None and (cut := sum(length > limit for length in lengths)):
@@ -267,9 +293,38 @@ class Encoder(ABC, Generic[Vectors]):
     def _loaded(self) -> Any:
         with self._load_lock:
             if self._model is None:
-                self._model = self._load(self._weights_folder())
-                self._model.eval()
+                self._model = self._load_checked()
             return self._model
+
+    def _load_checked(self) -> Any:
+        folder = self._weights_folder()
+        try:
+            model = self._load(folder).eval()
+        except KoragError:
+            raise
+        except Exception as error:  # whatever damaged files or a missing device lead the libraries below to
+            raise self._not_loaded(f"{type(error).__name__}: {error}") from error
+        if (dim := model.get_embedding_dimension()) not in (None, self.dim):
+            raise self._not_loaded(f"its settings say {self.dim} dimensions, its weights {dim}")
+        return model
+
+    def _not_loaded(self, reason: str) -> CheckpointError:
+        reason = " ".join(reason.split())
+        code = "trust_remote_code" in reason
+        return CheckpointError(
+            f"'{self.model_name}' 모델을 불러오지 못했습니다({reason}). "
+            + (
+                "코드를 믿을 수 있을 때만 trust_remote_code=True를 넣으세요."
+                if code
+                else "파일이 상했다면 다시 받으세요."
+            ),
+            f"The model '{self.model_name}' could not be loaded ({reason}). "
+            + (
+                "Pass trust_remote_code=True only if you trust its code."
+                if code
+                else "If a file is damaged, fetch it again."
+            ),
+        )
 
     def _weights_folder(self) -> Path:
         options = self._options
@@ -300,9 +355,7 @@ class Encoder(ABC, Generic[Vectors]):
         state = self.__dict__.copy()
         for name in ("_model", "_load_lock", "_tokenizer_lock"):
             del state[name]
-        checkpoint = self._checkpoint
-        bare = dataclasses.replace(checkpoint.source, token=None)
-        state["_checkpoint"] = dataclasses.replace(checkpoint, source=bare)
+        state["_checkpoint"] = self._checkpoint.without_token()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -316,8 +369,11 @@ class Encoder(ABC, Generic[Vectors]):
         return self  # never changes once made, and a second copy of the weights would help nobody
 
 
+def _update_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(read_json(path) | changes, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
 def as_float32(tensor: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Copies a tensor, inference tensors included, to a float32 numpy array on the CPU."""
     array: np.ndarray[Any, np.dtype[np.float32]] = tensor.float().cpu().numpy().copy()
     return array
-

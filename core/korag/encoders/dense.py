@@ -24,7 +24,7 @@ class DenseEncoder(Encoder[NDArray[np.float32]]):
 
     def _load(self, folder: Path) -> Any:
         return load_single_vector(
-            self._checkpoint, folder, prompts={**self._prompts}, max_length=self._max_length, options=self._options
+            self._checkpoint, folder, prompts=self.prompts, max_length=self._max_length, options=self._options
         )
 
     def _rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:

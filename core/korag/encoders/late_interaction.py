@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.encoders.base import Encoder, as_float32
+from korag.encoders.base import Encoder, Task, as_float32
 from korag.encoders.matryoshka import find_heads, read_heads, write_heads
 from korag.encoders.models import load_multi_vector
 from korag.specs import Family
@@ -39,7 +39,7 @@ class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
             self._checkpoint,
             folder,
             dim=self.dim,
-            prompts={**self._prompts},
+            prompts=self.prompts,
             max_length=self._max_length,
             options=self._options,
         )
@@ -51,9 +51,12 @@ class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
     def _collate(self, rows: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         return rows
 
+    def _padded_length(self, model: Any, task: Task) -> int:
+        expansion = getattr(model[0], "query_expansion", None) or {}
+        return expansion.get("length", 0) if task == "query" else 0
+
     def _finish_save(self, folder: Path) -> None:
         heads = find_heads(folder)
         if heads is not None and heads.suffix != ".safetensors":
-            hidden = self._loaded()[0].get_embedding_dimension()
-            write_heads(read_heads(heads, hidden), folder)
+            write_heads(read_heads(heads), folder)
             heads.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Literal, get_args
 
+from korag._optional import check
 from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json, wrong_family
 from korag.encoders.base import Encoder, LoadOptions
 from korag.encoders.dense import DenseEncoder
@@ -17,7 +18,7 @@ from korag.errors import (
     MissingBaseError,
     UnknownDimError,
 )
-from korag.hub import Source, find, has_weights
+from korag.hub import Source, find
 from korag.specs import Family
 
 _ENCODERS: dict[Family, type[Encoder[Any]]] = {
@@ -26,7 +27,9 @@ _ENCODERS: dict[Family, type[Encoder[Any]]] = {
     "late_interaction": LateInteractionEncoder,
 }
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
-_BACKENDS = ("torch", "onnx", "openvino")
+_BACKENDS = {"torch": (), "onnx": ("optimum", "onnxruntime"), "openvino": ("optimum", "openvino")}
+"""The packages each one needs."""
+_SHORTEST = 3  # [CLS] token [SEP]; below that tokenizers do not truncate at all
 
 
 def load_encoder(
@@ -60,7 +63,8 @@ def load_encoder(
             model of another family is then an error.
         dim: Matryoshka dimension of a late-interaction model; by default its largest.
         device: ``"cpu"``, ``"cuda"``, …; None for the best there is.
-        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; ``"auto"`` is float32.
+        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; ``"auto"`` is float32. For ``"torch"`` only: the
+            other backends have their precision in the exported model.
         backend: ``"torch"``, ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``).
         revision: Hub branch, tag or commit.
         cache_folder: Hub cache folder.
@@ -86,12 +90,15 @@ def load_encoder(
         MissingHeadsError: If its Matryoshka heads are missing or unreadable.
         MissingBaseError: If the base of an adapter cannot be found.
         InvalidArgumentError: If another argument is outside its rule.
+        MissingDependencyError: If `backend` or the adapter needs a package that is not installed.
     """
     _check_choice("family", family, (None, *get_args(Family)))
     _check_choice("dtype", dtype, _DTYPES)
-    _check_choice("backend", backend, _BACKENDS)
-    _check_positive("max_length", max_length)
+    _check_choice("backend", backend, tuple(_BACKENDS))
+    _check_positive("max_length", max_length, least=_SHORTEST)
     _check_positive("batch_tokens", batch_tokens)
+    if backend != "torch" and dtype != "auto":
+        raise _torch_only(f"dtype={dtype!r}", backend)
     hub = {"cache_folder": cache_folder, "local_files_only": local_files_only, "token": token}
     source = find(model, revision=revision, **hub)  # type: ignore[arg-type]
     base: Checkpoint | None = None
@@ -106,10 +113,17 @@ def load_encoder(
         settings = read_json(folder / "adapter_config.json")
         base = _find_base(source, settings, hub)
     checkpoint = read_checkpoint(source, family=family, base=base)
-    _check_weights(source, local_files_only)
+    if base is not None:
+        if backend != "torch":
+            raise _torch_only("PEFT", backend)
+        check("peft", extra="peft")
+    check(*_BACKENDS[backend], extra=backend)
+    for part in (source, *([base.source] if base is not None else [])):
+        if part.revision is None or local_files_only:  # otherwise the first encoding fetches them
+            part.check_weights()
     _check_dim(checkpoint, dim)
     _check_length(checkpoint, max_length)
-    encoder = _ENCODERS[checkpoint.family](
+    return _ENCODERS[checkpoint.family](  # type: ignore[return-value]  # the table holds just these three
         checkpoint,
         dim=checkpoint.dim if dim is None else dim,
         query_prompt=checkpoint.query_prompt if query_prompt is None else query_prompt,
@@ -123,7 +137,6 @@ def load_encoder(
             batch_tokens=batch_tokens,
         ),
     )
-    return encoder  # type: ignore[return-value]  # the table holds just these three
 
 
 def as_encoder(model: Encoder[Any] | str | os.PathLike[str], *, family: Family | None = None) -> Encoder[Any]:
@@ -170,7 +183,7 @@ def late_interaction_encoder(
 
 def _find_base(source: Source, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:
     name = settings.get("base_model_name_or_path") or ""
-    beside = source.folder / name
+    beside = source.folder / name  # where `Encoder.save` puts it
     try:
         found = find(beside if name and beside.is_dir() else name, revision=settings.get("revision"), **hub)
     except (CheckpointNotFoundError, HubUnreachableError) as error:
@@ -183,15 +196,11 @@ def _find_base(source: Source, settings: dict[str, Any], hub: dict[str, Any]) ->
     return read_checkpoint(found, family="dense")
 
 
-def _check_weights(source: Source, local_files_only: bool) -> None:  # noqa: FBT001 (one private caller)
-    if (source.revision is None or local_files_only) and not has_weights(source.folder):
-        kind: type[CheckpointNotFoundError | HubUnreachableError] = (
-            CheckpointNotFoundError if source.revision is None else HubUnreachableError
-        )
-        raise kind(
-            f"'{source.name}'의 설정 파일은 있지만 가중치 파일(model.safetensors)이 없습니다. 모델을 다시 받으세요.",
-            f"'{source.name}' has its settings but no weights (model.safetensors); fetch the model again.",
-        )
+def _torch_only(what: str, backend: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{what}은(는) backend='torch'에서만 쓸 수 있습니다(backend={backend!r}을(를) 넣음).",
+        f"{what} works with backend='torch' only; backend={backend!r} was given.",
+    )
 
 
 def _check_dim(checkpoint: Checkpoint, dim: int | None) -> None:
@@ -221,9 +230,9 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
         )
 
 
-def _check_positive(name: str, value: int | None) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+def _check_positive(name: str, value: int | None, *, least: int = 1) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
         raise InvalidArgumentError(
-            f"{name}={value!r}은(는) 쓸 수 없습니다. 1 이상의 정수여야 합니다.",
-            f"{name}={value!r} is not possible; it must be an integer of at least 1.",
+            f"{name}={value!r}은(는) 쓸 수 없습니다. {least} 이상의 정수여야 합니다.",
+            f"{name}={value!r} is not possible; it must be an integer of at least {least}.",
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,33 +28,35 @@ def find_heads(folder: Path) -> Path | None:
     return next((folder / name for name in (_SAFETENSORS, _TORCH) if (folder / name).exists()), None)
 
 
-def read_dims(path: Path) -> tuple[int, ...]:
+def read_dims(path: Path, hidden_size: int | None = None) -> tuple[int, ...]:
     """Returns the dimensions a heads file offers, smallest first, without reading the weights.
 
+    Args:
+        path: The heads file.
+        hidden_size: Hidden size of the backbone; None if it is not known.
+
     Raises:
-        MissingHeadsError: If the file cannot be read.
+        MissingHeadsError: If the file cannot be read, or a head has another shape.
     """
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(path, framework="np") as file:
-                dims = [int(name.removesuffix(".weight")) for name in file.keys()]  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError, ValueError) as error:
+                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dict)
+        except (SafetensorError, OSError) as error:
             raise _unreadable(path, str(error)) from error
     else:
-        dims = [int(name.removesuffix(".weight")) for name in _read_torch(path)]
-    if not dims:
-        raise _unreadable(path, "no projection heads in it")
-    return tuple(sorted(dims))
+        shapes = {name: tuple(tensor.shape) for name, tensor in _read_torch(path).items()}
+    return tuple(sorted(_check_shapes(path, shapes, hidden_size)))
 
 
-def read_heads(path: Path, hidden_size: int) -> dict[int, torch.Tensor]:
+def read_heads(path: Path, hidden_size: int | None = None) -> dict[int, torch.Tensor]:
     """Reads every head.
 
     Args:
         path: The heads file.
-        hidden_size: Hidden size of the backbone.
+        hidden_size: Hidden size of the backbone; None if it is not known.
 
     Returns:
         float32 tensors by dimension. Shape of each: (dim, hidden_size).
@@ -71,11 +74,8 @@ def read_heads(path: Path, hidden_size: int) -> dict[int, torch.Tensor]:
             raise _unreadable(path, str(error)) from error
     else:
         tensors = _read_torch(path)
-    heads = {int(name.removesuffix(".weight")): tensor.float() for name, tensor in tensors.items()}
-    for dim, head in heads.items():
-        if head.shape != (dim, hidden_size):
-            raise _unreadable(path, f"head {dim} has shape {tuple(head.shape)}, not ({dim}, {hidden_size})")
-    return dict(sorted(heads.items()))
+    dims = _check_shapes(path, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, hidden_size)
+    return {dim: tensor.float() for dim, tensor in sorted(zip(dims, tensors.values(), strict=True))}
 
 
 def write_heads(heads: dict[int, torch.Tensor], folder: Path) -> Path:
@@ -85,12 +85,13 @@ def write_heads(heads: dict[int, torch.Tensor], folder: Path) -> Path:
         heads: Tensors by dimension. Shape of each: (dim, hidden_size).
         folder: An existing folder.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = folder / _SAFETENSORS
     unfinished = path.with_suffix(".tmp")
     tensors = {f"{dim}.weight": head.contiguous() for dim, head in heads.items()}
-    save_file(tensors, unfinished, metadata={"format": "pt", "matryoshka_dims": json.dumps(sorted(heads))})
+    # not `save_file`, which leaves a file that nobody but its owner can read
+    unfinished.write_bytes(save(tensors, metadata={"format": "pt", "matryoshka_dims": json.dumps(sorted(heads))}))
     return unfinished.replace(path)
 
 
@@ -99,10 +100,27 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
 
     try:
         saved: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        heads = saved["projection_heads"]
-        return {str(name): heads[name] for name in heads}
+        heads = {str(name): tensor for name, tensor in saved["projection_heads"].items()}
+        if not all(isinstance(tensor, torch.Tensor) for tensor in heads.values()):
+            raise TypeError("projection_heads holds something other than tensors")
+        return heads
     except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
         raise _unreadable(path, str(error)) from error
+
+
+def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]], hidden_size: int | None) -> list[int]:
+    """Returns the dimension of each tensor, in the order given."""
+    if not shapes:
+        raise _unreadable(path, "no projection heads in it")
+    dims = []
+    for name, shape in shapes.items():
+        number, dot, kind = name.partition(".")
+        if not number.isdecimal() or (dot, kind) != (".", "weight"):
+            raise _unreadable(path, f"'{name}' is not the weight of a head")
+        if len(shape) != 2 or shape[0] != int(number) or hidden_size not in (None, shape[1]):
+            raise _unreadable(path, f"head {number} has shape {shape}, not ({number}, {hidden_size or 'hidden size'})")
+        dims.append(int(number))
+    return dims
 
 
 def _unreadable(path: Path, reason: str) -> MissingHeadsError:

@@ -7,13 +7,15 @@ can stand behind the same three things an encoder uses: ``preprocess``, the call
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from korag._optional import require
-from korag.checkpoints import Checkpoint, find_adapter, read_json, read_modules
+from korag.checkpoints import Checkpoint, find_adapter, read_modules, read_transformer_settings
 from korag.encoders.base import LoadOptions
 from korag.encoders.matryoshka import read_heads
 from korag.errors import CheckpointError, MissingHeadsError
@@ -127,7 +129,7 @@ def _load_adapter(
     assert checkpoint.base is not None  # noqa: S101 (the caller's branch; for the type checker)
     peft = require("peft", extra="peft")
     remote = options.trust_remote_code
-    base = checkpoint.base.source.fetch_weights(options.backend, remote_code=remote).folder
+    base = checkpoint.base.source.fetch_weights("torch", remote_code=remote).folder
     adapter = find_adapter(folder)
     base_modules, modules = read_modules(base), read_modules(folder)
     home = folder if modules else base
@@ -139,25 +141,26 @@ def _load_adapter(
         )
     base_backbone = base / (base_modules[0]["path"] if base_modules else "")
     tokenizer = next((place for place in (adapter, folder) if place and _has_tokenizer(place)), base_backbone)
-    settings = read_json(home / modules[0]["path"] / "sentence_bert_config.json")
-    transformer = Transformer(
-        str(base_backbone),
-        model_kwargs={**_model_kwargs(options), "local_files_only": True, "trust_remote_code": remote},
-        processor_kwargs={"local_files_only": True, "trust_remote_code": remote},
-        config_kwargs={"local_files_only": True, "trust_remote_code": remote},
-        max_seq_length=max_length,
-        do_lower_case=bool(settings.get("do_lower_case")),
-        tokenizer_name_or_path=str(tokenizer),
-    )
-    transformer.model = peft.PeftModel.from_pretrained(transformer.model, str(adapter)).merge_and_unload()
+    settings = read_transformer_settings(home / modules[0]["path"])
+    with _without_deprecations():
+        transformer = Transformer(
+            str(base_backbone),
+            model_kwargs={**_model_kwargs(options), "local_files_only": True, "trust_remote_code": remote},
+            processor_kwargs={"local_files_only": True, "trust_remote_code": remote},
+            config_kwargs={"local_files_only": True, "trust_remote_code": remote},
+            max_seq_length=max_length,
+            do_lower_case=bool(settings.get("do_lower_case")),
+            tokenizer_name_or_path=str(tokenizer),
+        )
+        transformer.model = peft.PeftModel.from_pretrained(transformer.model, str(adapter)).merge_and_unload()
     known = {"Pooling": Pooling, "Normalize": Normalize, "Dense": Dense}
     rest = []
     for module in modules[1:]:
         kind = known.get(str(module["type"]).rpartition(".")[2])
         if kind is None:
             raise CheckpointError(
-                f"PEFT 어댑터 '{folder}'의 모듈 '{module['type']}'은(는) 지원하지 않습니다. 어댑터를 베이스에 합쳐 저장한 "
-                "폴더를 쓰세요.",
+                f"PEFT 어댑터 '{folder}'의 모듈 '{module['type']}'은(는) 지원하지 않습니다. 어댑터를 베이스에 합쳐 "
+                "저장한 폴더를 쓰세요.",
                 f"The module '{module['type']}' of the PEFT adapter '{folder}' is not supported; merge the adapter "
                 "into its base, save that, and load the saved folder.",
             )
@@ -170,15 +173,36 @@ def _has_tokenizer(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
+def _without_deprecations() -> Iterator[None]:
+    """Keeps two deprecations from the user, who can do nothing about them.
+
+    sentence-transformers' of the argument that names an adapter's tokenizer, and transformers' of an attribute
+    that peft reads.
+    """
+
+    def passes(record: logging.LogRecord) -> bool:
+        return "tokenizer_name_or_path" not in record.getMessage()
+
+    logger = logging.getLogger("sentence_transformers.base.modules.transformer")
+    logger.addFilter(passes)
+    try:
+        with warnings.catch_warnings():  # not safe for threads, hence under `_progress_lock`
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            yield
+    finally:
+        logger.removeFilter(passes)
+
+
+@contextlib.contextmanager
 def _quiet_loading() -> Iterator[None]:
     """Keeps transformers' "Loading weights" bar off the terminal of someone who called `encode_queries`."""
     from transformers.utils import logging
 
     with _progress_lock:
         shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
             if shown:
-                logging.enable_progress_bar()
+                logging.enable_progress_bar()  # type: ignore[no-untyped-call]

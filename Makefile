@@ -20,7 +20,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # The same tests against what users install: the built wheel, away from the source tree.
 wheel-test: $(VENV)/.dev

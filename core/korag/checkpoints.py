@@ -23,15 +23,11 @@ from korag.errors import (
 from korag.hub import Source
 from korag.specs import SPECS, Family, ModelSpec
 
-ENCODER_OF: dict[Family, str] = {
-    "dense": "DenseEncoder",
-    "sparse": "SparseEncoder",
-    "late_interaction": "LateInteractionEncoder",
-}
-_CLASSES: dict[Family, str] = {
-    "dense": "KoEmbeddings (LangChain), KoEmbedding (LlamaIndex)",
-    "sparse": "KoSpladeRetriever (LangChain, LlamaIndex)",
-    "late_interaction": "KoColBERTRetriever / KoColBERTReranker (LangChain), KoColBERTRerank (LlamaIndex)",
+_USE_INSTEAD: dict[Family, str] = {
+    "dense": "korag.DenseEncoder, korag.Collection",
+    "sparse": "korag.SparseEncoder, korag.Collection",
+    "late_interaction": "korag.LateInteractionEncoder, korag.Collection, KoColBERTRetriever and KoColBERTReranker "
+    "(LangChain), KoColBERTRerank (LlamaIndex)",
 }
 _FAMILY_OF_TYPE: dict[str, Family] = {
     "SentenceTransformer": "dense",
@@ -239,11 +235,11 @@ def _pooled_size(module: dict[str, Any]) -> int | None:
 
 
 def _cross_encoder(folder: Path) -> WrongFamilyError:
-    use = "KoCrossEncoderReranker (LangChain), KoCrossEncoderRerank (LlamaIndex)"
     return WrongFamilyError(
         f"'{folder}'은(는) 크로스 인코더라서 벡터를 만들지 않습니다. 검색 모델을 넣거나, 재순위에는 "
-        f"{use}을(를) 쓰세요.",
-        f"'{folder}' is a cross-encoder, which makes no vectors; pass a retrieval model, or for reranking use {use}.",
+        "sentence_transformers.CrossEncoder를 쓰세요.",
+        f"'{folder}' is a cross-encoder, which makes no vectors; pass a retrieval model, or rerank with "
+        "sentence_transformers.CrossEncoder.",
     )
 
 
@@ -284,10 +280,10 @@ def _agree(source: Source, found: Family | None, wanted: Family | None) -> Famil
 def wrong_family(name: str, found: Family, wanted: Family) -> WrongFamilyError:
     """The error for a model of one family put where another belongs; it names the classes to use."""
     return WrongFamilyError(
-        f"'{name}'은(는) {found} 모델({ENCODER_OF[found]})인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 오류 없이 "
-        f"점수만 나빠집니다. 대신 쓸 클래스: {_CLASSES[found]}.",
-        f"'{name}' is a {found} model ({ENCODER_OF[found]}) put where a {wanted} one belongs; it would give poor "
-        f"scores and no error. Use instead: {_CLASSES[found]}.",
+        f"'{name}'은(는) {found} 모델인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 오류 없이 "
+        f"점수만 나빠집니다. 대신 쓸 클래스: {_USE_INSTEAD[found]}.",
+        f"'{name}' is a {found} model put where a {wanted} one belongs; it would give poor "
+        f"scores and no error. Use instead: {_USE_INSTEAD[found]}.",
     )
 
 

@@ -34,9 +34,11 @@ class Tokenizer(Protocol):
     @property
     def name(self) -> str:
         """What a saved collection records, so that it is never searched with another tokenizer."""
+        ...
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
         """Returns the tokens of every text, repeated as often as they occur."""
+        ...
 
 
 # U+318D and U+119E are vowels of old Korean that modern texts use as a middle dot (설치ㆍ운영): separators.

@@ -194,10 +194,10 @@ class TestWrongFamily:
             ("matryoshka", "dense", "KoColBERTReranker"),
             ("stanford", "dense", "KoColBERTRerank"),
             ("native", "sparse", "KoColBERTRetriever"),
-            ("splade", "dense", "KoSpladeRetriever"),
+            ("splade", "dense", "korag.SparseEncoder"),
             ("splade", "late_interaction", "SparseEncoder"),
-            ("dense", "late_interaction", "KoEmbeddings"),
-            ("dense", "sparse", "KoEmbedding"),
+            ("dense", "late_interaction", "korag.DenseEncoder"),
+            ("dense", "sparse", "korag.DenseEncoder"),
             ("lora", "late_interaction", "DenseEncoder"),
         ],
     )
@@ -211,7 +211,7 @@ class TestWrongFamily:
     def test_a_cross_encoder_is_named_and_so_is_its_class(self, built, layout, family):
         with pytest.raises(WrongFamilyError) as caught:
             load_encoder(built(layout), family=family)
-        assert_bilingual(caught.value, "KoCrossEncoderReranker", "KoCrossEncoderRerank")
+        assert_bilingual(caught.value, "sentence_transformers.CrossEncoder")
 
     def test_an_adapter_for_classification_is_a_cross_encoder(self, copied):
         folder = copied("bare_lora")

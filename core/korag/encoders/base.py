@@ -359,7 +359,7 @@ class Encoder(ABC, Generic[Vectors]):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._reset()
 
     def __copy__(self) -> Self:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from korag.collection.bm25 import BM25Leg
-from korag.collection.checks import check_count, check_documents, check_ids
-from korag.collection.database import Database, Keys
+from korag.collection.checks import check_documents, check_ids
+from korag.collection.database import Database
 from korag.collection.filters import parse, to_sql
 from korag.collection.hit import Hit, StoredDocument
 from korag.collection.legs import Leg, make_leg
@@ -26,25 +25,17 @@ from korag.collection.manifest import (
     match_tokenizer,
     name_encoders,
 )
+from korag.collection.search import Searcher, warn_empty
 from korag.collection.segments import SegmentFolder, SegmentMemory, SegmentStore
-from korag.collection.snapshot import Snapshot, SnapshotReader, merge_views, worth_merging
+from korag.collection.snapshot import SnapshotReader, merge_views, worth_merging
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
-from korag.fusion import reciprocal_rank_fusion, weighted_fusion
 from korag.lexical import Tokenizer, resolve_tokenizer
-from korag.scoring import top_k
-from korag.text import check_text, check_texts, is_empty
+from korag.text import check_text, is_empty
 
 _DATABASE = "korag.sqlite3"
 _COMMIT_DOCUMENTS = 2_048
 """Documents encoded, written and committed together by `add`."""
-_FETCH = 100
-"""Candidates each leg gives to a fusion, by default."""
-
-Run = list[tuple[int, float]]
-
-
-logger = logging.getLogger("korag")
 
 
 class Collection:
@@ -73,6 +64,7 @@ class Collection:
         if tokenizer is not None:
             self._legs["bm25"] = BM25Leg(tokenizer)
         self._reader = SnapshotReader(database, segments)
+        self._searcher = Searcher(database, self._reader, self._legs)
         self._cleaned = False
 
     @classmethod
@@ -197,7 +189,7 @@ class Collection:
         filled = [index for index, document in enumerate(documents) if not is_empty(document.text)]
         texts = [documents[index].text for index in filled]
         if len(filled) < len(documents):
-            _warn_empty(len(documents) - len(filled), len(documents))
+            warn_empty(len(documents) - len(filled), len(documents))
         arrays: dict[str, Any] = {}
         for name, leg in self._legs.items():
             vectors = leg.encode_documents(texts, show_progress=show_progress)
@@ -315,83 +307,9 @@ class Collection:
         weights: Mapping[str, float] | None = None,
     ) -> list[list[Hit]]:
         """`search` for many queries, encoded together. Returns one list of hits a query, in order."""
-        checked = check_texts(queries, "queries")
-        k = check_count("k", k)
-        legs = self._choose(using)
-        fetch = max(k, _FETCH) if fetch_k is None else max(k, check_count("fetch_k", fetch_k))
-        if fusion not in ("rrf", "weighted"):
-            raise InvalidArgumentError(
-                f"fusion={fusion!r}은(는) 쓸 수 없습니다. 'rrf' 또는 'weighted'여야 합니다.",
-                f"fusion={fusion!r} is not possible; it must be 'rrf' or 'weighted'.",
-            )
-        if weights is not None:
-            reciprocal_rank_fusion({leg: [] for leg in legs}, weights=weights)  # checks names and values
-        condition = None if (parsed := parse(where)) is None else to_sql(parsed)
-        filled = [index for index, query in enumerate(checked) if not is_empty(query)]
-        if len(filled) < len(checked):
-            _warn_empty(len(checked) - len(filled), len(checked))
-        hits: list[list[Hit]] = [[] for _ in checked]
-        if not filled or k == 0:
-            return hits
-        texts = [checked[index] for index in filled]
-        encoded = {leg: self._legs[leg].encode_queries(texts) for leg in legs}
-        keys = None if condition is None else self._database.keys(*condition)
-        snapshot = self._reader.read()
-        for position, index in enumerate(filled):
-            runs = {
-                leg: self._run(leg, encoded[leg][position], snapshot, keys, fetch if len(legs) > 1 else k)
-                for leg in legs
-            }
-            hits[index] = self._hits(runs, k, fusion, weights)
-        return hits
-
-    def _choose(self, using: str | None) -> tuple[str, ...]:
-        if using is None or (using == "hybrid" and len(self.legs) > 1):
-            return self.legs
-        if using in self.legs:
-            return (using,)
-        choices = ", ".join((*self.legs, *(["hybrid"] if len(self.legs) > 1 else [])))
-        raise InvalidArgumentError(
-            f"using={using!r}은(는) 이 컬렉션에 없습니다. 쓸 수 있는 값: {choices}.",
-            f"using={using!r} is not in this collection; it offers: {choices}.",
+        return self._searcher.search(
+            queries, k=k, using=using, where=where, fetch_k=fetch_k, fusion=fusion, weights=weights
         )
-
-    def _run(self, name: str, query: Any, snapshot: Snapshot, allowed: Keys | None, k: int) -> Run:
-        """The k best (key, score) of one leg."""
-        leg = self._legs[name]
-        segments = [view.legs[name] for view in snapshot.views]
-        prepared = leg.prepare(query, segments)
-        keys, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-        for view, segment in zip(snapshot.views, segments, strict=True):
-            rows = view.rows(allowed)
-            if len(rows):
-                keys.append(view.keys[rows])
-                scores.append(leg.scores(segment.arrays, prepared, rows))
-        all_keys, all_scores = np.concatenate(keys), np.concatenate(scores)
-        best = top_k(all_scores, all_keys, k)
-        return [(int(all_keys[index]), float(all_scores[index])) for index in best]
-
-    def _hits(self, runs: dict[str, Run], k: int, fusion: str, weights: Mapping[str, float] | None) -> list[Hit]:
-        ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}
-        if len(runs) == 1:
-            fused = next(iter(runs.values()))
-        elif fusion == "rrf":
-            fused = reciprocal_rank_fusion({leg: list(found) for leg, found in ranks.items()}, weights=weights)
-        else:
-            fused = weighted_fusion(runs, weights=weights)
-        best = sorted(fused, key=lambda item: (-item[1], item[0]))[:k]
-        documents = self._database.documents(key for key, _ in best)
-        return [
-            Hit(
-                id=documents[key].id,
-                score=score,
-                text=documents[key].text,
-                metadata=documents[key].metadata,
-                legs={leg: found[key] for leg, found in ranks.items() if key in found},
-            )
-            for key, score in best
-            if key in documents
-        ]
 
     def _condition(self, where: Mapping[str, Any] | None) -> tuple[str, list[object]]:
         return to_sql(parse(where))
@@ -470,10 +388,3 @@ class Collection:
             timeout=state["timeout"],
         )
         self.__dict__ |= opened.__dict__
-
-
-def _warn_empty(empty: int, total: int) -> None:
-    logger.warning(
-        "%d개 가운데 %d개의 텍스트가 비어 있어 검색되지 않습니다. / %d of %d texts are empty and match nothing.",
-        total, empty, empty, total,
-    )  # fmt: skip

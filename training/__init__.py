@@ -1,1 +1,0 @@
-"""How the models of this repository are made; nothing here is part of the package."""

@@ -50,5 +50,5 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet -e ".[langchain,llamaindex,kiwi,peft]" --group dev
+	$(BIN)/python -m pip install --quiet -e ".[all]" --group dev
 	touch $@

@@ -134,11 +134,7 @@ class BM25S:
         if not tokens:
             return []
         found = self.index.retrieve([tokens], k=min(k, len(self.live)), show_progress=False)
-        return [
-            self.live[row]
-            for row, score in zip(found.documents[0], found.scores[0], strict=True)
-            if score > 0
-        ]
+        return [self.live[row] for row, score in zip(found.documents[0], found.scores[0], strict=True) if score > 0]
 
 
 class KoRAG:
@@ -230,9 +226,7 @@ def _tokenised(tokenizer: Any, texts: Sequence[str]) -> list[list[str]]:
 
 def main() -> None:
     """Prints the table of speed and, with ``--eval``, that of quality."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000])
     parser.add_argument("--queries", type=int, default=100)
@@ -262,8 +256,7 @@ def main() -> None:
     random.Random(0).shuffle(table)  # noqa: S311
     table = table[: max(arguments.sizes) + 1000]
     asked = [
-        f"{row['law']}에서 '{row['title']}'에 대해 규정한 조문은 무엇인가요?"
-        for row in table[: arguments.queries]
+        f"{row['law']}에서 '{row['title']}'에 대해 규정한 조문은 무엇인가요?" for row in table[: arguments.queries]
     ]
     for choice in arguments.tokenizers:
         tokenizer = resolve_tokenizer(choice)

@@ -76,9 +76,7 @@ def whitespace(text: str) -> list[str]:
 
 def main() -> None:
     """Prints one row for each data set and tokenizer."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--tokenizers", nargs="+", default=["whitespace", "bigram", "kiwi"])
     arguments = parser.parse_args()
@@ -94,14 +92,9 @@ def main() -> None:
             collection = Collection.in_memory(bm25=True, tokenizer=tokenizer)
             collection.add(data.documents, ids=data.document_ids)
             rankings = [[hit.id for hit in hits] for hits in collection.search_many(data.queries, k=10)]
-            judged = [
-                (ranking, data.relevant[query])
-                for ranking, query in zip(rankings, data.query_ids, strict=True)
-            ]
+            judged = [(ranking, data.relevant[query]) for ranking, query in zip(rankings, data.query_ids, strict=True)]
             quality = [np.mean([metric(*pair) for pair in judged]) for metric in (ndcg, recall)]
-            print(
-                f"| {data.name} | {choice} | {quality[0]:.4f} | {quality[1]:.4f} | {rate:,.0f} |", flush=True
-            )
+            print(f"| {data.name} | {choice} | {quality[0]:.4f} | {quality[1]:.4f} | {rate:,.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
-from langchain_korag import KoColBERTReranker, KoColBERTRetriever
 from quickstart import read_documents
+
+from langchain_korag import KoColBERTReranker, KoColBERTRetriever
 
 
 def build_chain() -> Runnable[str, str]:
@@ -19,8 +20,7 @@ def build_chain() -> Runnable[str, str]:
     reranker = KoColBERTReranker(model="mini-colbert", top_n=2)
     context = RunnableLambda(
         lambda question: "\n".join(
-            document.page_content
-            for document in reranker.compress_documents(retriever.invoke(question), question)
+            document.page_content for document in reranker.compress_documents(retriever.invoke(question), question)
         )
     )
     prompt = ChatPromptTemplate.from_template("다음 글만 보고 답하세요.\n{context}\n질문: {question}")

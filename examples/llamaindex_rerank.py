@@ -8,8 +8,9 @@ Nodes of any LlamaIndex retriever, put in order by a ColBERT model.
 from llama_index.core import SummaryIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.schema import TextNode
-from llamaindex_korag import KoColBERTRerank
 from quickstart import read_documents
+
+from llamaindex_korag import KoColBERTRerank
 
 QUESTION = "집주인이 전세금을 안 돌려줘요"
 

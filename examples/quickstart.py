@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from langchain_core.documents import Document
+
 from langchain_korag import KoColBERTRetriever
 
 HANDBOOK = Path(__file__).with_name("handbook.jsonl")

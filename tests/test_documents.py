@@ -51,3 +51,10 @@ def test_examples_run(
     monkeypatch.setattr(sys, "path", [str(ROOT / "examples"), *sys.path])
     runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
     assert expected in capsys.readouterr().out.replace("\n", "")
+
+
+def test_fine_tuning_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    script = ROOT / "examples" / "finetune.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--max-steps", "2"])
+    runpy.run_path(str(script), run_name="__main__")
+    assert "nDCG@10" in capsys.readouterr().out

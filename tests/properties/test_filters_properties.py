@@ -31,9 +31,7 @@ NAMES = [
 texts = st.sampled_from(
     ["", "a", "A", "가", "각", "가나", "힣", "\ue000", "\U0001f600", "1", "true", '["a"]', "{}", '"']
 ) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
-numbers = st.sampled_from(
-    [0, 1, -1, 2, 0.0, -0.0, 1.0, 0.1, 0.5, 1e16, 10**16, 2**53, 2**53 + 1, 2.0**53, 2**63 - 1]
-)
+numbers = st.sampled_from([0, 1, -1, 2, 0.0, -0.0, 1.0, 0.1, 0.5, 1e16, 10**16, 2**53, 2**53 + 1, 2.0**53, 2**63 - 1])
 integers = st.integers(-(2**63), 2**63 - 1)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 scalars = st.none() | st.booleans() | numbers | integers | finite | texts
@@ -68,9 +66,7 @@ filters = st.recursive(
     st.dictionaries(names, conditions, min_size=1, max_size=2),
     lambda inner: (
         st.fixed_dictionaries({"$not": inner})
-        | st.dictionaries(
-            st.sampled_from(["$and", "$or"]), st.lists(inner, min_size=1, max_size=3), min_size=1
-        )
+        | st.dictionaries(st.sampled_from(["$and", "$or"]), st.lists(inner, min_size=1, max_size=3), min_size=1)
     ),
     max_leaves=5,
 )
@@ -122,9 +118,7 @@ def test_sql_finds_the_values_there_are(database, documents, data):
         for name, value in paths(document)
         if not name.startswith("$")
         for inner in (value if isinstance(value, list) else [value])
-        if inner is None
-        or isinstance(inner, (str, bool, float))
-        or (isinstance(inner, int) and abs(inner) < 2**63)
+        if inner is None or isinstance(inner, (str, bool, float)) or (isinstance(inner, int) and abs(inner) < 2**63)
     ]
     if not there:
         return

@@ -1,0 +1,88 @@
+"""The tables of docs/evaluation.md: BM25, the shipped models and the default hybrid on several data sets.
+
+    python benchmarks/mini_quality.py ../shared/data/eval/* --output build/quality --write docs/evaluation.md
+
+Slow on few cores, for MaxSim over whole corpora is exact; run again, it skips finished rows. Documents are read up
+to 512 tokens, the mini models' own limit. ``--write`` puts the tables between the file's ``<!-- tables -->`` marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from korag.evaluation import Hybrid, Report, Row, evaluate, load_dataset
+
+MODELS = ("mini-splade", "mini-dense", "mini-colbert")
+DIMS = (32, 64, 96, 128)
+MARK = "<!-- tables -->"
+
+
+def table(title: str, reports: list[Report], cell: Callable[[Row], str]) -> str:
+    """One row a system, one column a data set."""
+    lines = [f"| {title} | " + " | ".join(report.dataset for report in reports) + " |"]
+    lines.append("|---|" + "--:|" * len(reports))
+    for rows in zip(*(report.rows for report in reports), strict=True):
+        lines.append(f"| {rows[0].name} | " + " | ".join(map(cell, rows)) + " |")
+    return "\n".join(lines)
+
+
+def quality(row: Row) -> str:
+    """The measure all are compared by, and its interval."""
+    return "{:.3f} [{:.3f}, {:.3f}]".format(row.metrics["nDCG@10"], *row.intervals["nDCG@10"])
+
+
+def difference(row: Row) -> str:
+    """What it is better than BM25 with bigrams, query by query."""
+    return "" if row.difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row.difference)
+
+
+def recall(row: Row) -> str:
+    """Of the first 10 and 100."""
+    return f"{row.metrics['Recall@10']:.3f} / {row.metrics['Recall@100']:.3f}"
+
+
+def size(row: Row) -> str:
+    """Of the index without texts."""
+    return "" if row.index_bytes is None else f"{row.index_bytes / 1e6:,.1f}"
+
+
+def sparsity(row: Row) -> str:
+    """Active dimensions of queries and documents, and FLOPS."""
+    if not row.facts:
+        return ""
+    return "{query_active_dims:.0f} / {corpus_active_dims:.0f} / {flops:.1f}".format(**row.facts)
+
+
+def main() -> None:
+    """Evaluates, prints Markdown, and writes it where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--output", type=Path, required=True, help="finished runs, and a report for each")
+    parser.add_argument("--write", type=Path, help="a Markdown file with two marks")
+    arguments = parser.parse_args()
+    reports = []
+    for folder in arguments.folders:
+        data = load_dataset(folder)
+        output = arguments.output / data.name
+        report = evaluate(data, [*MODELS, Hybrid()], dims=DIMS, bm25=["bigram", "kiwi"], output=output)
+        report.plot(output / "plot.png")
+        reports.append(report)
+    splade = [Report(**{**vars(report), "rows": tuple(row for row in report.rows if row.facts)}) for report in reports]
+    tables = "\n\n".join([
+        table("nDCG@10 [95 %]", reports, quality),
+        table("difference to BM25 bigram [95 %]", reports, difference),
+        table("Recall@10 / Recall@100", reports, recall),
+        table("index, MB", reports, size),
+        table("active dims of queries / documents / FLOPS", splade, sparsity),
+    ])  # fmt: skip
+    print(tables)
+    if arguments.write:
+        before, _, rest = arguments.write.read_text(encoding="utf-8").partition(MARK)
+        after = rest.partition(MARK)[2]
+        arguments.write.write_text(f"{before}{MARK}\n\n{tables}\n\n{MARK}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

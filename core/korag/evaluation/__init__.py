@@ -1,0 +1,34 @@
+"""Evaluation: which retrieval is best on these documents and questions.
+
+>>> from korag.evaluation import evaluate
+>>> report = evaluate("my-questions/", ["mini-colbert", "mini-splade"], bm25=["bigram"])  # doctest: +SKIP
+
+``docs/evaluation.md`` says how to read a report. Needs ``pip install 'korag[eval]'``; importing it loads none of
+torch, datasets and matplotlib.
+"""
+
+from korag.evaluation.autorag import autorag_scores
+from korag.evaluation.benchmarks import BENCHMARKS, Benchmark
+from korag.evaluation.dataset import Dataset, DatasetError
+from korag.evaluation.loading import load_dataset
+from korag.evaluation.metrics import MEASURES, score_rankings
+from korag.evaluation.report import Report, Row
+from korag.evaluation.retrievers import CollectionLeg
+from korag.evaluation.runner import evaluate
+from korag.evaluation.systems import Hybrid
+
+__all__ = [
+    "BENCHMARKS",
+    "MEASURES",
+    "Benchmark",
+    "CollectionLeg",
+    "Dataset",
+    "DatasetError",
+    "Hybrid",
+    "Report",
+    "Row",
+    "autorag_scores",
+    "evaluate",
+    "load_dataset",
+    "score_rankings",
+]

@@ -1,0 +1,151 @@
+"""`Dataset`: documents, queries and which documents are relevant to which query, checked once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from korag.errors import InvalidTextError, KoragError
+from korag.text import check_text
+
+logger = logging.getLogger("korag")
+
+Groups = tuple[tuple[str, ...], ...]
+"""AutoRAG's ``retrieval_gt`` of one query: one of each inner tuple is needed."""
+
+
+class DatasetError(KoragError, ValueError):
+    """An evaluation data set is missing something, contradicts itself or cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A retrieval data set in memory. Made by `build` and `load_dataset`, which check everything.
+
+    Attributes:
+        name: What tables and folders call it.
+        documents: Text of each document by id, in corpus order.
+        queries: Text of each judged query by id.
+        relevant: For each query, its relevant documents and their grade (an integer of at least 1).
+        groups: AutoRAG's nested judgements; None where the source has none.
+        source: Where it was read from.
+    """
+
+    name: str
+    documents: Mapping[str, str]
+    queries: Mapping[str, str]
+    relevant: Mapping[str, Mapping[str, int]]
+    groups: Mapping[str, Groups] | None = None
+    source: str = ""
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        *,
+        documents: Mapping[str, str],
+        queries: Mapping[str, str],
+        relevant: Mapping[str, Mapping[str, int] | Iterable[str]],
+        groups: Mapping[str, Groups] | None = None,
+        source: str = "",
+    ) -> Dataset:
+        """Checks and puts together a data set, for example from one's own questions.
+
+        Judgements below 1 do not count, and queries without a relevant document are left out (and counted
+        in the log): no ranking could be right or wrong for them.
+
+        Args:
+            name: What tables call it.
+            documents: Text by id.
+            queries: Text by id.
+            relevant: For each query id, the ids of its relevant documents, or ids with grades.
+            groups: AutoRAG's nested judgements.
+            source: Where it was read from.
+
+        Raises:
+            DatasetError: If there is no document, query or judgement, or a judgement names an unknown id.
+            InvalidTextError: If an id or text is not a string.
+        """
+        place = f"'{name}'" + (f" ({source})" if source else "")
+        for part, texts in (("documents", documents), ("queries", queries)):
+            for id_, text in texts.items():
+                check_text(id_, f"{place}: id")
+                check_text(text, f"{place}: {part}[{id_!r}]")
+        if not documents or not queries:
+            korean, english = ("문서가", "documents") if not documents else ("질의가", "queries")
+            raise DatasetError(
+                f"{place}에 {korean} 하나도 없습니다. 파일의 내용을 확인하세요.",
+                f"{place} has no {english}; look into its files.",
+            )
+        judged: dict[str, dict[str, int]] = {}
+        for query, ids in relevant.items():
+            grades = dict(ids) if isinstance(ids, Mapping) else dict.fromkeys(_no_string(ids, query), 1)
+            positive = {id_: grade for id_, grade in grades.items() if grade >= 1}
+            if not positive:
+                continue
+            if query not in queries:
+                raise _unknown(place, "질의", "query", query, len(queries))
+            for id_ in positive:
+                if id_ not in documents:
+                    raise _unknown(place, "문서", "document", id_, len(documents))
+            judged[query] = positive
+        if not judged:
+            raise DatasetError(
+                f"{place}에 관련 문서가 있는 질의가 없습니다(점수 1 이상인 판정 0개).",
+                f"{place} has no query with a relevant document (no judgement of at least 1).",
+            )
+        if unjudged := len(queries) - len(judged):
+            logger.info(
+                "%s: 관련 문서가 없는 질의 %d개를 뺐습니다. / %d queries without a relevant document left out.",
+                name, unjudged, unjudged,
+            )  # fmt: skip
+        return cls(
+            name=name,
+            documents=dict(documents),
+            queries={id_: text for id_, text in queries.items() if id_ in judged},
+            relevant={id_: judged[id_] for id_ in queries if id_ in judged},
+            groups=None if groups is None else {id_: groups[id_] for id_ in queries if id_ in judged},
+            source=source,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, texts and judgements: equal for equal data, whatever its name and place."""
+        digest = hashlib.sha256()
+        parts: list[Iterable[tuple[str, str]]] = [self.documents.items(), self.queries.items()]
+        parts.append((query, repr(sorted(grades.items()))) for query, grades in self.relevant.items())
+        parts.append((query, repr(groups)) for query, groups in (self.groups or {}).items())
+        for part in parts:
+            for first, second in part:
+                digest.update(first.encode() + b"\0" + second.encode() + b"\0")
+            digest.update(b"\1")
+        return digest.hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, documents={len(self.documents)}, queries={len(self.queries)})"
+
+
+def document_text(title: str | None, text: str | None) -> str:
+    """The text of a document with a title, as the models' cards evaluate it: ``(title + " " + text).strip()``."""
+    return f"{title or ''} {text or ''}".strip()
+
+
+def _no_string(ids: Iterable[str], query: str) -> Iterable[str]:
+    if isinstance(ids, str):
+        raise InvalidTextError(
+            f"relevant[{query!r}]에 문자열 하나 {ids!r}을(를) 넣었습니다. 문서 id의 리스트여야 합니다: [{ids!r}]",
+            f"relevant[{query!r}] is the single string {ids!r}; it must be a list of document ids: [{ids!r}].",
+        )
+    return ids
+
+
+def _unknown(place: str, korean: str, english: str, id_: str, number: int) -> DatasetError:
+    return DatasetError(
+        f"{place}의 판정(qrels)에 없는 {korean} id {id_!r}이(가) 있습니다({korean} {number}개 가운데). "
+        "id의 철자와 자료형이 모든 파일에서 같은지 확인하세요.",
+        f"The judgements (qrels) of {place} name the {english} id {id_!r}, which is not among its {number}; "
+        "look whether ids are spelled alike in all files.",
+    )

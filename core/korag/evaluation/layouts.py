@@ -1,0 +1,182 @@
+"""Data sets in files of one's own: BEIR folders, AutoRAG parquet, and tables of pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from korag.evaluation.dataset import Dataset, DatasetError, Groups, document_text
+from korag.evaluation.tables import Row, column, find_table, read_rows, text_column
+
+Rows = Iterable[tuple[str, Row]]
+
+ID = ("_id", "id")
+DOCUMENT_ID = ("_id", "id", "docid", "doc_id")
+QUERY_ID = ("_id", "id", "query_id", "qid")
+QUERY_TEXT = ("text", "query")
+JUDGED_QUERY = ("query-id", "query_id", "qid")
+JUDGED_DOCUMENT = ("corpus-id", "corpus_id", "docid", "doc_id")
+_PAIR_QUERY = ("query", "anchor", "question")
+_PAIR_POSITIVE = ("positive", "pos", "positives")
+
+
+def read_folder(folder: Path, *, split: str = "test") -> Dataset:
+    """Reads a BEIR or an AutoRAG folder; which one, its files tell.
+
+    - BEIR: ``corpus`` (``_id, title, text``; title may be missing), ``queries`` (``_id, text``) and ``qrels`` or
+      ``qrels/<split>`` (``query-id, corpus-id, score``; no score means 1), each JSONL, parquet, CSV or TSV.
+    - AutoRAG: ``corpus`` (``doc_id, contents``) and ``qa`` (``qid, query, retrieval_gt``).
+
+    Raises:
+        DatasetError: If the folder holds neither, or a file is wrong.
+    """
+    corpus, queries, qa = (find_table(folder, name) for name in ("corpus", "queries", "qa"))
+    if corpus and qa:
+        return read_autorag(corpus, qa, name=folder.name)
+    qrels = find_table(folder, "qrels") or find_table(folder / "qrels", split)
+    if corpus and queries and qrels:
+        return from_tables(folder.name, read_rows(corpus), read_rows(queries), read_rows(qrels), source=str(folder))
+    if corpus and queries and (folder / "qrels").is_dir():
+        splits = ", ".join(sorted(path.stem for path in (folder / "qrels").iterdir()))
+        raise DatasetError(
+            f"'{folder}/qrels'에 split '{split}'이(가) 없습니다. 있는 것: {splits or '없음'}.",
+            f"'{folder}/qrels' has no split '{split}'; it has: {splits or 'none'}.",
+        )
+    found = ", ".join(sorted(path.name for path in folder.iterdir())) or "-"
+    raise DatasetError(
+        f"'{folder}'은(는) 평가 데이터 폴더가 아닙니다. BEIR(corpus, queries, qrels)이나 AutoRAG(corpus, qa) 파일이 "
+        f"있어야 합니다. 있는 것: {found:.200}",
+        f"'{folder}' is not a folder of evaluation data: it needs the files of BEIR (corpus, queries, qrels) or of "
+        f"AutoRAG (corpus, qa). It holds: {found:.200}",
+    )
+
+
+def from_tables(name: str, corpus: Rows, queries: Rows, qrels: Rows, *, source: str = "") -> Dataset:
+    """Makes a data set of three tables, with the column names of BEIR, MTEB and MIRACL.
+
+    Raises:
+        DatasetError: If a column is missing, an id comes twice or is unknown, or a score is not an integer.
+    """
+    documents: dict[str, str] = {}
+    for where, row in corpus:
+        id_ = text_column(row, DOCUMENT_ID, where)
+        _add_once(documents, id_, document_text(row.get("title"), column(row, ("text", "contents"), where)), where)
+    texts: dict[str, str] = {}
+    for where, row in queries:
+        _add_once(texts, text_column(row, QUERY_ID, where), text_column(row, QUERY_TEXT, where), where)
+    relevant: dict[str, dict[str, int]] = {}
+    for where, row in qrels:
+        query, document = text_column(row, JUDGED_QUERY, where), text_column(row, JUDGED_DOCUMENT, where)
+        relevant.setdefault(query, {})[document] = _grade(row.get("score", 1), where)
+    return Dataset.build(name, documents=documents, queries=texts, relevant=relevant, source=source)
+
+
+def read_autorag(corpus: Path, qa: Path, *, name: str) -> Dataset:
+    """Reads AutoRAG's two tables. Every id in ``retrieval_gt`` is relevant; its nesting is kept in `groups`.
+
+    Raises:
+        DatasetError: If a column is missing, or an id comes twice or is unknown.
+    """
+    documents: dict[str, str] = {}
+    for where, row in read_rows(corpus):
+        contents = column(row, ("contents",), where)
+        _add_once(documents, text_column(row, ("doc_id",), where), document_text(None, contents), where)
+    queries: dict[str, str] = {}
+    groups: dict[str, Groups] = {}
+    for where, row in read_rows(qa):
+        query = text_column(row, ("qid",), where)
+        _add_once(queries, query, text_column(row, ("query",), where), where)
+        groups[query] = _groups(column(row, ("retrieval_gt",), where), where)
+    relevant = {query: [id_ for group in needed for id_ in group] for query, needed in groups.items()}
+    return Dataset.build(
+        name, documents=documents, queries=queries, relevant=relevant, groups=groups, source=str(qa.parent)
+    )
+
+
+def read_pairs(path: Path) -> Dataset:
+    """Reads a table with the columns ``query``, ``positive`` and, where there are, ``negative…``.
+
+    ``positive`` and ``negatives`` may be lists (in CSV: written as JSON). The corpus is every different
+    positive and negative, so the task is as hard as the table is large.
+
+    Raises:
+        DatasetError: If a column is missing, a text is empty, or a text is both positive and negative of one
+            query; the message has the line.
+    """
+    ids: dict[str, str] = {}
+    queries: dict[str, str] = {}
+    relevant: dict[str, dict[str, int]] = {}
+    rejected: dict[str, dict[str, str]] = {}
+    for where, row in read_rows(path):
+        query = queries.setdefault(text_column(row, _PAIR_QUERY, where), f"q{len(queries)}")
+        positives = list(_texts(column(row, _PAIR_POSITIVE, where), "positive", where))
+        if not positives:
+            text_column({"positive": ""}, ("positive",), where)
+        for text in positives:
+            relevant.setdefault(query, {})[ids.setdefault(text, f"d{len(ids)}")] = 1
+        for name, value in row.items():
+            if str(name).startswith("neg") and value not in (None, ""):
+                for text in _texts(value, str(name), where):
+                    rejected.setdefault(query, {})[ids.setdefault(text, f"d{len(ids)}")] = where
+    for query, negatives in rejected.items():
+        if both := negatives.keys() & relevant[query].keys():
+            where, id_ = min((negatives[id_], id_) for id_ in both)
+            text = next(text for text, other in ids.items() if other == id_)
+            raise DatasetError(
+                f"{where}: 같은 질의의 정답(positive)이 오답(negative)에도 있습니다: {text!r:.80}",
+                f"{where}: a positive of the same query is also a negative: {text!r:.80}",
+            )
+    documents, texts = ({id_: text for text, id_ in table.items()} for table in (ids, queries))
+    return Dataset.build(path.stem, documents=documents, queries=texts, relevant=relevant, source=str(path))
+
+
+def _add_once(table: dict[str, str], id_: str, text: str, where: str) -> None:
+    if id_ in table:
+        raise DatasetError(f"{where}: id {id_!r}이(가) 두 번 나옵니다.", f"{where}: the id {id_!r} comes twice.")
+    table[id_] = text
+
+
+def _grade(score: Any, where: str) -> int:
+    try:
+        grade = int(score)
+        if grade == float(score):
+            return grade
+    except (TypeError, ValueError):
+        pass
+    raise DatasetError(
+        f"{where}: score {score!r}은(는) 정수여야 합니다.", f"{where}: the score {score!r} must be an integer."
+    )
+
+
+def _groups(value: Any, where: str) -> Groups:
+    """AutoRAG also accepts one id, or a flat list of alternatives, and so do we."""
+    if isinstance(value, str):
+        value = [[value]]
+    elif isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        value = [value]
+    try:
+        groups: Groups = tuple(tuple(group) for group in value)
+        good = all(isinstance(id_, str) and id_ for group in groups for id_ in group)
+    except TypeError:
+        groups, good = (), False
+    if not good:
+        raise DatasetError(
+            f"{where}: retrieval_gt {value!r:.80}은(는) [['문서 id', …], …] 모양이어야 합니다.",
+            f"{where}: retrieval_gt {value!r:.80} must look like [['document id', …], …].",
+        )
+    return tuple(group for group in groups if group)
+
+
+def _texts(value: Any, name: str, where: str) -> Iterator[str]:
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            parsed = json.loads(value)
+        except json.JSONDecodeError:
+            parsed = None  # a text that begins with a bracket
+        value = parsed if isinstance(parsed, list) else value
+    row: Mapping[str, Any]
+    for item in value if isinstance(value, list | tuple) else [value]:
+        row = {name: item}
+        yield text_column(row, (name,), where)

@@ -1,0 +1,126 @@
+"""From what a caller names to the systems that are run, in the order of the table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from korag.collection import Collection
+from korag.encoders.base import Encoder
+from korag.encoders.load import load_encoder
+from korag.errors import InvalidArgumentError
+from korag.evaluation.retrievers import CollectionLeg, CollectionSystem, RetrieverSystem
+from korag.evaluation.systems import Hybrid, HybridSystem, LegSystem, System
+from korag.lexical import Tokenizer, resolve_tokenizer
+
+Systems = Mapping[str, Any] | Iterable[Any]
+
+
+def plan(
+    systems: Systems,
+    *,
+    bm25: Sequence[Any],
+    dims: Sequence[int] | None,
+    load_options: Mapping[str, Any] | None = None,
+) -> list[System]:
+    """Makes the rows: BM25 first, then what was asked for, each Matryoshka dimension for itself.
+
+    Args:
+        systems: See `korag.evaluation.evaluate`.
+        bm25: Tokenizers, one BM25 row each.
+        dims: Matryoshka dimensions of models given by name; None for the largest only.
+        load_options: Keywords for `load_encoder`.
+
+    Raises:
+        InvalidArgumentError: If something cannot be evaluated, or no BM25 row is asked for.
+    """
+    if isinstance(bm25, str) or not bm25:
+        raise InvalidArgumentError(
+            f"bm25={bm25!r}은(는) 토크나이저의 리스트여야 하고 비어 있을 수 없습니다: bm25=['bigram']. BM25 없이는 "
+            "모델의 수치가 높은지 낮은지 알 수 없습니다.",
+            f"bm25={bm25!r} must be a list of tokenizers and not empty: bm25=['bigram']. Without BM25 nobody can "
+            "tell whether a model's figures are high or low.",
+        )
+    if isinstance(systems, str | os.PathLike) or not isinstance(systems, Iterable):
+        raise InvalidArgumentError(
+            f"systems={systems!r:.80}은(는) 리스트나 dict여야 합니다: [{systems!r:.40}]",
+            f"systems={systems!r:.80} must be a list or a dict: [{systems!r:.40}].",
+        )
+    named = systems.items() if isinstance(systems, Mapping) else [(None, system) for system in systems]
+    loader = _Loader(load_options or {}, dims)
+    rows: list[System] = [loader.bm25(tokenizer) for tokenizer in bm25]
+    for name, system in named:
+        rows += loader.rows(name, system)
+    seen: dict[str, int] = {}
+    for row in rows:
+        seen[row.name] = seen.get(row.name, 0) + 1
+        if seen[row.name] > 1:
+            row.name = f"{row.name} ({seen[row.name]})"
+    return rows
+
+
+class _Loader:
+    """Loads each model and tokenizer once, so that hybrids share them with the rows of their legs."""
+
+    def __init__(self, options: Mapping[str, Any], dims: Sequence[int] | None) -> None:
+        self._options, self._dims = options, dims
+        self._encoders: dict[tuple[str, int | None], Encoder[Any]] = {}
+
+    def rows(self, name: str | None, system: Any) -> list[System]:
+        if isinstance(system, Hybrid):
+            return [self._hybrid(name, system)]
+        if isinstance(system, Encoder):
+            return [_encoder_row(name, system)]
+        if isinstance(system, str | os.PathLike):
+            return [_encoder_row(name, encoder) for encoder in self._each_dim(os.fspath(system))]
+        if isinstance(system, Collection):
+            return [CollectionSystem(name or "collection", CollectionLeg(system))]
+        if isinstance(system, CollectionLeg):
+            return [CollectionSystem(name or f"collection {system.using or 'default'}", system)]
+        if callable(getattr(system, "invoke", None)) or callable(getattr(system, "retrieve", None)):
+            return [RetrieverSystem(name or type(system).__name__, system)]
+        if callable(system) and not isinstance(system, type):
+            return [RetrieverSystem(name or str(getattr(system, "__name__", type(system).__name__)), system)]
+        raise InvalidArgumentError(
+            f"{system!r:.80}은(는) 평가할 수 없습니다. 모델 이름, 인코더, Collection, CollectionLeg, Hybrid, 함수, "
+            "LangChain·LlamaIndex 검색기를 넣으세요.",
+            f"{system!r:.80} cannot be evaluated; pass a model name, an encoder, a Collection, a CollectionLeg, a "
+            "Hybrid, a function, or a LangChain or LlamaIndex retriever.",
+        )
+
+    def bm25(self, tokenizer: Any) -> LegSystem:
+        resolved: Tokenizer = resolve_tokenizer(tokenizer)
+        return LegSystem(f"BM25 {resolved.name.removeprefix('custom:')}", tokenizer=resolved)
+
+    def _load(self, model: str, dim: int | None = None) -> Encoder[Any]:
+        if (model, dim) not in self._encoders:
+            self._encoders[model, dim] = load_encoder(model, dim=dim, **self._options)
+        return self._encoders[model, dim]
+
+    def _each_dim(self, model: str) -> list[Encoder[Any]]:
+        encoder = self._load(model)
+        offered = getattr(encoder, "dims", ())
+        if self._dims is None or len(offered) < 2:
+            return [encoder]
+        return [self._load(model, None if dim == encoder.dim else dim) for dim in self._dims]
+
+    def _hybrid(self, name: str | None, hybrid: Hybrid) -> HybridSystem:
+        if isinstance(hybrid.models, str | os.PathLike | Encoder):
+            raise InvalidArgumentError(
+                f"Hybrid(models={hybrid.models!r})는 리스트여야 합니다: Hybrid([{hybrid.models!r}]).",
+                f"Hybrid(models={hybrid.models!r}) must be a list: Hybrid([{hybrid.models!r}]).",
+            )
+        legs = [
+            _encoder_row(None, model if isinstance(model, Encoder) else self._load(os.fspath(model)))
+            for model in hybrid.models
+        ]
+        if hybrid.bm25 is not None:
+            legs.append(self.bm25(hybrid.bm25))
+        name = name or "hybrid " + " + ".join(leg.name for leg in legs)
+        return HybridSystem(name, legs, hybrid.fusion, hybrid.weights)
+
+
+def _encoder_row(name: str | None, encoder: Encoder[Any]) -> LegSystem:
+    several = len(getattr(encoder, "dims", ())) > 1
+    return LegSystem((name or encoder.model_name) + (f" @{encoder.dim}" if several else ""), encoder)

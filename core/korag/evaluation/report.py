@@ -1,0 +1,202 @@
+"""`Report`: the rows of an evaluation, as a table, Markdown, JSON and a plot."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from korag.evaluation.metrics import MAIN_MEASURE, cutoff
+from korag.evaluation.store import write_whole
+
+_COLUMNS = (MAIN_MEASURE, "nDCG@1", "Recall@10", "Recall@100", "MRR@10", "MAP@100", "Accuracy@1")
+"""What the tables show of all the measures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One system's figures.
+
+    Attributes:
+        name: The system.
+        kind: ``"bm25"``, ``"dense"``, ``"sparse"``, ``"colbert"``, ``"hybrid"``, ``"collection"``, ``"retriever"``.
+        dim: Size of a vector, for dense and late-interaction models.
+        identity: Fingerprint; None where there is none.
+        metrics: Means over queries by measure (`korag.evaluation.metrics`).
+        intervals: 95 % bootstrap intervals of `metrics`.
+        difference: Mean difference of nDCG@10 to the first BM25 row with its 95 % interval, query by query;
+            None for that row itself.
+        found: Most results any query had.
+        index_bytes: What is stored for searching, texts not included.
+        index_seconds: Encoding and packing all documents.
+        search_seconds: Encoding and answering all queries.
+        documents_per_second: Rate of the former.
+        queries_per_second: Rate of the latter.
+        facts: Sparse models: ``query_active_dims``, ``corpus_active_dims``, ``flops``.
+        autorag: AutoRAG's definitions (``NDCG@3``), and with ``legacy`` before them its reversed lists.
+        per_query: nDCG@10 of each query.
+    """
+
+    name: str
+    kind: str
+    dim: int | None
+    identity: str | None
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    difference: tuple[float, float, float] | None
+    found: int
+    index_bytes: int | None
+    index_seconds: float | None
+    search_seconds: float
+    documents_per_second: float | None
+    queries_per_second: float | None
+    facts: Mapping[str, float]
+    autorag: Mapping[str, float]
+    per_query: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """An evaluation.
+
+    Attributes:
+        dataset: Its name.
+        source: Where it was read from.
+        fingerprint: Of its content.
+        documents: How many.
+        queries: How many judged.
+        k: How far down rankings were taken.
+        rows: BM25 first, then as asked for.
+    """
+
+    dataset: str
+    source: str
+    fingerprint: str
+    documents: int
+    queries: int
+    k: int
+    rows: tuple[Row, ...]
+
+    def __str__(self) -> str:
+        """A table for the terminal."""
+        header, cells = self._table()
+        widths = [max(map(_width, column)) for column in zip(header, *cells, strict=True)]
+        lines = [
+            "  ".join(
+                _pad(cell, width, left=index == 0) for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in (header, ["-" * width for width in widths], *cells)
+        ]
+        return "\n".join([self._title(), "", *(line.rstrip() for line in lines), *self._notes()]) + "\n"
+
+    def to_markdown(self) -> str:
+        """The same table in Markdown, with sparsity and AutoRAG's figures under it where there are any."""
+        header, cells = self._table()
+        parts = [f"### {self._title()}", _markdown(header, cells)]
+        if sparse := [row for row in self.rows if row.facts]:
+            names = list(sparse[0].facts)
+            parts.append(
+                _markdown(
+                    ["sparse", *names], [[row.name, *(f"{row.facts[name]:,.1f}" for name in names)] for row in sparse]
+                )
+            )
+        for legacy in (False, True):
+            if self.rows and self.rows[0].autorag:
+                names = [
+                    name for name in self.rows[0].autorag if name.startswith("legacy") == legacy and "NDCG" in name
+                ]
+                title = "AutoRAG (legacy, reversed lists)" if legacy else "AutoRAG"
+                parts.append(_markdown([title, *names], [[row.name, *_cells(row.autorag, names)] for row in self.rows]))
+        if notes := self._notes():
+            parts.append("\n".join(notes).strip())
+        return "\n\n".join(parts) + "\n"
+
+    def to_json(self) -> str:
+        """Everything, as JSON; `from_json` reads it back."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Reads what `to_json` wrote."""
+        fields: dict[str, Any] = json.loads(text)
+        rows = tuple(
+            Row(
+                **row
+                | {
+                    "intervals": {name: (low, high) for name, (low, high) in row["intervals"].items()},
+                    "difference": None if row["difference"] is None else tuple(row["difference"]),
+                }
+            )
+            for row in fields.pop("rows")
+        )
+        return cls(rows=rows, **fields)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes ``report.json`` and ``report.md`` into a folder. Returns the folder."""
+        target = Path(folder)
+        write_whole(target / "report.json", self.to_json())
+        write_whole(target / "report.md", self.to_markdown())
+        return target
+
+    def plot(self, path: str | os.PathLike[str]) -> Path:
+        """Draws quality against index size into a PNG, SVG or PDF file, one point a Matryoshka dimension.
+
+        Raises:
+            MissingDependencyError: If matplotlib is not installed.
+        """
+        from korag.evaluation.plot import draw
+
+        return draw(self, Path(path))
+
+    def _title(self) -> str:
+        return f"{self.dataset}: {self.queries:,} queries, {self.documents:,} documents"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        columns = [name for name in _COLUMNS if cutoff(name) <= self.k]
+        main, *others = columns
+        header = ["system", f"{main} [95%]", "vs BM25 [95%]", *others, "index MB", "queries/s"]
+        cells = []
+        for row in self.rows:
+            low, high = row.intervals[main]
+            cells.append([
+                row.name,
+                f"{row.metrics[main]:.3f} [{low:.3f}, {high:.3f}]",
+                "-" if row.difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row.difference),
+                *_cells(row.metrics, others),
+                "-" if row.index_bytes is None else f"{row.index_bytes / 1e6:,.1f}",
+                "-" if row.queries_per_second is None else f"{row.queries_per_second:,.0f}",
+            ])  # fmt: skip
+        return header, cells
+
+    def _notes(self) -> list[str]:
+        short = [row for row in self.rows if row.kind == "retriever" and row.found < self.k]
+        lines = [f"{row.name}: 결과가 최대 {row.found}개 / at most {row.found} results a query" for row in short]
+        return ["", *lines] if lines else []
+
+
+def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    return [f"{values[name]:.3f}" for name in names]
+
+
+def _markdown(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    lines = [
+        header,
+        ["---", *["--:"] * (len(header) - 1)],
+        *([cell.replace("|", "\\|") for cell in line] for line in cells),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _width(text: str) -> int:
+    """Columns in a terminal: Hangul and Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _pad(text: str, width: int, *, left: bool) -> str:
+    space = " " * (width - _width(text))
+    return text + space if left else space + text

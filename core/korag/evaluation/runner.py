@@ -1,0 +1,184 @@
+"""`evaluate`: runs systems on a data set and scores them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from korag._optional import check
+from korag.collection.checks import check_count
+from korag.errors import InvalidArgumentError
+from korag.evaluation.autorag import autorag_scores
+from korag.evaluation.bootstrap import intervals
+from korag.evaluation.dataset import Dataset
+from korag.evaluation.loading import load_dataset
+from korag.evaluation.metrics import MAIN_MEASURE, PerQuery, cutoff, score_rankings
+from korag.evaluation.plan import Systems, plan
+from korag.evaluation.report import Report, Row
+from korag.evaluation.store import OutcomeStore
+from korag.evaluation.systems import HybridSystem, Outcome, System
+
+_AUTORAG_CUTOFFS = (1, 3, 5, 10)
+
+
+def evaluate(
+    dataset: Dataset | str | os.PathLike[str],
+    systems: Systems = (),
+    *,
+    bm25: Sequence[Any] = ("bigram",),
+    dims: Sequence[int] | None = None,
+    k: int = 100,
+    output: str | os.PathLike[str] | None = None,
+    load_options: Mapping[str, Any] | None = None,
+    autorag: bool | None = None,
+    seed: int = 0,
+    show_progress: bool | None = None,
+) -> Report:
+    """Runs systems on a data set and scores them, with BM25 beside them.
+
+    Args:
+        dataset: A `Dataset`, or what `load_dataset` takes.
+        systems: What to evaluate; a dict names the rows. Each is
+
+            - a model name or path, or a loaded encoder,
+            - `Hybrid(models, bm25=…)`: legs over the data set's documents, fused,
+            - a `korag.Collection` that holds the documents, or `CollectionLeg(collection, using=…)`,
+            - a function from a query to ids or (id, score), best first,
+            - a LangChain or LlamaIndex retriever (anything with ``invoke`` or ``retrieve``).
+        bm25: Tokenizers as for `Collection`; a BM25 row each, and always one. Others are compared with the first.
+        dims: Matryoshka dimensions of models given by name, a row each; None for the largest only.
+        k: How far down rankings are taken; measures that look further are left out.
+        output: A folder for finished runs and the report. What is finished there (same model fingerprint,
+            same data, same k) is not run again.
+        load_options: Keywords for `korag.load_encoder`, for models given by name.
+        autorag: Add AutoRAG's own definitions and its legacy figures (`korag.evaluation.autorag`); None does so
+            where the data set has AutoRAG's judgements.
+        seed: Of the bootstrap.
+        show_progress: A bar for each row; None shows it in a terminal.
+
+    Returns:
+        The report. With `output` it is also saved there, as JSON and Markdown.
+
+    Raises:
+        DatasetError: If the data set is wrong, or a system returns documents that are not in it.
+        InvalidArgumentError: If something cannot be evaluated.
+        MissingDependencyError: If a package of ``korag[eval]`` is missing.
+    """
+    check("ir_measures", extra="eval")
+    if check_count("k", k) < cutoff(MAIN_MEASURE):
+        raise InvalidArgumentError(
+            f"k={k}은(는) 쓸 수 없습니다. {MAIN_MEASURE}까지 재려면 10 이상이어야 합니다.",
+            f"k={k} is not possible; {MAIN_MEASURE} needs at least 10.",
+        )
+    rows = plan(systems, bm25=bm25, dims=dims, load_options=load_options)
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    runner = _Runner(data, k, OutcomeStore(None if output is None else Path(output)), show_progress)
+    with_autorag = data.groups is not None if autorag is None else autorag
+    scored: list[Row] = []
+    baseline: PerQuery | None = None
+    for system in rows:
+        outcome = runner.outcome(system)
+        ids = {query: [id_ for id_, _ in ranking] for query, ranking in outcome.rankings.items()}
+        per_query = score_rankings(ids, data.relevant, depth=k)
+        scored.append(
+            _row(
+                system, outcome, per_query, baseline, data, seed,
+                autorag=_autorag(ids, data, k) if with_autorag else {},
+            )
+        )  # fmt: skip
+        baseline = baseline or per_query
+    report = Report(
+        dataset=data.name, source=data.source, fingerprint=data.fingerprint,
+        documents=len(data.documents), queries=len(data.queries), k=k, rows=tuple(scored),
+    )  # fmt: skip
+    if output is not None:
+        report.save(output)
+    return report
+
+
+class _Runner:
+    """Gives each system's outcome: from this call, from the folder, or by running it."""
+
+    def __init__(self, dataset: Dataset, k: int, store: OutcomeStore, show_progress: bool | None) -> None:  # noqa: FBT001 (private, mirrors the public keyword)
+        self._dataset, self._k, self._store = dataset, k, store
+        self._show = sys.stderr.isatty() if show_progress is None else show_progress
+        self._done: dict[str, Outcome] = {}
+
+    def outcome(self, system: System) -> Outcome:
+        identity = system.identity
+        outcome = self._done.get(identity) if identity is not None else None
+        outcome = outcome or self._store.load(system, self._dataset, self._k)
+        if outcome is None:
+            outcome = self._run(system)
+            self._store.save(outcome, system, self._dataset, self._k)
+        if identity is not None:
+            self._done[identity] = outcome
+        return outcome
+
+    def _run(self, system: System) -> Outcome:
+        from tqdm.auto import tqdm
+
+        legs = [self.outcome(leg) for leg in system.legs] if isinstance(system, HybridSystem) else []
+        total = system.steps(self._dataset)
+        with tqdm(total=total, desc=f"{self._dataset.name}: {system.name}", disable=not self._show) as bar:
+            if isinstance(system, HybridSystem):
+                return system.fuse(legs, self._dataset, self._k, bar.update)
+            return system.run(self._dataset, k=self._k, advance=bar.update)
+
+
+def _row(
+    system: System,
+    outcome: Outcome,
+    per_query: PerQuery,
+    baseline: PerQuery | None,
+    dataset: Dataset,
+    seed: int,
+    *,
+    autorag: dict[str, float],
+) -> Row:
+    names = list(per_query)
+    values = np.stack([per_query[name] for name in names], axis=1)
+    low, high = intervals(values, seed=seed)
+    difference = None
+    if baseline is not None:
+        gains = (per_query[MAIN_MEASURE] - baseline[MAIN_MEASURE])[:, None]
+        bounds = intervals(gains, seed=seed)
+        difference = (float(gains.mean()), float(bounds[0, 0]), float(bounds[1, 0]))
+    return Row(
+        name=system.name,
+        kind=system.kind,
+        dim=system.dim,
+        identity=system.identity,
+        metrics={name: float(mean) for name, mean in zip(names, values.mean(axis=0), strict=True)},
+        intervals={name: (float(low[i]), float(high[i])) for i, name in enumerate(names)},
+        difference=difference,
+        found=max(map(len, outcome.rankings.values()), default=0),
+        index_bytes=outcome.index_bytes,
+        index_seconds=outcome.index_seconds,
+        search_seconds=outcome.search_seconds,
+        documents_per_second=_rate(len(dataset.documents), outcome.index_seconds),
+        queries_per_second=_rate(len(dataset.queries), outcome.search_seconds),
+        facts=dict(outcome.facts),
+        autorag=autorag,
+        per_query=dict(zip(dataset.relevant, map(float, per_query[MAIN_MEASURE]), strict=True)),
+    )
+
+
+def _autorag(ids: dict[str, list[str]], dataset: Dataset, k: int) -> dict[str, float]:
+    groups = dataset.groups or {query: (tuple(grades),) for query, grades in dataset.relevant.items()}
+    return {
+        f"{'legacy ' if legacy else ''}{name}@{cut}": value
+        for legacy in (False, True)
+        for cut in _AUTORAG_CUTOFFS
+        if cut <= k
+        for name, value in autorag_scores(ids, groups, k=cut, legacy=legacy).items()
+    }
+
+
+def _rate(number: int, seconds: float | None) -> float | None:
+    return number / seconds if seconds else None

@@ -1,0 +1,153 @@
+"""Rows out of JSONL, CSV, TSV and parquet files, with the place of each for errors."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from korag._optional import require
+from korag.evaluation.dataset import DatasetError
+
+SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
+"""What `read_rows` reads, preferred first."""
+
+Row = Mapping[str, Any]
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Reads a table row by row.
+
+    Args:
+        path: A ``.parquet``, ``.jsonl``, ``.csv`` or ``.tsv`` file; text in UTF-8, a byte-order mark allowed.
+
+    Yields:
+        Where the row is (``"qrels.tsv:3"``: counted in lines of the file, in rows for parquet), and its values.
+
+    Raises:
+        DatasetError: If a line is broken; the message has its number.
+        MissingDependencyError: If a parquet file needs pyarrow.
+    """
+    if not path.is_file():
+        raise DatasetError(f"파일 '{path}'이(가) 없습니다.", f"There is no file '{path}'.")
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+        return
+    try:
+        if path.suffix == ".jsonl":
+            yield from _jsonl(path)
+        elif path.suffix in (".csv", ".tsv"):
+            yield from _csv(path, "\t" if path.suffix == ".tsv" else ",")
+        else:
+            raise DatasetError(
+                f"'{path.name}'은(는) 읽을 수 없는 형식입니다. 다음 가운데 하나여야 합니다: {', '.join(SUFFIXES)}.",
+                f"'{path.name}' is of no format that can be read; it must be one of: {', '.join(SUFFIXES)}.",
+            )
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"'{path}'은(는) UTF-8이 아닙니다({error}). 엑셀이라면 'CSV UTF-8'로 저장하거나, "
+            "CP949 파일이면 iconv -f CP949 -t UTF-8로 바꾸세요.",
+            f"'{path}' is not UTF-8 ({error}). In Excel save as 'CSV UTF-8'; convert CP949 with iconv.",
+        ) from error
+
+
+def find_table(folder: Path, name: str) -> Path | None:
+    """Returns the table called `name` in a folder, whatever its format; None if there is none."""
+    return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
+
+
+def column(row: Row, names: Sequence[str], where: str) -> Any:
+    """Returns the first of several columns that a row has.
+
+    Raises:
+        DatasetError: If it has none; the message names those it has.
+    """
+    for name in names:
+        if name in row:
+            return row[name]
+    wanted, found = " / ".join(names), ", ".join(map(str, row))
+    raise DatasetError(
+        f"{where}: '{wanted}' 열이 없습니다. 있는 열: {found}.",
+        f"{where}: there is no column '{wanted}'; the columns are: {found}.",
+    )
+
+
+def text_column(row: Row, names: Sequence[str], where: str) -> str:
+    """`column` as a non-empty string; numbers (ids often are) become text.
+
+    Raises:
+        DatasetError: If it is missing, empty, or neither a string nor an integer.
+    """
+    value = column(row, names, where)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value.strip():
+        return value
+    raise DatasetError(
+        f"{where}: '{names[0]}' 값 {value!r:.60}은(는) 비어 있지 않은 문자열이어야 합니다.",
+        f"{where}: '{names[0]}' is {value!r:.60}; it must be a string that is not empty.",
+    )
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
+    parquet = require("pyarrow.parquet", extra="eval")
+    try:
+        number = 0
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path.name}:{number}", row
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"'{path}'은(는) 온전한 parquet 파일이 아닙니다({error}). 다시 받으세요.",
+            f"'{path}' is not a sound parquet file ({error}); fetch it again.",
+        ) from error
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, Row]]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            where = f"{path.name}:{number}"
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DatasetError(
+                    f"{where}: JSON이 깨졌습니다({error.msg}, {error.colno}번째 글자): {line.strip()!r:.80}",
+                    f"{where}: broken JSON ({error.msg}, character {error.colno}): {line.strip()!r:.80}",
+                ) from error
+            if not isinstance(row, dict):
+                raise DatasetError(
+                    f"{where}: 줄마다 JSON 객체여야 하는데 {type(row).__name__}입니다: {line.strip()!r:.80}",
+                    f"{where}: each line must be a JSON object, this is a {type(row).__name__}: {line.strip()!r:.80}",
+                )
+            yield where, row
+
+
+def _csv(path: Path, delimiter: str) -> Iterator[tuple[str, Row]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        # No quoting in TSV: so BEIR writes and reads its qrels.
+        reader = (
+            csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+            if delimiter == "\t"
+            else csv.DictReader(file, delimiter=delimiter, strict=True)
+        )
+        try:
+            for row in reader:
+                where = f"{path.name}:{reader.line_num}"
+                if None in row or None in row.values():
+                    raise DatasetError(
+                        f"{where}: 값의 수가 머리줄의 열 {len(reader.fieldnames or [])}개와 다릅니다.",
+                        f"{where}: the number of values differs from the {len(reader.fieldnames or [])} columns of "
+                        "the header.",
+                    )
+                yield where, row
+        except csv.Error as error:
+            raise DatasetError(
+                f"{path.name}:{reader.line_num}: CSV를 읽을 수 없습니다({error}). 긴 글은 JSONL이 더 안전합니다.",
+                f"{path.name}:{reader.line_num}: the CSV cannot be read ({error}); JSONL is safer for long texts.",
+            ) from error

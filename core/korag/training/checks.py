@@ -1,0 +1,68 @@
+"""What is wrong with pairs: empties, duplicates, contradictions. Each problem has its line."""
+
+from __future__ import annotations
+
+from korag.errors import InvalidTextError
+from korag.text import check_text, is_empty
+from korag.training.pairs import Pair, Problem, key
+
+
+def find_problems(pairs: list[Pair], problems: list[Problem]) -> list[Pair]:
+    """Looks through pairs; adds to `problems`, and returns the pairs without any.
+
+    A problem is: a text that is no string, empty, or cannot be UTF-8; a query that is its own positive; the same
+    (query, positive) twice; a negative given twice; and a negative that is a positive of the same query, in any
+    line. Texts count as the same if they differ in Unicode form or white space alone.
+    """
+    readable = []
+    for pair in pairs:
+        found = list(_text_problems(pair))
+        problems += found
+        if not found:
+            readable.append(pair)
+    positives: dict[str, dict[str, int | None]] = {}
+    for pair in readable:
+        positives.setdefault(key(pair.query), {}).setdefault(key(pair.positive), pair.line)
+    seen: dict[tuple[str, str], int | None] = {}
+    good = []
+    for pair in readable:
+        query, positive = key(pair.query), key(pair.positive)
+        found = []
+        if query == positive:
+            found.append((pair.line, "질의와 정답 문서가 같습니다", "the query and its positive are the same"))
+        if (query, positive) in seen:
+            first = seen[query, positive]
+            found.append((
+                pair.line, f"{first}행과 같은 쌍입니다", f"the same query and positive as line {first}",
+            ))  # fmt: skip
+        seen.setdefault((query, positive), pair.line)
+        negatives = [key(negative) for negative in pair.negatives]
+        for index, negative in enumerate(negatives):
+            if negative in positives[query]:
+                where = positives[query][negative]
+                found.append((
+                    pair.line, f"오답 {index + 1}이(가) 같은 질의의 정답입니다({where}행): {negative:.40}",
+                    f"negative {index + 1} is a positive of the same query (line {where}): {negative:.40}",
+                ))  # fmt: skip
+            elif negative in negatives[:index]:
+                found.append((
+                    pair.line, f"오답 {index + 1}이(가) 두 번 나옵니다: {negative:.40}",
+                    f"negative {index + 1} is given twice: {negative:.40}",
+                ))  # fmt: skip
+        problems += found
+        if not found:
+            good.append(pair)
+    return good
+
+
+def _text_problems(pair: Pair) -> list[Problem]:
+    named = [("query", pair.query), ("positive", pair.positive)]
+    named += [(f"negative {index}", text) for index, text in enumerate(pair.negatives, 1)]
+    found: list[Problem] = []
+    for name, value in named:
+        try:
+            if is_empty(check_text(value, name)):
+                found.append((pair.line, f"{name}이(가) 비어 있습니다", f"{name} is empty"))
+        except InvalidTextError as error:
+            found.append((pair.line, str(error.args[0]), str(error.args[1])))
+    return found

@@ -1,0 +1,170 @@
+"""What training minimises: the Matryoshka ColBERT loss, and sentence-transformers' losses by recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (its own convention)
+from torch import Tensor, nn
+
+from korag.errors import InvalidArgumentError
+from korag.training.heads import find_matryoshka
+from korag.training.recipes import Recipe
+
+
+class MatryoshkaColBERTLoss(nn.Module):
+    """Contrastive MaxSim loss of every Matryoshka head, weighted and summed.
+
+    For a batch of B queries with N documents each, the positive first, and heads ``W_m`` (m × hidden)::
+
+        q_i^m, d_j^m = unit(W_m · hidden)                     token by token
+        s_m(i, j)    = Σ_a max_b q_ia^m · d_jb^m              MaxSim over the tokens that count
+        L_m          = −1/B Σ_i log( exp(s_m(i, i⁺)/T) / Σ_j exp(s_m(i, j)/T) )      j over all B·N documents
+        L            = Σ_m c_m · L_m
+
+    MaxSim and its softmax over in-batch documents are ColBERT's (https://arxiv.org/abs/2004.12832, equation 3);
+    separate projections with a weighted sum of their losses are Jina-ColBERT-v2's (https://arxiv.org/abs/2408.16672,
+    section 3), after Matryoshka representation learning (https://arxiv.org/abs/2205.13147, equation 1). Scores are
+    float32 whatever the forward pass is in.
+
+    For `sentence_transformers.MultiVectorEncoderTrainer`, with columns (query, positive[, negative …]). No document
+    of a batch may be another positive of one of its queries: `korag.training.finetune` sees to that, with the
+    trainer alone use ``BatchSamplers.NO_DUPLICATES``.
+
+    Args:
+        model: A `MultiVectorEncoder` with heads put in by `korag.training.heads.attach_heads`.
+        weights: ``c_m`` by dimension; None for equal weights that sum to 1.
+        temperature: ``T``.
+
+    Raises:
+        InvalidArgumentError: If the model has no heads, `weights` are not of its dimensions, or `temperature` is not
+            positive.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, weights: Mapping[int, float] | None = None, temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        heads = find_matryoshka(model)
+        if heads is None:
+            raise InvalidArgumentError(
+                "모델에 Matryoshka 헤드가 없습니다. korag.training.heads.attach_heads(model, dims=…)를 먼저 부르세요.",
+                "The model has no Matryoshka heads; call korag.training.heads.attach_heads(model, dims=…) first.",
+            )
+        chosen = {dim: 1 / len(heads.dims) for dim in heads.dims} if weights is None else dict(weights)
+        if set(chosen) != set(heads.dims):
+            raise InvalidArgumentError(
+                f"weights의 차원 {sorted(chosen)}이(가) 모델의 헤드 {heads.dims}와 다릅니다.",
+                f"weights are for the dimensions {sorted(chosen)}, the model's heads are {heads.dims}.",
+            )
+        if not temperature > 0:
+            raise InvalidArgumentError(
+                f"temperature={temperature!r}은(는) 쓸 수 없습니다. 0보다 커야 합니다.",
+                f"temperature={temperature!r} is not possible; it must be positive.",
+            )
+        self.model = model
+        self.weights = {dim: chosen[dim] for dim in heads.dims}
+        self.temperature = temperature
+
+    def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
+        """Computes the loss of a batch.
+
+        Args:
+            sentence_features: Tokenised columns: queries, positives, then any negatives; B rows each.
+            labels: Not used.
+
+        Returns:
+            The loss: a float32 scalar.
+        """
+        query, *documents = [
+            self.model(dict(features), task=features.get("task", "document" if column else "query"), all_dims=True)
+            for column, features in enumerate(sentence_features)
+        ]
+        total = torch.zeros((), device=query["attention_mask"].device)
+        for dim, weight in self.weights.items():
+            name = f"token_embeddings_{dim}"
+            scores = torch.cat([
+                maxsim_matrix(query[name], query["attention_mask"], column[name], column["attention_mask"])
+                for column in documents
+            ], dim=1)  # fmt: skip
+            targets = torch.arange(len(scores), device=scores.device)  # positives are the first column
+            total = total + weight * F.cross_entropy(scores / self.temperature, targets)
+        return total
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Settings, for a model card."""
+        return {"weights": self.weights, "temperature": self.temperature}
+
+
+def maxsim_matrix(query: Tensor, query_mask: Tensor, documents: Tensor, document_mask: Tensor) -> Tensor:
+    """MaxSim of every query with every document, differentiable; vectors are scaled to unit length first.
+
+    Args:
+        query: Shape: (B, query_tokens, dim).
+        query_mask: Tokens that count. Shape: (B, query_tokens).
+        documents: Shape: (D, tokens, dim).
+        document_mask: Tokens that count. Shape: (D, tokens).
+
+    Returns:
+        float32 scores. Shape: (B, D).
+    """
+    from sentence_transformers.multi_vector_encoder.scoring import colbert_scores
+
+    with torch.autocast(query.device.type, enabled=False):  # a sum over 32 tokens in bfloat16 is off by 0.1
+        scores: Tensor = colbert_scores(
+            F.normalize(query.float(), dim=-1),
+            F.normalize(documents.float(), dim=-1)[:, None],
+            queries_mask=query_mask.bool(),
+            documents_mask=document_mask.bool()[:, None],
+        )
+    return scores
+
+
+def make_loss(model: Any, recipe: Recipe, *, similarity: str = "cosine") -> nn.Module:
+    """Builds a recipe's loss.
+
+    Args:
+        model: The sentence-transformers model to train.
+        recipe: The recipe.
+        similarity: Of a dense model: ``"cosine"`` or ``"dot"``.
+
+    Returns:
+        A loss for the trainer of the model's family. Late interaction without heads is trained by
+        sentence-transformers' loss, which is `MatryoshkaColBERTLoss` with one projection.
+    """
+    if recipe.family == "late_interaction":
+        from sentence_transformers.multi_vector_encoder.losses import MultiVectorMultipleNegativesRankingLoss
+
+        if find_matryoshka(model) is None:
+            return MultiVectorMultipleNegativesRankingLoss(model, scale=recipe.scale)
+        weights = dict(zip(recipe.dims, recipe.dim_weights, strict=True)) if recipe.dim_weights else None
+        return MatryoshkaColBERTLoss(model, weights=weights, temperature=recipe.temperature)
+    if recipe.family == "sparse":
+        from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss, SpladeLoss
+
+        return SpladeLoss(
+            model,
+            SparseMultipleNegativesRankingLoss(
+                model, scale=recipe.scale, gather_across_devices=recipe.gather_across_devices
+            ),
+            document_regularizer_weight=recipe.document_regularizer,
+            query_regularizer_weight=recipe.query_regularizer,
+        )
+    from sentence_transformers.sentence_transformer.losses import (
+        CachedMultipleNegativesRankingLoss,
+        MultipleNegativesRankingLoss,
+    )
+    from sentence_transformers.util import cos_sim, dot_score
+
+    compare = dot_score if similarity == "dot" else cos_sim
+    gather = recipe.gather_across_devices
+    if recipe.loss == "multiple-negatives":
+        return MultipleNegativesRankingLoss(
+            model, scale=recipe.scale, similarity_fct=compare, gather_across_devices=gather
+        )
+    return CachedMultipleNegativesRankingLoss(
+        model, scale=recipe.scale, similarity_fct=compare, mini_batch_size=recipe.mini_batch_size,
+        gather_across_devices=gather,
+    )  # fmt: skip

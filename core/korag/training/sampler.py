@@ -1,0 +1,77 @@
+"""Batches without false negatives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from sentence_transformers.base.sampler import DefaultBatchSampler
+
+from korag.training.pairs import key
+
+
+class PairBatchSampler(DefaultBatchSampler):
+    """Batches in which no document counts as wrong for a query it answers.
+
+    Every document of a batch is a candidate for every query of it. So two rows share a batch only if they have
+    different queries and no document of one is a known positive of the other's query. Unlike sentence-transformers'
+    ``NO_DUPLICATES``, rows may share negatives: on a small domain, hard negatives are few and common to many queries.
+
+    Rows that do not fit wait for a later batch; the order depends on the seed and the epoch alone, so that a resumed
+    run sees the batches it would have seen.
+
+    Args:
+        dataset: Columns query, positive, then negatives.
+        batch_size: Rows a batch, at most.
+        drop_last: Leave out batches that are not full.
+        seed: For the order.
+        kwargs: Of sentence-transformers' samplers; not used.
+    """
+
+    def __init__(self, dataset: Any, batch_size: int, drop_last: bool, *, seed: int = 0, **kwargs: Any) -> None:  # noqa: FBT001 (its caller's)
+        super().__init__(dataset, batch_size=batch_size, drop_last=drop_last, seed=seed)
+        columns = [[key(text) for text in dataset[name]] for name in dataset.column_names]
+        self._queries = columns[0]
+        self._documents = [frozenset(row) for row in zip(*columns[1:], strict=True)]
+        self._positives: dict[str, set[str]] = {}
+        for query, positive in zip(columns[0], columns[1], strict=True):
+            self._positives.setdefault(query, set()).add(positive)
+        self._length: int | None = None
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yields the batches of the epoch set by ``set_epoch``."""
+        return iter(self._batches(self.epoch))
+
+    def __len__(self) -> int:
+        """Batches of the first epoch; another may have one more or less."""
+        if self._length is None:
+            self._length = len(self._batches(0))
+        return self._length
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        waiting = list(range(len(self._queries)))
+        random.Random(f"{self.seed} {epoch}").shuffle(waiting)  # noqa: S311 (no secret)
+        batches = []
+        while waiting:
+            batch: list[int] = []
+            queries: set[str] = set()
+            documents: set[str] = set()
+            positives: set[str] = set()
+            left = []
+            for position, row in enumerate(waiting):
+                if len(batch) == self.batch_size:
+                    left += waiting[position:]
+                    break
+                query = self._queries[row]
+                if query in queries or self._documents[row] & positives or self._positives[query] & documents:
+                    left.append(row)
+                    continue
+                batch.append(row)
+                queries.add(query)
+                documents |= self._documents[row]
+                positives |= self._positives[query]
+            waiting = left
+            if len(batch) == self.batch_size or not self.drop_last:
+                batches.append(batch)
+        return batches

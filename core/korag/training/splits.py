@@ -1,0 +1,137 @@
+"""Held-out pairs: split by document, so that nothing a model is judged on was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from korag.errors import InvalidArgumentError
+from korag.training.pairs import Pair, PairsError, Problem, key, pairs_error
+
+logger = logging.getLogger("korag")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pairs to train on and pairs to judge by, with no query and no positive in common.
+
+    Attributes:
+        train: To train on.
+        held_out: To judge by.
+        dropped_negatives: Negatives left out of `train` because they are held-out positives.
+    """
+
+    train: tuple[Pair, ...]
+    held_out: tuple[Pair, ...]
+    dropped_negatives: int = 0
+
+
+def split_pairs(pairs: Sequence[Pair], *, held_out: float = 0.2, seed: int = 13) -> Split:
+    """Splits by document: all pairs of a document, and all documents of a query, are on one side.
+
+    Which side depends on the texts and the seed alone, not on their order. Held-out positives are also taken out of
+    the negatives of training pairs.
+
+    Args:
+        pairs: The pairs.
+        held_out: Part of the pairs to hold out, about; 0 holds out none.
+        seed: Another seed gives another split.
+
+    Raises:
+        InvalidArgumentError: If `held_out` is not in [0, 1), or the pairs cannot be split: all of them hang
+            together by shared queries and documents.
+    """
+    if not 0 <= held_out < 1:
+        raise InvalidArgumentError(
+            f"held_out={held_out!r}은(는) 쓸 수 없습니다. 0 이상 1 미만이어야 합니다.",
+            f"held_out={held_out!r} is not possible; it must be at least 0 and below 1.",
+        )
+    if held_out == 0 or not pairs:
+        return Split(tuple(pairs), ())
+    groups = _groups(pairs)
+    if len(groups) < 2:
+        raise InvalidArgumentError(
+            f"{len(pairs)}쌍이 모두 같은 질의나 문서로 이어져 있어 나눌 수 없습니다. "
+            "문서가 다른 쌍을 더하거나 held_out=0을 넣으세요.",
+            f"The {len(pairs)} pairs all hang together by shared queries and documents and cannot be split; add pairs "
+            "of other documents, or pass held_out=0.",
+        )
+    order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
+    wanted = max(1, round(held_out * len(pairs)))
+    chosen: set[int] = set()
+    for group in order[:-1]:  # at least one is left to train on
+        if len(chosen) < wanted and len(chosen) + len(groups[group]) <= max(2 * wanted, 1):
+            chosen |= set(groups[group])  # a giant group is better trained on
+    if not chosen:
+        chosen = set(groups[min(order, key=lambda group: len(groups[group]))])
+    train = [pair for index, pair in enumerate(pairs) if index not in chosen]
+    judged = tuple(pair for index, pair in enumerate(pairs) if index in chosen)
+    gold = {key(pair.positive) for pair in judged}
+    clean = [replace(pair, negatives=tuple(n for n in pair.negatives if key(n) not in gold)) for pair in train]
+    dropped = sum(len(old.negatives) - len(new.negatives) for old, new in zip(train, clean, strict=True))
+    if dropped:
+        logger.info(
+            "학습 쌍의 오답 가운데 따로 둔 정답 문서 %d개를 뺐습니다. / "
+            "%d negatives that are held-out positives were taken out of the training pairs.",
+            dropped, dropped,
+        )  # fmt: skip
+    return Split(tuple(clean), judged, dropped)
+
+
+def check_leaks(train: Iterable[Pair], held_out: Iterable[Pair]) -> None:
+    """Sees that no held-out query or positive is trained on.
+
+    Raises:
+        PairsError: If one is; the message has the lines on both sides.
+    """
+    queries: dict[str, int | None] = {}
+    documents: dict[str, int | None] = {}
+    for pair in train:
+        queries.setdefault(key(pair.query), pair.line)
+        for text in (pair.positive, *pair.negatives):
+            documents.setdefault(key(text), pair.line)
+    problems: list[Problem] = []
+    for pair in held_out:
+        if key(pair.query) in queries:
+            line = queries[key(pair.query)]
+            problems.append((
+                pair.line, f"질의가 학습 쌍 {line}행에도 있습니다: {pair.query:.40}",
+                f"the query is also in the training pairs, line {line}: {pair.query:.40}",
+            ))  # fmt: skip
+        if key(pair.positive) in documents:
+            line = documents[key(pair.positive)]
+            problems.append((
+                pair.line, f"정답 문서가 학습 쌍 {line}행에도 있습니다: {pair.positive:.40}",
+                f"the positive is also in the training pairs, line {line}: {pair.positive:.40}",
+            ))  # fmt: skip
+    if problems:
+        raise leak_error(problems)
+
+
+def leak_error(problems: list[Problem]) -> PairsError:
+    """The error for held-out pairs that leaked into training."""
+    return pairs_error("held_out", problems)
+
+
+def _groups(pairs: Sequence[Pair]) -> dict[str, list[int]]:
+    """Indices of pairs that hang together by a query or a positive, by the least text among them."""
+    parent: dict[str, str] = {}
+
+    def root(node: str) -> str:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for pair in pairs:
+        query, document = "q" + key(pair.query), "d" + key(pair.positive)
+        parent.setdefault(query, query)
+        parent.setdefault(document, document)
+        one, other = sorted((root(query), root(document)))
+        parent[other] = one
+    groups: dict[str, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        groups.setdefault(root("q" + key(pair.query)), []).append(index)
+    return groups

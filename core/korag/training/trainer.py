@@ -1,0 +1,233 @@
+"""sentence-transformers' trainers with a recipe: arguments, precision, checkpoints that survive a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from korag._optional import check, require
+from korag.encoders.base import Encoder
+from korag.encoders.matryoshka import read_heads
+from korag.errors import InvalidArgumentError
+from korag.training.columns import to_columns
+from korag.training.pairs import Pair
+from korag.training.recipes import Recipe
+from korag.training.resuming import is_finished, last_checkpoint, step_of
+from korag.training.saving import quietly
+
+logger = logging.getLogger("korag")
+_SAVE_AT_MOST_EVERY = 10
+_SAVE_AT_LEAST_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `train` did.
+
+    Attributes:
+        steps: Optimizer steps in all.
+        resumed_from: The step it went on from; None if it began at the beginning.
+    """
+
+    steps: int
+    resumed_from: int | None
+
+
+def check_installed(recipe: Recipe) -> None:
+    """Raises now what training would raise after reading data and weights.
+
+    Raises:
+        MissingDependencyError: If a package of the extra ``train`` is missing.
+    """
+    check("datasets", "accelerate", "ir_measures", *(("peft",) if recipe.lora else ()), extra="train")
+
+
+def load_trainable(encoder: Encoder[Any], recipe: Recipe) -> Any:
+    """Loads a fresh sentence-transformers model of an encoder, with what the recipe trains in place.
+
+    Args:
+        encoder: Tells the files, prompts and lengths; stays as it is.
+        recipe: Its dims or adapter are put in.
+
+    Raises:
+        InvalidArgumentError: If the recipe's dims are not those of the model's heads, or an adapter is to be put
+            on an adapter.
+    """
+    checkpoint = encoder._checkpoint
+    if recipe.lora is not None and checkpoint.base is not None:
+        raise InvalidArgumentError(
+            f"'{encoder.model_name}'은(는) 이미 LoRA 어댑터입니다. "
+            "merge_adapter로 합친 폴더에서 시작하거나 lora=None을 쓰세요.",
+            f"'{encoder.model_name}' is a LoRA adapter already; start from a folder made by merge_adapter, or use a "
+            "recipe with lora=None.",
+        )
+    folder = encoder._weights_folder()
+    model = encoder._load(folder)
+    if recipe.family == "late_interaction":
+        from korag.training.heads import attach_heads
+
+        if checkpoint.heads is not None:
+            if recipe.dims and recipe.dims != checkpoint.dims:
+                raise InvalidArgumentError(
+                    f"레시피의 dims={recipe.dims}가 모델의 헤드 {checkpoint.dims}와 다릅니다. "
+                    "dims를 비우면 모델의 것을 씁니다.",
+                    f"The recipe's dims={recipe.dims} are not the model's heads {checkpoint.dims}; without dims, the "
+                    "model's are taken.",
+                )
+            attach_heads(model, read_heads(folder / checkpoint.heads.name, model[0].get_embedding_dimension()))
+        elif recipe.dims:
+            attach_heads(model, dims=recipe.dims)
+    if recipe.lora is not None:
+        from peft import LoraConfig, TaskType
+
+        targets = list(recipe.lora.targets)
+        model.add_adapter(
+            LoraConfig(
+                task_type=TaskType.FEATURE_EXTRACTION, r=recipe.lora.rank, lora_alpha=recipe.lora.alpha,
+                lora_dropout=recipe.lora.dropout,
+                target_modules="all-linear" if targets == ["all-linear"] else targets,
+            )
+        )  # fmt: skip
+    return model
+
+
+def precision_flags(recipe: Recipe, device: str) -> dict[str, bool]:
+    """Autocast settings for a device: the recipe's on a GPU; on a CPU bf16 where it computes in it natively."""
+    import torch
+
+    if recipe.precision == "fp32":
+        return {"bf16": False, "fp16": False}
+    if device.startswith("cuda"):
+        bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and torch.cuda.is_bf16_supported())
+        return {"bf16": bf16, "fp16": not bf16}
+    return {"bf16": device == "cpu" and cpu_has_bf16(), "fp16": False}
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU has bfloat16 instructions (AVX512-BF16 or AMX); emulated, they are slower than float32."""
+    import torch
+
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, probe)()) for probe in probes if hasattr(torch.cpu, probe))
+
+
+def train(
+    model: Any,
+    loss: Any,
+    pairs: Sequence[Pair],
+    recipe: Recipe,
+    *,
+    folder: Path,
+    prompts: dict[str, str],
+    seed: int,
+    device: str,
+    max_steps: int | None = None,
+    show_progress: bool | None = None,
+) -> Outcome:
+    """Trains a model in place; goes on from the last whole checkpoint in `folder` if there is one.
+
+    Args:
+        model: From `load_trainable`.
+        loss: From `korag.training.losses.make_loss`.
+        pairs: The training pairs.
+        recipe: The recipe.
+        folder: Where checkpoints go: the last two are kept.
+        prompts: ``{"query": …, "document": …}``.
+        seed: Of everything random: order, dropout, drawn negatives.
+        device: Where it trains.
+        max_steps: Stop after so many optimizer steps; None for the recipe's epochs.
+        show_progress: Show a bar; None shows one in a terminal.
+    """
+    from transformers import PrinterCallback
+
+    from korag.training.sampler import PairBatchSampler
+
+    columns = to_columns(pairs, recipe.negatives, seed)
+    shown = sys.stderr.isatty() if show_progress is None else show_progress
+    trainer_class, arguments_class = _classes(recipe)
+    steps = max_steps or math.ceil(recipe.epochs * math.ceil(len(pairs) / recipe.batch_size))
+    save_steps = max(_SAVE_AT_MOST_EVERY, min(_SAVE_AT_LEAST_EVERY, steps // 10))
+    arguments = arguments_class(
+        output_dir=str(folder),
+        num_train_epochs=recipe.epochs,
+        max_steps=max_steps or -1,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        batch_sampler=PairBatchSampler,
+        prompts={name: prompts["query" if name == "query" else "document"] for name in columns},
+        use_cpu=device == "cpu",
+        seed=seed,
+        data_seed=seed,
+        save_steps=save_steps,
+        save_total_limit=2,  # the last may be half-written when the process is killed
+        logging_steps=max(1, min(50, steps // 10)),
+        report_to="none",
+        disable_tqdm=not shown,
+        dataloader_pin_memory=device != "cpu",
+        **precision_flags(recipe, device),
+        **_checkpointing(arguments_class, recipe),
+    )
+    # A checkpoint is for this process's successor: no model card, which would ask the Hub about the base.
+    model._create_model_card = lambda *_, **__: None
+    plain = type(trainer_class.__name__, (trainer_class,), {"add_model_card_callback": lambda *_: None})
+    dataset = require("datasets", extra="train").Dataset.from_dict(columns)
+    trainer = plain(model=model, args=arguments, train_dataset=dataset, loss=loss)
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_checkpoint(folder)
+    resumed = None if checkpoint is None else step_of(checkpoint)
+    if resumed is not None:
+        logger.info("%d스텝에서 이어서 학습합니다. / Resuming at step %d.", resumed, resumed)
+    if checkpoint is not None and is_finished(checkpoint):  # the trainer would take one step more
+        with quietly():
+            trainer._load_from_checkpoint(str(checkpoint))
+        return Outcome(step_of(checkpoint), resumed)
+    with quietly(), _kept_token_ids(model):
+        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if not math.isfinite(result.training_loss):
+        raise InvalidArgumentError(
+            f"손실이 {result.training_loss}이 되어 멈춥니다. learning_rate를 낮추거나 precision='fp32'를 쓰세요.",
+            f"The loss became {result.training_loss}; lower learning_rate, or use precision='fp32'.",
+        )
+    return Outcome(int(trainer.state.global_step), resumed)
+
+
+@contextlib.contextmanager
+def _kept_token_ids(model: Any) -> Iterator[None]:
+    """Undoes the trainer's alignment of the model's special tokens with the tokenizer's.
+
+    In a ColBERT checkpoint the tokenizer pads queries with [MASK], and [MASK] is not the model's padding.
+    """
+    config = model.transformers_model.config
+    names = [name for name in ("pad_token_id", "bos_token_id", "eos_token_id") if hasattr(config, name)]
+    before = {name: getattr(config, name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
+
+
+def _checkpointing(arguments_class: Any, recipe: Recipe) -> dict[str, bool]:
+    """Gradient checkpointing by the name this transformers has for it."""
+    names = [field.name for field in dataclasses.fields(arguments_class)]
+    name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    return {name: True} if recipe.gradient_checkpointing else {}
+
+
+def _classes(recipe: Recipe) -> tuple[Any, Any]:
+    import sentence_transformers as st
+
+    if recipe.family == "late_interaction":
+        return st.MultiVectorEncoderTrainer, st.MultiVectorEncoderTrainingArguments
+    if recipe.family == "sparse":
+        return st.SparseEncoderTrainer, st.SparseEncoderTrainingArguments
+    return st.SentenceTransformerTrainer, st.SentenceTransformerTrainingArguments

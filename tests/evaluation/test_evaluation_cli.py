@@ -1,0 +1,112 @@
+"""`korag eval` and `korag models`, as a user types them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from korag.cli import main
+from korag.evaluation import Dataset, Report
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, write: Any, dataset: Dataset) -> Path:
+    rows = [
+        {"query": text, "positive": [dataset.documents[id_] for id_ in dataset.relevant[query]]}
+        for query, text in dataset.queries.items()
+    ]
+    return write(tmp_path / "질문.jsonl", rows)
+
+
+def test_eval(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    command = ["eval", str(pairs), "--models", "mini-colbert", "--dims", "32", "64", "--bm25", "bigram",
+               "--hybrid", "mini-dense", "--weights", "bm25=2", "--quiet",
+               "--output", str(tmp_path / "결과")]  # fmt: skip
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    for name in ("BM25 bigram", "mini-colbert @32", "mini-colbert @64", "hybrid mini-dense + BM25 bigram"):
+        assert name in printed
+    assert {path.name for path in (tmp_path / "결과").iterdir()} == {"report.json", "report.md", "plot.png", "runs"}
+    assert main([*command, "--format", "json"]) == 0
+    assert len(Report.from_json(capsys.readouterr().out).rows) == 4
+
+
+def test_several_data_sets_have_a_folder_each(
+    pairs: Path, tmp_path: Path, write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    other = write(
+        tmp_path / "더.csv", [{"query": "버스", "positive": "버스를 탄다."}, {"query": "눈", "positive": "눈이 온다."}]
+    )
+    assert main(["eval", str(pairs), str(other), "--output", str(tmp_path / "out"), "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.count("| BM25 bigram |") == 2
+    assert json.loads((tmp_path / "out/더/report.json").read_text(encoding="utf-8"))["queries"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["없는-파일.jsonl"], "There is no file, folder or benchmark '없는-파일.jsonl'"),
+        (["autorag-kor"], "Did you mean 'autorag-ko'?"),
+        (["PAIRS", "--models", "mini-colber"], "mini-colbert"),
+        (["PAIRS", "--models", "mini-colbert", "--dims", "48"], "dim=48"),
+        (["PAIRS", "--bm25", "mecab"], "tokenizer='mecab'"),
+        (["PAIRS", "--hybrid", "--weights", "bm25"], "must look like LEG=NUMBER"),
+        (["PAIRS", "PAIRS", "--local", "x"], "one benchmark only"),
+        (["PAIRS", "--k", "3"], "needs at least 10"),
+    ],
+)
+def test_errors_have_no_traceback(
+    pairs: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", *(str(pairs) if argument == "PAIRS" else argument for argument in arguments)]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["evaluate"], ["eval"], ["eval", "x", "--fusion", "sum"]])
+def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: korag" in capsys.readouterr().err
+
+
+def test_help_is_in_korean_and_english(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", "--help"])
+    assert stop.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "모델 이름이나 폴더. Model names or folders." in printed
+
+
+def test_interrupted(pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("korag.evaluation.load_dataset", interrupt)
+    assert main(["eval", str(pairs)]) == 130
+    assert "중단했습니다" in capsys.readouterr().err
+
+
+def test_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["model", "family", "dims", "tokens", "licence", "source"]
+    assert any(line.startswith("dragonkue/colbert-ko-0.1b") and "32/64/96/128" in line for line in lines)
+    assert any(line.startswith("mini-splade") and line.endswith("ships with KoRAG") for line in lines)
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    unwanted = ("torch", "transformers", "sentence_transformers", "datasets", "matplotlib", "pyarrow", "pandas",
+                "ir_measures", "langchain_core", "llama_index")  # fmt: skip
+    code = f"import sys; sys.path[:0] = {sys.path!r}\nimport korag.cli, korag.evaluation\n"
+    code += f"print([name for name in {unwanted!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,7 +1,7 @@
 """Three BM25 engines on the same tokens: SQLite FTS5, bm25s, and KoRAG's own postings.
 
-    python benchmarks/bm25_engines.py --corpus ../shared/data/text/statute_articles.parquet
-    python benchmarks/bm25_engines.py --eval ../shared/data/eval/tydiqa-goldp-ko    # quality
+    python benchmarks/bm25_engines.py --corpus path/to/statute_articles.parquet
+    python benchmarks/bm25_engines.py --eval path/to/tydiqa-goldp-ko    # quality
 
 The corpus is a parquet file with the columns ``law``, ``title`` and ``text``; each query asks for an article
 by the name of its law and its title. Indexes lie on disk in a temporary folder. A change is timed

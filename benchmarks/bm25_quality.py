@@ -1,6 +1,6 @@
 """BM25 with each tokenizer on a retrieval data set: nDCG@10 and recall@10.
 
-    python benchmarks/bm25_quality.py ../shared/data/eval/tydiqa-goldp-ko
+    python benchmarks/bm25_quality.py path/to/tydiqa-goldp-ko
 
 The folder holds ``corpus.parquet`` (``_id``, ``title``, ``text``), ``queries.parquet`` (``_id``, ``text``)
 and ``qrels.parquet`` (``query-id``, ``corpus-id``, ``score``). Documents are title and text joined by a line

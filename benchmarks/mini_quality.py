@@ -1,6 +1,6 @@
 """The tables of docs/evaluation.md: BM25, the shipped models and the default hybrid on several data sets.
 
-    python benchmarks/mini_quality.py ../shared/data/eval/* --output build/quality --write docs/evaluation.md
+    python benchmarks/mini_quality.py path/to/tydiqa-goldp-ko --output build/quality --write docs/evaluation.md
 
 Slow on few cores, for MaxSim over whole corpora is exact; run again, it skips finished rows. Documents are read up
 to 512 tokens, the mini models' own limit. ``--write`` puts the tables between the file's ``<!-- tables -->`` marks.

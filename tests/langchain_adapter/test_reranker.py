@@ -5,12 +5,12 @@ import copy
 import json
 import pickle
 import random
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from event_loop import assert_loop_stays_free
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_classic.retrievers import ContextualCompressionRetriever
@@ -249,25 +249,9 @@ class TestPlace:
     async def test_the_event_loop_is_not_blocked(
         self, reranker: KoColBERTReranker, passages: list[Document], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        rerank = Reranker.rerank
-
-        def slow(*args: Any, **kwargs: Any) -> Any:
-            time.sleep(0.4)
-            return rerank(*args, **kwargs)
-
-        monkeypatch.setattr(Reranker, "rerank", slow)
-        ticks = 0
-
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                await asyncio.sleep(0.01)
-                ticks += 1
-
-        ticker = asyncio.create_task(tick())
-        await reranker.acompress_documents(passages, QUERY)
-        ticker.cancel()
-        assert ticks >= 8  # 40 on an idle machine, at most 1 if the loop were blocked
+        await assert_loop_stays_free(
+            monkeypatch, Reranker, "rerank", lambda: reranker.acompress_documents(passages, QUERY)
+        )
 
     def test_fields_are_checked(self, colbert: LateInteractionEncoder) -> None:
         for wrong in ({"topn": 3}, {"top_n": -1}, {"top_n": "many"}, {"cache": {}}, {"score_key": 1}):

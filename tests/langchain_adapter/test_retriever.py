@@ -4,11 +4,11 @@ import asyncio
 import copy
 import json
 import pickle
-import time
 import unicodedata
 from typing import Any
 
 import pytest
+from event_loop import assert_loop_stays_free
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel
@@ -399,25 +399,7 @@ class TestAsync:
     async def test_the_event_loop_is_not_blocked(
         self, shared: KoColBERTRetriever, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        search = Collection.search
-
-        def slow(*args: Any, **kwargs: Any) -> Any:
-            time.sleep(0.4)
-            return search(*args, **kwargs)
-
-        monkeypatch.setattr(Collection, "search", slow)
-        ticks = 0
-
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                await asyncio.sleep(0.01)
-                ticks += 1
-
-        ticker = asyncio.create_task(tick())
-        await shared.ainvoke(QUERY)
-        ticker.cancel()
-        assert ticks >= 8  # 40 on an idle machine, at most 1 if the loop were blocked
+        await assert_loop_stays_free(monkeypatch, Collection, "search", lambda: shared.ainvoke(QUERY))
 
 
 class TestDocuments:

@@ -264,7 +264,7 @@ class TestPlace:
     @pytest.mark.parametrize("model", ["mini-dense", "mini-splade"])
     def test_a_model_of_another_family(self, model: str, reranker: KoColBERTReranker) -> None:
         for wrong in (model, load_encoder(model)):
-            with pytest.raises(WrongFamilyError, match="LangChain"):
+            with pytest.raises(WrongFamilyError, match=r"korag\.(Dense|Sparse)Encoder"):
                 KoColBERTReranker(model=wrong)  # type: ignore[arg-type]
             with pytest.raises(WrongFamilyError):
                 reranker.model_copy().model = wrong  # type: ignore[assignment]

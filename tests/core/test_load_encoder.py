@@ -755,7 +755,10 @@ class TestRemoteCode:
         folder = copied("dense")
         (folder / "trap.py").write_text(
             f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n"
-            "from transformers import XLMRobertaConfig as Config, XLMRobertaModel as Model\n"
+            "from transformers import XLMRobertaConfig, XLMRobertaModel\n"
+            # classes of its own: transformers marks those it loads as custom code, for the whole process
+            "class Config(XLMRobertaConfig): pass\n"
+            "class Model(XLMRobertaModel):\n    config_class = Config\n"
         )
         edit_json(folder / "config.json", auto_map={"AutoConfig": "trap.Config", "AutoModel": "trap.Model"})
         return folder, tmp_path / "ran"

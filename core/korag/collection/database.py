@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -83,7 +84,7 @@ class Database:
         """Makes the tables of a new collection; waits for, and leaves alone, one made meanwhile."""
         with self._translated():
             if self.path is not None:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._use_write_ahead_log()
             with self.transaction():
                 if self.version() == 0:
                     for statement in _SCHEMA.split(";\n"):
@@ -93,6 +94,19 @@ class Database:
                     self._write_setting("generation", 0)
                     for name, value in settings.items():
                         self._write_setting(name, value)
+
+    def _use_write_ahead_log(self) -> None:
+        """Switches the file over; SQLite refuses this at once, whatever its time-out, while another does the same."""
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def version(self) -> int:
         """The format version of the file; 0 for a new one.

@@ -84,6 +84,7 @@ class Encoder(ABC, Generic[Vectors]):
 
     def _reset(self) -> None:
         self._model: Any = None
+        self._snapshot: Path | None = None
         self._load_lock = threading.Lock()
         # A fast tokenizer keeps its truncation and padding as state, so two threads encoding queries and
         # documents at once would silently cut documents at query length. The lock covers tokenizing only.
@@ -327,9 +328,15 @@ class Encoder(ABC, Generic[Vectors]):
         )
 
     def _weights_folder(self) -> Path:
+        """The folder with the weights. The Hub is asked once: without a connection each try waits for its time-out."""
+        if self._snapshot is not None:
+            return self._snapshot
         options = self._options
         source = self._checkpoint.source
-        return source.fetch_weights(options.backend, remote_code=options.trust_remote_code).folder
+        folder = source.fetch_weights(options.backend, remote_code=options.trust_remote_code).folder
+        if source.revision is not None:  # a local folder is looked at each time: it may be gone
+            self._snapshot = folder
+        return folder
 
     @abstractmethod
     def _load(self, folder: Path) -> Any:
@@ -353,7 +360,7 @@ class Encoder(ABC, Generic[Vectors]):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_model", "_load_lock", "_tokenizer_lock"):
+        for name in ("_model", "_snapshot", "_load_lock", "_tokenizer_lock"):
             del state[name]
         state["_checkpoint"] = self._checkpoint.without_token()
         return state

@@ -119,6 +119,22 @@ def sparse_dot(query: sp.csr_array, documents: sp.csc_array) -> NDArray[np.float
     return scores.astype(np.float32, copy=False)
 
 
+def sparse_cosines(rows: sp.csr_array) -> NDArray[np.float32]:
+    """Cosine similarities of sparse vectors with each other; 0 for an empty one.
+
+    Args:
+        rows: Shape: (n, vocab).
+
+    Returns:
+        Shape: (n, n).
+    """
+    products: NDArray[np.float32] = (rows @ rows.T).toarray().astype(np.float32)
+    norms = np.sqrt(products.diagonal())
+    scale = norms[:, None] * norms
+    cosines: NDArray[np.float32] = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    return cosines
+
+
 def cosine(query: Floats, documents: Floats) -> NDArray[np.float32]:
     """Cosine similarities of one query vector with document vectors.
 

@@ -12,13 +12,14 @@ import copy
 import math
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sentences import DOCUMENTS
 
-from korag import DenseEncoder, KoragError, LateInteractionEncoder, SparseEncoder
-from korag.errors import FilterError, InvalidArgumentError, InvalidTextError
+from korag import Collection, DenseEncoder, KoragError, LateInteractionEncoder, SparseEncoder
+from korag.errors import FilterError, ForeignFolderError, InvalidArgumentError, InvalidTextError
 
 Make = Callable[..., Any]
 """``make(encoders=[...], bm25=...)`` returns a new, empty collection; keywords as for `Collection.in_memory`."""
@@ -484,6 +485,130 @@ class CollectionContract:
         assert state(small) == before
         small.add(["새것"], ids=["a"])
         assert [hit.text for hit in small.search("새것")] == ["새것"]
+
+    # -- relevance ----------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("using", [*LEGS, "hybrid"])
+    def test_relevance_is_between_0_and_1_and_falls_with_the_score(self, filled: Any, using: str) -> None:
+        for query in (DOCUMENTS[2], "보증금은 언제 돌려받나요?", "제6조의2"):
+            relevances = [hit.relevance for hit in filled.search(query, using=using)]
+            assert all(0 <= relevance <= 1 for relevance in relevances)
+            assert relevances == sorted(relevances, reverse=True)
+
+    def test_relevance_of_each_leg(self, filled: Any, dense: DenseEncoder, colbert: LateInteractionEncoder) -> None:
+        query = "보증금은 언제 돌려받나요?"
+        first = filled.search(query, using="dense", k=1)[0]
+        assert first.relevance == pytest.approx(first.score, abs=1e-6)
+        first = filled.search(query, using="colbert", k=1)[0]
+        assert first.relevance == pytest.approx(first.score / len(colbert.encode_queries([query])[0]), abs=1e-6)
+        first = filled.search(query, using="hybrid", k=1)[0]
+        assert first.relevance == pytest.approx(first.score / (4 / 61), abs=1e-6)
+        weighted = filled.search(query, using="hybrid", k=1, fusion="weighted", weights={"dense": 3, "bm25": 0})[0]
+        assert weighted.relevance == pytest.approx(weighted.score / 5, abs=1e-6)
+
+    @pytest.mark.parametrize("using", [*LEGS, "hybrid"])
+    def test_min_relevance_leaves_out_what_is_below(self, filled: Any, using: str) -> None:
+        query = "보증금은 언제 돌려받나요?"
+        hits = filled.search(query, using=using)
+        assert len(hits) > 1
+        least = hits[1].relevance
+        assert filled.search(query, using=using, min_relevance=least) == [h for h in hits if h.relevance >= least]
+        assert len(filled.search(query, using=using, min_relevance=least)) < len(hits) or hits[-1].relevance == least
+
+    @pytest.mark.parametrize("value", [-0.1, 1.5, math.nan, "0.5", True, [0.5]])
+    def test_min_relevance_out_of_range(self, filled: Any, value: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match="min_relevance"):
+            filled.search("질의", min_relevance=value)
+
+    # -- by vector, and results that differ ---------------------------------------------------------------
+
+    def test_search_by_vector_is_the_dense_search(self, filled: Any, dense: DenseEncoder) -> None:
+        query = "보증금은 언제 돌려받나요?"
+        vector = dense.encode_queries([query])[0]
+        expected = filled.search(query, using="dense", k=3, where={"짝수": True})
+        for given in (vector, (vector * 7).tolist()):  # cosine: the length does not matter
+            found = filled.search_by_vector(given, k=3, where={"짝수": True})
+            assert ids_of(found) == ids_of(expected)
+            assert [h.score for h in found] == pytest.approx([h.score for h in expected], abs=1e-6)
+        assert filled.search_by_vector(vector, k=0) == []
+        assert filled.search_by_vector(vector, min_relevance=expected[0].relevance - 1e-4)[0].id == expected[0].id
+
+    @pytest.mark.parametrize("vector", [[], [1.0], [[0.0] * 192], ["가"] * 192, [math.nan] * 192])
+    def test_a_vector_of_another_model(self, filled: Any, vector: Any) -> None:
+        with pytest.raises(InvalidArgumentError):
+            filled.search_by_vector(vector)
+
+    def test_no_vector_search_without_a_dense_leg(self, make: Make) -> None:
+        with pytest.raises(InvalidArgumentError, match="dense"):
+            make(bm25=True).search_by_vector([0.0])
+
+    @pytest.mark.parametrize("using", [*LEGS, "hybrid"])
+    def test_diversify_passes_over_copies(
+        self, make: Make, colbert: LateInteractionEncoder, splade: SparseEncoder, dense: DenseEncoder, using: str
+    ) -> None:
+        collection = make(encoders=[colbert, splade, dense], bm25=True)
+        same = "보증금은 계약이 끝나면 돌려받는다."
+        collection.add([same, same, same, "보증금을 낸 날부터 이자가 붙는다."], ids=["a", "b", "c", "d"])
+        hits = collection.search("보증금은 언제 돌려받나요?", using=using, k=4)
+        assert sorted(ids_of(hits)) == ["a", "b", "c", "d"]
+        chosen = collection.diversify(hits, k=2, using=using)
+        assert [hit.text for hit in chosen] == [hits[0].text, next(h.text for h in hits if h.text != hits[0].text)]
+        assert collection.diversify(hits, k=4, lambda_mult=1.0, using=using) == hits
+        assert collection.diversify([], k=4, using=using) == []
+        assert collection.diversify(hits, k=0, using=using) == []
+        collection.delete(["d"])
+        assert "d" not in ids_of(collection.diversify(hits, k=4, using=using))
+
+    @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
+    def test_lambda_out_of_range(self, filled: Any, value: float) -> None:
+        with pytest.raises(InvalidArgumentError, match="lambda_mult"):
+            filled.diversify(filled.search("보증금"), lambda_mult=value)
+
+    # -- copies -------------------------------------------------------------------------------------------
+
+    def test_a_saved_copy_is_the_same_collection(self, filled: Any, tmp_path: Path) -> None:
+        folder = filled.save(tmp_path / "깊은 곳" / "사본")
+        with Collection.open(folder) as copied:
+            assert state(copied) == state(filled)
+            for using in (*LEGS, "hybrid"):
+                query = "보증금은 언제 돌려받나요?"
+                assert copied.search(query, using=using) == filled.search(query, using=using)
+            copied.add(["더한 문서"], ids=["새"])
+            assert len(copied) == len(filled) + 1
+        assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name]
+
+    def test_a_copy_of_a_changed_collection(self, small: Any, tmp_path: Path) -> None:
+        small.add(DOCUMENTS, ids=IDS)
+        small.delete(IDS[:3])
+        small.add(["바뀐 문서"], ids=[IDS[4]])
+        with Collection.open(small.save(tmp_path / "사본")) as copied:
+            assert state(copied) == state(small)
+            assert copied.search("바뀐 문서") == small.search("바뀐 문서")
+
+    def test_saving_over_a_collection_takes_a_word(self, small: Any, tmp_path: Path) -> None:
+        small.add(["첫째"], ids=["1"])
+        folder = small.save(tmp_path / "사본")
+        small.add(["둘째"], ids=["2"])
+        with pytest.raises(InvalidArgumentError, match="overwrite=True"):
+            small.save(folder)
+        with Collection.open(folder) as copied:
+            assert len(copied) == 1
+        assert small.save(folder, overwrite=True) == folder
+        with Collection.open(folder) as copied:
+            assert state(copied) == state(small)
+        assert [path.name for path in tmp_path.iterdir()] == ["사본"]
+
+    def test_saving_never_replaces_anything_else(self, small: Any, tmp_path: Path) -> None:
+        (tmp_path / "일기.txt").write_text("내 것", encoding="utf-8")
+        for target in (tmp_path, tmp_path / "일기.txt"):
+            with pytest.raises(ForeignFolderError):
+                small.save(target, overwrite=True)
+        assert [path.name for path in tmp_path.iterdir()] == ["일기.txt"]
+
+    def test_an_empty_folder_is_free(self, small: Any, tmp_path: Path) -> None:
+        small.add(["하나"])
+        with Collection.open(small.save(tmp_path)) as copied:
+            assert len(copied) == 1
 
 
 def failing(*_: object, **__: object) -> Any:

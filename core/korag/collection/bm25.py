@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from korag.collection.legs import LiveSegment
 from korag.collection.segments import Arrays
 from korag.lexical import Tokenizer
-from korag.scoring import Ints
+from korag.scoring import Ints, sparse_cosines
 
 K1, B = 1.2, 0.75
 """Saturation of term counts, and weight of document length: Lucene's defaults."""
@@ -120,6 +121,18 @@ class BM25Leg:
         scores = np.bincount(found, impacts, len(arrays["lengths"])).astype(np.float32)[rows]
         scores[scores <= 0] = -np.inf
         return scores
+
+    def best_score(self, query: WeighedQuery) -> float:
+        """``Σ idf``, which term counts approach as they grow."""
+        return float(query.idf.sum())
+
+    def similarities(self, vectors: list[TermCounts]) -> NDArray[np.float32]:
+        """Cosines of term counts."""
+        terms = np.unique(np.concatenate([np.zeros(0, np.uint64), *(terms for terms, _ in vectors)]))
+        columns = np.concatenate([np.zeros(0, np.int64), *(np.searchsorted(terms, held) for held, _ in vectors)])
+        counts = np.concatenate([np.zeros(0, np.float32), *(counts for _, counts in vectors)]).astype(np.float32)
+        starts = np.cumsum([0, *(len(held) for held, _ in vectors)])
+        return sparse_cosines(sp.csr_array((counts, columns, starts), shape=(len(vectors), len(terms))))
 
 
 def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> tuple[Ints, Ints]:

@@ -84,6 +84,24 @@ def check_count(name: str, value: object) -> int:
     return value
 
 
+def check_share(name: str, value: object) -> float:
+    """Returns a number between 0 and 1; None is 0.
+
+    Raises:
+        InvalidArgumentError: If it is anything else.
+    """
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidArgumentError(
+            f"{name}={value!r}은(는) 쓸 수 없습니다. 0과 1 사이의 수여야 합니다. 점수(score)가 아니라 관련도"
+            "(relevance)에 거는 기준입니다.",
+            f"{name}={value!r} is not possible; it must be a number between 0 and 1: it goes by relevance, not by the "
+            "score.",
+        )
+    return float(value)
+
+
 def _check_metadata(fields: object, index: int) -> dict[str, Any]:
     """Returns a deep copy of JSON metadata."""
     place = f"metadata[{index}]"

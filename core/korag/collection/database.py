@@ -30,6 +30,7 @@ from korag.errors import (
     ReadOnlyError,
 )
 
+DATABASE_FILE = "korag.sqlite3"
 FORMAT_VERSION = 1
 _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
 _BUSY_SECONDS = 30.0
@@ -303,6 +304,11 @@ class Database:
         """Keys of the ids that exist, ascending. Shape: (n,)."""
         return self.keys("id IN (SELECT value FROM json_each(?))", (json.dumps(ids, ensure_ascii=False),))
 
+    def id_by_key(self, ids: Sequence[str]) -> dict[int, str]:
+        """The keys of the ids that exist, with the id of each."""
+        listed = json.dumps(list(ids), ensure_ascii=False)
+        return dict(self._all("SELECT key, id FROM documents WHERE id IN (SELECT value FROM json_each(?))", (listed,)))
+
     def documents(self, keys: Iterable[int]) -> dict[int, StoredDocument]:
         """Documents by key; those deleted meanwhile are left out."""
         rows = self._all(
@@ -322,6 +328,24 @@ class Database:
         """The content of a database in memory."""
         with self.lock:
             return self._connection.serialize()
+
+    def copy_to(self, path: Path, segments: Iterable[SegmentEntry]) -> None:
+        """Writes all documents and settings to a new file, which names other segments.
+
+        Args:
+            path: The file; must not exist.
+            segments: What the copy names in place of this database's segments.
+        """
+        copy = Database(path)
+        try:
+            with self.lock, self._translated():
+                self._connection.backup(copy._connection)
+            with copy._translated():
+                copy._use_write_ahead_log()
+            with copy.transaction():
+                copy.replace_segments(copy.segments(), segments)
+        finally:
+            copy.close()  # the last connection also empties the write-ahead log into the file
 
     def restore(self, content: bytes) -> None:
         """Replaces a new database in memory by what `dump` returned."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from korag.collection.segments import Arrays
 from korag.encoders.base import Encoder
-from korag.scoring import Ints, dot_rows, maxsim_packed, pack_tokens, sparse_dot, unit_rows
+from korag.errors import InvalidArgumentError
+from korag.scoring import Ints, dot_rows, maxsim_packed, pack_tokens, sparse_cosines, sparse_dot, unit_rows
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,14 @@ class Leg(Protocol):
         """Scores some rows for a prepared query; −inf for a row that does not match at all."""
         ...
 
+    def best_score(self, query: Any) -> float:
+        """The score of a perfect match with a prepared query: what relevance is a share of."""
+        ...
+
+    def similarities(self, vectors: Any) -> NDArray[np.float32]:
+        """How alike unpacked documents are, two by two; 1 for equal ones. Shape: (n, n)."""
+        ...
+
 
 class EncoderLeg:
     """What the legs of all encoders share."""
@@ -93,12 +102,34 @@ class DenseLeg(EncoderLeg):
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> NDArray[np.float32]:
         """Scaled here, once: scaling again when segments are merged would change the last bits."""
         vectors: NDArray[np.float32] = super().encode_documents(texts, show_progress=show_progress)
-        return unit_rows(vectors) if self._cosine else vectors
+        return self._scaled(vectors)
 
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
         """A vector each. Shape: (dim,)."""
-        vectors = self.encoder.encode_queries(texts)
-        return list(unit_rows(vectors) if self._cosine else vectors)
+        return list(self._scaled(self.encoder.encode_queries(texts)))
+
+    def check_query(self, vector: Sequence[float]) -> NDArray[np.float32]:
+        """Returns a query vector as `encode_queries` does.
+
+        Raises:
+            InvalidArgumentError: If it is not a vector of this leg's dimension, or not finite.
+        """
+        try:
+            given = np.asarray(vector, np.float32)
+        except (TypeError, ValueError):  # not numbers: no shape of theirs would do
+            given = np.zeros(0, np.float32)
+        if given.shape != (self.encoder.dim,) or not np.isfinite(given).all():
+            raise InvalidArgumentError(
+                f"질의 벡터의 모양이 {given.shape}입니다. 유한한 수 {self.encoder.dim}개여야 합니다. 같은 모델"
+                f"('{self.encoder.model_name}')로 질의를 인코딩하세요.",
+                f"The query vector has shape {given.shape}; it must be {self.encoder.dim} finite numbers of "
+                f"'{self.encoder.model_name}'. Encode the query with the same model.",
+            )
+        scaled: NDArray[np.float32] = self._scaled(given[None])[0]
+        return scaled
+
+    def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        return unit_rows(vectors) if self._cosine else vectors
 
     def pack(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Stores rows."""
@@ -119,6 +150,16 @@ class DenseLeg(EncoderLeg):
         if len(rows) < len(vectors):
             vectors = vectors[rows]
         return dot_rows(query, vectors)
+
+    def best_score(self, query: NDArray[np.float32]) -> float:
+        """The query with itself: 1 for cosine."""
+        return float(query @ query)
+
+    def similarities(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Cosines."""
+        rows = unit_rows(vectors)
+        alike: NDArray[np.float32] = rows @ rows.T
+        return alike
 
 
 class SparseLeg(EncoderLeg):
@@ -151,6 +192,14 @@ class SparseLeg(EncoderLeg):
         scores[scores <= 0] = -np.inf
         return scores
 
+    def best_score(self, query: sp.csr_array) -> float:
+        """The query with itself."""
+        return float(query.data @ query.data)
+
+    def similarities(self, vectors: sp.csr_array) -> NDArray[np.float32]:
+        """Cosines."""
+        return sparse_cosines(vectors)
+
     @staticmethod
     def _postings(arrays: Arrays) -> sp.csc_array:
         parts = (arrays["weights"], arrays["rows"], arrays["terms"])
@@ -177,6 +226,16 @@ class LateInteractionLeg(EncoderLeg):
     def scores(self, arrays: Arrays, query: list[NDArray[np.float32]], rows: Ints) -> NDArray[np.float32]:
         """MaxSim; the query is a list of one array, as the encoder returns it."""
         return maxsim_packed(query[0], arrays["tokens"], arrays["offsets"], rows)
+
+    def best_score(self, query: list[NDArray[np.float32]]) -> float:
+        """The query with itself: the number of its tokens, whose vectors are of unit length."""
+        return float((query[0] * query[0]).sum())
+
+    def similarities(self, vectors: list[NDArray[np.float16]]) -> NDArray[np.float32]:
+        """MaxSim of two documents as a mean over the tokens of either."""
+        tokens, offsets = pack_tokens(vectors, dim=0)
+        means = np.stack([maxsim_packed(one, tokens, offsets) / np.float32(max(1, len(one))) for one in vectors])
+        return np.asarray((means + means.T) / 2, np.float32)
 
 
 LEG_NAMES = {"dense": "dense", "sparse": "sparse", "late_interaction": "colbert"}

@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from korag.collection.bm25 import BM25Leg
-from korag.collection.checks import check_documents, check_ids
-from korag.collection.database import Database
+from korag.collection.checks import check_count, check_documents, check_ids
+from korag.collection.database import DATABASE_FILE, Database
 from korag.collection.filters import parse, to_sql
 from korag.collection.hit import Hit, StoredDocument
 from korag.collection.legs import Leg, make_leg
@@ -25,15 +25,16 @@ from korag.collection.manifest import (
     match_tokenizer,
     name_encoders,
 )
+from korag.collection.saving import SEGMENT_FOLDER, save_copy
 from korag.collection.search import Searcher, warn_empty
 from korag.collection.segments import SegmentFolder, SegmentMemory, SegmentStore
 from korag.collection.snapshot import SnapshotReader, merge_views, worth_merging
+from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
 from korag.lexical import Tokenizer, resolve_tokenizer
 from korag.text import check_text, is_empty
 
-_DATABASE = "korag.sqlite3"
 _COMMIT_DOCUMENTS = 2_048
 """Documents encoded, written and committed together by `add`."""
 
@@ -95,7 +96,7 @@ class Collection:
         """
         folder = Path(path).absolute()  # the working directory may change
         named = name_encoders([] if encoders is None else encoders)
-        file = folder / _DATABASE
+        file = folder / DATABASE_FILE
         # Asked in this order: where another process is making it, the database is the first file there.
         if folder.exists() and (folder.is_file() or any(folder.iterdir())) and not file.exists():
             raise ForeignFolderError(
@@ -115,7 +116,7 @@ class Collection:
             stored = {name: database.setting(name) for name in ("legs", "tokenizer")}
             place = f"'{folder}'"
             resolved = match_tokenizer(stored, bm25, tokenizer, place)
-            return cls(database, SegmentFolder(folder / "segments"), match_encoders(stored, named, place), resolved)
+            return cls(database, SegmentFolder(folder / SEGMENT_FOLDER), match_encoders(stored, named, place), resolved)
         except BaseException:
             database.close()
             raise
@@ -270,6 +271,7 @@ class Collection:
         fetch_k: int | None = None,
         fusion: Literal["rrf", "weighted"] = "rrf",
         weights: Mapping[str, float] | None = None,
+        min_relevance: float | None = None,
     ) -> list[Hit]:
         """Finds the k best documents for a query.
 
@@ -281,6 +283,7 @@ class Collection:
             fetch_k: Candidates of each leg in a hybrid search; by default 100, or k if that is more.
             fusion: ``"rrf"`` by rank, or ``"weighted"`` by scaled scores.
             weights: Weight of each leg in a hybrid search; 1 where not given.
+            min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
 
         Returns:
             Hits, best first; equal scores in insertion order.
@@ -292,7 +295,14 @@ class Collection:
         """
         check_text(query, "query")
         return self.search_many(
-            [query], k=k, using=using, where=where, fetch_k=fetch_k, fusion=fusion, weights=weights
+            [query],
+            k=k,
+            using=using,
+            where=where,
+            fetch_k=fetch_k,
+            fusion=fusion,
+            weights=weights,
+            min_relevance=min_relevance,
         )[0]
 
     def search_many(
@@ -305,11 +315,63 @@ class Collection:
         fetch_k: int | None = None,
         fusion: Literal["rrf", "weighted"] = "rrf",
         weights: Mapping[str, float] | None = None,
+        min_relevance: float | None = None,
     ) -> list[list[Hit]]:
         """`search` for many queries, encoded together. Returns one list of hits a query, in order."""
         return self._searcher.search(
-            queries, k=k, using=using, where=where, fetch_k=fetch_k, fusion=fusion, weights=weights
+            queries,
+            k=k,
+            using=using,
+            where=where,
+            fetch_k=fetch_k,
+            fusion=fusion,
+            weights=weights,
+            min_relevance=min_relevance,
         )
+
+    def search_by_vector(
+        self,
+        vector: Sequence[float],
+        *,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        min_relevance: float | None = None,
+    ) -> list[Hit]:
+        """`search` with the dense leg, for a query that its model has encoded already.
+
+        Args:
+            vector: Shape: (dim,).
+            k: How many at most.
+            where: Metadata filter, applied before the k best are taken.
+            min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
+
+        Raises:
+            InvalidArgumentError: If there is no dense leg, or the vector is not one of its.
+        """
+        return self._searcher.search_by_vector(vector, k=k, where=where, min_relevance=min_relevance)
+
+    def diversify(
+        self, hits: Sequence[Hit], *, k: int = 10, lambda_mult: float = 0.5, using: str | None = None
+    ) -> list[Hit]:
+        """Chooses hits that differ from each other, by maximal marginal relevance.
+
+        Documents are compared by the vectors of the first leg there is of dense, ColBERT, sparse and BM25.
+
+        Args:
+            hits: What a search of this collection found; more than `k` of them.
+            k: How many to choose at most.
+            lambda_mult: 1 goes by relevance alone, 0 by difference alone.
+            using: The leg searched, or ``"hybrid"``, as for `search`.
+
+        Returns:
+            Hits in the order chosen; those deleted meanwhile are not among them.
+        """
+        check_count("k", k)
+        ids, similarities = self._searcher.similarities([hit.id for hit in hits], using)
+        by_id = {hit.id: hit for hit in hits}
+        relevance = np.array([by_id[id_].relevance for id_ in ids], np.float32)
+        chosen = maximal_marginal_relevance(relevance, similarities, k=k, lambda_mult=lambda_mult)
+        return [by_id[ids[index]] for index in chosen]
 
     def _condition(self, where: Mapping[str, Any] | None) -> tuple[str, list[object]]:
         return to_sql(parse(where))
@@ -344,6 +406,31 @@ class Collection:
         with self._database.transaction():
             self._segments.keep_only({entry.name for entry in self._database.segments()})
 
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Writes a copy of the whole collection into a folder, for `open`.
+
+        The copy is written beside it and then renamed, so that a folder of that name is always whole.
+
+        Args:
+            path: The folder; empty or not there, unless `overwrite`. The collection's own folder is left as it is:
+                everything is in it already.
+            overwrite: Replace a collection that is there.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InvalidArgumentError: If there is a collection and `overwrite` is False.
+            ForeignFolderError: If there is something else; that is never replaced.
+            ReadOnlyError: If the folder cannot be written.
+        """
+        folder = Path(path).absolute()
+        if self.path is not None and folder.exists() and folder.samefile(self.path):
+            return folder
+        with self._database.lock:  # documents and segments of one moment
+            snapshot = self._reader.read()
+            return save_copy(self._database, snapshot, folder, overwrite=overwrite)
+
     # -- life ---------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -375,7 +462,7 @@ class Collection:
             Collection.__init__(self, database, state["segments"], state["encoders"], state["tokenizer"])
             return
         folder: Path = state["path"]
-        if not (folder / _DATABASE).exists():  # opening would make an empty one
+        if not (folder / DATABASE_FILE).exists():  # opening would make an empty one
             raise IndexStateError(
                 f"'{folder}'에 있던 컬렉션이 없습니다. 옮겼다면 Collection.open으로 새 위치에서 여세요.",
                 f"The collection in '{folder}' is gone. If it was moved, open it there with Collection.open.",

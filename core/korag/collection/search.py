@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from korag.collection.checks import check_count
+from korag.collection.checks import check_count, check_share
 from korag.collection.database import Database, Keys
 from korag.collection.filters import parse, to_sql
 from korag.collection.hit import Hit
-from korag.collection.legs import Leg
+from korag.collection.legs import DenseLeg, Leg
 from korag.collection.snapshot import Snapshot, SnapshotReader
 from korag.errors import InvalidArgumentError
-from korag.fusion import reciprocal_rank_fusion, weighted_fusion
+from korag.fusion import RRF_CONSTANT, reciprocal_rank_fusion, weighted_fusion
 from korag.scoring import top_k
 from korag.text import check_texts, is_empty
 
 logger = logging.getLogger("korag")
 _FETCH = 100
 """Candidates each leg gives to a fusion, by default."""
+_COMPARED_BY = ("dense", "colbert", "sparse", "bm25")
+"""The first of these legs that a search goes by also tells how alike two documents are."""
 
 Run = list[tuple[int, float]]
 """(key, score) of documents, best first."""
@@ -51,10 +55,12 @@ class Searcher:
         fetch_k: int | None,
         fusion: str,
         weights: Mapping[str, float] | None,
+        min_relevance: float | None,
     ) -> list[list[Hit]]:
         """Checks everything, encodes all queries at once, and returns the hits of each, in order."""
         checked = check_texts(queries, "queries")
         k = check_count("k", k)
+        least = check_share("min_relevance", min_relevance)
         legs = self._choose(using)
         fetch = max(k, _FETCH) if fetch_k is None else max(k, check_count("fetch_k", fetch_k))
         if fusion not in ("rrf", "weighted"):
@@ -77,9 +83,58 @@ class Searcher:
         snapshot = self._reader.read()
         fetch = fetch if len(legs) > 1 else k
         for position, index in enumerate(filled):
-            runs = {leg: self._run(leg, encoded[leg][position], snapshot, allowed, fetch) for leg in legs}
-            hits[index] = self._hits(runs, k, fusion, weights)
+            query = {leg: encoded[leg][position] for leg in legs}
+            hits[index] = self._find(query, snapshot, allowed, fetch, Fusion(fusion, weights), k, least)
         return hits
+
+    def search_by_vector(
+        self, vector: Sequence[float], *, k: int, where: Mapping[str, Any] | None, min_relevance: float | None
+    ) -> list[Hit]:
+        """`search` with the dense leg, for a query that is encoded already."""
+        least = check_share("min_relevance", min_relevance)
+        k = check_count("k", k)
+        leg = self._legs.get("dense")
+        if not isinstance(leg, DenseLeg):
+            raise InvalidArgumentError(
+                f"벡터 하나로는 dense 모델이 있는 컬렉션만 찾을 수 있습니다(이 컬렉션: {', '.join(self._legs)}). "
+                "질의 문자열로 찾으세요.",
+                f"Only a collection with a dense model can be searched by one vector; this one has "
+                f"{', '.join(self._legs)}. Search with the query's text.",
+            )
+        query = leg.check_query(vector)
+        condition = None if (parsed := parse(where)) is None else to_sql(parsed)
+        if k == 0:
+            return []
+        allowed = None if condition is None else self._database.keys(*condition)
+        return self._find({"dense": query}, self._reader.read(), allowed, k, Fusion(), k, least)
+
+    def similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
+        """How alike documents are to the first leg of a search that compares vectors.
+
+        Args:
+            ids: Of the documents.
+            using: As for `search`.
+
+        Returns:
+            The ids that exist, in their order, and the similarities of these, two by two. Shape: (n, n).
+        """
+        legs = self._choose(using)
+        name = next(name for name in _COMPARED_BY if name in legs)
+        leg = self._legs[name]
+        snapshot = self._reader.read()
+        id_by_key = self._database.id_by_key(ids)
+        wanted = np.array(sorted(id_by_key), np.int64)
+        parts, found = [], []
+        for view in snapshot.views:
+            rows = view.rows(wanted)
+            if len(rows):
+                parts.append(leg.unpack(view.legs[name].arrays, rows))
+                found += [id_by_key[key] for key in view.keys[rows].tolist()]
+        if not found:
+            return [], np.zeros((0, 0), np.float32)
+        place = {id_: index for index, id_ in enumerate(found)}
+        order = [place[id_] for id_ in ids if id_ in place]
+        return [found[index] for index in order], leg.similarities(leg.join(parts))[np.ix_(order, order)]
 
     def _choose(self, using: str | None) -> tuple[str, ...]:
         legs = tuple(self._legs)
@@ -93,31 +148,46 @@ class Searcher:
             f"using={using!r} is not in this collection; it offers: {choices}.",
         )
 
+    def _find(
+        self,
+        query: Mapping[str, Any],
+        snapshot: Snapshot,
+        allowed: Keys | None,
+        fetch: int,
+        fusion: Fusion,
+        k: int,
+        least: float,
+    ) -> list[Hit]:
+        """The k best documents for one encoded query, by all the legs it is encoded for."""
+        prepared = {
+            name: self._legs[name].prepare(vector, [view.legs[name] for view in snapshot.views])
+            for name, vector in query.items()
+        }
+        runs = {name: self._run(name, vector, snapshot, allowed, fetch) for name, vector in prepared.items()}
+        if len(runs) == 1:
+            ((name, fused),) = runs.items()
+            best_score = self._legs[name].best_score(prepared[name])
+        else:
+            fused, best_score = fusion(runs)
+        best = sorted(fused, key=lambda item: (-item[1], item[0]))[:k]
+        return [hit for hit in self._hits(best, best_score, runs) if hit.relevance >= least]
+
     def _run(self, name: str, query: Any, snapshot: Snapshot, allowed: Keys | None, k: int) -> Run:
-        """The k best of one leg."""
+        """The k best of one leg, for a prepared query."""
         leg = self._legs[name]
-        segments = [view.legs[name] for view in snapshot.views]
-        prepared = leg.prepare(query, segments)
         keys, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-        for view, segment in zip(snapshot.views, segments, strict=True):
+        for view in snapshot.views:
             rows = view.rows(allowed)
             if len(rows):
                 keys.append(view.keys[rows])
-                scores.append(leg.scores(segment.arrays, prepared, rows))
+                scores.append(leg.scores(view.legs[name].arrays, query, rows))
         all_keys, all_scores = np.concatenate(keys), np.concatenate(scores)
         best = top_k(all_scores, all_keys, k)
         return [(int(all_keys[index]), float(all_scores[index])) for index in best]
 
-    def _hits(self, runs: dict[str, Run], k: int, fusion: str, weights: Mapping[str, float] | None) -> list[Hit]:
-        """Fuses the legs' runs and looks the best documents up."""
+    def _hits(self, best: Run, best_score: float, runs: Mapping[str, Run]) -> list[Hit]:
+        """Looks documents up."""
         ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}
-        if len(runs) == 1:
-            fused = next(iter(runs.values()))
-        elif fusion == "rrf":
-            fused = reciprocal_rank_fusion({leg: list(found) for leg, found in ranks.items()}, weights=weights)
-        else:
-            fused = weighted_fusion(runs, weights=weights)
-        best = sorted(fused, key=lambda item: (-item[1], item[0]))[:k]
         documents = self._database.documents(key for key, _ in best)
         return [
             Hit(
@@ -126,10 +196,33 @@ class Searcher:
                 text=documents[key].text,
                 metadata=documents[key].metadata,
                 legs={leg: found[key] for leg, found in ranks.items() if key in found},
+                relevance=min(1.0, max(0.0, score / best_score)) if best_score > 0 else 0.0,
             )
             for key, score in best
             if key in documents  # deleted meanwhile
         ]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How the legs' runs become one.
+
+    Attributes:
+        method: ``"rrf"`` or ``"weighted"``.
+        weights: Weight of each leg; 1 where not given.
+    """
+
+    method: str = "rrf"
+    weights: Mapping[str, float] | None = None
+
+    def __call__(self, runs: Mapping[str, Run]) -> tuple[Run, float]:
+        """Returns the fused run, and the score of a document that is first in every leg."""
+        weights = self.weights or {}
+        total = sum(weights.get(leg, 1.0) for leg in runs)
+        if self.method == "weighted":
+            return weighted_fusion(runs, weights=self.weights), total
+        ranked = {leg: [key for key, _ in run] for leg, run in runs.items()}
+        return reciprocal_rank_fusion(ranked, weights=self.weights), total / (RRF_CONSTANT + 1)
 
 
 def warn_empty(empty: int, total: int) -> None:

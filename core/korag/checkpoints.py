@@ -24,8 +24,8 @@ from korag.hub import Source
 from korag.specs import SPECS, Family, ModelSpec
 
 _USE_INSTEAD: dict[Family, str] = {
-    "dense": "korag.DenseEncoder, korag.Collection",
-    "sparse": "korag.SparseEncoder, korag.Collection",
+    "dense": "korag.DenseEncoder, korag.Collection, KoEmbeddings (LangChain), KoEmbedding (LlamaIndex)",
+    "sparse": "korag.SparseEncoder, korag.Collection, KoSparseEmbeddings (LangChain), KoSparseEmbedding (LlamaIndex)",
     "late_interaction": "korag.LateInteractionEncoder, korag.Collection, KoColBERTRetriever and KoColBERTReranker "
     "(LangChain), KoColBERTRerank (LlamaIndex)",
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json
 from korag.encoders.batching import token_budget_batches
+from korag.encoders.vocabulary import readable
 from korag.errors import CheckpointError, InvalidArgumentError, KoragError
 from korag.fingerprint import Fingerprint, digest_folders
 from korag.specs import Family
@@ -121,6 +122,11 @@ class Encoder(ABC, Generic[Vectors]):
         return self._checkpoint.similarity
 
     @property
+    def options(self) -> LoadOptions:
+        """How the model is run: device, precision, backend, batches."""
+        return self._options
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """What changes the vectors and nothing else. Fetches the weights, but does not load them."""
         if self._fingerprint is None:
@@ -186,6 +192,26 @@ class Encoder(ABC, Generic[Vectors]):
             InvalidTextError: If an entry is not a string; the message names its position.
         """
         return self._encode(texts, "document", show_progress)
+
+    def token_ids(self, text: str) -> list[int]:
+        """Returns the vocabulary ids of a text's own tokens: no prompt, no special tokens, nothing cut off.
+
+        Args:
+            text: The text, in any Unicode normalization form.
+        """
+        model = self._loaded()
+        with self._tokenizer_lock:
+            encoded = model.tokenizer(normalize(text), add_special_tokens=False, truncation=False, verbose=False)
+        return list(encoded["input_ids"])
+
+    def token_texts(self, ids: Iterable[int]) -> list[str]:
+        """Returns entries of the vocabulary as they read (see `korag.encoders.vocabulary`).
+
+        Args:
+            ids: Their places in the vocabulary.
+        """
+        tokenizer = self._loaded().tokenizer
+        return [readable(tokenizer, int(token)) for token in ids]
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Copies the whole checkpoint into a new folder, for a machine without a connection.
@@ -259,13 +285,17 @@ class Encoder(ABC, Generic[Vectors]):
         return self._collate(rows)
 
     def _encode_batch(self, model: Any, texts: list[str], task: Task) -> list[Any]:
+        return self._rows(self._forward(model, texts, task))
+
+    def _forward(self, model: Any, texts: list[str], task: Task) -> dict[str, Any]:
         import torch
         from sentence_transformers.util import batch_to_device
 
         with self._tokenizer_lock:
             features = model.preprocess(texts, prompt=self._prompts[task] or None, task=task)
         with torch.inference_mode():
-            return self._rows(model(batch_to_device(features, model.device), task=task))
+            output: dict[str, Any] = model(batch_to_device(features, model.device), task=task)
+            return output
 
     def _count_tokens(self, model: Any, texts: list[str], task: Task) -> list[int]:
         """Tokens of each text before any truncation, prompt and special tokens included."""

@@ -12,6 +12,7 @@ from korag.encoders.base import Encoder, Task, as_float32
 from korag.encoders.matryoshka import find_heads, read_heads, write_heads
 from korag.encoders.models import load_multi_vector
 from korag.specs import Family
+from korag.text import normalize
 
 
 class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
@@ -33,6 +34,21 @@ class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
     def query_length(self) -> int | None:
         """Longest query in tokens, prompt and special tokens included."""
         return self._checkpoint.query_length
+
+    def encode_tokens(self, text: str, task: Task) -> tuple[list[int], NDArray[np.float32]]:
+        """Encodes one text and says which token each vector is of.
+
+        Args:
+            text: A query or a document, in any Unicode normalization form.
+            task: Which of the two.
+
+        Returns:
+            (vocabulary ids, unit vectors), prompt, special and expansion tokens included. Shapes: (n_tokens,),
+            (n_tokens, dim).
+        """
+        features = self._forward(self._loaded(), [normalize(text)], task)
+        kept = features["attention_mask"][0].bool()
+        return features["input_ids"][0][kept].tolist(), self._rows(features)[0]
 
     def _load(self, folder: Path) -> Any:
         return load_multi_vector(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any, Literal, get_args
 
@@ -154,6 +155,41 @@ def as_encoder(model: Encoder[Any] | str | os.PathLike[str], *, family: Family |
             raise wrong_family(model.model_name, model.family, family)
         return model
     return load_encoder(model, family=family)
+
+
+def encoder_with(
+    model: Encoder[Any] | str | os.PathLike[str], *, family: Family | None = None, **settings: Any
+) -> Encoder[Any]:
+    """Loads a model with settings, or returns a loaded encoder that has them.
+
+    Args:
+        model: An encoder, a name, or a path.
+        family: The only family the caller can use.
+        settings: Keywords of `load_encoder`; None counts as not given.
+
+    Raises:
+        WrongFamilyError: If it is of another family.
+        InvalidArgumentError: If a loaded encoder was loaded with another value of a setting.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not isinstance(model, Encoder):
+        return load_encoder(model, family=family, **given)
+    encoder = as_encoder(model, family=family)
+    own = {"adapter": None} | encoder.load_arguments | dataclasses.asdict(encoder.options)
+    for name, value in given.items():
+        if name not in own:  # where its files were found and by which token: nothing it could still change
+            raise InvalidArgumentError(
+                f"{name}=은(는) 모델을 찾을 때 쓰입니다. 이미 불러온 인코더에는 넣을 수 없으니 빼세요.",
+                f"{name}= is for finding a model; leave it out for an encoder that is already loaded.",
+            )
+        if value != own[name]:
+            raise InvalidArgumentError(
+                f"{name}={value!r}을(를) 넣었지만 불러온 인코더의 {name}은(는) {own[name]!r}입니다. "
+                f"load_encoder(..., {name}={value!r})로 불러온 인코더를 넣거나 {name}을(를) 빼세요.",
+                f"{name}={value!r} was given, but the loaded encoder has {own[name]!r}. Pass an encoder loaded with "
+                f"load_encoder(..., {name}={value!r}), or leave {name} out.",
+            )
+    return encoder
 
 
 def late_interaction_encoder(

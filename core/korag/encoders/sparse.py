@@ -53,3 +53,13 @@ class SparseEncoder(Encoder[sp.csr_array]):
         if not rows:
             return sp.csr_array(np.zeros((0, self.dim), np.float32))
         return cast("sp.csr_array", sp.vstack(rows, format="csr"))
+
+
+def index_weight_lists(rows: sp.csr_array) -> list[tuple[list[int], list[float]]]:
+    """Returns (vocabulary indices, weights) of each row, as vector stores take them.
+
+    Args:
+        rows: What a `SparseEncoder` returned. Shape: (n_texts, vocab).
+    """
+    bounds = zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True)
+    return [(rows.indices[start:end].tolist(), rows.data[start:end].tolist()) for start, end in bounds]

@@ -1,0 +1,131 @@
+"""Why a model answers as it does: terms of a sparse vector, token matches of late interaction, legs of a hit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+
+from korag.collection.hit import Hit
+from korag.encoders.base import Task
+from korag.encoders.late_interaction import LateInteractionEncoder
+from korag.encoders.sparse import SparseEncoder
+from korag.errors import InvalidArgumentError
+from korag.text import check_text
+
+
+@dataclass(frozen=True)
+class Term:
+    """One vocabulary term of a sparse vector; ``term, weight = …`` unpacks it.
+
+    Attributes:
+        term: The term as it reads. A special token is shown as it is called (``[SEP]``), and a piece that is part
+            of a character as its bytes (``<0xEC>``).
+        weight: Its weight in the vector.
+        in_text: Whether it is one of the tokens of the text; the others are what the model adds.
+    """
+
+    term: str
+    weight: float
+    in_text: bool
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.term, self.weight))
+
+
+@dataclass(frozen=True)
+class TokenMatch:
+    """One query token and what it found in a document.
+
+    Attributes:
+        query_token: The query token as it reads.
+        document_token: The document token most similar to it.
+        position: Which of the document's scored tokens that is, from 0.
+        similarity: Their cosine; over all query tokens these add up to the MaxSim score.
+    """
+
+    query_token: str
+    document_token: str
+    position: int
+    similarity: float
+
+
+def explain_terms(encoder: SparseEncoder, text: str, *, task: Task = "query", top: int = 20) -> list[Term]:
+    """Returns the strongest terms of a text's sparse vector.
+
+    Args:
+        encoder: The encoder.
+        text: A query or a document.
+        task: As which of the two it is encoded.
+        top: How many terms at most.
+
+    Returns:
+        Terms with a weight other than 0, heaviest first; equal weights in vocabulary order.
+
+    Raises:
+        InvalidTextError: If the text is not a string.
+        InvalidArgumentError: If `task` is neither of the two, or `top` negative or no integer.
+    """
+    check_text(text, "text")
+    _check_task(task)
+    if isinstance(top, bool) or not isinstance(top, int) or top < 0:
+        raise InvalidArgumentError(
+            f"top={top!r}은(는) 쓸 수 없습니다. 0 이상의 정수여야 합니다.",
+            f"top={top!r} is not possible; it must be an integer of at least 0.",
+        )
+    row = (encoder.encode_queries if task == "query" else encoder.encode_documents)([text])
+    best = np.argsort(-row.data, kind="stable")[:top]
+    ids, own = row.indices[best].tolist(), set(encoder.token_ids(text))
+    terms = zip(encoder.token_texts(ids), row.data[best].tolist(), ids, strict=True)
+    return [Term(term, weight, token in own) for term, weight, token in terms]
+
+
+def explain_matches(encoder: LateInteractionEncoder, query: str, document: str) -> list[TokenMatch]:
+    """Returns what each query token found in a document: the heatmap of a MaxSim score, row by row.
+
+    Args:
+        encoder: The encoder.
+        query: The query.
+        document: The document.
+
+    Returns:
+        One entry a query vector, prompt, special and expansion tokens included, in order.
+
+    Raises:
+        InvalidTextError: If one of the two is not a string.
+    """
+    query_ids, query_vectors = encoder.encode_tokens(check_text(query, "query"), "query")
+    document_ids, document_vectors = encoder.encode_tokens(check_text(document, "document"), "document")
+    similarities = query_vectors @ document_vectors.T
+    places = similarities.argmax(axis=1).tolist()
+    found = encoder.token_texts(document_ids)
+    return [
+        TokenMatch(token, found[place], place, float(row[place]))
+        for token, place, row in zip(encoder.token_texts(query_ids), places, similarities, strict=True)
+    ]
+
+
+def explain_hit(hit: Hit) -> str:
+    """Returns where a hit came from, one line a leg: its rank and its score there.
+
+    >>> print(explain_hit(collection.search(query, k=1)[0]))
+    문서-0: 0.0325
+      bm25     #2  7.1402
+      colbert  #1  17.3310
+
+    Args:
+        hit: A hit of a `korag.Collection`.
+    """
+    width = max(map(len, hit.legs), default=0)
+    lines = [f"  {leg:<{width}}  #{rank}  {score:.4f}" for leg, (rank, score) in sorted(hit.legs.items())]
+    return "\n".join([f"{hit.id}: {hit.score:.4f}", *lines])
+
+
+def _check_task(task: object) -> None:
+    if task not in get_args(Task):
+        raise InvalidArgumentError(
+            f"task={task!r}은(는) 쓸 수 없습니다. 'query'나 'document'여야 합니다.",
+            f"task={task!r} is not possible; it must be 'query' or 'document'.",
+        )

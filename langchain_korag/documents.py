@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.documents import Document
 
 from korag.collection import Collection, Hit
+from korag.collection.checks import check_documents as check_fields
 from korag.errors import InvalidTextError
+
+_CONTENT = uuid.UUID("6b6f5261-6700-4000-8000-000000000001")
+"""The namespace of ids made from content."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a collection stores of documents, checked.
+
+    Attributes:
+        texts: One a document.
+        ids: All different.
+        metadata: One a document.
+    """
+
+    texts: list[str]
+    ids: list[str]
+    metadata: list[dict[str, Any]]
+
+    def add_to(self, collection: Collection) -> list[str]:
+        """Adds the documents and returns their ids."""
+        return collection.add(self.texts, ids=self.ids, metadata=self.metadata)
 
 
 def check_documents(documents: Iterable[Document]) -> list[Document]:
@@ -17,6 +44,11 @@ def check_documents(documents: Iterable[Document]) -> list[Document]:
     Raises:
         InvalidTextError: If something is not a `Document`.
     """
+    if isinstance(documents, Document | str):
+        raise InvalidTextError(
+            f"documents에 {type(documents).__name__} 하나를 넣었습니다. 리스트여야 합니다: [문서].",
+            f"documents is a single {type(documents).__name__}; it must be a list: [document].",
+        )
     documents = list(documents)
     for index, document in enumerate(documents):
         if not isinstance(document, Document):
@@ -31,23 +63,39 @@ def check_documents(documents: Iterable[Document]) -> list[Document]:
     return documents
 
 
-def add_documents(collection: Collection, documents: Iterable[Document], ids: Sequence[str] | None = None) -> list[str]:
-    """Adds documents under `ids`, else under their own ids, else under new ones; changes none of them.
+def take_apart(documents: Iterable[Document], ids: Sequence[str] | None = None, *, by_content: bool = False) -> Fields:
+    """Checks documents before anything is made or changed for them.
+
+    Args:
+        documents: They stay as they are.
+        ids: Ids in place of the documents' own.
+        by_content: Make missing ids from text and metadata, so that the same documents have the same ids in the next
+            run of a program; otherwise they are new each time.
 
     Raises:
-        InvalidTextError: If something is not a `Document`.
+        InvalidTextError: If something is not a `Document`, or a text or id no string.
+        InvalidArgumentError: If ids are not as many as documents or come twice, or metadata is not JSON.
     """
     documents = check_documents(documents)
+    stored = check_fields([document.page_content for document in documents], ids, [d.metadata for d in documents])
     if ids is None:
-        ids = [document.id or str(uuid.uuid4()) for document in documents]
-    return collection.add(
-        [document.page_content for document in documents],
-        ids=ids,
-        metadata=[document.metadata for document in documents],
-    )
+        made = _content_ids(documents) if by_content else [str(uuid.uuid4()) for _ in documents]
+        own = [document.id or new for document, new in zip(documents, made, strict=True)]
+        stored = check_fields([document.text for document in stored], own, [document.metadata for document in stored])
+    return Fields([d.text for d in stored], [d.id for d in stored], [d.metadata for d in stored])
 
 
-def to_document(hit: Hit, score_key: str | None) -> Document:
-    """Makes a new document of a hit, with its score in the metadata."""
+def _content_ids(documents: Sequence[Document]) -> list[str]:
+    seen: Counter[str] = Counter()
+    made = []
+    for document in documents:
+        content = json.dumps([document.page_content, document.metadata], sort_keys=True)
+        seen[content] += 1  # the second of two equal documents is another document
+        made.append(str(uuid.uuid5(_CONTENT, f"{seen[content]} {content}")))
+    return made
+
+
+def to_document(hit: Hit, score_key: str | None = None) -> Document:
+    """Makes a new document of a hit, with its score in the metadata if there is a key for it."""
     metadata = hit.metadata if score_key is None else {**hit.metadata, score_key: hit.score}
     return Document(id=hit.id, page_content=hit.text, metadata=metadata)

@@ -1,70 +1,93 @@
-"""Retrievers over a KoRAG collection."""
+"""Retrievers: ColBERT, SPLADE, BM25, and several of them at once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
-from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from langchain_core.runnables import run_in_executor
-from pydantic import ConfigDict, Field, field_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import Field, ValidationInfo, field_validator
 
 from korag.collection import Collection
-from korag.collection.filters import parse
-from korag.collection.manifest import EncoderLike
-from korag.encoders.load import late_interaction_encoder
-from korag.errors import IndexStateError
-from langchain_korag.documents import add_documents, to_document
+from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.encoders.load import as_encoder
+from korag.errors import IndexStateError, InvalidArgumentError
+from korag.fusion import check_weights
+from korag.specs import Family
+from langchain_korag.collection_retriever import CollectionRetriever
 
 DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"
+DEFAULT_SPLADE = "yjoonjang/splade-ko-v1"
 
 
-class KoColBERTRetriever(BaseRetriever):
+class _OneLegRetriever(CollectionRetriever):
+    """Searches one leg of a collection; the others, if there are any, are left alone."""
+
+    _leg: ClassVar[str]
+
+    @field_validator("collection")
+    @classmethod
+    def _check_collection(cls, collection: Collection) -> Collection:
+        if cls._leg not in collection.legs:
+            raise IndexStateError(
+                f"{collection!r}에는 '{cls._leg}' 색인이 없습니다. {cls.__name__}.from_documents로 만든 것을 쓰세요.",
+                f"{collection!r} has no '{cls._leg}' leg; use one made by {cls.__name__}.from_documents.",
+            )
+        return collection
+
+    def _how(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {"using": self._leg}
+
+
+class _ModelRetriever(_OneLegRetriever):
+    """Searches with one model."""
+
+    _family: ClassVar[Family]
+
+    @classmethod
+    def load_local(
+        cls, path: str | os.PathLike[str], *, model: EncoderLike | None = None, k: int = 4, **fields: Any
+    ) -> Self:
+        """Opens the folder a retriever was made with or saved to.
+
+        Args:
+            path: The folder.
+            model: The model it was built with; None loads the one the folder names.
+            k: Documents to return.
+            fields: Other fields of the retriever.
+
+        Raises:
+            FingerprintError: If it was built with another model.
+            IndexStateError: If there is no collection with this model's vectors in the folder.
+        """
+        encoders = None if model is None else [as_encoder(model, family=cls._family)]
+        return cls._open(path, encoders=encoders, fields={"k": k, **fields})
+
+
+class KoColBERTRetriever(_ModelRetriever):
     """Finds documents with a ColBERT model: exact MaxSim over every token of every document.
 
     >>> retriever = KoColBERTRetriever.from_documents(documents, model="mini-colbert", k=4)
     >>> retriever.invoke("보증금은 언제 돌려받나요?", filter={"분류": "임대차"})
 
-    `k` and `filter` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too; they take the
-    place of the retriever's own, so ``filter={}`` searches everything. Each document found is a new one with
-    its id, its metadata, and its MaxSim score under `score_key`; scores compare documents for one query only.
+    `k`, `filter` and `score_threshold` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too; they
+    take the place of the retriever's own, so ``filter={}`` searches everything. Each document found is a new one
+    with its id, its metadata, and its MaxSim score under `score_key`; scores compare documents for one query only.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        score_threshold: Leave out documents whose mean best match a query token is lower, in [0, 1].
         score_key: Metadata key of the score, written over what was there; None leaves it out.
 
     Raises:
         IndexStateError: If the collection has no ColBERT vectors.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
-
-    collection: SkipJsonSchema[Collection] = Field(exclude=True, repr=False)
-    k: int = Field(default=4, ge=0)
-    filter: dict[str, Any] | None = None
-    score_key: str | None = "score"
-
-    @field_validator("collection")
-    @classmethod
-    def _check_collection(cls, collection: Collection) -> Collection:
-        if "colbert" not in collection.legs:
-            raise IndexStateError(
-                f"{collection!r}에는 ColBERT 벡터가 없습니다. ColBERT 모델로 만든 컬렉션을 넣으세요.",
-                f"{collection!r} has no ColBERT vectors; use a collection made with a ColBERT model.",
-            )
-        return collection
-
-    @field_validator("filter")
-    @classmethod
-    def _check_filter(cls, filter: dict[str, Any] | None) -> dict[str, Any] | None:
-        parse(filter)
-        return filter
+    _leg = "colbert"
+    _family = "late_interaction"
 
     @classmethod
     def from_documents(
@@ -80,139 +103,264 @@ class KoColBERTRetriever(BaseRetriever):
         """Indexes documents and returns a retriever over them.
 
         Args:
-            documents: The documents; they keep their ids, and those without one get a new one.
+            documents: The documents; they keep their ids.
             model: A name, a path, or a loaded late-interaction encoder.
             k: Documents to return.
             path: Folder of the collection, new or built with the same model, where documents replace those
                 with the same ids; None keeps it in memory. To search a folder as it is, use `load_local`.
-            ids: Ids in place of the documents' own.
+            ids: Ids in place of the documents' own. Where there are neither, ids are made: new ones in memory;
+                in a folder from text and metadata, so that running a program again adds nothing twice.
             fields: Other fields of the retriever.
 
         Raises:
             WrongFamilyError: If the model is not a late-interaction model.
         """
-        collection = cls._open(path, late_interaction_encoder(model))
-        # The retriever comes first, so that a wrong field costs no indexing.
-        retriever = cls(collection=collection, k=k, **fields)
-        retriever.add_documents(documents, ids=ids)
-        return retriever
+        encoders = [as_encoder(model, family=cls._family)]
+        return cls._index(documents, ids=ids, path=path, encoders=encoders, fields={"k": k, **fields})
+
+
+class KoSpladeRetriever(_ModelRetriever):
+    """Finds documents with a SPLADE model: weighted terms, those of related words included.
+
+    >>> retriever = KoSpladeRetriever.from_documents(documents, model="mini-splade", k=4)
+
+    Keywords and results as for `KoColBERTRetriever`; the score is the dot product of term weights.
+
+    Attributes:
+        collection: The documents and their vectors; shared by copies of the retriever.
+        k: Documents to return.
+        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        score_threshold: Leave out documents whose score is a smaller share of the query's with itself, in [0, 1].
+        score_key: Metadata key of the score, written over what was there; None leaves it out.
+
+    Raises:
+        IndexStateError: If the collection has no SPLADE vectors.
+    """
+
+    _leg = "sparse"
+    _family = "sparse"
 
     @classmethod
-    def from_texts(
+    def from_documents(
         cls,
-        texts: Iterable[str],
-        metadatas: Sequence[dict[str, Any]] | None = None,
+        documents: Iterable[Document],
         *,
-        model: EncoderLike = DEFAULT_COLBERT,
+        model: EncoderLike = DEFAULT_SPLADE,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
         **fields: Any,
     ) -> Self:
-        """Indexes texts and returns a retriever over them; arguments as for `from_documents`."""
-        collection = cls._open(path, late_interaction_encoder(model))
-        retriever = cls(collection=collection, k=k, **fields)
-        collection.add(texts, ids=ids, metadata=metadatas)
-        return retriever
+        """Indexes documents; arguments as for `KoColBERTRetriever.from_documents`.
+
+        Raises:
+            WrongFamilyError: If the model is not a sparse model.
+        """
+        encoders = [as_encoder(model, family=cls._family)]
+        return cls._index(documents, ids=ids, path=path, encoders=encoders, fields={"k": k, **fields})
+
+
+class KoBM25Retriever(_OneLegRetriever):
+    """Finds documents by their words, with BM25; needs no model.
+
+    >>> retriever = KoBM25Retriever.from_documents(documents, k=4)
+    >>> retriever = KoBM25Retriever.from_documents(documents, tokenizer="kiwi")
+
+    Keywords and results as for `KoColBERTRetriever`; the score is BM25's, and a document that shares no word with
+    the query is not found at all.
+
+    Attributes:
+        collection: The documents and their terms; shared by copies of the retriever.
+        k: Documents to return.
+        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        score_threshold: Leave out documents whose score is a smaller share of the query's greatest possible one,
+            in [0, 1].
+        score_key: Metadata key of the score, written over what was there; None leaves it out.
+
+    Raises:
+        IndexStateError: If the collection has no BM25 leg.
+    """
+
+    _leg = "bm25"
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Iterable[Document],
+        *,
+        tokenizer: TokenizerLike = None,
+        k: int = 4,
+        path: str | os.PathLike[str] | None = None,
+        ids: Sequence[str] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Indexes documents and returns a retriever over them.
+
+        Args:
+            documents: The documents; they keep their ids.
+            tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from a text to its tokens.
+            k: Documents to return.
+            path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
+            ids: Ids in place of the documents' own; as there.
+            fields: Other fields of the retriever.
+        """
+        return cls._index(
+            documents, ids=ids, path=path, encoders=None, bm25=True, tokenizer=tokenizer, fields={"k": k, **fields}
+        )
 
     @classmethod
     def load_local(
-        cls, path: str | os.PathLike[str], *, model: EncoderLike | None = None, k: int = 4, **fields: Any
+        cls, path: str | os.PathLike[str], *, tokenizer: TokenizerLike = None, k: int = 4, **fields: Any
     ) -> Self:
-        """Opens the folder a retriever was made with.
+        """Opens the folder a retriever was made with or saved to.
 
         Args:
             path: The folder.
-            model: The model it was built with; None loads the one the folder names.
+            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
             k: Documents to return.
             fields: Other fields of the retriever.
 
         Raises:
-            FingerprintError: If it was built with another model.
-            IndexStateError: If there is no collection with ColBERT vectors in the folder.
+            FingerprintError: If it was built with another tokenizer.
+            IndexStateError: If there is no collection with BM25 in the folder.
         """
-        encoder = None if model is None else late_interaction_encoder(model)
-        if not os.path.isdir(path):  # noqa: PTH112 (any path-like)
+        return cls._open(path, encoders=None, tokenizer=tokenizer, fields={"k": k, **fields})
+
+
+class KoHybridRetriever(CollectionRetriever):
+    """Finds documents with several models and BM25 at once, and fuses what they find.
+
+    >>> retriever = KoHybridRetriever.from_documents(documents, models=["mini-colbert", "mini-splade"], bm25=True)
+    >>> retriever.invoke("제6조의2", weights={"bm25": 2.0})
+
+    Unlike with an ensemble of retrievers, documents are told apart by id and not by text, filters hold for all legs
+    before the best are taken, and scores come with the results. `k`, `filter`, `score_threshold`, `weights`, `method`
+    and `fetch_k` can be given to ``invoke`` and its kin too.
+
+    Attributes:
+        collection: The documents and their vectors; shared by copies of the retriever.
+        k: Documents to return.
+        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        score_threshold: Leave out documents whose fused score is a smaller share of that of a document first in every
+            leg, in [0, 1].
+        score_key: Metadata key of the fused score, written over what was there; None leaves it out.
+        weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
+            given; or a list, in the order of the models, with BM25 last.
+        method: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
+        fetch_k: Candidates of each leg; None for 100, or k if that is more.
+
+    Raises:
+        IndexStateError: If the collection has a single leg.
+    """
+
+    weights: dict[str, float] | None = None
+    method: Literal["rrf", "weighted"] = "rrf"
+    fetch_k: int | None = Field(default=None, ge=0)
+
+    _overrides = (*CollectionRetriever._overrides, "weights", "method", "fetch_k")
+
+    @field_validator("collection")
+    @classmethod
+    def _check_collection(cls, collection: Collection) -> Collection:
+        if len(collection.legs) < 2:
             raise IndexStateError(
-                f"'{path}' 폴더가 없습니다. from_documents(..., path='{path}')로 먼저 만드세요.",
-                f"There is no folder '{path}'; make it with from_documents(..., path='{path}').",
+                f"{collection!r}에는 검색 방식이 하나뿐이라 섞을 것이 없습니다. models에 모델을 더 넣거나 "
+                "bm25=True로 만드세요.",
+                f"{collection!r} has a single leg, and there is nothing to fuse; name more models, or use bm25=True.",
             )
-        return cls(collection=cls._open(path, encoder), k=k, **fields)
+        return collection
 
-    @staticmethod
-    def _open(path: str | os.PathLike[str] | None, encoder: EncoderLike | None) -> Collection:
-        encoders = None if encoder is None else [encoder]
-        if path is None:
-            return Collection.in_memory(encoders=encoders)
-        return Collection.open(path, encoders=encoders)
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _name_weights(cls, weights: Any, info: ValidationInfo) -> Any:
+        collection: Collection | None = info.data.get("collection")
+        return weights if collection is None else _named(weights, collection.legs)
 
-    def add_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
-        """Adds documents, replacing those with the same ids.
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Iterable[Document],
+        *,
+        models: Sequence[EncoderLike] = (DEFAULT_COLBERT, DEFAULT_SPLADE),
+        bm25: bool = True,
+        tokenizer: TokenizerLike = None,
+        weights: dict[str, float] | Sequence[float] | None = None,
+        method: Literal["rrf", "weighted"] = "rrf",
+        k: int = 4,
+        path: str | os.PathLike[str] | None = None,
+        ids: Sequence[str] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Indexes documents and returns a retriever over them.
 
         Args:
-            documents: The documents.
-            ids: Ids in place of the documents' own.
-
-        Returns:
-            The ids, in order.
+            documents: The documents; they keep their ids.
+            models: Names, paths or loaded encoders, one of each family at most.
+            bm25: Search by words too.
+            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from a text to its tokens.
+            weights: Weight of each leg: by name, or in the order of the models with BM25 last.
+            method: ``"rrf"`` or ``"weighted"``.
+            k: Documents to return.
+            path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
+            ids: Ids in place of the documents' own; as there.
+            fields: Other fields of the retriever.
 
         Raises:
-            InvalidTextError: If something is not a `Document`.
+            InvalidArgumentError: If two models are of one family.
         """
-        return add_documents(self.collection, documents, ids)
+        return cls._index(
+            documents,
+            ids=ids,
+            path=path,
+            encoders=models,
+            bm25=bm25,
+            tokenizer=tokenizer,
+            fields={"weights": weights, "method": method, "k": k, **fields},
+        )
 
-    def delete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
-        """Removes documents by id, by filter, or those among `ids` that the filter matches.
+    @classmethod
+    def load_local(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        models: Sequence[EncoderLike] | None = None,
+        tokenizer: TokenizerLike = None,
+        k: int = 4,
+        **fields: Any,
+    ) -> Self:
+        """Opens the folder a retriever was made with or saved to.
 
         Args:
-            ids: Ids; those that do not exist are passed over.
-            filter: Metadata filter; ``{}`` matches everything.
-
-        Returns:
-            How many were removed.
+            path: The folder.
+            models: The models it was built with; None loads those the folder names.
+            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+            k: Documents to return.
+            fields: Other fields of the retriever.
 
         Raises:
-            InvalidArgumentError: If neither is given.
+            FingerprintError: If it was built with other models.
+            IndexStateError: If there is no collection with several legs in the folder.
         """
-        return self.collection.delete(ids, where=filter)
+        return cls._open(path, encoders=models, tokenizer=tokenizer, fields={"k": k, **fields})
 
-    def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,
-        k: int | None = None,
-        filter: dict[str, Any] | None = None,
-    ) -> list[Document]:
-        hits = self.collection.search(
-            query,
-            k=self.k if k is None else k,
-            using="colbert",
-            where=self.filter if filter is None else filter,
-        )
-        return [to_document(hit, self.score_key) for hit in hits]
+    def _how(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "using": "hybrid",
+            "weights": _named(settings["weights"], self.collection.legs),
+            "fusion": settings["method"],
+            "fetch_k": settings["fetch_k"],
+        }
 
-    async def _aget_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,
-        k: int | None = None,
-        filter: dict[str, Any] | None = None,
-    ) -> list[Document]:
-        # The same keywords as above: the base class would drop them, and then `ainvoke` would take none.
-        return await run_in_executor(
-            None,
-            self._get_relevant_documents,
-            query,
-            run_manager=run_manager.get_sync(),
-            k=k,
-            filter=filter,
-        )
 
-    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
-        params = super()._get_ls_params(**kwargs)
-        params["ls_vector_store_provider"] = "KoRAG"
-        params["ls_embedding_provider"] = "KoRAG"
-        params["ls_embedding_model"] = self.collection.encoders["colbert"].model_name
-        return params
+def _named(weights: Any, legs: Sequence[str]) -> dict[str, float] | None:
+    """Gives each weight of a list the name of its leg, and checks them."""
+    if isinstance(weights, Sequence) and not isinstance(weights, str):
+        if len(weights) != len(legs):
+            raise InvalidArgumentError(
+                f"weights가 {len(weights)}개인데 검색 방식은 {len(legs)}개입니다({', '.join(legs)}). 수를 맞추거나 "
+                "이름을 적은 dict를 넣으세요.",
+                f"There are {len(weights)} weights for {len(legs)} legs ({', '.join(legs)}); give as many, or a dict "
+                "by name.",
+            )
+        weights = dict(zip(legs, weights, strict=True))
+    return None if weights is None else check_weights(legs, weights)

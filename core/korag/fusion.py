@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from korag.errors import InvalidArgumentError
@@ -36,7 +36,7 @@ def reciprocal_rank_fusion(
     Raises:
         InvalidArgumentError: If `weights` names an unknown leg or holds a negative number, or `c` is negative.
     """
-    weights = _check_weights(rankings, weights)
+    weights = check_weights(rankings, weights)
     if not c >= 0:
         raise InvalidArgumentError(
             f"c={c!r}은(는) 쓸 수 없습니다. 0 이상의 수여야 합니다.",
@@ -64,7 +64,7 @@ def weighted_fusion(
     Raises:
         InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
     """
-    weights = _check_weights(runs, weights)
+    weights = check_weights(runs, weights)
     terms: dict[Id, list[float]] = {}
     for leg, run in runs.items():
         scores: dict[Id, float] = {}
@@ -83,7 +83,12 @@ def _add_up(terms: Mapping[Id, Sequence[float]]) -> list[tuple[Id, float]]:
     return sorted(fused, key=lambda item: -item[1])
 
 
-def _check_weights(legs: Mapping[str, object], weights: Mapping[str, float] | None) -> dict[str, float]:
+def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) -> dict[str, float]:
+    """Returns the weight of every leg, 1 where none is given.
+
+    Raises:
+        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
+    """
     if weights is not None and not isinstance(weights, Mapping):
         raise InvalidArgumentError(
             f"weights={weights!r:.80}은(는) dict여야 합니다. 예: {{'dense': 1.0, 'bm25': 0.5}}",

@@ -35,7 +35,18 @@ from korag.errors import (
 )
 from langchain_korag import KoColBERTRetriever
 
-EXPECTED_ALL = ["KoColBERTReranker", "KoColBERTRetriever"]
+EXPECTED_ALL = [
+    "KoBM25Retriever",
+    "KoColBERTReranker",
+    "KoColBERTRetriever",
+    "KoCrossEncoderReranker",
+    "KoEmbeddings",
+    "KoHybridRetriever",
+    "KoRerankRetriever",
+    "KoSparseEmbeddings",
+    "KoSpladeRetriever",
+    "KoVectorStore",
+]
 QUERY = "보증금은 언제 돌려받나요?"
 TOPICS = ["주거", "생활", "음식", "쇼핑", "회사", "규정", "규정", "기술"]
 
@@ -190,11 +201,11 @@ class TestKeywords:
             await shared.ainvoke(QUERY, k=k)
 
     async def test_a_misspelt_keyword_at_invoke(self, shared: KoColBERTRetriever) -> None:
-        with pytest.raises(TypeError, match="topk"):
+        with pytest.raises(InvalidArgumentError, match="topk"):
             shared.invoke(QUERY, topk=3)
-        with pytest.raises(TypeError, match="topk"):
+        with pytest.raises(InvalidArgumentError, match="topk"):
             await shared.ainvoke(QUERY, topk=3)
-        with pytest.raises(TypeError, match="filters"):
+        with pytest.raises(InvalidArgumentError, match="filters"):
             shared.batch([QUERY], filters={})
 
     def test_a_wrong_field_costs_no_indexing(
@@ -521,7 +532,7 @@ class TestFolder:
     def test_a_collection_without_colbert_vectors(self, documents: list[str], tmp_path: Any) -> None:
         with Collection.open(tmp_path, bm25=True) as words:
             words.add(documents)
-            with pytest.raises(IndexStateError, match="no ColBERT vectors"):
+            with pytest.raises(IndexStateError, match="no 'colbert' leg"):
                 KoColBERTRetriever(collection=words)
         with pytest.raises(IndexStateError, match="bm25"):
             KoColBERTRetriever.load_local(tmp_path)

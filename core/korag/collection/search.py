@@ -17,7 +17,7 @@ from korag.collection.hit import Hit
 from korag.collection.legs import DenseLeg, Leg
 from korag.collection.snapshot import Snapshot, SnapshotReader
 from korag.errors import InvalidArgumentError
-from korag.fusion import RRF_CONSTANT, reciprocal_rank_fusion, weighted_fusion
+from korag.fusion import RRF_CONSTANT, check_weights, reciprocal_rank_fusion, weighted_fusion
 from korag.scoring import top_k
 from korag.text import check_texts, is_empty
 
@@ -69,7 +69,7 @@ class Searcher:
                 f"fusion={fusion!r} is not possible; it must be 'rrf' or 'weighted'.",
             )
         if weights is not None:
-            reciprocal_rank_fusion({leg: [] for leg in legs}, weights=weights)  # checks names and values
+            check_weights(legs, weights)
         condition = None if (parsed := parse(where)) is None else to_sql(parsed)
         filled = [index for index, query in enumerate(checked) if not is_empty(query)]
         if len(filled) < len(checked):

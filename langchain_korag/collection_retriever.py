@@ -1,0 +1,262 @@
+"""What the retrievers over a KoRAG collection share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.runnables import run_in_executor
+from pydantic import ConfigDict, Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from korag.collection import Collection, Hit
+from korag.collection.filters import parse
+from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.errors import IndexStateError, InvalidArgumentError
+from korag.text import check_texts
+from langchain_korag.documents import Fields, take_apart, to_document
+from langchain_korag.keywords import reject_unknown
+
+
+class CollectionRetriever(BaseRetriever):
+    """Finds documents of a `korag.Collection`; each subclass searches its own way.
+
+    Attributes:
+        collection: The documents and their vectors; shared by copies of the retriever.
+        k: Documents to return.
+        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a
+            lower score, which has no fixed scale.
+        score_key: Metadata key of the score, written over what was there; None leaves it out.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
+
+    collection: SkipJsonSchema[Collection] = Field(exclude=True, repr=False)
+    k: int = Field(default=4, ge=0)
+    filter: dict[str, Any] | None = None
+    score_threshold: float | None = Field(default=None, ge=0, le=1)
+    score_key: str | None = "score"
+
+    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold")
+    """Fields that ``invoke`` and its kin take as keywords."""
+
+    @field_validator("filter")
+    @classmethod
+    def _check_filter(cls, filter: dict[str, Any] | None) -> dict[str, Any] | None:
+        parse(filter)
+        return filter
+
+    # -- making one ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        metadatas: Sequence[dict[str, Any]] | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Indexes texts and returns a retriever over them.
+
+        Args:
+            texts: The texts.
+            metadatas: A dict of JSON values for each.
+            ids: Their ids, all different; made where not given.
+            options: As for `from_documents`.
+        """
+        return cls.from_documents(texts_to_documents(texts, metadatas), ids=ids, **options)
+
+    @classmethod
+    def from_documents(cls, documents: Iterable[Document], **options: Any) -> Self:
+        """Indexes documents and returns a retriever over them; each subclass says with which options."""
+        raise NotImplementedError
+
+    @classmethod
+    def _index(
+        cls,
+        documents: Iterable[Document],
+        *,
+        ids: Sequence[str] | None,
+        path: str | os.PathLike[str] | None,
+        encoders: Sequence[EncoderLike] | None,
+        fields: dict[str, Any],
+        bm25: bool = False,
+        tokenizer: TokenizerLike = None,
+    ) -> Self:
+        # Checked in this order, so that a wrong document or field costs no folder and no indexing.
+        prepared: Fields = take_apart(documents, ids, by_content=path is not None)
+        if path is None:
+            collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+        else:
+            cls(collection=Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer), **fields)
+            collection = Collection.open(path, encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+        retriever = cls(collection=collection, **fields)
+        prepared.add_to(collection)
+        return retriever
+
+    @classmethod
+    def _open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoders: Sequence[EncoderLike] | None,
+        fields: dict[str, Any],
+        tokenizer: TokenizerLike = None,
+    ) -> Self:
+        return cls(collection=open_saved(path, encoders=encoders, tokenizer=tokenizer), **fields)
+
+    # -- documents ----------------------------------------------------------------------------------------
+
+    def add_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
+        """Adds documents, replacing those with the same ids.
+
+        Args:
+            documents: The documents; those without an id get a new one.
+            ids: Ids in place of the documents' own.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            InvalidTextError: If something is not a `Document`.
+        """
+        return take_apart(documents, ids).add_to(self.collection)
+
+    async def aadd_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
+        """`add_documents`, beside the event loop."""
+        return await run_in_executor(None, self.add_documents, documents, ids=ids)
+
+    def delete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
+        """Removes documents by id, by filter, or those among `ids` that the filter matches.
+
+        Args:
+            ids: Ids; those that do not exist are passed over.
+            filter: Metadata filter; ``{}`` matches everything.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            InvalidArgumentError: If neither is given.
+        """
+        return self.collection.delete(ids, where=filter)
+
+    async def adelete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
+        """`delete`, beside the event loop."""
+        return await run_in_executor(None, self.delete, ids, filter=filter)
+
+    def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Writes the documents and their vectors into a folder, for `load_local`.
+
+        A retriever made with ``path=`` is saved at every change already; this makes a copy elsewhere.
+
+        Args:
+            path: The folder; empty or not there, unless `overwrite`.
+            overwrite: Replace a collection that is there.
+
+        Returns:
+            The folder.
+        """
+        return self.collection.save(path, overwrite=overwrite)
+
+    # -- searching ----------------------------------------------------------------------------------------
+
+    def similarity_search_with_score(self, query: str, **overrides: Any) -> list[tuple[Document, float]]:
+        """Finds documents, and returns the score of each beside it instead of in its metadata.
+
+        Args:
+            query: The query.
+            overrides: The keywords of ``invoke``.
+        """
+        return [(to_document(hit), hit.score) for hit in self._search(query, overrides)]
+
+    async def asimilarity_search_with_score(self, query: str, **overrides: Any) -> list[tuple[Document, float]]:
+        """`similarity_search_with_score`, beside the event loop."""
+        return await run_in_executor(None, self.similarity_search_with_score, query, **overrides)
+
+    def _search(self, query: str, overrides: dict[str, Any]) -> list[Hit]:
+        settings = self._settings(overrides)
+        return self.collection.search(
+            query,
+            k=settings.pop("k"),
+            where=settings.pop("filter"),
+            min_relevance=settings.pop("score_threshold"),
+            **self._how(settings),
+        )
+
+    def _how(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Turns the subclass's own settings into the keywords of `Collection.search`."""
+        raise NotImplementedError
+
+    def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        """The fields a search goes by, with those given for this call in their place."""
+        reject_unknown(self, overrides, self._overrides)
+        return {
+            name: getattr(self, name) if overrides.get(name) is None else overrides[name] for name in self._overrides
+        }
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **overrides: Any
+    ) -> list[Document]:
+        return [to_document(hit, self.score_key) for hit in self._search(query, overrides)]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **overrides: Any
+    ) -> list[Document]:
+        # The same keywords as above: the base class would drop them, and then `ainvoke` would take none.
+        return await run_in_executor(
+            None, self._get_relevant_documents, query, run_manager=run_manager.get_sync(), **overrides
+        )
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = "KoRAG"
+        if encoders := self.collection.encoders:
+            params["ls_embedding_provider"] = "KoRAG"
+            params["ls_embedding_model"] = ", ".join(encoder.model_name for encoder in encoders.values())
+        return params
+
+
+def open_saved(
+    path: str | os.PathLike[str], *, encoders: Sequence[EncoderLike] | None, tokenizer: TokenizerLike = None
+) -> Collection:
+    """Opens a folder that must hold a collection.
+
+    Raises:
+        IndexStateError: If there is no such folder, or nothing in it.
+    """
+    folder = Path(path)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise IndexStateError(
+            f"'{path}' 폴더에 저장된 것이 없습니다. from_documents(..., path='{path}')나 "
+            f"save_local('{path}')로 먼저 만드세요.",
+            f"There is nothing saved in '{path}'; make it with from_documents(..., path='{path}') or "
+            f"save_local('{path}').",
+        )
+    return Collection.open(folder, encoders=encoders, tokenizer=tokenizer)
+
+
+def texts_to_documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
+    """Makes documents of texts.
+
+    Raises:
+        InvalidTextError: If a text is not a string.
+        InvalidArgumentError: If there are not as many metadata as texts.
+    """
+    texts = check_texts(texts)
+    if metadatas is not None and len(metadatas) != len(texts):
+        raise InvalidArgumentError(
+            f"texts는 {len(texts)}개인데 metadatas는 {len(metadatas)}개입니다. 수가 같아야 합니다.",
+            f"There are {len(texts)} texts and {len(metadatas)} metadatas; there must be as many.",
+        )
+    return [
+        Document(page_content=text, metadata=metadata)
+        for text, metadata in zip(texts, metadatas or [{} for _ in texts], strict=True)
+    ]

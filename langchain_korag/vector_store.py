@@ -1,0 +1,345 @@
+"""A vector store over a KoRAG collection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import run_in_executor
+from langchain_core.vectorstores import VectorStore
+
+from korag.collection import Collection, Hit
+from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.encoders.dense import DenseEncoder
+from korag.errors import InvalidArgumentError
+from langchain_korag.collection_retriever import open_saved, texts_to_documents
+from langchain_korag.documents import take_apart, to_document
+from langchain_korag.embeddings import KoEmbeddings
+from langchain_korag.keywords import reject_unknown
+
+_SEARCH = ("filter", "using", "fetch_k", "method", "weights", "score_threshold")
+_DIVERSE = ("filter", "using", "method", "weights", "score_threshold")
+_ADDING = ("ids", "batch_size")
+
+
+class KoVectorStore(VectorStore):
+    """Documents with dense, sparse, ColBERT and BM25 legs, as a LangChain vector store.
+
+    >>> store = KoVectorStore(["mini-colbert", "mini-splade"], bm25=True)
+    >>> store.add_documents(documents)
+    >>> store.similarity_search("보증금은 언제 돌려받나요?", k=4, filter={"분류": "주거"})
+    >>> retriever = store.as_retriever(search_kwargs={"k": 4, "using": "colbert"})
+
+    Every search takes `filter` (see `korag.collection.filters`; applied before the k best are taken), `using` (a leg:
+    ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``, or ``"hybrid"``; by default the only leg, else hybrid),
+    `score_threshold` (on relevance, see `korag.Hit.relevance`), and for hybrid searches `method` (``"rrf"`` or
+    ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other keyword is an error.
+
+    Results are new documents with their ids, and with their metadata as it was added and nothing more. Scores are of
+    each leg's own kind; relevance scores are in [0, 1].
+
+    Args:
+        encoders: Names, paths or loaded encoders, one of each family at most.
+        path: Folder of the collection, new or existing; None keeps it in memory.
+        bm25: Search by words too; an existing folder keeps what it has.
+        tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from a text to its tokens.
+        collection: An open collection in place of all the above.
+
+    Raises:
+        InvalidArgumentError: If there is nothing to search by, or two models are of one family.
+        FingerprintError: If the folder was built with other models.
+    """
+
+    def __init__(
+        self,
+        encoders: Sequence[EncoderLike] | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        bm25: bool = False,
+        tokenizer: TokenizerLike = None,
+        collection: Collection | None = None,
+    ) -> None:
+        if collection is not None:
+            if encoders is not None or path is not None or bm25 or tokenizer is not None:
+                raise InvalidArgumentError(
+                    "collection과 함께 encoders, path, bm25, tokenizer를 넣을 수 없습니다. "
+                    "컬렉션에 이미 정해져 있습니다.",
+                    "collection takes no encoders, path, bm25 or tokenizer beside it: the collection has its own.",
+                )
+            self.collection = collection
+        elif path is None:
+            self.collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+        else:
+            existing = Path(path).is_dir() and any(Path(path).iterdir())
+            asked = True if bm25 else None if existing else False
+            self.collection = Collection.open(path, encoders=encoders, bm25=asked, tokenizer=tokenizer)
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Makes a store and adds texts.
+
+        Args:
+            texts: The texts.
+            embedding: A `KoEmbeddings`, whose model becomes the dense leg; or None, and `encoders` instead.
+            metadatas: A dict of JSON values for each text.
+            ids: Their ids; made where not given.
+            kwargs: The constructor's.
+
+        Raises:
+            InvalidArgumentError: If `embedding` is another class: a ColBERT or SPLADE leg needs a model, and vectors
+                of an unknown model cannot be checked against the next one's.
+        """
+        documents = texts_to_documents(texts, metadatas)
+        return cls.from_documents(documents, embedding, **({} if ids is None else {"ids": ids}), **kwargs)
+
+    @classmethod
+    def from_documents(cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
+        """Makes a store and adds documents; arguments as for `from_texts`."""
+        ids = kwargs.pop("ids", None)
+        prepared = take_apart(documents, ids, by_content=kwargs.get("path") is not None)
+        store = cls(**_with_embedding(embedding, kwargs))
+        prepared.add_to(store.collection)
+        return store
+
+    @classmethod
+    async def afrom_documents(
+        cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any
+    ) -> Self:
+        """`from_documents`, beside the event loop."""
+        return await run_in_executor(None, cls.from_documents, documents, embedding, **kwargs)
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: Iterable[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """`from_texts`, beside the event loop."""
+        return await run_in_executor(None, cls.from_texts, texts, embedding, metadatas, ids=ids, **kwargs)
+
+    @classmethod
+    def load_local(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoders: Sequence[EncoderLike] | None = None,
+        tokenizer: TokenizerLike = None,
+    ) -> Self:
+        """Opens the folder of a store.
+
+        Args:
+            path: The folder.
+            encoders: The models it was built with; None loads those the folder names.
+            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+
+        Raises:
+            IndexStateError: If there is nothing in the folder.
+            FingerprintError: If it was built with other models.
+        """
+        return cls(collection=open_saved(path, encoders=encoders, tokenizer=tokenizer))
+
+    def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Writes everything into a folder, for `load_local`; a store with a `path` is saved at every change already.
+
+        Args:
+            path: The folder; empty or not there, unless `overwrite`.
+            overwrite: Replace a collection that is there.
+
+        Returns:
+            The folder.
+        """
+        return self.collection.save(path, overwrite=overwrite)
+
+    @property
+    def embeddings(self) -> KoEmbeddings | None:
+        """The dense model, if there is one."""
+        dense = self.collection.encoders.get("dense")
+        return KoEmbeddings(model=dense) if isinstance(dense, DenseEncoder) else None
+
+    # -- documents ----------------------------------------------------------------------------------------
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Adds texts, replacing documents with the same ids. Returns the ids, in order."""
+        return self.add_documents(texts_to_documents(texts, metadatas), ids=ids, **kwargs)
+
+    async def aadd_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """`add_texts`, beside the event loop."""
+        return await run_in_executor(None, self.add_texts, texts, metadatas, ids=ids, **kwargs)
+
+    def add_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
+        """Adds documents, replacing those with the same ids.
+
+        Args:
+            documents: The documents; those without an id get a new one.
+            kwargs: `ids`, in place of the documents' own; `batch_size`, which LangChain's indexing API passes, has no
+                effect: batches are made by length.
+
+        Returns:
+            The ids, in order.
+        """
+        reject_unknown(self, kwargs, _ADDING)
+        return take_apart(documents, kwargs.get("ids")).add_to(self.collection)
+
+    async def aadd_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
+        """`add_documents`, beside the event loop."""
+        return await run_in_executor(None, self.add_documents, documents, **kwargs)
+
+    def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> bool:
+        """Removes documents by id, by `filter`, or those among `ids` that the filter matches.
+
+        Returns:
+            True. Ids that do not exist are passed over.
+
+        Raises:
+            InvalidArgumentError: If neither is given; ``filter={}`` removes everything.
+        """
+        reject_unknown(self, kwargs, ("filter",))
+        self.collection.delete(ids, where=kwargs.get("filter"))
+        return True
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Returns the documents that exist, in the order of `ids`."""
+        return [Document(id=d.id, page_content=d.text, metadata=d.metadata) for d in self.collection.get(ids)]
+
+    # -- searching ----------------------------------------------------------------------------------------
+
+    def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+        """Returns the k best documents; the class says with which keywords."""
+        return [to_document(hit) for hit in self._search(query, k, kwargs)]
+
+    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
+        """Returns the k best documents with their scores; more is better, in every leg."""
+        return [(to_document(hit), hit.score) for hit in self._search(query, k, kwargs)]
+
+    async def asimilarity_search_with_score(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """`similarity_search_with_score`, beside the event loop."""
+        return await run_in_executor(None, self.similarity_search_with_score, query, k, **kwargs)
+
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        return [(to_document(hit), hit.relevance) for hit in self._search(query, k, kwargs)]
+
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **kwargs)
+
+    def similarity_search_by_vector(self, embedding: Sequence[float], k: int = 4, **kwargs: Any) -> list[Document]:
+        """Returns the k best documents for a query that the dense model has embedded.
+
+        Args:
+            embedding: Shape: (dim,).
+            k: How many at most.
+            kwargs: `filter` and `score_threshold`.
+
+        Raises:
+            InvalidArgumentError: If there is no dense leg, or the vector is not one of its.
+        """
+        return [to_document(hit) for hit in self._search_by_vector(embedding, k, kwargs)]
+
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """Returns documents that match the query and differ from each other (see `korag.diversity`).
+
+        Args:
+            query: The query.
+            k: How many at most.
+            fetch_k: How many to choose from.
+            lambda_mult: 1 goes by relevance alone, 0 by difference alone.
+            kwargs: As for every search, `fetch_k` aside.
+        """
+        reject_unknown(self, kwargs, _DIVERSE)
+        hits = self._search(query, max(k, fetch_k), kwargs)
+        return self._diversify(hits, k, lambda_mult, kwargs.get("using"))
+
+    def max_marginal_relevance_search_by_vector(
+        self, embedding: Sequence[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """`max_marginal_relevance_search` for a query that the dense model has embedded."""
+        hits = self._search_by_vector(embedding, max(k, fetch_k), kwargs)
+        return self._diversify(hits, k, lambda_mult, "dense")
+
+    async def amax_marginal_relevance_search_by_vector(
+        self, embedding: Sequence[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """`max_marginal_relevance_search_by_vector`, beside the event loop."""
+        return await run_in_executor(
+            None, self.max_marginal_relevance_search_by_vector, embedding, k, fetch_k, lambda_mult, **kwargs
+        )
+
+    def _search(self, query: str, k: int, keywords: dict[str, Any]) -> list[Hit]:
+        reject_unknown(self, keywords, _SEARCH)
+        return self.collection.search(
+            query,
+            k=k,
+            using=keywords.get("using"),
+            where=keywords.get("filter"),
+            fetch_k=keywords.get("fetch_k"),
+            fusion=keywords.get("method") or "rrf",
+            weights=keywords.get("weights"),
+            min_relevance=keywords.get("score_threshold"),
+        )
+
+    def _search_by_vector(self, vector: Sequence[float], k: int, keywords: dict[str, Any]) -> list[Hit]:
+        reject_unknown(self, keywords, ("filter", "score_threshold"))
+        return self.collection.search_by_vector(
+            vector, k=k, where=keywords.get("filter"), min_relevance=keywords.get("score_threshold")
+        )
+
+    def _diversify(self, hits: list[Hit], k: int, lambda_mult: float, using: str | None) -> list[Document]:
+        chosen = self.collection.diversify(hits, k=k, lambda_mult=lambda_mult, using=using)
+        return [to_document(hit) for hit in chosen]
+
+    def __len__(self) -> int:
+        return len(self.collection)
+
+    def __repr__(self) -> str:
+        return f"KoVectorStore({self.collection!r})"
+
+
+def _with_embedding(embedding: Embeddings | None, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Puts the model of a `KoEmbeddings` among the encoders."""
+    if embedding is None:
+        return arguments
+    if not isinstance(embedding, KoEmbeddings):
+        raise InvalidArgumentError(
+            f"embedding이 {type(embedding).__name__}입니다. KoEmbeddings(model=...)를 넣거나 encoders=['모델 이름']을 "
+            "쓰세요. 다른 임베딩에는 LangChain의 InMemoryVectorStore나 FAISS가 맞습니다.",
+            f"embedding is a {type(embedding).__name__}; pass KoEmbeddings(model=...), or encoders=['model name']. For "
+            "other embeddings use LangChain's InMemoryVectorStore or FAISS.",
+        )
+    return {**arguments, "encoders": [embedding.model, *(arguments.get("encoders") or [])]}

@@ -314,10 +314,22 @@ def native(folder: Path, **settings: object) -> None:
     model.save_pretrained(str(folder), create_model_card=False)
 
 
-def cross_encoder(folder: Path) -> None:
+def cross_encoder(folder: Path, *, labels: int = 1) -> None:
     """bge-reranker-v2-m3-ko's layout: XLM-RoBERTa for sequence classification, no modules.json."""
     words = tokenizer()
-    _backbone(folder, _config("xlm-roberta", len(words), num_labels=1), words, AutoModelForSequenceClassification)
+    config = _config("xlm-roberta", len(words), num_labels=labels, initializer_range=0.2)
+    _backbone(folder, config, words, AutoModelForSequenceClassification)
+
+
+def identity_cross_encoder(folder: Path) -> None:
+    """The layout of older cross-encoders (ms-marco-MiniLM): the activation, here none, in config.json."""
+    cross_encoder(folder)
+    edit_json(folder / "config.json", sbert_ce_default_activation_function="torch.nn.modules.linear.Identity")
+
+
+def two_label_cross_encoder(folder: Path) -> None:
+    """A classifier: two labels, as an NLI or a sentiment model has them."""
+    cross_encoder(folder, labels=2)
 
 
 def saved_cross_encoder(folder: Path) -> None:
@@ -341,7 +353,7 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     for builder in (
         dense, roberta, lora, bare_lora, splade, sparse_autoencoder,
         pylate, matryoshka, matryoshka_safetensors, residual, stanford,
-        native, cross_encoder, saved_cross_encoder, bare_bert,
+        native, cross_encoder, saved_cross_encoder, identity_cross_encoder, two_label_cross_encoder, bare_bert,
     )
 }  # fmt: skip
 

@@ -5,10 +5,12 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: it reads this once
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its warning after a fork is about us, not for us
 
+from pathlib import Path
+
 import pytest
 from sentences import DOCUMENTS
 
-from korag import DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
+from korag import CrossEncoderReranker, DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,18 @@ def dense() -> DenseEncoder:
 @pytest.fixture(scope="session")
 def splade() -> SparseEncoder:
     return load_encoder("mini-splade")
+
+
+@pytest.fixture(scope="session")
+def cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random cross-encoder: none ships."""
+    from checkpoints import cross_encoder as build
+
+    folder = tmp_path_factory.mktemp("models") / "cross-encoder"
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(cross_encoder_folder: Path) -> CrossEncoderReranker:
+    return CrossEncoderReranker(cross_encoder_folder)

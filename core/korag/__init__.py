@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from korag.collection import Collection, Hit
+    from korag.cross_encoder import CrossEncoderReranker
     from korag.encoders.dense import DenseEncoder
     from korag.encoders.late_interaction import LateInteractionEncoder
     from korag.encoders.load import load_encoder
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Collection",
+    "CrossEncoderReranker",
     "DenseEncoder",
     "Hit",
     "KoragError",
@@ -37,6 +39,7 @@ __all__ = [
 
 _MODULES = {
     "Collection": "korag.collection",
+    "CrossEncoderReranker": "korag.cross_encoder",
     "DenseEncoder": "korag.encoders.dense",
     "Hit": "korag.collection",
     "KoragError": "korag.errors",

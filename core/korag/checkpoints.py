@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from korag.encoders.matryoshka import find_heads, read_dims
 from korag.errors import (
@@ -23,11 +23,15 @@ from korag.errors import (
 from korag.hub import Source
 from korag.specs import SPECS, Family, ModelSpec
 
-_USE_INSTEAD: dict[Family, str] = {
+Kind = Family | Literal["cross_encoder"]
+"""What a folder can hold: a model that makes vectors, or one that scores pairs."""
+_USE_INSTEAD: dict[Kind, str] = {
     "dense": "korag.DenseEncoder, korag.Collection, KoEmbeddings (LangChain), KoEmbedding (LlamaIndex)",
     "sparse": "korag.SparseEncoder, korag.Collection, KoSparseEmbeddings (LangChain), KoSparseEmbedding (LlamaIndex)",
     "late_interaction": "korag.LateInteractionEncoder, korag.Collection, KoColBERTRetriever and KoColBERTReranker "
     "(LangChain), KoColBERTRerank (LlamaIndex)",
+    "cross_encoder": "korag.CrossEncoderReranker, KoCrossEncoderReranker (LangChain), KoCrossEncoderRerank "
+    "(LlamaIndex)",
 }
 _FAMILY_OF_TYPE: dict[str, Family] = {
     "SentenceTransformer": "dense",
@@ -94,11 +98,19 @@ def detect_family(folder: Path) -> Family | None:
     Raises:
         WrongFamilyError: If it is a cross-encoder, which has no vectors at all.
     """
+    kind = detect_kind(folder)
+    if kind == "cross_encoder":
+        raise cross_encoder_error(folder)
+    return kind
+
+
+def detect_kind(folder: Path) -> Kind | None:
+    """`detect_family`, with cross-encoders among what it can be."""
     settings = read_json(folder / "config_sentence_transformers.json")
     adapter = find_adapter(folder)
     task = read_json(adapter / "adapter_config.json").get("task_type") if adapter else None
     if settings.get("model_type") == "CrossEncoder" or task == "SEQ_CLS":
-        raise _cross_encoder(folder)
+        return "cross_encoder"
     if find_heads(folder) or _says_colbert(folder) or (folder / "artifact.metadata").exists():
         return "late_interaction"
     if family := _FAMILY_OF_TYPE.get(str(settings.get("model_type"))):
@@ -111,7 +123,7 @@ def detect_family(folder: Path) -> Family | None:
     if any(name.endswith(("Pooling", "StaticEmbedding")) for name in types) or adapter is not None:
         return "dense"
     if any(name.endswith("ForSequenceClassification") for name in _architectures(folder)):
-        raise _cross_encoder(folder)
+        return "cross_encoder"
     return None
 
 
@@ -142,7 +154,7 @@ def read_checkpoint(source: Source, *, family: Family | None = None, base: Check
     stanford = _says_colbert(folder) and not modules
     metadata = read_json(folder / "artifact.metadata") if stanford else {}
     module_settings = [read_json(home / module["path"] / "config.json") for module in modules[1:]]
-    backbone = _backbone_settings(folder, own_modules, base)
+    backbone = backbone_settings(folder, own_modules, base)
     spec = SPECS.get(source.name) or (base if bare else None)
 
     if family == "late_interaction" and not (
@@ -234,12 +246,13 @@ def _pooled_size(module: dict[str, Any]) -> int | None:
     return size * max(len(modes) if isinstance(modes, list) else sum(flags), 1) if isinstance(size, int) else None
 
 
-def _cross_encoder(folder: Path) -> WrongFamilyError:
+def cross_encoder_error(name: object) -> WrongFamilyError:
+    """The error for a cross-encoder where vectors are needed; it names the classes to use."""
     return WrongFamilyError(
-        f"'{folder}'은(는) 크로스 인코더라서 벡터를 만들지 않습니다. 검색 모델을 넣거나, 재순위에는 "
-        "sentence_transformers.CrossEncoder를 쓰세요.",
-        f"'{folder}' is a cross-encoder, which makes no vectors; pass a retrieval model, or rerank with "
-        "sentence_transformers.CrossEncoder.",
+        f"'{name}'은(는) 크로스 인코더라서 벡터를 만들지 않습니다. 검색 모델을 넣거나, 재순위라면 다음을 쓰세요: "
+        f"{_USE_INSTEAD['cross_encoder']}.",
+        f"'{name}' is a cross-encoder, which makes no vectors; pass a retrieval model, or rerank with: "
+        f"{_USE_INSTEAD['cross_encoder']}.",
     )
 
 
@@ -277,7 +290,7 @@ def _agree(source: Source, found: Family | None, wanted: Family | None) -> Famil
     return found
 
 
-def wrong_family(name: str, found: Family, wanted: Family) -> WrongFamilyError:
+def wrong_family(name: str, found: Kind, wanted: Kind) -> WrongFamilyError:
     """The error for a model of one family put where another belongs; it names the classes to use."""
     return WrongFamilyError(
         f"'{name}'은(는) {found} 모델인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 오류 없이 "
@@ -296,11 +309,11 @@ def _no_heads(source: Source, reason: str) -> MissingHeadsError:
     )
 
 
-def _backbone_settings(folder: Path, modules: list[dict[str, Any]], base: Checkpoint | None) -> dict[str, Any]:
+def backbone_settings(folder: Path, modules: list[dict[str, Any]], base: Checkpoint | None = None) -> dict[str, Any]:
     """Settings of the Transformer module; an adapter's own go over those of its base."""
     merged: dict[str, Any] = {}
     if base is not None:
-        merged = _backbone_settings(base.source.folder, read_modules(base.source.folder), None)
+        merged = backbone_settings(base.source.folder, read_modules(base.source.folder))
     place = folder / (modules[0]["path"] if modules else "")
     for name in ("config.json", "tokenizer_config.json"):
         merged |= read_json(place / name)
@@ -328,10 +341,7 @@ def _lengths(
     settings: dict[str, Any], metadata: dict[str, Any], backbone: dict[str, Any], family: Family, *, stanford: bool
 ) -> tuple[int | None, int | None]:
     """Longest query and document, by sentence-transformers' own order of precedence."""
-    own = backbone.get("max_seq_length")
-    if own is None:
-        limits = [backbone.get("model_max_length"), _max_positions(backbone)]
-        own = min((int(limit) for limit in limits if limit and limit < _UNSET_LENGTH), default=None)
+    own, _ = own_length(backbone)
     if family != "late_interaction":
         return own, own
     document = backbone.get("document_length") or settings.get("document_length") or metadata.get("doc_maxlen") or own
@@ -346,6 +356,16 @@ def _lengths(
     if _PYLATE_KEYS & settings.keys() and settings.get("do_query_expansion") is not False:
         return settings.get("query_length") or 32, document  # 32: PyLate's default
     return query or own, document
+
+
+def own_length(backbone: dict[str, Any]) -> tuple[int | None, int | None]:
+    """Longest text of a Transformer module in tokens, and what its positions can take at most."""
+    positions = _max_positions(backbone)
+    own = backbone.get("max_seq_length")
+    if own is None:
+        limits = [backbone.get("model_max_length"), positions]
+        own = min((int(limit) for limit in limits if limit and limit < _UNSET_LENGTH), default=None)
+    return own, positions
 
 
 def _max_positions(backbone: dict[str, Any]) -> int | None:

@@ -211,7 +211,8 @@ class TestWrongFamily:
     def test_a_cross_encoder_is_named_and_so_is_its_class(self, built, layout, family):
         with pytest.raises(WrongFamilyError) as caught:
             load_encoder(built(layout), family=family)
-        assert_bilingual(caught.value, "sentence_transformers.CrossEncoder")
+        for name in ("korag.CrossEncoderReranker", "KoCrossEncoderReranker", "KoCrossEncoderRerank (LlamaIndex)"):
+            assert_bilingual(caught.value, name)
 
     def test_an_adapter_for_classification_is_a_cross_encoder(self, copied):
         folder = copied("bare_lora")

@@ -123,6 +123,66 @@ class TestReranker:
         for result, wanted in zip(results, expected, strict=True):
             assert dict(result) == pytest.approx(dict(wanted), abs=1e-2)  # batches differ, and so do last bits
 
+    def test_the_threshold_goes_by_the_mean_over_query_tokens(
+        self, colbert: LateInteractionEncoder, documents: list[str]
+    ) -> None:
+        reranker = Reranker(colbert)
+        found = reranker.rerank(QUERY, documents)
+        tokens = len(colbert.encode_queries([QUERY])[0])
+        for _, score in found:
+            share = float(np.float32(score) / np.float32(tokens))
+            assert 0 < share < 1
+            kept = reranker.rerank(QUERY, documents, score_threshold=share)
+            assert kept == [pair for pair in found if pair[1] >= score]
+        assert reranker.rerank(QUERY, documents, score_threshold=0) == found
+        assert reranker.rerank(QUERY, documents, score_threshold=1) == []
+        assert reranker.rerank(QUERY, documents, score_threshold=0.0, top_n=2) == found[:2]
+
+    def test_one_threshold_for_queries_of_any_length(
+        self, colbert: LateInteractionEncoder, documents: list[str]
+    ) -> None:
+        """MaxSim grows with the query; a text's relevance for itself does not."""
+        scores = []
+        for text in (documents[0], " ".join(documents[:3])):
+            ((index, score),) = Reranker(colbert).rerank(text, ["", text], score_threshold=0.3)
+            assert index == 1
+            scores.append(score)
+        assert scores[1] > 1 or scores[0] > 1  # the scores themselves are far above any threshold
+
+    @pytest.mark.parametrize("wrong", [-0.1, 1.1, 30, "0.5", True, float("nan")])
+    def test_a_threshold_outside_its_range(self, colbert: LateInteractionEncoder, wrong: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match="score_threshold="):
+            Reranker(colbert).rerank(QUERY, [], score_threshold=wrong)
+
+    def test_documents_unlike_the_query_stay_at_a_threshold_of_zero(self) -> None:
+        """Negative MaxSim counts as a relevance of 0, not as less."""
+
+        class Opposite:
+            family = "late_interaction"
+            fingerprint = "opposite"
+
+            def encode_documents(self, texts: list[str], **_: Any) -> list[Any]:
+                return [np.array([[-1.0, 0.0]], np.float32) for _ in texts]
+
+            def encode_queries(self, texts: list[str]) -> list[Any]:
+                return [np.array([[1.0, 0.0]] * 2, np.float32) for _ in texts]
+
+        reranker = object.__new__(Reranker)
+        reranker.encoder, reranker.cache = Opposite(), TokenCache()  # type: ignore[assignment]
+        assert reranker.rerank("a", ["b", "c"], score_threshold=0) == [(0, -2.0), (1, -2.0)]
+        assert reranker.rerank("a", ["b", "c"], score_threshold=0.01) == []
+
+    def test_a_second_query_costs_its_own_encoding_only(
+        self, colbert: LateInteractionEncoder, counted: list[str]
+    ) -> None:
+        """A hundred passages, two queries: every passage is encoded once."""
+        passages = [f"제{number}조 {'보증금 반환 ' * (number % 5)}기간은 {number}일로 한다." for number in range(100)]
+        reranker = Reranker(colbert)
+        assert len(reranker.rerank(QUERY, passages)) == 100
+        assert len(counted) == 100
+        assert len(reranker.rerank("도서관은 언제 쉬나요?", passages, top_n=3)) == 3
+        assert len(counted) == 100
+
     def test_copies(self, colbert: LateInteractionEncoder, documents: list[str]) -> None:
         reranker = Reranker(colbert, cache=TokenCache(1_000_000))
         expected = reranker.rerank(QUERY, documents)
@@ -232,7 +292,7 @@ class TestTokenCache:
         class Made:
             fingerprint = "made"
 
-            def encode_documents(self, texts: list[str]) -> list[Any]:
+            def encode_documents(self, texts: list[str], **_: Any) -> list[Any]:
                 return [np.full((int(text) % 7 + 1, 8), int(text) % 100, np.float32) for text in texts]
 
         cache = TokenCache(3_000)

@@ -8,17 +8,16 @@ import logging
 import os
 import shutil
 import sys
-import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json
 from korag.encoders.batching import token_budget_batches
+from korag.encoders.lazy import LazyModel, LoadOptions
 from korag.encoders.vocabulary import readable
-from korag.errors import CheckpointError, InvalidArgumentError, KoragError
+from korag.errors import InvalidArgumentError
 from korag.fingerprint import Fingerprint, digest_folders
 from korag.specs import Family
 from korag.text import check_texts, is_empty, normalize
@@ -36,26 +35,7 @@ PROGRESS_FROM = 1_000
 """Texts from which a progress bar is shown in a terminal."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadOptions:
-    """How a model is run; nothing here is part of its fingerprint.
-
-    Attributes:
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …; None for the best there is.
-        dtype: Precision of the computation; ``"auto"`` is float32.
-        backend: ``"torch"``, ``"onnx"`` or ``"openvino"``.
-        trust_remote_code: Run Python files that come with the checkpoint.
-        batch_tokens: Most tokens of a padded batch; None for the family's default.
-    """
-
-    device: str | None = None
-    dtype: str = "auto"
-    backend: Literal["torch", "onnx", "openvino"] = "torch"
-    trust_remote_code: bool = False
-    batch_tokens: int | None = None
-
-
-class Encoder(ABC, Generic[Vectors]):
+class Encoder(LazyModel, Generic[Vectors]):
     """Turns queries and documents into vectors of one family. Safe to use from many threads.
 
     Made by `korag.load_encoder`. The weights are loaded at the first encoding. Copies share the model;
@@ -75,26 +55,13 @@ class Encoder(ABC, Generic[Vectors]):
         max_length: int | None,
         options: LoadOptions,
     ) -> None:
-        self._checkpoint = checkpoint
+        self._checkpoint: Checkpoint = checkpoint
         self._dim = dim
         self._prompts: dict[str, str] = {"query": query_prompt, "document": document_prompt}
         self._max_length = max_length
         self._options = options
         self._fingerprint: Fingerprint | None = None
         self._reset()
-
-    def _reset(self) -> None:
-        self._model: Any = None
-        self._snapshot: Path | None = None
-        self._load_lock = threading.Lock()
-        # A fast tokenizer keeps its truncation and padding as state, so two threads encoding queries and
-        # documents at once would silently cut documents at query length. The lock covers tokenizing only.
-        self._tokenizer_lock = threading.Lock()
-
-    @property
-    def model_name(self) -> str:
-        """The name or path the model was loaded by."""
-        return self._checkpoint.source.name
 
     @property
     def dim(self) -> int:
@@ -120,11 +87,6 @@ class Encoder(ABC, Generic[Vectors]):
     def similarity(self) -> str:
         """How two vectors are compared: ``"cosine"`` or ``"dot"``."""
         return self._checkpoint.similarity
-
-    @property
-    def options(self) -> LoadOptions:
-        """How the model is run: device, precision, backend, batches."""
-        return self._options
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -321,56 +283,10 @@ class Encoder(ABC, Generic[Vectors]):
                 cut, len(lengths), english, f"{max(lengths):,}", f"{limit:,}",
             )  # fmt: skip
 
-    def _loaded(self) -> Any:
-        with self._load_lock:
-            if self._model is None:
-                self._model = self._load_checked()
-            return self._model
-
-    def _load_checked(self) -> Any:
-        folder = self._weights_folder()
-        try:
-            model = self._load(folder).eval()
-        except KoragError:
-            raise
-        except Exception as error:  # whatever damaged files or a missing device lead the libraries below to
-            raise self._not_loaded(f"{type(error).__name__}: {error}") from error
+    def _differs(self, model: Any) -> str | None:
         if (dim := model.get_embedding_dimension()) not in (None, self.dim):
-            raise self._not_loaded(f"its settings say {self.dim} dimensions, its weights {dim}")
-        return model
-
-    def _not_loaded(self, reason: str) -> CheckpointError:
-        reason = " ".join(reason.split())
-        code = "trust_remote_code" in reason
-        return CheckpointError(
-            f"'{self.model_name}' 모델을 불러오지 못했습니다({reason}). "
-            + (
-                "코드를 믿을 수 있을 때만 trust_remote_code=True를 넣으세요."
-                if code
-                else "파일이 상했다면 다시 받으세요."
-            ),
-            f"The model '{self.model_name}' could not be loaded ({reason}). "
-            + (
-                "Pass trust_remote_code=True only if you trust its code."
-                if code
-                else "If a file is damaged, fetch it again."
-            ),
-        )
-
-    def _weights_folder(self) -> Path:
-        """The folder with the weights. The Hub is asked once: without a connection each try waits for its time-out."""
-        if self._snapshot is not None:
-            return self._snapshot
-        options = self._options
-        source = self._checkpoint.source
-        folder = source.fetch_weights(options.backend, remote_code=options.trust_remote_code).folder
-        if source.revision is not None:  # a local folder is looked at each time: it may be gone
-            self._snapshot = folder
-        return folder
-
-    @abstractmethod
-    def _load(self, folder: Path) -> Any:
-        """Loads the sentence-transformers model in a folder."""
+            return f"its settings say {self.dim} dimensions, its weights {dim}"
+        return None
 
     @abstractmethod
     def _rows(self, features: dict[str, Any]) -> list[Any]:
@@ -387,23 +303,6 @@ class Encoder(ABC, Generic[Vectors]):
             f"prompts={self._prompts}, device={options.device or 'auto'!r}, dtype={options.dtype!r}, "
             f"backend={options.backend!r})"
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        for name in ("_model", "_snapshot", "_load_lock", "_tokenizer_lock"):
-            del state[name]
-        state["_checkpoint"] = self._checkpoint.without_token()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._reset()
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # never changes once made, and a second copy of the weights would help nobody
 
 
 def _update_json(path: Path, **changes: Any) -> None:

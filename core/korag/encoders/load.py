@@ -7,10 +7,11 @@ import os
 from typing import Any, Literal, get_args
 
 from korag._optional import check
-from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json, wrong_family
-from korag.encoders.base import Encoder, LoadOptions
+from korag.checkpoints import Checkpoint, cross_encoder_error, find_adapter, read_checkpoint, read_json, wrong_family
+from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.late_interaction import LateInteractionEncoder
+from korag.encoders.lazy import LazyModel, LoadOptions
 from korag.encoders.sparse import SparseEncoder
 from korag.errors import (
     CheckpointNotFoundError,
@@ -93,13 +94,13 @@ def load_encoder(
         InvalidArgumentError: If another argument is outside its rule.
         MissingDependencyError: If `backend` or the adapter needs a package that is not installed.
     """
+    if isinstance(model, LazyModel) and not isinstance(model, Encoder):
+        raise cross_encoder_error(model.model_name)
     _check_choice("family", family, (None, *get_args(Family)))
-    _check_choice("dtype", dtype, _DTYPES)
-    _check_choice("backend", backend, tuple(_BACKENDS))
-    _check_positive("max_length", max_length, least=_SHORTEST)
-    _check_positive("batch_tokens", batch_tokens)
-    if backend != "torch" and dtype != "auto":
-        raise _torch_only(f"dtype={dtype!r}", backend)
+    check_length(max_length, least=_SHORTEST)
+    options = run_options(
+        device=device, dtype=dtype, backend=backend, trust_remote_code=trust_remote_code, batch_tokens=batch_tokens
+    )
     hub = {"cache_folder": cache_folder, "local_files_only": local_files_only, "token": token}
     source = find(model, revision=revision, **hub)  # type: ignore[arg-type]
     base: Checkpoint | None = None
@@ -118,26 +119,52 @@ def load_encoder(
         if backend != "torch":
             raise _torch_only("PEFT", backend)
         check("peft", extra="peft")
-    check(*_BACKENDS[backend], extra=backend)
+    check_backend(backend)
     for part in (source, *([base.source] if base is not None else [])):
         if part.revision is None or local_files_only:  # otherwise the first encoding fetches them
             part.check_weights()
     _check_dim(checkpoint, dim)
-    _check_length(checkpoint, max_length)
+    check_length(max_length, limit=checkpoint.max_positions, least=_SHORTEST)
     return _ENCODERS[checkpoint.family](  # type: ignore[return-value]  # the table holds just these three
         checkpoint,
         dim=checkpoint.dim if dim is None else dim,
         query_prompt=checkpoint.query_prompt if query_prompt is None else query_prompt,
         document_prompt=checkpoint.document_prompt if document_prompt is None else document_prompt,
         max_length=checkpoint.document_length if max_length is None else max_length,
-        options=LoadOptions(
-            device=device,
-            dtype=dtype,
-            backend=backend,
-            trust_remote_code=trust_remote_code,
-            batch_tokens=batch_tokens,
-        ),
+        options=options,
     )
+
+
+def run_options(
+    *,
+    device: str | None,
+    dtype: str,
+    backend: Literal["torch", "onnx", "openvino"],
+    trust_remote_code: bool,
+    batch_tokens: int | None,
+) -> LoadOptions:
+    """Checks how a model is to be run; arguments as for `load_encoder`.
+
+    Raises:
+        InvalidArgumentError: If one is outside its rule.
+    """
+    _check_choice("dtype", dtype, _DTYPES)
+    _check_choice("backend", backend, tuple(_BACKENDS))
+    _check_positive("batch_tokens", batch_tokens)
+    if backend != "torch" and dtype != "auto":
+        raise _torch_only(f"dtype={dtype!r}", backend)
+    return LoadOptions(
+        device=device, dtype=dtype, backend=backend, trust_remote_code=trust_remote_code, batch_tokens=batch_tokens
+    )
+
+
+def check_backend(backend: str) -> None:
+    """Raises if a backend's packages are not there.
+
+    Raises:
+        MissingDependencyError: If one is not installed.
+    """
+    check(*_BACKENDS[backend], extra=backend)
 
 
 def as_encoder(model: Encoder[Any] | str | os.PathLike[str], *, family: Family | None = None) -> Encoder[Any]:
@@ -248,8 +275,18 @@ def _check_dim(checkpoint: Checkpoint, dim: int | None) -> None:
         )
 
 
-def _check_length(checkpoint: Checkpoint, max_length: int | None) -> None:
-    limit = checkpoint.max_positions
+def check_length(max_length: int | None, *, limit: int | None = None, least: int) -> None:
+    """Raises if texts cannot be cut at so many tokens.
+
+    Args:
+        max_length: What the caller asked for; None for the model's own.
+        limit: What the model can take at most.
+        least: The shortest that leaves anything of a text.
+
+    Raises:
+        InvalidArgumentError: If it is outside `least` … `limit`.
+    """
+    _check_positive("max_length", max_length, least=least)
     if max_length is not None and limit is not None and max_length > limit:
         raise InvalidArgumentError(
             f"max_length={max_length}은(는) 이 모델의 한도 {limit}토큰보다 깁니다.",

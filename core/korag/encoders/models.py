@@ -16,7 +16,7 @@ from typing import Any
 
 from korag._optional import require
 from korag.checkpoints import Checkpoint, find_adapter, read_modules, read_transformer_settings
-from korag.encoders.base import LoadOptions
+from korag.encoders.lazy import LoadOptions
 from korag.encoders.matryoshka import read_heads
 from korag.errors import CheckpointError, MissingHeadsError
 
@@ -96,6 +96,50 @@ def load_multi_vector(
     if max_length is not None:
         model[0].document_length = max_length
     return model
+
+
+def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOptions) -> Any:
+    """Loads a model that scores pairs of texts.
+
+    Args:
+        folder: The folder with its weights.
+        max_length: Longest pair in tokens; None for the checkpoint's own.
+        options: How to run it.
+
+    Returns:
+        A `CrossEncoder`.
+    """
+    from sentence_transformers import CrossEncoder
+
+    with _quiet_loading():
+        model: Any = CrossEncoder(str(folder), **_arguments(options))
+    if max_length is not None:
+        model.max_seq_length = max_length
+    return model
+
+
+def missing_head(model: Any, folder: Path) -> list[str]:
+    """Names the weights of a cross-encoder's classification head if its files hold none of them.
+
+    transformers fills such a head with random numbers and says so in a log only.
+
+    Args:
+        model: What `load_cross_encoder` returned.
+        folder: Where from.
+    """
+    from safetensors import safe_open
+
+    backbone = model.transformers_model
+    prefix = getattr(backbone, "base_model_prefix", None)
+    files = list(folder.glob("*.safetensors"))
+    if not prefix or not files:  # another backend's, or pickled weights, whose names are not to be had unread
+        return []
+    stored: set[str] = set()
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            stored.update(tensors.keys())
+    head = [name for name in backbone.state_dict() if not name.startswith(f"{prefix}.")]
+    return head if head and not stored.intersection(head) else []
 
 
 def _arguments(options: LoadOptions) -> dict[str, Any]:

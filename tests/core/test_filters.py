@@ -6,7 +6,21 @@ from typing import Any
 
 import pytest
 
-from korag.collection.filters import And, AnyOf, Compare, Exists, Not, Or, matches, parse, to_sql
+from korag.collection import Collection
+from korag.collection.filters import (
+    And,
+    AnyOf,
+    Compare,
+    Contains,
+    Empty,
+    Exists,
+    Not,
+    Or,
+    add_functions,
+    matches,
+    parse,
+    to_sql,
+)
 from korag.errors import FilterError
 
 INF = math.inf
@@ -33,6 +47,11 @@ DOC: dict[str, Any] = {
     "$": "dollar",
     "json": '["손해배상"]',
     "zero": -0.0,
+    "로마자": "STRASSE école",
+    "영문": ["Gpu", "서버"],
+    "빈글": "",
+    "빈글의목록": [""],
+    "빈목록처럼": "[]",
 }
 
 CASES = [
@@ -114,6 +133,44 @@ CASES = [
     ({"목록의목록": 1}, False),
     ({"json": "손해배상"}, False),  # a string that looks like a list is a string
     ({"json": '["손해배상"]'}, True),
+    # containing
+    ({"태그": {"$contains": "불법행위"}}, True),
+    ({"태그": {"$contains": "불법"}}, False),  # an element, not a part of one
+    ({"태그": {"$contains": 3}}, True),
+    ({"태그": {"$contains": 3.0}}, True),
+    ({"태그": {"$contains": "3"}}, False),
+    ({"태그": {"$contains": True}}, False),
+    ({"제목": {"$contains": "제750조"}}, True),
+    ({"제목": {"$contains": "제751조"}}, False),
+    ({"제목": {"$contains": ""}}, True),
+    ({"제목": {"$contains": 750}}, False),
+    ({"연도": {"$contains": 2024}}, False),
+    ({"연도": {"$contains": "20"}}, False),
+    ({"없음": {"$contains": "x"}}, False),
+    ({"비고": {"$contains": ""}}, False),
+    ({"기관": {"$contains": "이름"}}, False),
+    ({"목록의목록": {"$contains": "x"}}, False),
+    ({"a.b": {"$contains": "LITER"}}, False),
+    ({"a.b": {"$icontains": "LITER"}}, True),
+    ({"로마자": {"$icontains": "straße ÉCOLE"}}, True),
+    ({"로마자": {"$contains": "straße"}}, False),
+    ({"영문": {"$icontains": "GPU"}}, True),
+    ({"영문": {"$icontains": "gp"}}, False),
+    ({"영문": {"$contains": "GPU"}}, False),
+    ({"연도": {"$icontains": "20"}}, False),
+    ({"없음": {"$icontains": ""}}, False),
+    # emptiness
+    ({"없음": {"$empty": True}}, True),
+    ({"비고": {"$empty": True}}, True),
+    ({"빈목록": {"$empty": True}}, True),
+    ({"빈글": {"$empty": True}}, True),
+    ({"태그": {"$empty": True}}, False),  # a null among its elements is an element
+    ({"빈글의목록": {"$empty": True}}, False),
+    ({"zero": {"$empty": True}}, False),
+    ({"공개": {"$empty": True}}, False),
+    ({"기관": {"$empty": True}}, False),
+    ({"json": {"$empty": False}}, True),
+    ({"빈목록처럼": {"$empty": True}}, False),
     # names with dots
     ({"기관.이름": "대법원"}, True),
     ({"기관.부.번호": {"$gte": 2}}, True),
@@ -151,6 +208,7 @@ CASES = [
 @pytest.fixture(scope="module")
 def database():
     connection = sqlite3.connect(":memory:")
+    add_functions(connection)
     connection.execute("CREATE TABLE documents (metadata TEXT NOT NULL)")
     connection.execute("INSERT INTO documents VALUES (?)", (json.dumps(DOC, ensure_ascii=False),))
     yield connection
@@ -188,6 +246,22 @@ def test_tree():
             Or((AnyOf("b", (None,)), Not(Exists("c")))),
         )
     )
+
+
+def test_tree_of_what_is_contained_and_what_is_empty():
+    assert parse({"a": {"$contains": 1, "$icontains": "x"}}) == And((Contains("a", 1), Contains("a", "x", True)))
+    assert parse({"a": {"$empty": False}}) == Not(Empty("a"))
+
+
+def test_a_collection_filters_by_what_is_contained():
+    with Collection.in_memory(bm25=True) as collection:
+        collection.add(["가", "나"], ids=["가", "나"], metadata=[{"태그": ["GPU"], "빈": []}, {"태그": "gpu 서버"}])
+        for where, ids in [
+            ({"태그": {"$contains": "gpu"}}, ["나"]),
+            ({"태그": {"$icontains": "gpu"}}, ["가", "나"]),
+            ({"빈": {"$empty": True}, "태그": {"$empty": False}}, ["가", "나"]),
+        ]:
+            assert [document.id for document in collection.get(where=where)] == ids
 
 
 def test_subclasses_become_plain_values():
@@ -294,6 +368,11 @@ ERRORS = [
     ({"연도": {"$in": [[1]]}}, "[1]", "$in"),
     ({"연도": {"$in": [object]}}, "object", "ISO 8601"),
     ({"연도": {"$exists": 1}}, "1", "True or False"),
+    ({"연도": {"$empty": "yes"}}, "'yes'", "True or False"),
+    ({"연도": {"$contains": None}}, "None", "$empty"),
+    ({"연도": {"$contains": ["x"]}}, "['x']", "$in"),
+    ({"연도": {"$icontains": 3}}, "3", "the string"),
+    ({"연도": {"$contain": "x"}}, "$contain", "did you mean $contains?"),
     ({"연도": {"$gt": None}}, "None", "$eq"),
     ({"연도": {"$gt": True}}, "True", "$eq"),
     ({"연도": {"$gt": [1]}}, "[1]", "$in"),

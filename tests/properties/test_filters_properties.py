@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from korag.collection.filters import matches, parse, to_sql
+from korag.collection.filters import add_functions, matches, parse, to_sql
 
 # a name that begins with $ is an operator: such a field can be stored, but not asked for
 NAMES = [
@@ -29,7 +29,7 @@ NAMES = [
     "줄\n",
 ]
 texts = st.sampled_from(
-    ["", "a", "A", "가", "각", "가나", "힣", "\ue000", "\U0001f600", "1", "true", '["a"]', "{}", '"']
+    ["", "a", "A", "ß", "SS", "İ", "가", "각", "가나", "힣", "\ue000", "\U0001f600", "1", "true", '["a"]', "{}", '"']
 ) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 numbers = st.sampled_from([0, 1, -1, 2, 0.0, -0.0, 1.0, 0.1, 0.5, 1e16, 10**16, 2**53, 2**53 + 1, 2.0**53, 2**63 - 1])
 integers = st.integers(-(2**63), 2**63 - 1)
@@ -59,6 +59,9 @@ conditions = (
             "$in": st.lists(scalars, max_size=4),
             "$nin": st.lists(scalars, max_size=4),
             "$exists": st.booleans(),
+            "$contains": scalars.filter(lambda x: x is not None),
+            "$icontains": texts,
+            "$empty": st.booleans(),
         },
     ).filter(bool)
 )
@@ -75,6 +78,7 @@ filters = st.recursive(
 @pytest.fixture(scope="module")
 def database():
     connection = sqlite3.connect(":memory:")
+    add_functions(connection)
     connection.execute("CREATE TABLE documents (id INTEGER PRIMARY KEY, metadata TEXT NOT NULL)")
     yield connection
     connection.close()
@@ -126,6 +130,11 @@ def test_sql_finds_the_values_there_are(database, documents, data):
     operators = ["$eq", "$ne", "$in", "$nin"]
     if value is not None and not isinstance(value, bool):
         operators += ["$gt", "$gte", "$lt", "$lte"]
+    if value is not None:
+        operators.append("$contains")
+    if isinstance(value, str):
+        operators.append("$icontains")
+        value = value[data.draw(st.integers(0, len(value))) :]
     op = data.draw(st.sampled_from(operators))
     others = data.draw(st.lists(st.sampled_from([x for _, x in there]), max_size=3))
     check(database, documents, {name: {op: [value, *others] if op in ("$in", "$nin") else value}})

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.collection.filters_sql import add_functions
 from korag.collection.hit import StoredDocument
 from korag.collection.segments import SegmentEntry
 from korag.errors import (
@@ -79,6 +80,7 @@ class Database:
             connection = sqlite3.connect(
                 uri, uri=True, check_same_thread=False, isolation_level=None, timeout=self.timeout
             )
+        add_functions(connection)
         return connection
 
     def create(self, settings: dict[str, Any]) -> None:

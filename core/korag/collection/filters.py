@@ -4,14 +4,17 @@ A filter is a dict in the dialect of MongoDB and Chroma. `parse` makes a small t
 translates: `matches` is the reference, in Python, and `to_sql` the one for SQLite.
 
 * ``{"연도": 2024}`` is equality, ``{"연도": {"$gte": 2020, "$lt": 2024}}`` applies operators:
-  ``$eq $ne $gt $gte $lt $lte $in $nin $exists``. Several entries in one dict are joined by "and". ``$and``
-  and ``$or`` take a list of filters, ``$not`` takes one.
+  ``$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $icontains $empty``. Several entries in one dict are
+  joined by "and". ``$and`` and ``$or`` take a list of filters, ``$not`` takes one.
 * Values compare within their kind only: numbers with numbers (``3 == 3.0``), strings with strings (by code
   point, not normalised), booleans with booleans (``True`` is not ``1``). Across kinds nothing is equal and
   nothing is ordered.
 * ``None`` equals null and a missing field. ``$exists`` asks whether the key is there, null or not.
+* ``$contains`` is Python's ``in``: a list has the value as an element, or a string has it as a part.
+  ``$icontains`` is the same of strings alone, whatever their case (Unicode's full case folding).
+* ``$empty`` asks whether the field is missing, null, ``""`` or ``[]``.
 * ``$ne``, ``$nin`` and ``$not`` are plain negations, so they match documents that lack the field.
-* A list matches an operator when any of its elements does, each operator on its own; an empty list matches
+* A list matches any other operator when any of its elements does, each operator on its own; an empty list matches
   none. A dict, or a list in a list, matches nothing but ``$exists``.
 * ``"a.b"`` is the key ``"a.b"`` where the document has it, otherwise the key ``b`` in the dict under ``a``.
 * An operand that is an integer has 64 bits at most; infinity is allowed (``{"$lt": inf}``: every number). A
@@ -31,6 +34,8 @@ from korag.collection.filters_ast import (
     And,
     AnyOf,
     Compare,
+    Contains,
+    Empty,
     Exists,
     Filter,
     Not,
@@ -38,13 +43,31 @@ from korag.collection.filters_ast import (
     Scalar,
     matches,
 )
-from korag.collection.filters_sql import to_sql
+from korag.collection.filters_sql import add_functions, to_sql
 from korag.errors import FilterError
 
-__all__ = ["And", "AnyOf", "Compare", "Exists", "Filter", "Not", "Or", "Scalar", "matches", "parse", "to_sql"]
+__all__ = [
+    "And",
+    "AnyOf",
+    "Compare",
+    "Contains",
+    "Empty",
+    "Exists",
+    "Filter",
+    "Not",
+    "Or",
+    "Scalar",
+    "add_functions",
+    "matches",
+    "parse",
+    "to_sql",
+]
 
 MAX_DEPTH = 16  # nested $and/$or/$not: SQLite's parser has a stack of 100, and a dict may contain itself
-_FIELD_OPS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists")
+_FIELD_OPS = (
+    *("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists"),
+    *("$contains", "$icontains", "$empty"),
+)
 _LOGICAL_OPS = ("$and", "$or", "$not")
 _ALIASES = {"==": "$eq", "=": "$eq", "!=": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 
@@ -73,7 +96,12 @@ _RULES = {  # the rule and the fix, in Korean and in English
         '값의 목록을 주세요. 예: {"$in": ["민법", "상법"]}',
         'it takes a list of values, for example {"$in": ["a", "b"]}',
     ),
-    "exists": ("$exists에는 True나 False를 주세요", "$exists takes True or False"),
+    "exists": ("True나 False를 주세요", "it takes True or False"),
+    "part": (
+        "들어 있을 문자열, 수, bool 하나를 주세요. 값이 없는 문서는 $empty나 $eq로 찾으세요",
+        "it takes the one string, number or bool to be contained; find documents without a value by $empty or $eq",
+    ),
+    "text part": ("들어 있을 문자열을 주세요", "it takes the string to be contained"),
     "order": (
         "크기 비교는 수와 문자열에만 쓸 수 있습니다. True, False, None에는 $eq나 $ne를 쓰세요",
         "numbers and strings have an order; for True, False and None use $eq or $ne",
@@ -175,10 +203,18 @@ def _operator(field: str, op: Any, value: Any) -> Filter:
                 raise _error(place, value, "values")
             among = AnyOf(field, tuple(_scalar(place, x) for x in value))
             return among if op == "$in" else Not(among)
-        case "$exists":
+        case "$exists" | "$empty":
             if not isinstance(value, bool):
                 raise _error(place, value, "exists")
-            return Exists(field) if value else Not(Exists(field))
+            asked = Exists(field) if op == "$exists" else Empty(field)
+            return asked if value else Not(asked)
+        case "$contains" | "$icontains":
+            part = _scalar(place, value)
+            if part is None:
+                raise _error(place, value, "part")
+            if op == "$icontains" and not isinstance(part, str):
+                raise _error(place, value, "text part")
+            return Contains(field, part, ignore_case=op == "$icontains")
         case "$gt" | "$gte" | "$lt" | "$lte":
             bound = _scalar(place, value)
             if bound is None or isinstance(bound, bool):

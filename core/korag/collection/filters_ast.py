@@ -35,6 +35,22 @@ class Exists:
 
 
 @dataclass(frozen=True, slots=True)
+class Contains:
+    """The field is a list with this element, or a string with this string in it."""
+
+    field: str
+    value: str | int | float | bool
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """The field is missing, null, ``""`` or ``[]``."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class And:
     """Every filter matches; there are two or more."""
 
@@ -55,7 +71,7 @@ class Not:
     filter: "Filter"
 
 
-Filter: TypeAlias = AnyOf | Compare | Exists | And | Or | Not
+Filter: TypeAlias = AnyOf | Compare | Exists | Contains | Empty | And | Or | Not
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1  # what SQLite and Qdrant hold as integers
 
@@ -89,12 +105,35 @@ def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
             return not matches(part, metadata)
         case Exists(field):
             return _look_up(metadata, field) is not _MISSING
+        case Empty(field):
+            there = _look_up(metadata, field)
+            return there in (None, _MISSING, "") or (isinstance(there, (list, tuple)) and not there)
+        case Contains():
+            return _contains(_look_up(metadata, filter.field), filter)
     found = _look_up(metadata, filter.field)
     values = [_with_kind(x) for x in (found if isinstance(found, (list, tuple)) else [found])]
     if isinstance(filter, AnyOf):
         return any(_with_kind(wanted) in values for wanted in filter.values)
     kind, bound = _with_kind(filter.value)
     return any(k == kind and _ORDER[filter.op](x, bound) for k, x in values)
+
+
+def fold(text: str) -> str:
+    """Returns the text as it is compared where case makes no difference: Unicode's full case folding."""
+    return text.casefold()
+
+
+def _contains(found: Any, filter: Contains) -> bool:
+    prepare = fold if filter.ignore_case else str
+    kind, wanted = _with_kind(filter.value)
+    if kind == "text":
+        wanted = prepare(wanted)
+    if isinstance(found, str):
+        return kind == "text" and wanted in prepare(found)
+    if not isinstance(found, (list, tuple)):
+        return False
+    elements = [(k, prepare(x) if k == "text" else x) for k, x in map(_with_kind, found)]
+    return (kind, wanted) in elements
 
 
 def _look_up(metadata: Mapping[str, Any], field: str) -> Any:

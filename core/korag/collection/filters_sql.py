@@ -1,14 +1,16 @@
 """Metadata filters as SQL: an expression over a column of JSON text that means what `matches` means.
 
 Every value and every field name is a bound parameter. The expression is 0 or 1 and never NULL, so ``NOT`` and
-``OR`` around it mean what they say. It needs SQLite's JSON1 functions and nothing newer.
+``OR`` around it mean what they say. It needs SQLite's JSON1 functions and nothing newer, and `add_functions` on the
+connection.
 """
 
 import json
 import math
+import sqlite3
 from dataclasses import dataclass
 
-from korag.collection.filters_ast import And, AnyOf, Compare, Exists, Filter, Not, Or, Scalar
+from korag.collection.filters_ast import And, AnyOf, Compare, Contains, Empty, Exists, Filter, Not, Or, Scalar, fold
 
 _SQL_OPS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
@@ -27,6 +29,16 @@ class _Place:
 
     type: _Sql
     value: _Sql
+
+
+_NOTHING = _Sql("")
+_ELEMENT = _Place(_Sql("e.type"), _Sql("e.value"))
+"""An element of a list: what `_any_element` calls ``e``."""
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Gives a connection the one function that SQLite has not: its own ``lower`` knows ASCII only, or all, by build."""
+    connection.create_function("korag_fold", 1, fold, deterministic=True)
 
 
 def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[object]]:
@@ -68,16 +80,35 @@ def _translate(filter: Filter, column: str) -> _Sql:
     )
 
 
-def _test(filter: AnyOf | Compare | Exists, place: _Place) -> _Sql:
+def _test(filter: AnyOf | Compare | Exists | Contains | Empty, place: _Place) -> _Sql:
     """The filter on the value at a place: itself, or any element where it is a list."""
-    if isinstance(filter, Exists):
-        return _sql("({} IS NOT NULL)", place.type)
-    element = _on_scalar(filter, _Place(_Sql("e.type"), _Sql("e.value")), _Sql(""))
-    elements = _sql("WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({}) AS e WHERE {})", place.value, element)
-    return _on_scalar(filter, place, elements)
+    match filter:
+        case Exists():
+            return _sql("({} IS NOT NULL)", place.type)
+        case Empty():
+            empty = _sql("WHEN 'text' THEN {} = '' WHEN 'array' THEN {} = '[]'", place.value, place.value)
+            return _sql("CASE coalesce({}, 'null') WHEN 'null' THEN 1 {} ELSE 0 END", place.type, empty)
+        case Contains(_, value, ignore_case):
+            return _contained(value, place, ignore_case=ignore_case)
+    return _on_scalar(filter, place, _any_element(place, _on_scalar(filter, _ELEMENT)))
 
 
-def _on_scalar(filter: AnyOf | Compare, place: _Place, other: _Sql) -> _Sql:
+def _any_element(place: _Place, test: _Sql) -> _Sql:
+    return _sql("WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({}) AS e WHERE {})", place.value, test)
+
+
+def _contained(value: Scalar, place: _Place, *, ignore_case: bool) -> _Sql:
+    """An element of a list, or a part of a string."""
+    if not isinstance(value, str):
+        return _sql("CASE {} {} ELSE 0 END", place.type, _any_element(place, _on_scalar(AnyOf("", (value,)), _ELEMENT)))
+    fill = "korag_fold({})" if ignore_case else "{}"
+    wanted = _bound(fold(value) if ignore_case else value)
+    equal = _sql(f"(e.type = 'text' AND {fill} = {{}})", _ELEMENT.value, wanted)
+    part = _sql(f"WHEN 'text' THEN instr({fill}, {{}}) > 0", place.value, wanted)
+    return _sql("CASE {} {} {} ELSE 0 END", place.type, part, _any_element(place, equal))
+
+
+def _on_scalar(filter: AnyOf | Compare, place: _Place, other: _Sql = _NOTHING) -> _Sql:
     """One branch for each JSON type the filter can match: the kinds never mix, and ELSE leaves no NULL."""
     values = filter.values if isinstance(filter, AnyOf) else (filter.value,)
     texts = [x for x in values if isinstance(x, str)]

@@ -1,0 +1,172 @@
+"""What the models are and how long each phase lasts. Every number that changes the weights is here."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from pathlib import Path
+
+VOCAB_SIZE = 12_288
+HIDDEN_SIZE = 192
+HEAD_DIMS = (32, 64, 96, 128)
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[Q] ", "[D] ")
+PAD, UNK, CLS, SEP, MASK, QUERY_MARK, DOCUMENT_MARK = range(len(SPECIAL_TOKENS))
+BYTE_TOKENS = 256
+FIRST_PIECE = len(SPECIAL_TOKENS) + BYTE_TOKENS
+"""Tokens below are special or bytes."""
+QUERY_LENGTH = 32
+SKIPPED_WORDS = tuple(string.punctuation)
+"""Tokens of documents that MaxSim leaves out, as PyLate does."""
+
+STORED_DOCUMENT_TOKENS, STORED_QUERY_TOKENS = 160, 64
+"""Tokens kept of every training text, without the special ones."""
+LEFT_OUT_SOURCES = frozenset({"korsts_pos", "parakqc_paraphrase", "chatbot_qa"})
+"""The first two are CC BY-SA 4.0 and tiny, the third is noise: questions that do not determine their answers."""
+SOURCE_SHARES = {
+    "prec_issue_holding": 0.20,
+    "statute_title_number": 0.15,
+    "msdocs_ko_title_section": 0.15,
+    "prec_issue_statute": 0.06,
+    "strategyqa_ko_facts": 0.10,
+    "tydiqa_ko": 0.10,
+    "question_pair_dup": 0.03,
+}
+"""Share of the batches; what is missing to 1 are inverse-cloze batches."""
+CLOZE_SHARES = {
+    "tydiqa_ko": 0.35,
+    "msdocs_ko_title_section": 0.25,
+    "prec_issue_holding": 0.20,
+    "strategyqa_ko_facts": 0.10,
+    "statute_title_number": 0.10,
+}
+"""Where the passages of inverse-cloze batches come from."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training run.
+
+    Attributes:
+        name: Name of its files, and part of its seed.
+        objectives: Which losses are summed: ``"colbert"``, ``"dense"``, ``"splade"``.
+        steps: Optimizer steps; a count, not a time, so that a busy machine makes the same weights.
+        batch_size: Pairs a step.
+        document_tokens: Longest document, special tokens included.
+        learning_rate: Peak.
+        warm_up: Steps of linear warm-up.
+        final_rate: Share of the peak at the last step; the way there is linear.
+        heads_per_step: How many of the four ColBERT projections, drawn anew for each step, are trained.
+        hard_share: Share of the batches made of pairs that are each other's BM25 negatives.
+        start: Phase whose weights it starts from; None for the initial embeddings.
+        flops_ramp: Steps over which the sparsity penalty grows.
+        seed: Of everything drawn at random.
+    """
+
+    name: str
+    objectives: frozenset[str]
+    steps: int
+    batch_size: int
+    document_tokens: int
+    learning_rate: float
+    warm_up: int
+    final_rate: float
+    hard_share: float
+    heads_per_step: int = 2
+    start: str | None = None
+    flops_ramp: int = 0
+    seed: int = 20_260
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things are.
+
+    Attributes:
+        data: The folder with ``train``, ``train_mix``, ``text`` and ``eval``.
+        work: Checkpoints, caches and logs.
+        out: The exported models.
+    """
+
+    data: Path
+    work: Path
+    out: Path
+
+
+PHASES = (
+    # One backbone for all three objectives to begin with, at a constant rate.
+    Phase(
+        name="trunk",
+        objectives=frozenset({"colbert", "dense", "splade"}),
+        steps=225,
+        batch_size=96,
+        document_tokens=72,
+        learning_rate=1.5e-3,
+        warm_up=40,
+        final_rate=1.0,
+        hard_share=0.4,
+        heads_per_step=1,
+        flops_ramp=200,
+    ),
+    Phase(
+        name="vectors",
+        objectives=frozenset({"colbert", "dense"}),
+        steps=1_000,
+        batch_size=128,
+        document_tokens=96,
+        learning_rate=1.5e-3,
+        warm_up=40,
+        final_rate=0.6,
+        hard_share=0.4,
+        heads_per_step=1,
+        start="trunk",
+    ),
+    Phase(
+        name="splade",
+        objectives=frozenset({"splade"}),
+        steps=1_200,
+        batch_size=96,
+        document_tokens=104,
+        learning_rate=1.5e-3,
+        warm_up=40,
+        final_rate=0.4,
+        hard_share=0.4,
+        start="trunk",
+    ),
+    Phase(
+        name="splade-long",
+        objectives=frozenset({"splade"}),
+        steps=250,
+        batch_size=96,
+        document_tokens=160,
+        learning_rate=6e-4,
+        warm_up=10,
+        final_rate=0.02,
+        hard_share=0.4,
+        start="splade",
+    ),
+    Phase(
+        name="colbert",
+        objectives=frozenset({"colbert"}),
+        steps=350,
+        batch_size=128,
+        document_tokens=112,
+        learning_rate=9e-4,
+        warm_up=10,
+        final_rate=0.02,
+        hard_share=0.4,
+        start="vectors",
+    ),
+    Phase(
+        name="dense",
+        objectives=frozenset({"colbert", "dense"}),
+        steps=300,
+        batch_size=128,
+        document_tokens=128,
+        learning_rate=9e-4,
+        warm_up=10,
+        final_rate=0.02,
+        hard_share=0.4,
+        heads_per_step=1,
+        start="vectors",
+    ),
+)

@@ -1,0 +1,119 @@
+"""The training losses, all over the documents of the batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (its usual name)
+from torch import Tensor
+
+_EXCLUDED = -1e4
+_BELOW_ANY_COSINE = -4.0
+_HARDEST, _RANDOM = 10, 6
+_DENSE_TEMPERATURE = 0.05
+FLOPS_WEIGHT = 3e-3
+_PENALISED_SHARE = 0.25
+_BLOCK = 16
+
+
+def maxsim_loss(
+    queries: Tensor, documents: Tensor, mask: Tensor, same: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy over MaxSim scores (the sum over query tokens of the best cosine, temperature 1).
+
+    All scores are computed without gradients; the softmax then runs over the positive, the hardest and a few
+    random documents of each query, and only these get gradients. It must run over no more than these: with the
+    others as constants it pushes positives up without pulling anything down, and the model collapses.
+
+    Args:
+        queries: Unit vectors. Shape: (n, query length, dim).
+        documents: Unit vectors. Shape: (n, length, dim).
+        mask: True where a document's token counts. Shape: (n, length).
+        same: Where a document is no negative. Shape: (n, n).
+        generator: Draws the random documents.
+
+    Returns:
+        The loss, and all scores without gradients, excluded ones very low. Shape of the scores: (n, n).
+    """
+    n = len(queries)
+    with torch.no_grad():
+        scores = torch.cat(
+            [
+                torch.einsum("bid,cjd->bicj", queries, documents[start : start + _BLOCK])
+                .masked_fill_(~mask[start : start + _BLOCK], _BELOW_ANY_COSINE)
+                .amax(-1)
+                .sum(1)
+                for start in range(0, n, _BLOCK)
+            ],
+            dim=1,
+        ).masked_fill_(same, _EXCLUDED)
+        diagonal = torch.arange(n)
+        ranked = scores.clone()
+        ranked[diagonal, diagonal] = -_EXCLUDED  # the positive comes first
+        hardest = ranked.topk(min(_HARDEST, n), dim=1).indices
+        random = torch.randint(n, (n, _RANDOM), generator=generator)
+        repeated = (random.unsqueeze(2) == hardest.unsqueeze(1)).any(2)
+        chosen = torch.cat([hardest, random], dim=1)
+        excluded = torch.cat([same.gather(1, hardest), same.gather(1, random) | repeated], dim=1)
+    cosines = torch.einsum("bid,bkjd->bkij", queries, documents[chosen])
+    cosines = cosines.masked_fill(~mask[chosen].unsqueeze(2), _BELOW_ANY_COSINE)
+    logits = cosines.amax(-1).sum(-1).masked_fill(excluded, _EXCLUDED)
+    return F.cross_entropy(logits, torch.zeros(n, dtype=torch.long)), scores
+
+
+def dense_loss(queries: Tensor, documents: Tensor, same: Tensor, teacher: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cross-entropy over cosines, averaged with that against a teacher's distribution over the same documents.
+
+    Args:
+        queries: Unit vectors. Shape: (n, dim).
+        documents: Unit vectors. Shape: (n, dim).
+        same: Where a document is no negative. Shape: (n, n).
+        teacher: Logits of the teacher, without gradients; None for no distillation. Shape: (n, n).
+
+    Returns:
+        The loss, and the logits. Shape of the logits: (n, n).
+    """
+    logits = (queries @ documents.T / _DENSE_TEMPERATURE).masked_fill(same, _EXCLUDED)
+    loss = F.cross_entropy(logits, torch.arange(len(logits)))
+    if teacher is not None:
+        loss = (loss + F.cross_entropy(logits, teacher.softmax(-1))) / 2
+    return loss, logits
+
+
+def choose_terms(queries: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Chooses the terms that documents need weights for in a step.
+
+    A term that no query has adds nothing to any score, so the cross-entropy is exact over the queries' terms; only
+    the FLOPS penalty needs the others, and a random quarter of them, counted four times, estimates it.
+
+    Args:
+        queries: Term weights. Shape: (n, vocabulary).
+        generator: Draws the quarter.
+
+    Returns:
+        The numbers of the terms, and how often each counts in the penalty. Shape of each: (n_terms,).
+    """
+    wanted = (queries.detach() > 0).any(0)
+    drawn = torch.rand(len(wanted), generator=generator) < _PENALISED_SHARE
+    chosen = (wanted | drawn).nonzero().squeeze(1)
+    return chosen, torch.where(wanted[chosen], 1.0, 1 / _PENALISED_SHARE)
+
+
+def splade_loss(
+    queries: Tensor, documents: Tensor, chosen: Tensor, counts: Tensor, same: Tensor, flops_share: float
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy over dot products, plus the FLOPS penalty (Paria et al. 2020, https://arxiv.org/abs/2004.05665).
+
+    Args:
+        queries: Term weights. Shape: (n, vocabulary).
+        documents: Weights of the chosen terms. Shape: (n, n_terms).
+        chosen: Numbers of the chosen terms. Shape: (n_terms,).
+        counts: How often each counts in the penalty of documents. Shape: (n_terms,).
+        same: Where a document is no negative. Shape: (n, n).
+        flops_share: How much of the penalty applies yet, 0 to 1.
+
+    Returns:
+        The loss, and the logits. Shape of the logits: (n, n).
+    """
+    logits = (queries[:, chosen] @ documents.T).masked_fill(same, _EXCLUDED)
+    penalty = (queries.mean(0) ** 2).sum() + (counts * documents.mean(0) ** 2).sum()
+    return F.cross_entropy(logits, torch.arange(len(logits))) + flops_share * FLOPS_WEIGHT * penalty, logits

@@ -1,0 +1,203 @@
+"""The network all three models are cut from, and how texts are laid out for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (its usual name)
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+from training.minis.config import (
+    CLS,
+    DOCUMENT_MARK,
+    FIRST_PIECE,
+    HEAD_DIMS,
+    HIDDEN_SIZE,
+    MASK,
+    PAD,
+    QUERY_LENGTH,
+    QUERY_MARK,
+    SEP,
+    SKIPPED_WORDS,
+    VOCAB_SIZE,
+)
+
+JUNK_TERM_BIAS = -100.0
+"""Bias of terms that never stand for anything: special tokens, bytes, punctuation. No logit makes up for it."""
+_CHUNKS = 3
+
+
+def model_config() -> ModernBertConfig:
+    """Returns the settings of the backbone: 3 layers of 192, the first with global attention."""
+    return ModernBertConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=HIDDEN_SIZE,
+        intermediate_size=384,
+        num_hidden_layers=3,
+        num_attention_heads=3,
+        global_attn_every_n_layers=3,
+        local_attention=128,
+        max_position_embeddings=2048,
+        pad_token_id=PAD,
+        cls_token_id=CLS,
+        sep_token_id=SEP,
+        bos_token_id=CLS,
+        eos_token_id=SEP,
+        attn_implementation="sdpa",
+    )
+
+
+class Mini(nn.Module):
+    """A ModernBERT with a masked-language-model head (SPLADE), four projections (ColBERT) and mean pooling (dense).
+
+    Args:
+        tokenizer: The trained tokenizer; says which tokens MaxSim skips and which terms are junk.
+        initial: The folder with the initial ``embeddings.npy`` and ``term_bias.npy``; None where weights are loaded
+            afterwards.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, initial: Path | None) -> None:
+        super().__init__()
+        self.language_model = ModernBertForMaskedLM(model_config())
+        self.projections = nn.ModuleDict({str(dim): nn.Linear(HIDDEN_SIZE, dim, bias=False) for dim in HEAD_DIMS})
+        skipped = torch.zeros(VOCAB_SIZE, dtype=torch.bool)
+        skipped[[token for word in SKIPPED_WORDS if (token := tokenizer.token_to_id(word)) is not None]] = True
+        self.register_buffer("skipped", skipped, persistent=False)
+        junk = [i < FIRST_PIECE or not any(c.isalnum() for c in tokenizer.id_to_token(i)) for i in range(VOCAB_SIZE)]
+        self.register_buffer("junk", torch.tensor(junk), persistent=False)
+        with torch.no_grad():
+            for projection in self.projections.values():
+                nn.init.orthogonal_(projection.weight)
+            # SPLADE starts from what a token is closest to: itself, then its neighbours
+            self.language_model.head.dense.weight.copy_(torch.eye(HIDDEN_SIZE))
+            if initial is not None:
+                rows = torch.from_numpy(np.load(initial / "embeddings.npy").astype(np.float32))
+                self.language_model.model.embeddings.tok_embeddings.weight.copy_(rows)
+                self.language_model.decoder.bias.copy_(torch.from_numpy(np.load(initial / "term_bias.npy")))
+
+    def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Runs the backbone, longest texts together: no chunk is padded further than its longest text.
+
+        Args:
+            tokens: Token numbers. Shape: (n, length).
+            mask: True where attended to. Shape: (n, length).
+
+        Returns:
+            Hidden states, zero beyond the longest text of a chunk. Shape: (n, length, hidden).
+        """
+        lengths = mask.sum(1)
+        order = lengths.argsort(descending=True)
+        parts = []
+        for rows in order.chunk(_CHUNKS):
+            longest = int(lengths[rows[0]])
+            states = self.language_model.model(
+                input_ids=tokens[rows, :longest], attention_mask=mask[rows, :longest].long()
+            ).last_hidden_state
+            parts.append(F.pad(states, (0, 0, 0, tokens.shape[1] - longest)))
+        return torch.cat(parts)[order.argsort()]
+
+    def hidden_expanded(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Runs the backbone over queries padded with mask tokens, whose states count too.
+
+        Args:
+            tokens: Token numbers. Shape: (n, length).
+            mask: True where attended to: the mask tokens see the query, nothing sees them. Shape: (n, length).
+
+        Returns:
+            Hidden states. Shape: (n, length, hidden).
+        """
+        states: Tensor = self.language_model.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        return states
+
+    def term_bias(self) -> Tensor:
+        """Returns the bias of every term, junk suppressed. Shape: (vocabulary,)."""
+        bias: Tensor = self.language_model.decoder.bias
+        return torch.where(self.junk, JUNK_TERM_BIAS, bias)
+
+    def terms(self, hidden: Tensor, mask: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Returns SPLADE's weights, the maximum over tokens of log(1 + relu(logit)).
+
+        Args:
+            hidden: States of the backbone. Shape: (n, length, hidden).
+            mask: True where a token counts. Shape: (n, length).
+            chosen: Numbers of the terms to compute; None for the whole vocabulary. Shape: (n_terms,).
+
+        Returns:
+            Weights. Shape: (n, n_terms).
+        """
+        states = self.language_model.head(hidden)
+        terms = torch.arange(VOCAB_SIZE) if chosen is None else chosen
+        logits = _MaxOverTokens.apply(states, self.language_model.decoder.weight, terms, mask)
+        return torch.log1p(F.relu(logits + self.term_bias()[terms]))
+
+
+def pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Returns the unit-length mean of the attended states. Shape: (n, hidden)."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return F.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)
+
+
+class _MaxOverTokens(torch.autograd.Function):
+    """max over tokens of (state · embedding) for every term, without keeping (tokens × vocabulary) logits.
+
+    Backward finds again which token gave the maximum, only for the few terms that have a gradient (log1p ∘ relu
+    passes none to the others), and touches only these states and embeddings.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, states: Tensor, embeddings: Tensor, terms: Tensor, mask: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(states, embeddings, terms, mask)
+        rows = embeddings[terms]
+        lengths = mask.sum(1).tolist()
+        return torch.stack([(states[i, :n] @ rows.T).amax(0) for i, n in enumerate(lengths)])
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        states, embeddings, terms, mask = ctx.saved_tensors  # type: ignore[attr-defined]
+        to_states, to_embeddings = torch.zeros_like(states), torch.zeros_like(embeddings)
+        for i, n in enumerate(mask.sum(1).tolist()):
+            active = gradient[i].nonzero().squeeze(1)
+            numbers = terms[active]
+            rows = embeddings[numbers]
+            best = (states[i, :n] @ rows.T).argmax(0)
+            # a small matrix and two products: index_add_ is far slower here
+            routed = torch.zeros(n, len(active)).scatter_(0, best.unsqueeze(0), gradient[i, active].unsqueeze(0))
+            to_states[i, :n] = routed @ rows
+            to_embeddings[numbers] += routed.T @ states[i, :n]
+        return to_states, to_embeddings, None, None
+
+
+def lay_out_queries(texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    """Puts ``[CLS] [Q] … [SEP]`` around queries and pads them with mask tokens to the query length.
+
+    Returns:
+        Tokens and the mask of those attended to. Shape of each: (n, query length).
+    """
+    tokens = _padded([[CLS, QUERY_MARK, *text[: QUERY_LENGTH - 3], SEP] for text in texts], QUERY_LENGTH)
+    mask = tokens != PAD
+    return tokens.masked_fill(~mask, MASK), mask
+
+
+def lay_out_documents(texts: Sequence[list[int]], limit: int) -> tuple[Tensor, Tensor]:
+    """Puts ``[CLS] [D] … [SEP]`` around documents of at most `limit` tokens.
+
+    Returns:
+        Tokens and the mask of those that are not padding. Shape of each: (n, longest).
+    """
+    rows = [[CLS, DOCUMENT_MARK, *text[: limit - 3], SEP] for text in texts]
+    tokens = _padded(rows, max(map(len, rows)))
+    return tokens, tokens != PAD
+
+
+def _padded(rows: Sequence[list[int]], length: int) -> Tensor:
+    tokens = torch.full((len(rows), length), PAD)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.tensor(row)
+    return tokens

@@ -1,0 +1,71 @@
+"""Makes the three models, from the data to the folders that ship.
+
+    PYTHONPATH=core:. python -m training.minis.run --data ../shared/data --work /tmp/minis/work --out /tmp/minis/out
+
+Every stage is skipped if its result is in the work folder, and a training phase continues from its last
+checkpoint, so the command may be killed and run again at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from training.minis.config import PHASES, Folders
+from training.minis.data import prepare_pairs
+from training.minis.export import export_models
+from training.minis.initialise import initialise_embeddings, initialise_term_bias
+from training.minis.tokenizer import train_tokenizer
+from training.minis.train import train_phase
+
+logger = logging.getLogger(__name__)
+
+
+def run(folders: Folders, threads: int) -> None:
+    """Runs every stage whose result is not there yet, then exports.
+
+    Args:
+        folders: Where things are.
+        threads: CPU threads for training.
+    """
+    data, work = folders.data, folders.work
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer, pairs = work / "tokenizer.json", work / "pairs.npz"
+    _make(tokenizer, lambda path: train_tokenizer(data, path))
+    _make(pairs, lambda path: prepare_pairs(data, tokenizer, path))
+    _make(work / "embeddings.npy", lambda path: initialise_embeddings(data, tokenizer, pairs, path))
+    _make(work / "term_bias.npy", lambda path: initialise_term_bias(pairs, path))
+    for phase in PHASES:
+        if not (work / f"{phase.name}.pt").exists():
+            train_phase(phase, work, threads)
+    export_models(folders)
+
+
+def _make(path: Path, make: Callable[[Path], None]) -> None:
+    """Makes a file unless it is there, under another name until it is whole."""
+    if path.exists():
+        return
+    started = time.perf_counter()
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    make(unfinished)
+    unfinished.replace(path)
+    logger.info("%s: %.0f s", path.name, time.perf_counter() - started)
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train, train_mix, text and eval")
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the exported models")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads for training")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    run(Folders(data=arguments.data, work=arguments.work, out=arguments.out), arguments.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""One training phase: resumable, and the same weights for the same phase on the same machine."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (its usual name)
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from training.minis.config import HEAD_DIMS, Phase
+from training.minis.data import Sampler, read_pairs
+from training.minis.losses import choose_terms, dense_loss, maxsim_loss, splade_loss
+from training.minis.model import Mini, lay_out_documents, lay_out_queries, pool
+
+logger = logging.getLogger(__name__)
+
+_SAVED_EVERY, _LOGGED_EVERY = 25, 20
+
+
+def train_phase(phase: Phase, work: Path, threads: int) -> None:
+    """Runs a phase to its end, from where it was interrupted if it was.
+
+    Reads ``tokenizer.json``, ``pairs.npz``, ``embeddings.npy`` and ``term_bias.npy`` (or the phase it starts from) in
+    `work`; writes ``<phase>.pt`` there at the end and ``<phase>.state.pt`` on the way.
+
+    Args:
+        phase: What to run.
+        work: The folder for checkpoints.
+        threads: CPU threads.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(phase.seed)  # the backbone's linear layers start at random
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    model = Mini(tokenizer, work if phase.start is None else None)
+    if phase.start is not None:
+        model.load_state_dict(torch.load(work / f"{phase.start}.pt", weights_only=True))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+    )
+    state = work / f"{phase.name}.state.pt"
+    first = 0
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        first = saved["step"]
+        logger.info("%s: continuing at step %d", phase.name, first)
+    sampler = Sampler(read_pairs(work / "pairs.npz"), phase)
+    model.train()
+    started, cpu_started = time.perf_counter(), time.process_time()
+    recent: dict[str, list[float]] = defaultdict(list)
+    for step in range(first, phase.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = phase.learning_rate * _rate(phase, step)
+        optimizer.zero_grad(set_to_none=True)
+        loss, figures = _step(model, sampler, phase, step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        for name, value in figures.items():
+            recent[name].append(value)
+        if (step + 1) % _LOGGED_EVERY == 0:
+            logger.info(
+                "%s %d/%d %.0f s, %.0f CPU-s: %s",
+                phase.name, step + 1, phase.steps, time.perf_counter() - started, time.process_time() - cpu_started,
+                " ".join(f"{name} {sum(values) / len(values):.3f}" for name, values in sorted(recent.items())),
+            )  # fmt: skip
+            recent.clear()
+        if (step + 1) % _SAVED_EVERY == 0:
+            _save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, state)
+    _save(model.state_dict(), work / f"{phase.name}.pt")
+    state.unlink(missing_ok=True)
+
+
+def _rate(phase: Phase, step: int) -> float:
+    decay = 1 - (1 - phase.final_rate) * step / phase.steps
+    return min(1.0, (step + 1) / phase.warm_up) * decay
+
+
+def _step(model: Mini, sampler: Sampler, phase: Phase, step: int) -> tuple[Tensor, dict[str, float]]:
+    """Returns the loss of one step and the figures to log: loss and share of correct queries per objective."""
+    batch = sampler.batch(step)
+    rng = random.Random(f"{phase.seed} {phase.name} {step}")  # noqa: S311 (no secrets here)
+    generator = torch.Generator().manual_seed(rng.getrandbits(63))
+    same = torch.from_numpy(batch.same)
+    target = torch.arange(len(same))
+    query_tokens, query_mask = lay_out_queries(batch.queries)
+    document_tokens, document_mask = lay_out_documents(batch.documents, phase.document_tokens)
+    if "colbert" in phase.objectives:
+        queries = model.hidden_expanded(query_tokens, query_mask)
+    else:
+        queries = model.hidden(query_tokens, query_mask)
+    documents = model.hidden(document_tokens, document_mask)
+    losses: list[Tensor] = []
+    figures: dict[str, float] = {}
+    teacher: Tensor | None = None
+
+    def record(name: str, loss: Tensor, logits: Tensor) -> None:
+        figures[name] = float(loss.detach())
+        figures[f"{name}-right"] = float((logits.argmax(1) == target).float().mean())
+
+    if "colbert" in phase.objectives:
+        counted = document_mask & ~model.skipped[document_tokens]
+        for dim in rng.sample(HEAD_DIMS, phase.heads_per_step):  # the same on average as all four, and cheaper
+            projection = model.projections[str(dim)]
+            loss, scores = maxsim_loss(
+                F.normalize(projection(queries), dim=-1),
+                F.normalize(projection(documents), dim=-1),
+                counted, same, generator,
+            )  # fmt: skip
+            losses.append(loss / phase.heads_per_step)
+            teacher = scores if teacher is None else (teacher + scores) / 2
+            record("colbert", loss, scores)
+    if "splade" in phase.objectives:
+        query_terms = model.terms(queries, query_mask)
+        chosen, counts = choose_terms(query_terms, generator)
+        document_terms = model.terms(documents, document_mask, chosen)
+        flops_share = min(1.0, step / phase.flops_ramp) ** 2 if phase.flops_ramp else 1.0
+        loss, logits = splade_loss(query_terms, document_terms, chosen, counts, same, flops_share)
+        losses.append(loss)
+        # one list of documents as two models rank it is a better teacher than either
+        teacher = logits.detach() if teacher is None else (teacher + logits.detach()) / 2
+        record("splade", loss, logits)
+        figures["terms-query"] = float((query_terms > 0).sum(1).float().mean())
+        figures["terms-document"] = float(((document_terms > 0) * counts).sum(1).mean())
+    if "dense" in phase.objectives:
+        loss, logits = dense_loss(pool(queries, query_mask), pool(documents, document_mask), same, teacher)
+        losses.append(loss)
+        record("dense", loss, logits)
+    total = torch.stack(losses).sum()
+    if not math.isfinite(float(total.detach())):
+        raise FloatingPointError(f"{phase.name}: the loss at step {step} is {float(total)}")
+    return total, figures
+
+
+def _save(content: dict[str, object], path: Path) -> None:
+    """Writes whole or not at all: a run killed while it saves continues from the save before."""
+    unfinished = path.with_suffix(".tmp")
+    torch.save(content, unfinished)
+    unfinished.replace(path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -47,7 +47,8 @@ class Ragged:
         return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> list[int]:
-        return self.values[self.offsets[index] : self.offsets[index + 1]].tolist()
+        tokens: list[int] = self.values[self.offsets[index] : self.offsets[index + 1]].tolist()
+        return tokens
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> Ragged:
@@ -194,7 +195,7 @@ class Sampler:
         size = self._phase.batch_size
         candidates = self._pairs.by_source[source]
         if rng.random() >= self._phase.hard_share:
-            return rng.choice(candidates, size, replace=False).tolist()
+            return list(map(int, rng.choice(candidates, size, replace=False)))
         chosen: dict[int, None] = {}
         for row in rng.choice(candidates, size, replace=False).tolist():
             chosen.update(dict.fromkeys([row, *(pair for pair in self._pairs.near[row].tolist() if pair >= 0)]))
@@ -205,7 +206,7 @@ class Sampler:
     def _same(self, rows: Sequence[int]) -> NDArray[np.bool_]:
         keys = self._pairs.query_keys[rows]
         positives = self._pairs.positives[rows]
-        same = (keys[:, None] == keys) | (positives[:, None] == positives)
+        same: NDArray[np.bool_] = (keys[:, None] == keys) | (positives[:, None] == positives)
         for i, key in enumerate(keys.tolist()):
             same[i] |= np.isin(positives, list(self._answers[key]))
         np.fill_diagonal(same, val=False)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from korag import Collection, load_encoder
@@ -68,7 +68,7 @@ def ndcg(ranking: Sequence[str], relevant: dict[str, int]) -> float:
     """nDCG@10 with exponential gains."""
 
     def gain(grades: Sequence[int]) -> float:
-        return sum((2**grade - 1) / math.log2(rank + 2) for rank, grade in enumerate(grades[:_DEPTH]))
+        return math.fsum((2**grade - 1) / math.log2(rank + 2) for rank, grade in enumerate(grades[:_DEPTH]))
 
     return gain([relevant.get(i, 0) for i in ranking]) / gain(sorted(relevant.values(), reverse=True))
 
@@ -93,7 +93,7 @@ def systems(models: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         dims: Sequence[int | None] = getattr(load_encoder(folder), "dims", ()) or (None,)
         for dim in sorted(dims, key=lambda dim: -(dim or 0)):
             name = folder.name if dim is None else f"{folder.name}-{dim}"
-            yield name, {"encoders": [load_encoder(folder, **({} if dim is None else {"dim": dim}))]}
+            yield name, {"encoders": [load_encoder(folder, dim=dim)]}
 
 
 def evaluate(test: TestSet, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _write_colbert(model: Mini, folder: Path) -> None:
     _write_backbone(folder, "ModernBertModel", pad_token="[MASK]", length=model_config().max_position_embeddings)  # noqa: S106
     _write_tensors(folder / "model.safetensors", model.language_model.model.state_dict())
     _write_modules(folder, ("", "sentence_transformers.models.Transformer"), ("1_Dense", "pylate.models.Dense.Dense"))
-    heads = {dim: model.projections[str(dim)].weight.detach() for dim in HEAD_DIMS}
+    heads = {dim: model.projection(dim).weight.detach() for dim in HEAD_DIMS}
     largest = max(HEAD_DIMS)
     _write_json(
         folder / "1_Dense/config.json",
@@ -130,7 +130,7 @@ def _write_splade(model: Mini, folder: Path) -> None:
 
 
 def _write_backbone(folder: Path, architecture: str, *, pad_token: str, length: int) -> None:
-    config = model_config().to_dict()
+    config = model_config().to_dict()  # type: ignore[no-untyped-call]
     config.pop("_attn_implementation", None)
     # the files hold float16, but with that in the config sentence-transformers would also compute in it
     _write_json(folder / "config.json", config | {"architectures": [architecture], "dtype": "float32"})

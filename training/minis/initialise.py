@@ -95,7 +95,7 @@ def _separated(texts: Ragged, indices: range | list[int]) -> NDArray[np.int64]:
 
 def _co_occurrences(stream: NDArray[np.int64]) -> sp.csr_matrix:
     """Counts pairs of pieces within the window, nearer ones more (1 / distance)."""
-    counts = sp.csr_matrix((VOCAB_SIZE, VOCAB_SIZE), dtype=np.float32)
+    counts = sp.csr_matrix((VOCAB_SIZE, VOCAB_SIZE), dtype=np.float32)  # type: ignore[arg-type]
     for distance in range(1, _WINDOW + 1):
         for start in range(0, len(stream), _CHUNK):
             left, right = stream[start : start + _CHUNK - distance], stream[start + distance : start + _CHUNK]
@@ -126,8 +126,10 @@ def _factorise(matrix: sp.csr_matrix, rng: np.random.Generator) -> NDArray[np.fl
     projected = np.asarray(matrix.T @ basis)
     directions, squares, _ = np.linalg.svd(projected.T @ projected)
     factors = (projected @ directions)[:, :HIDDEN_SIZE] / squares[:HIDDEN_SIZE] ** 0.25
-    return factors.astype(np.float32)
+    rounded: NDArray[np.float32] = factors.astype(np.float32)
+    return rounded
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6)
+    unit: NDArray[np.float32] = rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6)
+    return unit

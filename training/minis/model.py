@@ -34,7 +34,7 @@ _CHUNKS = 3
 
 def model_config() -> ModernBertConfig:
     """Returns the settings of the backbone: 3 layers of 192, the first with global attention."""
-    return ModernBertConfig(
+    return ModernBertConfig(  # type: ignore[call-arg]
         vocab_size=VOCAB_SIZE,
         hidden_size=HIDDEN_SIZE,
         intermediate_size=384,
@@ -61,6 +61,9 @@ class Mini(nn.Module):
             afterwards.
     """
 
+    skipped: Tensor
+    junk: Tensor
+
     def __init__(self, tokenizer: Tokenizer, initial: Path | None) -> None:
         super().__init__()
         self.language_model = ModernBertForMaskedLM(model_config())
@@ -68,17 +71,25 @@ class Mini(nn.Module):
         skipped = torch.zeros(VOCAB_SIZE, dtype=torch.bool)
         skipped[[token for word in SKIPPED_WORDS if (token := tokenizer.token_to_id(word)) is not None]] = True
         self.register_buffer("skipped", skipped, persistent=False)
-        junk = [i < FIRST_PIECE or not any(c.isalnum() for c in tokenizer.id_to_token(i)) for i in range(VOCAB_SIZE)]
+        junk = [
+            i < FIRST_PIECE or not any(c.isalnum() for c in tokenizer.id_to_token(i) or "") for i in range(VOCAB_SIZE)
+        ]
         self.register_buffer("junk", torch.tensor(junk), persistent=False)
         with torch.no_grad():
-            for projection in self.projections.values():
-                nn.init.orthogonal_(projection.weight)
+            for dim in HEAD_DIMS:
+                nn.init.orthogonal_(self.projection(dim).weight)
             # SPLADE starts from what a token is closest to: itself, then its neighbours
             self.language_model.head.dense.weight.copy_(torch.eye(HIDDEN_SIZE))
             if initial is not None:
                 rows = torch.from_numpy(np.load(initial / "embeddings.npy").astype(np.float32))
                 self.language_model.model.embeddings.tok_embeddings.weight.copy_(rows)
                 self.language_model.decoder.bias.copy_(torch.from_numpy(np.load(initial / "term_bias.npy")))
+
+    def projection(self, dim: int) -> nn.Linear:
+        """Returns ColBERT's projection to `dim` dimensions."""
+        projection = self.projections[str(dim)]
+        assert isinstance(projection, nn.Linear)  # noqa: S101 (for the type checker)
+        return projection
 
     def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Runs the backbone, longest texts together: no chunk is padded further than its longest text.
@@ -132,7 +143,7 @@ class Mini(nn.Module):
         """
         states = self.language_model.head(hidden)
         terms = torch.arange(VOCAB_SIZE) if chosen is None else chosen
-        logits = _MaxOverTokens.apply(states, self.language_model.decoder.weight, terms, mask)
+        logits = _MaxOverTokens.apply(states, self.language_model.decoder.weight, terms, mask)  # type: ignore[no-untyped-call]
         return torch.log1p(F.relu(logits + self.term_bias()[terms]))
 
 

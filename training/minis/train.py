@@ -61,7 +61,7 @@ def train_phase(phase: Phase, work: Path, threads: int) -> None:
             group["lr"] = phase.learning_rate * _rate(phase, step)
         optimizer.zero_grad(set_to_none=True)
         loss, figures = _step(model, sampler, phase, step)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         for name, value in figures.items():
@@ -109,7 +109,7 @@ def _step(model: Mini, sampler: Sampler, phase: Phase, step: int) -> tuple[Tenso
     if "colbert" in phase.objectives:
         counted = document_mask & ~model.skipped[document_tokens]
         for dim in rng.sample(HEAD_DIMS, phase.heads_per_step):  # the same on average as all four, and cheaper
-            projection = model.projections[str(dim)]
+            projection = model.projection(dim)
             loss, scores = maxsim_loss(
                 F.normalize(projection(queries), dim=-1),
                 F.normalize(projection(documents), dim=-1),

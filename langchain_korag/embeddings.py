@@ -1,0 +1,173 @@
+"""Dense embeddings for LangChain."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from langchain_core.embeddings import Embeddings
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    field_validator,
+)
+
+from korag.encoders.base import Encoder
+from korag.encoders.dense import DenseEncoder
+from korag.encoders.load import as_encoder, encoder_with
+from korag.errors import InvalidArgumentError
+from korag.scoring import unit_rows
+from korag.text import check_text
+from langchain_korag.huggingface import hide_tokens, read_settings, without_tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEFAULT_DENSE = "dragonkue/BGE-m3-ko"
+
+
+class KoEmbeddings(BaseModel, Embeddings):
+    """Embeds queries and documents with a Korean dense model, each with the prompt it was trained with.
+
+    >>> embeddings = KoEmbeddings(model="mini-dense")
+    >>> store = FAISS.from_documents(documents, embeddings)
+
+    Takes the fields of ``langchain_huggingface.HuggingFaceEmbeddings``, so that changing the class name is
+    enough. What differs: a checkpoint's prompts are used for queries and documents, line ends stay as they
+    are, and a setting without a meaning here is an error. The weights are loaded at the first use. Safe for
+    threads; pickles hold the name and the settings only, no weights and no token.
+
+    Attributes:
+        model: A name, a path, or a loaded dense encoder (also as ``model_name``); once made, the encoder.
+        model_kwargs: Keywords of `korag.load_encoder` (``device``, ``dtype``, ``max_length``, ``query_prompt`` …)
+            or of ``SentenceTransformer(…)`` (``prompts``, ``truncate_dim`` …).
+        encode_kwargs: Keywords of ``encode(…)``: ``normalize_embeddings``, ``prompt``, ``batch_size`` …
+        query_encode_kwargs: The same for queries, where they differ.
+        cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
+        show_progress: Show a progress bar for documents.
+        multi_process: False: one process serves all threads.
+
+    Raises:
+        WrongFamilyError: If the model is not a dense model; the message names the class to use.
+        CheckpointNotFoundError: If there is no such model.
+        InvalidArgumentError: If a setting has no meaning here, or a loaded encoder has another value of it.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        hide_input_in_errors=True,  # a token may be among it
+        protected_namespaces=(),  # older pydantic claims every name that begins with model_
+    )
+
+    model: Annotated[DenseEncoder | str | os.PathLike[str], WithJsonSchema({"type": "string", "title": "Model"})] = (
+        Field(
+            default=DEFAULT_DENSE,
+            validation_alias=AliasChoices("model", "model_name"),
+            exclude=True,
+            repr=False,
+            frozen=True,
+        )
+    )
+    model_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
+    encode_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
+    query_encode_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
+    cache_folder: str | None = Field(default=None, frozen=True)
+    show_progress: bool = False
+    multi_process: bool = Field(default=False, frozen=True)
+    _unit: tuple[bool, bool] = PrivateAttr()
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _check_family(cls, model: Any) -> Any:
+        return as_encoder(model, family="dense") if isinstance(model, Encoder) else model
+
+    @field_validator("multi_process")
+    @classmethod
+    def _check_one_process(cls, multi_process: bool) -> bool:  # noqa: FBT001 (pydantic's own way of calling)
+        if multi_process:
+            raise InvalidArgumentError(
+                "multi_process=True는 쓸 수 없습니다. 빼세요. 여러 스레드에서 함께 쓸 수 있고, 여러 GPU에는 "
+                "device='cuda:0', 'cuda:1'처럼 KoEmbeddings를 따로 만드세요.",
+                "multi_process=True is not possible; leave it out. Threads can share one KoEmbeddings, and for "
+                "several GPUs make one for each, with device='cuda:0', 'cuda:1' …",
+            )
+        return multi_process
+
+    @field_validator("model_kwargs")
+    @classmethod
+    def _hide_token(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return hide_tokens(given)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Finds the model; its weights are loaded at the first use."""
+        settings = read_settings(self.model_kwargs, self.encode_kwargs, self.query_encode_kwargs)
+        encoder = encoder_with(self.model, family="dense", cache_folder=self.cache_folder, **settings.loading)
+        self.__dict__["model"] = encoder  # past `frozen`, which is for everyone else
+        self._unit = (settings.normalize_queries, settings.normalize_documents)
+
+    @property
+    def model_name(self) -> str:
+        """The name or path the model was loaded by."""
+        return self._encoder.model_name
+
+    @property
+    def cache_namespace(self) -> str:
+        """What a cache of these vectors may be called: another one wherever vectors differ.
+
+        >>> CacheBackedEmbeddings.from_bytes_store(embeddings, store, namespace=embeddings.cache_namespace)
+
+        Give queries a store of their own (``query_embedding_cache=store``), never ``True``: that would find a
+        document's vector for a query of the same text. Hashes the weights at its first use.
+        """
+        fingerprint = self._encoder.fingerprint
+        unit = "" if fingerprint.normalized else "".join("01"[each] for each in self._unit) + "-"
+        return f"korag-{fingerprint}-{unit}"
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embeds a query, with the query prompt.
+
+        Args:
+            text: The query, in any Unicode normalization form.
+
+        Returns:
+            Shape: (dim,).
+
+        Raises:
+            InvalidTextError: If it is not a string, or holds a lone surrogate.
+        """
+        vectors = self._encoder.encode_queries([check_text(text, "text")])
+        return self._as_floats(vectors, unit=self._unit[0])[0]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embeds documents, with the document prompt.
+
+        Args:
+            texts: The documents, in any Unicode normalization form.
+
+        Returns:
+            One vector a text, in order. Shape: (n_texts, dim).
+
+        Raises:
+            InvalidTextError: If an entry is not a string, or holds a lone surrogate; the message names its position.
+        """
+        vectors = self._encoder.encode_documents(texts, show_progress=self.show_progress)
+        return self._as_floats(vectors, unit=self._unit[1])
+
+    @property
+    def _encoder(self) -> DenseEncoder:
+        return cast("DenseEncoder", self.model)
+
+    @staticmethod
+    def _as_floats(vectors: NDArray[np.float32], *, unit: bool) -> list[list[float]]:
+        floats: list[list[float]] = (unit_rows(vectors) if unit else vectors).tolist()
+        return floats
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return without_tokens(super().__getstate__())

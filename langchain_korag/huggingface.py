@@ -1,0 +1,213 @@
+"""What HuggingFaceEmbeddings' keyword dictionaries mean here.
+
+Its ``model_kwargs`` are those of ``SentenceTransformer(…)`` and its ``encode_kwargs`` those of ``encode(…)``.
+Each key that has a meaning here is mapped, `korag.load_encoder`'s own keywords are taken as they are, and any
+other key is an error: an ignored setting is one the caller believes in.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import SecretStr
+
+from korag.encoders.load import load_encoder
+from korag.errors import InvalidArgumentError
+
+TOKENS_A_TEXT = 128
+"""Tokens of a batch for each text of `batch_size`: sentence-transformers' 32 texts are KoRAG's 4,096 tokens."""
+_QUERY_NAMES = ("query",)
+_DOCUMENT_NAMES = ("document", "passage", "corpus")
+_LOADING = set(inspect.signature(load_encoder).parameters) - {"model", "family", "cache_folder"}
+_TOKENS = ("token", "use_auth_token")
+_INNER = {"dtype": "dtype", "torch_dtype": "dtype"}
+_MODEL_KEYS = {"truncate_dim", "use_auth_token", "prompts", "default_prompt_name", "model_kwargs"}
+_ENCODE_KEYS = {"prompt", "prompt_name", "batch_size", "normalize_embeddings", "truncate_dim", "device"}
+_AS_THEY_ARE: dict[str, tuple[object, ...]] = {
+    "convert_to_numpy": (True, False),  # Python floats come out either way
+    "convert_to_tensor": (True, False),
+    "output_value": ("sentence_embedding",),
+    "precision": ("float32",),
+}
+"""Keys of ``encode(…)`` that change nothing here, with the values for which that is true."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the dictionaries ask for.
+
+    Attributes:
+        loading: Keywords of `korag.load_encoder`.
+        normalize_queries: Scale query vectors to unit length, whatever the model does.
+        normalize_documents: The same of documents.
+    """
+
+    loading: dict[str, Any]
+    normalize_queries: bool
+    normalize_documents: bool
+
+
+def read_settings(
+    model_kwargs: Mapping[str, Any],
+    encode_kwargs: Mapping[str, Any] = MappingProxyType({}),
+    query_encode_kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> Settings:
+    """Maps HuggingFaceEmbeddings' dictionaries.
+
+    Args:
+        model_kwargs: Keywords of ``SentenceTransformer(…)``, or of `korag.load_encoder`.
+        encode_kwargs: Keywords of ``encode(…)`` for documents, and for queries if the next is empty.
+        query_encode_kwargs: Keywords of ``encode(…)`` for queries.
+
+    Raises:
+        InvalidArgumentError: If a key has no meaning here, or two of them contradict each other.
+    """
+    loading: dict[str, Any] = {}
+    _read_model(loading, model_kwargs)
+    prompts = model_kwargs.get("prompts") or {}
+    _read_encode(loading, encode_kwargs, "encode_kwargs")
+    _read_encode(loading, query_encode_kwargs, "query_encode_kwargs")
+    for_queries = query_encode_kwargs or encode_kwargs
+    document_prompt = _prompt(encode_kwargs, prompts, "encode_kwargs", _DOCUMENT_NAMES)
+    query_prompt = document_prompt if "prompt" in encode_kwargs else None
+    if query_encode_kwargs:
+        query_prompt = _prompt(query_encode_kwargs, prompts, "query_encode_kwargs", _QUERY_NAMES)
+    _put(loading, "document_prompt", document_prompt, "encode_kwargs")
+    _put(loading, "query_prompt", query_prompt, "query_encode_kwargs" if query_encode_kwargs else "encode_kwargs")
+    return Settings(
+        loading,
+        normalize_queries=bool(for_queries.get("normalize_embeddings")),
+        normalize_documents=bool(encode_kwargs.get("normalize_embeddings")),
+    )
+
+
+def hide_tokens(model_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy in which a Hub token shows itself to nobody."""
+    return {
+        name: SecretStr(value) if name in _TOKENS and isinstance(value, str) else value
+        for name, value in model_kwargs.items()
+    }
+
+
+def without_tokens(state: dict[Any, Any]) -> dict[Any, Any]:
+    """Returns the state pydantic would pickle, less a Hub token."""
+    fields = dict(state["__dict__"])
+    fields["model_kwargs"] = {name: v for name, v in fields["model_kwargs"].items() if name not in _TOKENS}
+    return {**state, "__dict__": fields}
+
+
+def _read_model(loading: dict[str, Any], given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if name in _LOADING:
+            _put(loading, name, _token(value) if name == "token" else value, "model_kwargs")
+        elif name not in _MODEL_KEYS:
+            raise _unknown("model_kwargs", name, sorted(_LOADING | _MODEL_KEYS))
+    _put(loading, "dim", given.get("truncate_dim"), "model_kwargs")
+    _put(loading, "token", _token(given.get("use_auth_token")), "model_kwargs")
+    for name, value in (given.get("model_kwargs") or {}).items():
+        if name not in _INNER:
+            raise _unknown("model_kwargs['model_kwargs']", name, sorted(_INNER))
+        _put(loading, _INNER[name], str(value).removeprefix("torch."), "model_kwargs['model_kwargs']")
+    prompts = given.get("prompts") or {}
+    if unknown := [name for name in prompts if name not in (*_QUERY_NAMES, *_DOCUMENT_NAMES)]:
+        used = {given.get("default_prompt_name")}
+        if not set(unknown) <= used:
+            raise _unknown("model_kwargs['prompts']", unknown[0], [*_QUERY_NAMES, *_DOCUMENT_NAMES])
+    default = given.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise InvalidArgumentError(
+            f"default_prompt_name={default!r}이(가) prompts에 없습니다. prompts={{{default!r}: '...'}}도 넣거나 "
+            "빼세요. 모델의 프롬프트는 저절로 쓰입니다.",
+            f"default_prompt_name={default!r} is not among `prompts`; pass prompts={{{default!r}: '...'}} too, or "
+            "leave it out: the model's own prompts are used anyway.",
+        )
+    for slot, names in (("query_prompt", _QUERY_NAMES), ("document_prompt", _DOCUMENT_NAMES)):
+        named = next((prompts[name] for name in names if name in prompts), prompts.get(default))
+        _put(loading, slot, named, "model_kwargs['prompts']")
+
+
+def _read_encode(loading: dict[str, Any], given: Mapping[str, Any], where: str) -> None:
+    for name, value in given.items():
+        if name in _AS_THEY_ARE:
+            if value not in _AS_THEY_ARE[name]:
+                raise _only(where, name, value, _AS_THEY_ARE[name])
+        elif name == "show_progress_bar":
+            raise InvalidArgumentError(
+                f"{where}의 show_progress_bar 대신 show_progress={value!r}을(를) 넣으세요.",
+                f"Pass show_progress={value!r} instead of show_progress_bar in {where}.",
+            )
+        elif name not in _ENCODE_KEYS:
+            raise _unknown(where, name, sorted([*_ENCODE_KEYS, *_AS_THEY_ARE]))
+    _put(loading, "dim", given.get("truncate_dim"), where)
+    _put(loading, "device", given.get("device"), where)
+    normalize = given.get("normalize_embeddings", False)
+    if not isinstance(normalize, bool):
+        raise _only(where, "normalize_embeddings", normalize, (True, False))
+    size = given.get("batch_size", 1)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InvalidArgumentError(
+            f"{where}의 batch_size={size!r}은(는) 쓸 수 없습니다. 1 이상의 정수여야 합니다.",
+            f"batch_size={size!r} in {where} is not possible; it must be an integer of at least 1.",
+        )
+    if "batch_size" in given and where == "encode_kwargs":  # a query is one text, whatever its batch size
+        _put(loading, "batch_tokens", TOKENS_A_TEXT * size, where)
+
+
+def _prompt(given: Mapping[str, Any], prompts: Mapping[str, str], where: str, natural: tuple[str, ...]) -> str | None:
+    """The prompt a dictionary of ``encode(…)`` asks for; None for the model's own."""
+    if given.get("prompt") is not None:
+        return str(given["prompt"])
+    name = given.get("prompt_name")
+    if name is None or (name in natural and name not in prompts):
+        return None
+    if name in prompts:
+        return prompts[name]
+    raise InvalidArgumentError(
+        f"{where}의 prompt_name={name!r}은(는) 쓸 수 없습니다. 질의와 문서의 프롬프트는 저절로 붙으니 빼거나, "
+        f"prompt='...'로 글을 넣으세요.",
+        f"prompt_name={name!r} in {where} is not possible: queries and documents get their prompts anyway, so leave "
+        "it out, or pass the text as prompt='...'.",
+    )
+
+
+def _put(loading: dict[str, Any], name: str, value: Any, where: str) -> None:
+    if value is None:
+        return
+    if name in loading and loading[name] != value:
+        raise InvalidArgumentError(
+            f"{name}이(가) {loading[name]!r}이면서 {where}에서는 {value!r}입니다. 하나만 넣으세요.",
+            f"{name} is {loading[name]!r}, and {value!r} in {where}; give one of them.",
+        )
+    loading[name] = value
+
+
+def _token(value: Any) -> str | None:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if value in (None, True):  # True: the one stored by `hf auth login`, which is used anyway
+        return None
+    if not isinstance(value, str):
+        raise InvalidArgumentError(
+            "token은 허브 토큰 문자열이어야 합니다. 저장된 토큰을 쓰려면 빼세요.",
+            "token must be a Hub token; leave it out to use the stored one.",
+        )
+    return value
+
+
+def _unknown(where: str, name: str, known: list[str]) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{where}의 {name!r}은(는) KoRAG에서 뜻이 없습니다. 빼세요. 쓸 수 있는 것: {', '.join(known)}.",
+        f"{name!r} in {where} has no meaning in KoRAG; leave it out. Possible are: {', '.join(known)}.",
+    )
+
+
+def _only(where: str, name: str, value: object, possible: tuple[object, ...]) -> InvalidArgumentError:
+    listed = ", ".join(map(repr, possible))
+    return InvalidArgumentError(
+        f"{where}의 {name}={value!r}은(는) 쓸 수 없습니다. 다음 가운데 하나여야 합니다: {listed}.",
+        f"{name}={value!r} in {where} is not possible; it must be one of: {listed}.",
+    )

@@ -1,0 +1,149 @@
+"""Learned sparse embeddings for LangChain's vector stores."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+
+from korag.encoders.base import Encoder, Task
+from korag.encoders.load import as_encoder, encoder_with
+from korag.encoders.sparse import SparseEncoder, index_weight_lists
+from korag.explain import Term, explain_terms
+from korag.text import check_text
+from langchain_korag.huggingface import hide_tokens, read_settings, without_tokens
+
+if TYPE_CHECKING or importlib.util.find_spec("langchain_qdrant") is not None:
+    from langchain_qdrant.sparse_embeddings import SparseEmbeddings, SparseVector
+else:
+    from langchain_korag.sparse_interface import SparseEmbeddings, SparseVector
+
+DEFAULT_SPARSE = "yjoonjang/splade-ko-v1"
+
+
+class KoSparseEmbeddings(BaseModel, SparseEmbeddings):
+    """Embeds queries and documents with a Korean SPLADE model, as vocabulary terms with weights.
+
+    >>> store = QdrantVectorStore.from_documents(
+    ...     documents, KoEmbeddings(), sparse_embedding=KoSparseEmbeddings(), retrieval_mode=RetrievalMode.HYBRID
+    ... )
+
+    A `langchain_qdrant.SparseEmbeddings` where that package is installed, and of the same methods where it is
+    not. (langchain-milvus asks for a subclass of its own ``BaseSparseEmbedding``, which this is not.) Vectors
+    are compared by dot product. The weights of the model are loaded at the first use. Safe for threads; pickles
+    hold the name and the settings only, no weights and no token.
+
+    Attributes:
+        model: A name, a path, or a loaded sparse encoder (also as ``model_name``); once made, the encoder.
+        model_kwargs: Keywords of `korag.load_encoder` (``device``, ``dtype``, ``max_length`` …).
+        cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
+        show_progress: Show a progress bar for documents.
+
+    Raises:
+        WrongFamilyError: If the model is not a sparse model; the message names the class to use.
+        CheckpointNotFoundError: If there is no such model.
+        InvalidArgumentError: If a setting has no meaning here, or a loaded encoder has another value of it.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        hide_input_in_errors=True,  # a token may be among it
+        protected_namespaces=(),  # older pydantic claims every name that begins with model_
+    )
+
+    model: Annotated[SparseEncoder | str | os.PathLike[str], WithJsonSchema({"type": "string", "title": "Model"})] = (
+        Field(
+            default=DEFAULT_SPARSE,
+            validation_alias=AliasChoices("model", "model_name"),
+            exclude=True,
+            repr=False,
+            frozen=True,
+        )
+    )
+    model_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
+    cache_folder: str | None = Field(default=None, frozen=True)
+    show_progress: bool = False
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _check_family(cls, model: Any) -> Any:
+        return as_encoder(model, family="sparse") if isinstance(model, Encoder) else model
+
+    @field_validator("model_kwargs")
+    @classmethod
+    def _hide_token(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return hide_tokens(given)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Finds the model; its weights are loaded at the first use."""
+        loading = read_settings(self.model_kwargs).loading
+        encoder = encoder_with(self.model, family="sparse", cache_folder=self.cache_folder, **loading)
+        self.__dict__["model"] = encoder  # past `frozen`, which is for everyone else
+
+    @property
+    def model_name(self) -> str:
+        """The name or path the model was loaded by."""
+        return self._encoder.model_name
+
+    def embed_query(self, text: str) -> SparseVector:
+        """Embeds a query, with the query prompt.
+
+        Args:
+            text: The query, in any Unicode normalization form.
+
+        Returns:
+            Vocabulary indices in ascending order, and their weights.
+
+        Raises:
+            InvalidTextError: If it is not a string, or holds a lone surrogate.
+        """
+        return _vectors(self._encoder.encode_queries([check_text(text, "text")]))[0]
+
+    def embed_documents(self, texts: list[str]) -> list[SparseVector]:
+        """Embeds documents, with the document prompt.
+
+        Args:
+            texts: The documents, in any Unicode normalization form.
+
+        Returns:
+            One vector a text, in order.
+
+        Raises:
+            InvalidTextError: If an entry is not a string, or holds a lone surrogate; the message names its position.
+        """
+        return _vectors(self._encoder.encode_documents(texts, show_progress=self.show_progress))
+
+    def explain(self, text: str, top: int = 20, *, task: Task = "query") -> list[Term]:
+        """Returns the strongest terms of a text's vector.
+
+        >>> for term, weight in embeddings.explain("보증금은 언제 돌려받나요?"):
+        ...     print(term, weight)
+
+        Args:
+            text: A query or a document.
+            top: How many terms at most.
+            task: As which of the two it is embedded.
+
+        Returns:
+            Terms, heaviest first, each with `term`, `weight`, and whether it is `in_text` or what the model adds.
+
+        Raises:
+            InvalidTextError: If the text is not a string.
+            InvalidArgumentError: If `top` is negative, or `task` neither of the two.
+        """
+        return explain_terms(self._encoder, text, task=task, top=top)
+
+    @property
+    def _encoder(self) -> SparseEncoder:
+        return cast("SparseEncoder", self.model)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return without_tokens(super().__getstate__())
+
+
+def _vectors(rows: Any) -> list[SparseVector]:
+    return [SparseVector(indices=indices, values=weights) for indices, weights in index_weight_lists(rows)]

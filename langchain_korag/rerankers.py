@@ -3,53 +3,53 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
+import numpy as np
 from langchain_core.callbacks import Callbacks
+from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import ConfigDict, Field, WithJsonSchema, field_validator
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from korag.cross_encoder import CrossEncoderReranker
 from korag.encoders.late_interaction import LateInteractionEncoder
 from korag.encoders.load import late_interaction_encoder
-from korag.reranking import Reranker, TokenCache
+from korag.errors import CheckpointError
+from korag.reranking import Reranker, TextReranker, TokenCache
 from langchain_korag.documents import check_documents
 from langchain_korag.retrievers import DEFAULT_COLBERT
 
+DEFAULT_CROSS_ENCODER = "dragonkue/bge-reranker-v2-m3-ko"
 
-class KoColBERTReranker(BaseDocumentCompressor):
-    """Puts retrieved documents in the order a ColBERT model gives them.
 
-    >>> reranker = KoColBERTReranker(model="mini-colbert", top_n=3)
-    >>> reranker.compress_documents(documents, "보증금은 언제 돌려받나요?")
-
-    Returns copies with their ids, their metadata, and the MaxSim score under `score_key`; the documents
-    passed in stay as they are. Equal scores keep their order. Documents without text are left out.
+class DocumentReranker(BaseDocumentCompressor):
+    """Puts retrieved documents in the order a model gives them; each subclass has its own kind of model.
 
     Attributes:
-        model: A name, a path, or a loaded late-interaction encoder; once made, always the encoder.
         top_n: Documents to keep; None for all.
         score_key: Metadata key of the score, written over what was there; None leaves it out.
-        cache: Token vectors of the documents seen last; shared by copies.
-
-    Raises:
-        WrongFamilyError: If the model is not a late-interaction model.
+        score_threshold: Leave out documents of a lower relevance, in [0, 1]; the model's class in `korag` says what
+            relevance is.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
 
-    model: Annotated[
-        LateInteractionEncoder | str | os.PathLike[str], WithJsonSchema({"type": "string", "title": "Model"})
-    ] = Field(default=DEFAULT_COLBERT, validate_default=True, exclude=True, repr=False)
     top_n: int | None = Field(default=3, ge=0)
     score_key: str | None = "relevance_score"
-    cache: SkipJsonSchema[TokenCache] = Field(default_factory=TokenCache, exclude=True, repr=False)
+    score_threshold: float | None = Field(default=None, ge=0, le=1)
 
-    @field_validator("model", mode="before")
-    @classmethod
-    def _load(cls, model: Any) -> LateInteractionEncoder:
-        return late_interaction_encoder(model)
+    @model_validator(mode="after")
+    def _check_threshold(self) -> Self:
+        self._text_reranker().check_threshold(self.score_threshold)
+        return self
+
+    @abstractmethod
+    def _text_reranker(self) -> TextReranker:
+        """What scores the texts; cheap to make."""
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -57,18 +57,131 @@ class KoColBERTReranker(BaseDocumentCompressor):
         """Returns the best documents for a query, best first.
 
         Args:
-            documents: The candidates.
+            documents: The candidates; they stay as they are.
             query: The query.
             callbacks: Not used: nothing in here reports to them.
+
+        Returns:
+            Copies with their ids, their metadata and the score; equal scores in the order they came in. Documents
+            without text are not among them.
 
         Raises:
             InvalidTextError: If the query is not a string, or a candidate not a `Document`.
         """
         candidates = check_documents(documents)
-        reranker = Reranker(self.model, cache=self.cache)
-        ranked = reranker.rerank(query, [document.page_content for document in candidates], top_n=self.top_n)
+        ranked = self._text_reranker().rerank(
+            query,
+            [document.page_content for document in candidates],
+            top_n=self.top_n,
+            score_threshold=self.score_threshold,
+        )
         return [self._scored(candidates[index], score) for index, score in ranked]
 
     def _scored(self, document: Document, score: float) -> Document:
         extra = {} if self.score_key is None else {self.score_key: score}
         return document.model_copy(update={"metadata": {**document.metadata, **extra}})
+
+
+class KoColBERTReranker(DocumentReranker):
+    """Puts retrieved documents in the order a ColBERT model gives them.
+
+    >>> reranker = KoColBERTReranker(model="mini-colbert", top_n=3)
+    >>> reranker.compress_documents(documents, "보증금은 언제 돌려받나요?")
+
+    Returns copies with their ids, their metadata, and the MaxSim score under `score_key`; the documents
+    passed in stay as they are. Equal scores keep their order. Documents without text are left out. The same
+    documents for another query cost that query's encoding only.
+
+    Attributes:
+        model: A name, a path, or a loaded late-interaction encoder; once made, always the encoder.
+        top_n: Documents to keep; None for all.
+        score_key: Metadata key of the score, written over what was there; None leaves it out.
+        score_threshold: Leave out documents of a lower relevance, in [0, 1]: the mean over query tokens of each one's
+            best match (see `korag.Reranker`), not MaxSim itself, which grows with the query.
+        cache: Token vectors of the documents seen last; shared by copies.
+
+    Raises:
+        WrongFamilyError: If the model is not a late-interaction model.
+    """
+
+    model: Annotated[
+        LateInteractionEncoder | str | os.PathLike[str], WithJsonSchema({"type": "string", "title": "Model"})
+    ] = Field(default=DEFAULT_COLBERT, validate_default=True, exclude=True, repr=False)
+    cache: SkipJsonSchema[TokenCache] = Field(default_factory=TokenCache, exclude=True, repr=False)
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _load(cls, model: Any) -> LateInteractionEncoder:
+        return late_interaction_encoder(model)
+
+    def _text_reranker(self) -> Reranker:
+        return Reranker(self.model, cache=self.cache)
+
+
+class KoCrossEncoderReranker(DocumentReranker):
+    """Puts retrieved documents in the order a cross-encoder gives them.
+
+    >>> reranker = KoCrossEncoderReranker(model="dragonkue/bge-reranker-v2-m3-ko", top_n=3)
+    >>> reranker.compress_documents(documents, "보증금은 언제 돌려받나요?")
+
+    Returns copies with their ids, their metadata, and the score under `score_key`; the documents passed in stay as
+    they are. Equal scores keep their order. Documents without text are left out. Every query reads every document
+    again: slower than `KoColBERTReranker`, which keeps their vectors.
+
+    Attributes:
+        model: A name, a path, a loaded `korag.CrossEncoderReranker`, or a `BaseCrossEncoder` of LangChain's; once
+            made, never a name or path.
+        top_n: Documents to keep; None for all.
+        score_key: Metadata key of the score, written over what was there; None leaves it out.
+        score_threshold: Leave out documents of a lower score, in [0, 1]; an error where the model's scores are not
+            those of a sigmoid, and for a `BaseCrossEncoder`, which does not say.
+
+    Raises:
+        WrongFamilyError: If the model is a dense, sparse or late-interaction model.
+        CheckpointError: If it does not give exactly one score.
+        InvalidArgumentError: If there is a `score_threshold` and the scores are not in [0, 1].
+    """
+
+    model: Annotated[
+        CrossEncoderReranker | BaseCrossEncoder | str | os.PathLike[str],
+        WithJsonSchema({"type": "string", "title": "Model"}),
+    ] = Field(default=DEFAULT_CROSS_ENCODER, validate_default=True, exclude=True, repr=False)
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _load(cls, model: Any) -> CrossEncoderReranker | BaseCrossEncoder:
+        return model if isinstance(model, CrossEncoderReranker | BaseCrossEncoder) else CrossEncoderReranker(model)
+
+    def _text_reranker(self) -> TextReranker:
+        if isinstance(self.model, BaseCrossEncoder):
+            return _PairScorer(self.model)
+        if isinstance(self.model, CrossEncoderReranker):
+            return self.model
+        return CrossEncoderReranker(self.model)  # a copy whose model was updated unchecked
+
+
+class _PairScorer(TextReranker):
+    """A cross-encoder behind LangChain's interface."""
+
+    def __init__(self, model: BaseCrossEncoder) -> None:
+        self._model = model
+
+    def _score(
+        self,
+        query: str,
+        texts: list[str],
+        show_progress: bool | None,  # noqa: FBT001
+    ) -> tuple[NDArray[np.float32], None]:
+        scores = np.asarray(self._model.score([(query, text) for text in texts]), np.float32)
+        if scores.shape != (len(texts),):
+            raise CheckpointError(
+                f"{type(self._model).__name__}.score가 {len(texts)}쌍에 모양이 {scores.shape}인 점수를 돌려주었습니다. "
+                "쌍마다 수 하나여야 합니다.",
+                f"{type(self._model).__name__}.score returned scores of shape {scores.shape} for {len(texts)} pairs; "
+                "it must be one number a pair.",
+            )
+        return scores, None
+
+    def _no_relevance(self) -> tuple[str, str]:
+        name = type(self._model).__name__
+        return (f"{name}은(는) 점수의 범위를 알려 주지 않습니다.", f"{name} does not say in what range its scores are.")

@@ -223,7 +223,7 @@ class CrossEncoderReranker(TextReranker, LazyModel):
         loaded = fullname(model.activation_fn)
         if loaded.rpartition(".")[2] != self.activation.rpartition(".")[2]:
             return f"its settings say the activation {self.activation}, but {loaded} was loaded"
-        if missing := missing_head(model, self._weights_folder()):
+        if self._options.backend == "torch" and (missing := missing_head(model, self._weights_folder())):
             return f"its weights lack the classification head: {', '.join(missing)}"
         return None
 

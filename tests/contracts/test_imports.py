@@ -12,11 +12,17 @@ import korag
 HEAVY = ("torch", "transformers", "sentence_transformers")
 PUBLIC = {
     "korag": [
-        "Collection", "DenseEncoder", "Hit", "KoragError", "LateInteractionEncoder", "Reranker", "SparseEncoder",
-        "load_encoder", "maxsim", "reciprocal_rank_fusion", "weighted_fusion",
+        "Collection", "CrossEncoderReranker", "DenseEncoder", "Hit", "KoragError", "LateInteractionEncoder", "Reranker",
+        "SparseEncoder", "load_encoder", "maxsim", "reciprocal_rank_fusion", "weighted_fusion",
     ],
-    "langchain_korag": ["KoColBERTReranker", "KoColBERTRetriever", "KoEmbeddings", "KoSparseEmbeddings"],
-    "llamaindex_korag": ["KoColBERTRerank"],
+    "langchain_korag": [
+        "KoBM25Retriever", "KoColBERTReranker", "KoColBERTRetriever", "KoCrossEncoderReranker", "KoEmbeddings",
+        "KoHybridRetriever", "KoRerankRetriever", "KoSparseEmbeddings", "KoSpladeRetriever", "KoVectorStore",
+    ],
+    "llamaindex_korag": [
+        "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever", "KoHybridRetriever",
+        "KoSpladeRetriever",
+    ],
 }  # fmt: skip
 OTHER_FRAMEWORKS = {
     "korag": ("langchain", "langchain_core", "langchain_community", "llama_index"),

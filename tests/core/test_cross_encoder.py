@@ -6,6 +6,7 @@ import logging
 import pickle
 import re
 import shutil
+import sys
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -364,13 +365,19 @@ class TestMistakes:
         assert_bilingual(caught.value, "float32")
 
     def test_other_arguments(self, cross_encoder_folder: Path) -> None:
-        with pytest.raises(MissingDependencyError, match=r"korag\[onnx\]"):
-            CrossEncoderReranker(cross_encoder_folder, backend="onnx")
         for wrong in ({"dtype": "int8"}, {"backend": "tensorrt"}, {"batch_tokens": 0}):
             with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
                 CrossEncoderReranker(cross_encoder_folder, **wrong)  # type: ignore[arg-type]
         with pytest.raises(CheckpointError, match="could not be loaded"):
             CrossEncoderReranker(cross_encoder_folder, device="없는 장치").rerank(QUERY, ["글"])
+
+    @pytest.mark.parametrize("backend", ["onnx", "openvino"])
+    def test_a_missing_backend_names_the_installation_at_once(
+        self, cross_encoder_folder: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "optimum", None)
+        with pytest.raises(MissingDependencyError, match=rf"korag\[{backend}\]"):
+            CrossEncoderReranker(cross_encoder_folder, backend=backend)
 
 
 class TestLoading:

@@ -293,8 +293,12 @@ class TestPlace:
 
     def test_repr_dump_and_schema(self, colbert: LateInteractionEncoder) -> None:
         reranker = KoColBERTReranker(model=load_encoder("mini-colbert", token="hf_SECRET"))  # noqa: S106
-        assert repr(reranker) == "KoColBERTReranker(top_n=3, score_key='relevance_score')"
-        assert json.loads(reranker.model_dump_json()) == {"top_n": 3, "score_key": "relevance_score"}
+        assert repr(reranker) == "KoColBERTReranker(top_n=3, score_key='relevance_score', score_threshold=None)"
+        assert json.loads(reranker.model_dump_json()) == {
+            "top_n": 3,
+            "score_key": "relevance_score",
+            "score_threshold": None,
+        }
         properties = KoColBERTReranker.model_json_schema()["properties"]
         assert properties["model"]["type"] == "string"
-        assert set(properties) == {"model", "top_n", "score_key"}
+        assert set(properties) == {"model", "top_n", "score_key", "score_threshold"}

@@ -1,0 +1,166 @@
+"""A retriever and a reranker as one retriever."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.retrievers import BaseRetriever, RetrieverLike
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.configurable import DynamicRunnable
+from langchain_core.vectorstores import VectorStoreRetriever
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from korag.collection.checks import check_count
+from korag.text import check_text
+from langchain_korag.collection_retriever import CollectionRetriever
+from langchain_korag.documents import check_documents
+from langchain_korag.keywords import reject_unknown
+from langchain_korag.rerankers import DocumentReranker
+
+_OWN = ("k", "fetch_k")
+
+
+class Candidates(TypedDict):
+    """What a reranker's run is given, as traces show it."""
+
+    query: str
+    documents: list[Document]
+
+
+class KoRerankRetriever(BaseRetriever):
+    """Finds candidates with one retriever and puts them in a reranker's order.
+
+    >>> retriever = KoRerankRetriever(
+    ...     base_retriever=KoHybridRetriever.from_documents(documents, models=["mini-colbert"]),
+    ...     reranker=KoColBERTReranker(model="mini-colbert"),
+    ...     fetch_k=20,
+    ...     k=4,
+    ... )
+    >>> retriever.invoke("보증금은 언제 돌려받나요?", k=2, filter={"분류": "임대차"})
+
+    The best `fetch_k` candidates are reranked (`k`, if that is more). They are asked for by passing ``k=`` to a base
+    retriever that takes it when invoked: KoRAG's own, vector stores' (``as_retriever()``), and any whose
+    ``_get_relevant_documents`` names `k`. Every other one returns as many as it is set to; set it to `fetch_k`.
+
+    `k`, `fetch_k` and the base retriever's own keywords (``filter``) can be given to ``invoke``, ``ainvoke``,
+    ``batch`` and ``stream`` too. Each document is a copy with the reranker's score in its metadata. The base
+    retriever's run and the reranker's are children of this one's in traces and ``astream_events``.
+
+    Attributes:
+        base_retriever: Finds candidates: a retriever, or one with ``with_config`` or ``configurable_fields``.
+        reranker: Any document compressor. With KoRAG's, `k` takes the place of their `top_n`; other ones keep
+            theirs, if it is less.
+        fetch_k: Candidates to rerank.
+        k: Documents to return.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
+
+    base_retriever: SkipJsonSchema[RetrieverLike] = Field(exclude=True, repr=False)
+    reranker: SkipJsonSchema[BaseDocumentCompressor] = Field(exclude=True, repr=False)
+    fetch_k: int = Field(default=20, ge=0)
+    k: int = Field(default=4, ge=0)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        fetch_k: int | None = None,
+        **base_keywords: Any,
+    ) -> list[Document]:
+        plan = self._plan(query, k, fetch_k, base_keywords)
+        if plan.k == 0:
+            return []
+        config: RunnableConfig = {"callbacks": run_manager.get_child()}
+        found = self.base_retriever.invoke(query, config, **plan.keywords)
+        candidates = plan.candidates(query, found)
+        return plan.results(self._rerun(plan.k).invoke(candidates, config)) if candidates["documents"] else []
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        fetch_k: int | None = None,
+        **base_keywords: Any,
+    ) -> list[Document]:
+        plan = self._plan(query, k, fetch_k, base_keywords)
+        if plan.k == 0:
+            return []
+        config: RunnableConfig = {"callbacks": run_manager.get_child()}
+        found = await self.base_retriever.ainvoke(query, config, **plan.keywords)
+        candidates = plan.candidates(query, found)
+        return plan.results(await self._rerun(plan.k).ainvoke(candidates, config)) if candidates["documents"] else []
+
+    def _plan(self, query: str, k: int | None, fetch_k: int | None, keywords: dict[str, Any]) -> _Plan:
+        check_text(query, "query")
+        k = self.k if k is None else check_count("k", k)
+        fetch_k = max(k, self.fetch_k if fetch_k is None else check_count("fetch_k", fetch_k))
+        known = _known_keywords(self.base_retriever)
+        if not known.any:
+            reject_unknown(self, keywords, [*_OWN, *(name for name in known.names if name not in _OWN)])
+        return _Plan(k, fetch_k, {"k": fetch_k, **keywords} if known.k else keywords)
+
+    def _rerun(self, k: int) -> RunnableLambda[Candidates, Sequence[Document]]:
+        """The reranker as a runnable: compressors are none, and would not show in a trace."""
+        reranker = self.reranker
+        if isinstance(reranker, DocumentReranker):
+            reranker = reranker.model_copy(update={"top_n": k})
+
+        def rerank(given: Candidates, config: RunnableConfig) -> Sequence[Document]:
+            return reranker.compress_documents(given["documents"], given["query"], config.get("callbacks"))
+
+        async def arerank(given: Candidates, config: RunnableConfig) -> Sequence[Document]:
+            return await reranker.acompress_documents(given["documents"], given["query"], config.get("callbacks"))
+
+        return RunnableLambda(rerank, arerank, name=type(reranker).__name__)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One search, all arguments checked."""
+
+    k: int
+    fetch_k: int
+    keywords: dict[str, Any]
+
+    def candidates(self, query: str, found: Sequence[Document]) -> Candidates:
+        """The documents to rerank: copies, because not every compressor leaves them alone."""
+        documents = check_documents(found)[: self.fetch_k]
+        copies = [document.model_copy(update={"metadata": dict(document.metadata)}) for document in documents]
+        return {"query": query, "documents": copies}
+
+    def results(self, reranked: Sequence[Document]) -> list[Document]:
+        return list(reranked)[: self.k]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The keywords a base retriever takes when it is invoked."""
+
+    names: tuple[str, ...] = ()
+    any: bool = False
+    k: bool = False
+
+
+def _known_keywords(base: Runnable[Any, Any]) -> _Known:
+    while isinstance(base, RunnableBindingBase | DynamicRunnable):
+        base = base.bound if isinstance(base, RunnableBindingBase) else base.default
+    if isinstance(base, CollectionRetriever):
+        return _Known(base._overrides, k=True)
+    if not isinstance(base, BaseRetriever):
+        return _Known()
+    parameters = inspect.signature(base._get_relevant_documents).parameters
+    names = tuple(name for name, kind in parameters.items() if kind.kind is kind.KEYWORD_ONLY and name != "run_manager")
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return _Known(names, takes_any, "k" in names or isinstance(base, VectorStoreRetriever))

@@ -1,17 +1,33 @@
-"""KoRAG for LlamaIndex: Korean retrieval models as node postprocessors.
+"""KoRAG for LlamaIndex: Korean retrieval models as retrievers, an index and node postprocessors.
 
->>> from llamaindex_korag import KoColBERTRerank
+>>> from llamaindex_korag import KoColBERTIndex, KoColBERTRerank, KoColBERTRetriever
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llamaindex_korag.index import KoColBERTIndex
     from llamaindex_korag.rerankers import KoColBERTRerank
+    from llamaindex_korag.retrievers import KoBM25Retriever, KoColBERTRetriever, KoHybridRetriever, KoSpladeRetriever
 
-__all__ = ["KoColBERTRerank"]
+__all__ = [
+    "KoBM25Retriever",
+    "KoColBERTIndex",
+    "KoColBERTRerank",
+    "KoColBERTRetriever",
+    "KoHybridRetriever",
+    "KoSpladeRetriever",
+]
 
-_MODULES = {"KoColBERTRerank": "llamaindex_korag.rerankers"}
+_MODULES = {
+    "KoBM25Retriever": "llamaindex_korag.retrievers",
+    "KoColBERTIndex": "llamaindex_korag.index",
+    "KoColBERTRerank": "llamaindex_korag.rerankers",
+    "KoColBERTRetriever": "llamaindex_korag.retrievers",
+    "KoHybridRetriever": "llamaindex_korag.retrievers",
+    "KoSpladeRetriever": "llamaindex_korag.retrievers",
+}
 
 if not TYPE_CHECKING:  # a type checker that saw __getattr__ would accept any name
 

@@ -28,7 +28,14 @@ from korag.errors import InvalidArgumentError, InvalidTextError, UnknownDimError
 from llamaindex_korag import KoColBERTRerank
 
 QUERY = "보증금은 언제 돌려받나요?"
-EXPECTED_ALL = ["KoColBERTRerank"]
+EXPECTED_ALL = [
+    "KoBM25Retriever",
+    "KoColBERTIndex",
+    "KoColBERTRerank",
+    "KoColBERTRetriever",
+    "KoHybridRetriever",
+    "KoSpladeRetriever",
+]
 
 
 def test_all_is_what_is_promised() -> None:

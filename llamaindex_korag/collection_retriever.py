@@ -1,0 +1,398 @@
+"""What the retrievers over a KoRAG collection share."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.indices.base import BaseIndex
+from llama_index.core.schema import BaseNode, Document, IndexNode, MetadataMode, NodeWithScore, QueryBundle, QueryType
+from llama_index.core.settings import Settings
+from llama_index.core.storage.docstore import BaseDocumentStore
+from llama_index.core.vector_stores import MetadataFilters
+
+from korag.arguments import open_saved, reject_unknown
+from korag.collection import Collection
+from korag.collection.checks import check_count, check_share
+from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.encoders.load import as_encoder
+from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.fusion import reciprocal_rank_fusion
+from korag.specs import Family
+from korag.text import check_text, check_texts
+from llamaindex_korag.filters import to_where
+from llamaindex_korag.nodes import DOCUMENT_ID, prepare, split, to_node, to_scored
+
+_FETCH = 100
+"""Candidates each of several query strings gives to their fusion, as many as each leg gives in a hybrid search."""
+
+
+class CollectionRetriever(BaseRetriever):
+    """Finds nodes of a `korag.Collection`; each subclass searches its own way.
+
+    Attributes:
+        collection: The nodes and their vectors; shared by all retrievers made with it.
+        similarity_top_k: Nodes to return.
+        filters: Conditions on metadata, applied before the best are taken (see `llamaindex_korag.filters`).
+        node_ids: Only nodes with one of these ids; None for all.
+        doc_ids: Only nodes of documents with one of these ids; None for all.
+        min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a lower
+            score, which has no fixed scale.
+        metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
+    """
+
+    _options: ClassVar[tuple[str, ...]] = (
+        *("similarity_top_k", "filters", "node_ids", "doc_ids", "min_relevance", "metadata_mode"),
+        *("callback_manager", "object_map", "objects", "verbose"),
+    )
+    """Keywords of the constructor, which the class methods take as well."""
+    _embedding_strs: ClassVar[bool] = True
+    """Search by what a query transformation such as HyDE made of the query."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        *,
+        similarity_top_k: int = 10,
+        filters: MetadataFilters | None = None,
+        node_ids: Sequence[str] | None = None,
+        doc_ids: Sequence[str] | None = None,
+        min_relevance: float | None = None,
+        metadata_mode: MetadataMode = MetadataMode.EMBED,
+        callback_manager: CallbackManager | None = None,
+        object_map: Mapping[str, Any] | None = None,
+        objects: Sequence[IndexNode] | None = None,
+        verbose: bool = False,
+        **unknown: Any,
+    ) -> None:
+        """Takes a collection as it is; `from_defaults` makes one of nodes.
+
+        Args:
+            collection: What `from_defaults` of this class made, or a `korag.Collection` with its leg.
+            similarity_top_k: Nodes to return.
+            filters: Conditions on metadata.
+            node_ids: Only nodes with one of these ids.
+            doc_ids: Only nodes of documents with one of these ids.
+            min_relevance: Leave out nodes of a lower relevance, in [0, 1].
+            metadata_mode: Which metadata is part of the text that is searched.
+            callback_manager: LlamaIndex's callbacks.
+            object_map: What index nodes point to, by `IndexNode.index_id`: retrievers, query engines, nodes.
+            objects: Index nodes whose `obj` belongs into the map.
+            verbose: Print which object is searched.
+            unknown: Nothing: any other keyword is an error.
+
+        Raises:
+            IndexStateError: If the collection has no leg of this retriever's.
+            InvalidArgumentError: If an argument is outside its rule.
+            FilterError: If a filter's value does not fit its operator.
+        """
+        reject_unknown(self, unknown, self._options)
+        self._check_collection(collection)
+        self.collection = collection
+        self.similarity_top_k = similarity_top_k
+        self.filters, self.node_ids, self.doc_ids = filters, _ids(node_ids, "node_ids"), _ids(doc_ids, "doc_ids")
+        self.min_relevance = min_relevance
+        self.metadata_mode = MetadataMode(metadata_mode)
+        self._check()
+        known = {**(object_map or {}), **{node.index_id: node.obj for node in objects or ()}}
+        super().__init__(callback_manager=callback_manager, object_map=known, verbose=verbose)
+
+    # -- making one ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def _build(
+        cls,
+        nodes: Iterable[BaseNode] | None,
+        index: BaseIndex[Any] | None,
+        docstore: BaseDocumentStore | None,
+        *,
+        path: str | os.PathLike[str] | None,
+        show_progress: bool | None,
+        options: dict[str, Any],
+        models: Sequence[EncoderLike] = (),
+        family: Family | None = None,
+        bm25: bool = False,
+        tokenizer: TokenizerLike = None,
+    ) -> Self:
+        # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
+        reject_unknown(cls, options, cls._options)
+        mode = MetadataMode(options.get("metadata_mode", MetadataMode.EMBED))
+        prepared = prepare(_given(nodes, index, docstore), mode)
+        encoders = [as_encoder(model, family=family) for model in models]
+        collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+        retriever = cls(collection, **options)
+        if path is not None:
+            # A folder may have more legs than this retriever searches.
+            opened = Collection.open(path, encoders=encoders, bm25=bm25 or None, tokenizer=tokenizer)
+            retriever = cls(opened, **options)
+        prepared.add_to(retriever.collection, show_progress=show_progress)
+        retriever.object_map.update(prepared.objects)
+        return retriever
+
+    @classmethod
+    def _open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        options: dict[str, Any],
+        models: Sequence[EncoderLike] | None = None,
+        family: Family | None = None,
+        tokenizer: TokenizerLike = None,
+    ) -> Self:
+        reject_unknown(cls, options, cls._options)
+        encoders = None if models is None else [as_encoder(model, family=family) for model in models]
+        made_by = f"{cls.__name__}.from_defaults(nodes=..., path='{path}'), persist('{path}')"
+        return cls(open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=made_by), **options)
+
+    @classmethod
+    def _check_collection(cls, collection: Collection) -> None:
+        """Raises if the collection cannot be searched this way."""
+        raise NotImplementedError
+
+    def persist(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Writes the nodes and their vectors into a folder, for `from_persist_dir`.
+
+        A retriever made with ``path=`` is saved at every change already; this makes a copy elsewhere. What index
+        nodes point to is saved where it is a node; other objects are to be given again, as ``object_map``.
+
+        Args:
+            path: The folder.
+            overwrite: Replace a collection that is there, as everything in LlamaIndex that persists does. Nothing
+                but a KoRAG collection is ever replaced, and that by one that is whole.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ForeignFolderError: If the folder holds something else.
+            ReadOnlyError: If it cannot be written.
+        """
+        return self.collection.save(path, overwrite=overwrite)
+
+    # -- nodes --------------------------------------------------------------------------------------------
+
+    def add_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
+        """Adds nodes, replacing those with the same ids.
+
+        Args:
+            nodes: The nodes; they stay as they are, and their embeddings are not used.
+            show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
+
+        Returns:
+            Their ids, in order.
+
+        Raises:
+            InvalidTextError: If something is no node.
+            InvalidArgumentError: If a node has no text, an id comes twice, or metadata is not JSON.
+        """
+        prepared = prepare(nodes, self.metadata_mode)
+        added = prepared.add_to(self.collection, show_progress=show_progress)
+        self.object_map.update(prepared.objects)
+        return added
+
+    def get_nodes(
+        self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Returns nodes: by id in the order asked for, otherwise in the order added.
+
+        Args:
+            node_ids: Their ids; those that do not exist are passed over.
+            filters: Conditions on metadata.
+        """
+        return [to_node(stored) for stored in self.collection.get(node_ids, where=to_where(filters))]
+
+    def delete_nodes(self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None) -> int:
+        """Removes nodes by id, by filters, or those among `node_ids` that the filters match.
+
+        Args:
+            node_ids: Their ids; those that do not exist are passed over.
+            filters: Conditions on metadata; ``MetadataFilters(filters=[])`` matches everything.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            InvalidArgumentError: If neither is given.
+        """
+        if node_ids is None and filters is None:
+            raise InvalidArgumentError(
+                "node_ids도 filters도 없습니다. 모두 지우려면 filters=MetadataFilters(filters=[])를 넣으세요.",
+                "Neither node_ids nor filters is given; to delete everything, pass "
+                "filters=MetadataFilters(filters=[]).",
+            )
+        return self.collection.delete(node_ids, where=to_where(filters) or {})
+
+    def delete_ref_doc(self, ref_doc_id: str) -> int:
+        """Removes all nodes that come from a document, and the document if it was indexed whole.
+
+        Args:
+            ref_doc_id: The document's id.
+
+        Returns:
+            How many nodes were removed.
+        """
+        return self.collection.delete(where={DOCUMENT_ID: check_text(ref_doc_id, "ref_doc_id")})
+
+    def update_ref_doc(self, document: Document, *, nodes: Iterable[BaseNode] | None = None) -> list[str]:
+        """Puts the nodes of a document's new version in place of those there are.
+
+        The new ones are added before the old ones are removed, so that a search always finds the document.
+
+        Args:
+            document: The new version, with the id of the old one.
+            nodes: What it is split into; None takes it whole where it was indexed whole, and otherwise splits it by
+                ``Settings.transformations``.
+
+        Returns:
+            The ids of its nodes.
+
+        Raises:
+            InvalidTextError: If it is no `Document`.
+            InvalidArgumentError: If one of `nodes` comes from another document.
+        """
+        if not isinstance(document, Document):
+            raise InvalidTextError(
+                f"document는 {type(document).__name__}입니다. LlamaIndex의 Document여야 합니다.",
+                f"document is a {type(document).__name__}; it must be a LlamaIndex Document.",
+            )
+        if nodes is None:
+            whole = bool(self.collection.get([document.id_]))
+            nodes = [document] if whole else split([document], Settings.transformations)
+        prepared = prepare(_from_one(nodes, document), self.metadata_mode)
+        ids = prepared.add_to(self.collection)
+        self.object_map.update(prepared.objects)
+        there = self.collection.get(where={DOCUMENT_ID: document.id_})
+        self.collection.delete([stored.id for stored in there if stored.id not in set(ids)])
+        return ids
+
+    async def aadd_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
+        """`add_nodes`, beside the event loop."""
+        return await asyncio.to_thread(self.add_nodes, nodes, show_progress=show_progress)
+
+    async def adelete_nodes(
+        self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
+    ) -> int:
+        """`delete_nodes`, beside the event loop."""
+        return await asyncio.to_thread(self.delete_nodes, node_ids, filters=filters)
+
+    async def adelete_ref_doc(self, ref_doc_id: str) -> int:
+        """`delete_ref_doc`, beside the event loop."""
+        return await asyncio.to_thread(self.delete_ref_doc, ref_doc_id)
+
+    async def aupdate_ref_doc(self, document: Document, *, nodes: Iterable[BaseNode] | None = None) -> list[str]:
+        """`update_ref_doc`, beside the event loop."""
+        return await asyncio.to_thread(self.update_ref_doc, document, nodes=nodes)
+
+    # -- searching ----------------------------------------------------------------------------------------
+
+    # With `wraps` these count as instrumented already, and a retrieval is one span, not two.
+
+    @functools.wraps(BaseRetriever.retrieve)
+    def retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Finds nodes for a query."""
+        return super().retrieve(_check_query(str_or_query_bundle))
+
+    @functools.wraps(BaseRetriever.aretrieve)
+    async def aretrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """`retrieve`, beside the event loop."""
+        return await super().aretrieve(_check_query(str_or_query_bundle))
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        where = self._check()
+        queries = self._queries(query_bundle)
+        k = self.similarity_top_k
+        found = self.collection.search_many(
+            queries,
+            k=k if len(queries) == 1 or k == 0 else max(k, _FETCH),
+            where=where,
+            min_relevance=self.min_relevance,
+            **self._how(),
+        )
+        if len(queries) == 1:
+            return [to_scored(hit) for hit in found[0]]
+        by_id = {hit.id: hit for hits in found for hit in hits}
+        ranked = reciprocal_rank_fusion({str(index): [hit.id for hit in hits] for index, hits in enumerate(found)})
+        return [to_scored(by_id[id_], score) for id_, score in ranked[:k]]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await asyncio.to_thread(self._retrieve, query_bundle)
+
+    def _queries(self, query_bundle: QueryBundle) -> list[str]:
+        query = check_text(query_bundle.query_str, "query_str")
+        made = query_bundle.custom_embedding_strs if self._embedding_strs else None
+        return check_texts(made, "custom_embedding_strs") if made else [query]
+
+    def _how(self) -> dict[str, Any]:
+        """The subclass's own settings as keywords of `Collection.search_many`."""
+        raise NotImplementedError
+
+    def _check(self) -> dict[str, Any] | None:
+        """Checks what may have been assigned meanwhile, and returns the filter."""
+        check_count("similarity_top_k", self.similarity_top_k)
+        check_share("min_relevance", self.min_relevance)
+        return to_where(self.filters, node_ids=self.node_ids, doc_ids=self.doc_ids)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.collection!r}, similarity_top_k={self.similarity_top_k})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Callbacks stay behind, as in the other classes: they belong to a process, and not all can be pickled.
+        return {name: value for name, value in self.__dict__.items() if name != "callback_manager"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"callback_manager": CallbackManager()}
+
+
+def _check_query(query: object) -> QueryType:
+    return query if isinstance(query, QueryBundle) else check_text(query, "query")
+
+
+def _ids(ids: Sequence[str] | None, name: str) -> list[str] | None:
+    return None if ids is None else check_texts(ids, name)
+
+
+def _given(
+    nodes: Iterable[BaseNode] | None, index: BaseIndex[Any] | None, docstore: BaseDocumentStore | None
+) -> Iterable[BaseNode]:
+    """The nodes to index, from the one place that is named."""
+    named = [name for name, value in (("nodes", nodes), ("index", index), ("docstore", docstore)) if value is not None]
+    if len(named) != 1:
+        raise InvalidArgumentError(
+            f"nodes, index, docstore 가운데 하나를 넣으세요(넣은 것: {', '.join(named) or '없음'}). 저장한 폴더를 "
+            "열려면 from_persist_dir을 쓰세요.",
+            f"Pass one of nodes, index and docstore (given: {', '.join(named) or 'none'}); to open a saved folder, use "
+            "from_persist_dir.",
+        )
+    if nodes is not None:
+        return nodes
+    if docstore is None:
+        assert index is not None  # noqa: S101 (for the type checker)
+        if get_nodes := getattr(index, "get_nodes", None):  # an index of ours
+            found: list[BaseNode] = get_nodes()
+            return found
+        docstore = index.docstore
+        if not docstore.docs and getattr(getattr(index, "vector_store", None), "stores_text", False):
+            raise InvalidArgumentError(
+                "index의 docstore가 비어 있습니다. 노드는 벡터 저장소에만 있으니 nodes=로 넣으세요.",
+                "The docstore of index is empty, as its vector store keeps the nodes; pass them as nodes=.",
+            )
+    return list(docstore.docs.values())
+
+
+def _from_one(nodes: Iterable[BaseNode], document: Document) -> list[BaseNode]:
+    checked = list(nodes)
+    for index, node in enumerate(checked):
+        if isinstance(node, BaseNode) and document.id_ not in (node.node_id, node.ref_doc_id):
+            raise InvalidArgumentError(
+                f"nodes[{index}]의 원본 문서는 {node.ref_doc_id!r}인데 {document.id_!r}의 노드로 넣었습니다. "
+                "relationships의 SOURCE를 그 문서로 두세요.",
+                f"nodes[{index}] comes from the document {node.ref_doc_id!r}, not from {document.id_!r}; make that the "
+                "SOURCE of its relationships.",
+            )
+    return checked

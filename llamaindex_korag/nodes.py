@@ -1,0 +1,272 @@
+"""Between LlamaIndex's nodes and a collection's documents.
+
+A collection stores the text that is searched, and the node's metadata as it is, so that both can be filtered by from
+any framework. All else that makes the node is under one more key, `NODE`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llama_index.core.ingestion import run_transformations
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    NodeWithScore,
+    TextNode,
+    TransformComponent,
+)
+
+from korag.collection import Collection, Hit, StoredDocument
+from korag.collection.checks import check_documents
+from korag.errors import IndexStateError, InvalidArgumentError, InvalidTextError
+from korag.text import check_text, is_empty
+
+logger = logging.getLogger("korag")
+NODE = "_korag_node"
+"""Metadata key of what makes a node besides text and metadata."""
+NODE_ID, DOCUMENT_ID = f"{NODE}.id", f"{NODE}.ref_doc_id"
+"""Where a filter finds the node's id, and that of the document it comes from."""
+_HOME = BaseNode.__module__
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a collection stores of nodes, checked.
+
+    Attributes:
+        texts: What is searched, one a node.
+        ids: All different.
+        metadata: One a node.
+        objects: What index nodes point to, by `IndexNode.index_id`, where that is no node and cannot be stored.
+    """
+
+    texts: list[str]
+    ids: list[str]
+    metadata: list[dict[str, Any]]
+    objects: dict[str, Any] = field(default_factory=dict)
+
+    def add_to(self, collection: Collection, *, show_progress: bool | None = None) -> list[str]:
+        """Adds the nodes, replacing those with the same ids; returns the ids."""
+        return collection.add(self.texts, ids=self.ids, metadata=self.metadata, show_progress=show_progress)
+
+
+def prepare(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Prepared:
+    """Checks nodes before anything is made or changed for them.
+
+    Args:
+        nodes: They stay as they are. Embeddings they have are not stored: a collection has vectors of its own.
+        metadata_mode: Which metadata is part of the text that is searched.
+
+    Raises:
+        InvalidTextError: If something is no node, or a text holds a lone surrogate.
+        InvalidArgumentError: If a node has no text, an id comes twice, or metadata is not JSON.
+    """
+    checked = _check(nodes)
+    texts = [node.get_content(metadata_mode) for node in checked]
+    objects: dict[str, Any] = {}
+    metadata = []
+    for index, (node, text) in enumerate(zip(checked, texts, strict=True)):
+        check_text(text, f"nodes[{index}]")
+        if NODE in node.metadata:
+            raise InvalidArgumentError(
+                f"nodes[{index}]의 메타데이터에 KoRAG이 쓰는 키 '{NODE}'가 있습니다. 다른 이름을 쓰세요.",
+                f"The metadata of nodes[{index}] has the key '{NODE}', which KoRAG uses; give it another name.",
+            )
+        if isinstance(node, IndexNode) and node.obj is not None and not isinstance(node.obj, BaseNode):
+            objects[node.index_id] = node.obj
+        metadata.append({**node.metadata, NODE: _describe(node, text, f"nodes[{index}]")})
+    stored = check_documents(texts, [node.node_id for node in checked], metadata)
+    return Prepared(texts, [d.id for d in stored], [d.metadata for d in stored], objects)
+
+
+def to_node(found: Hit | StoredDocument) -> BaseNode:
+    """Makes a new node, the same as the one that was stored.
+
+    A document that no LlamaIndex class has stored becomes a `TextNode` of its text and metadata.
+
+    Raises:
+        IndexStateError: If the node's class is the caller's own, and not imported.
+    """
+    metadata = dict(found.metadata)
+    described = metadata.pop(NODE, None)
+    if described is None:
+        return TextNode(id_=found.id, text=found.text, metadata=metadata)
+    return _make(described["class"], json.loads(described["fields"]), found.text, metadata)
+
+
+def to_scored(hit: Hit, score: float | None = None) -> NodeWithScore:
+    """Makes a new node of a hit, with its score or another."""
+    return NodeWithScore(node=to_node(hit), score=hit.score if score is None else score)
+
+
+def source_id(stored: StoredDocument) -> str | None:
+    """The id of the document a stored node comes from."""
+    described: Mapping[str, Any] = stored.metadata.get(NODE, {})
+    return described.get("ref_doc_id")
+
+
+def document_hash(stored: StoredDocument) -> str | None:
+    """The hash of the document a stored node comes from, as it was then."""
+    described: Mapping[str, Any] = stored.metadata.get(NODE, {})
+    return described.get("ref_doc_hash")
+
+
+def split(
+    documents: Sequence[Document], transformations: Sequence[TransformComponent], *, show_progress: bool = False
+) -> list[BaseNode]:
+    """Makes nodes of documents, without those that have no text: blank pages are no mistake."""
+    made = run_transformations(documents, transformations, show_progress=show_progress)
+    nodes = [node for node in made if has_text(node)]
+    if len(nodes) < len(made):
+        logger.warning(
+            "노드 %d개 가운데 %d개는 텍스트가 없어 뺐습니다. / %d of %d nodes have no text and were left out.",
+            len(made), len(made) - len(nodes), len(made) - len(nodes), len(made),
+        )  # fmt: skip
+    return nodes
+
+
+def has_text(node: BaseNode) -> bool:
+    """Whether a node has a text of its own, besides its metadata."""
+    return not is_empty(node.get_content(MetadataMode.NONE))
+
+
+def _check(nodes: Iterable[BaseNode]) -> list[BaseNode]:
+    if isinstance(nodes, BaseNode | str | Mapping) or not isinstance(nodes, Iterable):
+        raise InvalidTextError(
+            f"nodes의 값은 {type(nodes).__name__} 하나입니다. 노드의 리스트여야 합니다: [노드].",
+            f"nodes is a single {type(nodes).__name__}; it must be a list of nodes: [node].",
+        )
+    checked = list(nodes)
+    seen: dict[str, int] = {}
+    for index, node in enumerate(checked):
+        if not isinstance(node, BaseNode):
+            fix = ("node.node를", "take its node.node") if isinstance(node, NodeWithScore) else (
+                "TextNode(text=...)로 감싸", "wrap a string in TextNode(text=...)"
+            )  # fmt: skip
+            raise InvalidTextError(
+                f"nodes[{index}]은(는) {type(node).__name__}입니다. LlamaIndex의 노드여야 하니 {fix[0]} 넣으세요.",
+                f"nodes[{index}] is a {type(node).__name__}; it must be a LlamaIndex node: {fix[1]}.",
+            )
+        _check_has_text(node, index)
+        if node.node_id in seen:
+            raise InvalidArgumentError(
+                f"nodes[{index}]의 id {node.node_id!r}가 nodes[{seen[node.node_id]}]와 같습니다. "
+                "한 번에 넣는 노드의 id는 서로 달라야 합니다.",
+                f"nodes[{index}] has the id {node.node_id!r} of nodes[{seen[node.node_id]}]; the ids of one call "
+                "must differ.",
+            )
+        seen[node.node_id] = index
+    return checked
+
+
+def _check_has_text(node: BaseNode, index: int) -> None:
+    if has_text(node):
+        return
+    media = ("image", "image_path", "image_url", "image_resource", "audio_resource", "video_resource")
+    if holds := next((name for name in media if getattr(node, name, None)), None):
+        kind, korean = next(
+            (name, word)
+            for name, word in (("image", "이미지"), ("audio", "소리"), ("video", "영상"))
+            if holds.startswith(name)
+        )
+        raise InvalidArgumentError(
+            f"nodes[{index}](id {node.node_id!r})에는 {korean}만 있고 텍스트가 없습니다. KoRAG은 텍스트를 찾으니 "
+            "설명을 text로 넣거나 그 노드를 빼세요.",
+            f"nodes[{index}] (id {node.node_id!r}) has {kind} but no text. KoRAG searches texts: give it a "
+            "description as its text, or leave it out.",
+        )
+    raise InvalidArgumentError(
+        f"nodes[{index}](id {node.node_id!r})에는 텍스트가 없습니다. 텍스트를 넣거나 그 노드를 빼세요.",
+        f"nodes[{index}] (id {node.node_id!r}) has no text; give it one, or leave it out.",
+    )
+
+
+# -- whole nodes as JSON --------------------------------------------------------------------------------------
+
+
+def _describe(node: BaseNode, text: str, place: str) -> dict[str, Any]:
+    source = node.source_node
+    # A document that is indexed whole comes from itself.
+    itself = (node.node_id, node.hash) if isinstance(node, Document) else (None, None)
+    ref_doc_id, ref_doc_hash = (source.node_id, source.hash) if source else itself
+    try:
+        fields = json.dumps(_fields(node, text), ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"{place}({type(node).__name__})을(를) JSON으로 저장할 수 없습니다: {error}",
+            f"{place}, a {type(node).__name__}, cannot be stored as JSON: {error}",
+        ) from error
+    return {
+        "id": node.node_id,
+        "ref_doc_id": ref_doc_id,
+        "ref_doc_hash": ref_doc_hash,
+        "class": _class_name(type(node)),
+        "fields": fields,
+    }
+
+
+def _fields(node: BaseNode, text: str) -> dict[str, Any]:
+    """All fields of a node but its metadata and vectors; its text is null where it is the one that is stored."""
+    if isinstance(node, IndexNode):
+        target = node.obj
+        node = node.model_copy(update={"obj": None})  # dumping it fails where it points to an index or a retriever
+        fields = node.model_dump(mode="json", exclude={"metadata", "embedding"})
+        if isinstance(target, BaseNode):
+            content = target.get_content(MetadataMode.NONE)
+            inner = {"text": content, "metadata": target.metadata, "fields": _fields(target, content)}
+            fields["obj"] = {"class": _class_name(type(target)), **inner}
+    else:
+        fields = node.model_dump(mode="json", exclude={"metadata", "embedding"})
+    for name, value in node:
+        if isinstance(value, MediaResource) and value.data is not None:  # which a dump leaves out
+            fields[name]["data"] = value.data.decode("ascii")
+    holder = fields
+    if isinstance(node, Node):
+        fields.pop("text", None)  # a document's dump repeats it
+        holder = fields["text_resource"] or {}
+    if holder.get("text") == text:
+        holder["text"] = None
+    return fields
+
+
+def _make(class_name: str, fields: dict[str, Any], text: str, metadata: dict[str, Any]) -> BaseNode:
+    cls = _find_class(class_name)
+    fields.pop("class_name", None)
+    holder: dict[str, Any] = (fields.get("text_resource") or {}) if issubclass(cls, Node) else fields
+    if "text" in holder and holder["text"] is None:
+        holder["text"] = text
+    if target := fields.get("obj"):
+        fields["obj"] = _make(target["class"], target["fields"], target["text"], target["metadata"])
+    node: BaseNode = cls(**fields, metadata=metadata)
+    return node
+
+
+def _class_name(cls: type[BaseNode]) -> str:
+    """LlamaIndex's own by name alone, as they have moved before; the caller's with their module."""
+    return cls.__qualname__ if cls.__module__ == _HOME else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _find_class(name: str) -> type[Any]:
+    """Looks among the classes there are: a name from a folder never makes Python import anything."""
+    for cls in _subclasses(BaseNode):
+        if _class_name(cls) == name:
+            return cls
+    raise IndexStateError(
+        f"저장된 노드의 클래스 {name}을(를) 찾을 수 없습니다. 그 클래스가 있는 모듈을 먼저 import하세요.",
+        f"The stored node is a {name}, which is not there; import the module with that class first.",
+    )
+
+
+def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

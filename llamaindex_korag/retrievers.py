@@ -1,0 +1,335 @@
+"""Retrievers: ColBERT, SPLADE, BM25, and several of them at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+from llama_index.core.indices.base import BaseIndex
+from llama_index.core.schema import BaseNode
+from llama_index.core.storage.docstore import BaseDocumentStore
+
+from korag.arguments import check_method, name_weights
+from korag.collection import Collection
+from korag.collection.checks import check_count
+from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.errors import IndexStateError, InvalidArgumentError
+from korag.specs import Family
+from llamaindex_korag.collection_retriever import CollectionRetriever
+
+DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"
+DEFAULT_SPLADE = "yjoonjang/splade-ko-v1"
+
+
+class _OneLegRetriever(CollectionRetriever):
+    """Searches one leg of a collection; the others, if there are any, are left alone."""
+
+    _leg: ClassVar[str]
+
+    @classmethod
+    def _check_collection(cls, collection: Collection) -> None:
+        if cls._leg not in collection.legs:
+            raise IndexStateError(
+                f"{collection!r}에는 {cls.__name__}이(가) 찾을 '{cls._leg}' 색인이 없습니다. "
+                f"{cls.__name__}.from_defaults로 만드세요.",
+                f"{collection!r} has no '{cls._leg}' leg for a {cls.__name__} to search; make one with "
+                f"{cls.__name__}.from_defaults.",
+            )
+
+    def _how(self) -> dict[str, Any]:
+        return {"using": self._leg}
+
+
+class _ModelRetriever(_OneLegRetriever):
+    """Searches with one model."""
+
+    _family: ClassVar[Family]
+    _default: ClassVar[str]
+
+    @classmethod
+    def from_defaults(
+        cls,
+        nodes: Iterable[BaseNode] | None = None,
+        *,
+        index: BaseIndex[Any] | None = None,
+        docstore: BaseDocumentStore | None = None,
+        model_name: EncoderLike | None = None,
+        path: str | os.PathLike[str] | None = None,
+        show_progress: bool | None = None,
+        **options: Any,
+    ) -> Self:
+        """Indexes nodes and returns a retriever over them.
+
+        Args:
+            nodes: The nodes; they keep their ids, and stay as they are.
+            index: An index whose docstore has the nodes, in place of `nodes`.
+            docstore: A docstore with the nodes, in place of `nodes`.
+            model_name: A name, a path, or a loaded encoder; None for the class's own model.
+            path: Folder of the collection, new or built with the same model, where nodes replace those with the
+                same ids; None keeps it in memory. To search a folder as it is, use `from_persist_dir`.
+            show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
+            options: Keywords of the constructor: `similarity_top_k` (10), `filters`, `node_ids`, `doc_ids`,
+                `min_relevance`, `metadata_mode`, `callback_manager`, `object_map`, `objects`, `verbose`.
+
+        Raises:
+            WrongFamilyError: If the model is of another family.
+            InvalidArgumentError: If a node has no text, an id comes twice, or an argument is outside its rule.
+            FingerprintError: If the folder was built with another model.
+        """
+        model = cls._default if model_name is None else model_name
+        return cls._build(
+            nodes, index, docstore,
+            models=[model], family=cls._family, path=path, show_progress=show_progress, options=options,
+        )  # fmt: skip
+
+    @classmethod
+    def from_persist_dir(
+        cls, path: str | os.PathLike[str], *, model_name: EncoderLike | None = None, **options: Any
+    ) -> Self:
+        """Opens the folder a retriever was made with or persisted to.
+
+        Args:
+            path: The folder.
+            model_name: The model it was built with; None loads the one the folder names.
+            options: Keywords of the constructor.
+
+        Raises:
+            FingerprintError: If it was built with another model.
+            IndexStateError: If there is no collection with this model's vectors in the folder.
+        """
+        models = None if model_name is None else [model_name]
+        return cls._open(path, models=models, family=cls._family, options=options)
+
+
+class KoColBERTRetriever(_ModelRetriever):
+    """Finds nodes with a ColBERT model: exact MaxSim over every token of every node.
+
+    >>> retriever = KoColBERTRetriever.from_defaults(nodes, model_name="mini-colbert", similarity_top_k=4)
+    >>> query_engine = RetrieverQueryEngine.from_args(retriever)
+
+    Returns new `NodeWithScore` objects, and new nodes that equal those put in, but for their embeddings. The score is
+    MaxSim's, and compares nodes for one query only. Where a transformation such as HyDE made several strings of the
+    query, each is searched for and what they find is fused by rank; the score is then that of the fusion.
+
+    Attributes:
+        collection: The nodes and their vectors; shared by all retrievers made with it.
+        similarity_top_k: Nodes to return.
+        filters: Conditions on metadata, applied before the best are taken (see `llamaindex_korag.filters`).
+        node_ids: Only nodes with one of these ids; None for all.
+        doc_ids: Only nodes of documents with one of these ids; None for all.
+        min_relevance: Leave out nodes whose mean best match a query token is lower, in [0, 1].
+        metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
+    """
+
+    _leg = "colbert"
+    _family = "late_interaction"
+    _default = DEFAULT_COLBERT
+
+
+class KoSpladeRetriever(_ModelRetriever):
+    """Finds nodes with a SPLADE model: weighted terms, those of related words included.
+
+    >>> retriever = KoSpladeRetriever.from_defaults(nodes, model_name="mini-splade")
+
+    Arguments, attributes and results as for `KoColBERTRetriever`; the score is the dot product of term weights, and
+    `min_relevance` its share of the query's with itself.
+    """
+
+    _leg = "sparse"
+    _family = "sparse"
+    _default = DEFAULT_SPLADE
+
+
+class KoBM25Retriever(_OneLegRetriever):
+    """Finds nodes by their words, with BM25; needs no model.
+
+    >>> retriever = KoBM25Retriever.from_defaults(nodes)
+    >>> retriever = KoBM25Retriever.from_defaults(nodes, tokenizer="kiwi")
+
+    Attributes and results as for `KoColBERTRetriever`; the score is BM25's, a node that shares no word with the query
+    is not found at all, and the words searched for are the query's own, whatever HyDE made of it.
+    """
+
+    _leg = "bm25"
+    _embedding_strs = False
+
+    @classmethod
+    def from_defaults(
+        cls,
+        nodes: Iterable[BaseNode] | None = None,
+        *,
+        index: BaseIndex[Any] | None = None,
+        docstore: BaseDocumentStore | None = None,
+        tokenizer: TokenizerLike = None,
+        path: str | os.PathLike[str] | None = None,
+        show_progress: bool | None = None,
+        **options: Any,
+    ) -> Self:
+        """Indexes nodes and returns a retriever over them; arguments as for `KoColBERTRetriever.from_defaults`.
+
+        Args:
+            nodes: The nodes.
+            index: An index whose docstore has the nodes, in place of `nodes`.
+            docstore: A docstore with the nodes, in place of `nodes`.
+            tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from a text to its tokens.
+            path: Folder of the collection; None keeps it in memory.
+            show_progress: Show a progress bar.
+            options: Keywords of the constructor.
+        """
+        return cls._build(
+            nodes, index, docstore,
+            bm25=True, tokenizer=tokenizer, path=path, show_progress=show_progress, options=options,
+        )  # fmt: skip
+
+    @classmethod
+    def from_persist_dir(cls, path: str | os.PathLike[str], *, tokenizer: TokenizerLike = None, **options: Any) -> Self:
+        """Opens the folder a retriever was made with or persisted to.
+
+        Args:
+            path: The folder.
+            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+            options: Keywords of the constructor.
+
+        Raises:
+            FingerprintError: If it was built with another tokenizer.
+            IndexStateError: If there is no collection with BM25 in the folder.
+        """
+        return cls._open(path, tokenizer=tokenizer, options=options)
+
+
+class KoHybridRetriever(CollectionRetriever):
+    """Finds nodes with several models and BM25 at once, and fuses what they find.
+
+    >>> retriever = KoHybridRetriever.from_defaults(nodes, models=["mini-colbert", "mini-splade"], bm25=True)
+
+    Unlike with a fusion of retrievers, nodes are told apart by id and not by text, and filters hold for all legs
+    before the best are taken.
+
+    Attributes:
+        collection: The nodes and their vectors; shared by all retrievers made with it.
+        similarity_top_k: Nodes to return.
+        filters: Conditions on metadata, applied before the best are taken (see `llamaindex_korag.filters`).
+        node_ids: Only nodes with one of these ids; None for all.
+        doc_ids: Only nodes of documents with one of these ids; None for all.
+        min_relevance: Leave out nodes whose fused score is a smaller share of that of a node first in every leg.
+        metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
+        weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
+            given; or a list, in the order of the models, with BM25 last.
+        method: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
+        fetch_k: Candidates of each leg; None for 100, or `similarity_top_k` if that is more.
+    """
+
+    _options = (*CollectionRetriever._options, "weights", "method", "fetch_k")
+
+    def __init__(
+        self,
+        collection: Collection,
+        *,
+        weights: Mapping[str, float] | Sequence[float] | None = None,
+        method: Literal["rrf", "weighted"] = "rrf",
+        fetch_k: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Takes a collection as it is; `from_defaults` makes one of nodes.
+
+        Args:
+            collection: What `from_defaults` made, or a `korag.Collection` with several legs.
+            weights: Weight of each leg: by name, or in the order of the models with BM25 last.
+            method: ``"rrf"`` or ``"weighted"``.
+            fetch_k: Candidates of each leg.
+            options: Keywords of `KoColBERTRetriever`'s constructor.
+
+        Raises:
+            IndexStateError: If the collection has a single leg.
+            InvalidArgumentError: If an argument is outside its rule.
+        """
+        self.weights, self.method, self.fetch_k = weights, method, fetch_k
+        super().__init__(collection, **options)
+
+    @classmethod
+    def from_defaults(
+        cls,
+        nodes: Iterable[BaseNode] | None = None,
+        *,
+        index: BaseIndex[Any] | None = None,
+        docstore: BaseDocumentStore | None = None,
+        models: Sequence[EncoderLike] = (DEFAULT_COLBERT, DEFAULT_SPLADE),
+        bm25: bool = True,
+        tokenizer: TokenizerLike = None,
+        path: str | os.PathLike[str] | None = None,
+        show_progress: bool | None = None,
+        **options: Any,
+    ) -> Self:
+        """Indexes nodes and returns a retriever over them; arguments as for `KoColBERTRetriever.from_defaults`.
+
+        Args:
+            nodes: The nodes.
+            index: An index whose docstore has the nodes, in place of `nodes`.
+            docstore: A docstore with the nodes, in place of `nodes`.
+            models: Names, paths or loaded encoders, one of each family at most.
+            bm25: Search by words too.
+            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from a text to its tokens.
+            path: Folder of the collection; None keeps it in memory.
+            show_progress: Show a progress bar.
+            options: Keywords of the constructor, `weights`, `method` and `fetch_k` among them.
+
+        Raises:
+            InvalidArgumentError: If two models are of one family.
+        """
+        if isinstance(models, str | os.PathLike) or not isinstance(models, Iterable):
+            raise InvalidArgumentError(
+                f"models={models!r:.80}은(는) 리스트여야 합니다: models=['mini-colbert', 'mini-splade'].",
+                f"models={models!r:.80} must be a list: models=['mini-colbert', 'mini-splade'].",
+            )
+        return cls._build(
+            nodes, index, docstore,
+            models=list(models), bm25=bm25, tokenizer=tokenizer, path=path, show_progress=show_progress,
+            options=options,
+        )  # fmt: skip
+
+    @classmethod
+    def from_persist_dir(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        models: Sequence[EncoderLike] | None = None,
+        tokenizer: TokenizerLike = None,
+        **options: Any,
+    ) -> Self:
+        """Opens the folder a retriever was made with or persisted to.
+
+        Args:
+            path: The folder.
+            models: The models it was built with; None loads those the folder names.
+            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+            options: Keywords of the constructor.
+
+        Raises:
+            FingerprintError: If it was built with other models.
+            IndexStateError: If there is no collection with several legs in the folder.
+        """
+        return cls._open(path, models=models, tokenizer=tokenizer, options=options)
+
+    @classmethod
+    def _check_collection(cls, collection: Collection) -> None:
+        if len(collection.legs) < 2:
+            raise IndexStateError(
+                f"{collection!r}의 검색 방식이 하나뿐이라 섞을 수 없습니다. models를 늘리거나 bm25=True로 만드세요.",
+                f"{collection!r} has one leg, and a hybrid search fuses several; name more models, or use bm25=True.",
+            )
+
+    def _check(self) -> dict[str, Any] | None:
+        name_weights(self.collection.legs, self.weights)
+        check_method(self.method)
+        if self.fetch_k is not None:
+            check_count("fetch_k", self.fetch_k)
+        return super()._check()
+
+    def _how(self) -> dict[str, Any]:
+        return {
+            "using": "hybrid",
+            "weights": name_weights(self.collection.legs, self.weights),
+            "fusion": self.method,
+            "fetch_k": self.fetch_k,
+        }

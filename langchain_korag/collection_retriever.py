@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,16 +12,24 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import run_in_executor
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from korag.arguments import open_saved, reject_unknown
 from korag.collection import Collection, Hit
+from korag.collection.checks import check_count, check_share
 from korag.collection.filters import parse
 from korag.collection.manifest import EncoderLike, TokenizerLike
-from korag.errors import IndexStateError, InvalidArgumentError
-from korag.text import check_texts
-from langchain_korag.documents import Fields, take_apart, to_document
-from langchain_korag.keywords import reject_unknown
+from korag.encoders.load import as_encoder
+from korag.specs import Family
+from langchain_korag.documents import (
+    Fields,
+    delete_documents,
+    how_to_make,
+    take_apart,
+    texts_to_documents,
+    to_document,
+)
 
 
 class CollectionRetriever(BaseRetriever):
@@ -46,11 +55,30 @@ class CollectionRetriever(BaseRetriever):
     _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold")
     """Fields that ``invoke`` and its kin take as keywords."""
 
-    @field_validator("filter")
+    # Before pydantic's own checks, which would turn "3" and True into numbers, and know no Korean.
+
+    @model_validator(mode="before")
     @classmethod
-    def _check_filter(cls, filter: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _check_names(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            reject_unknown(cls, given, list(cls.model_fields))
+        return given
+
+    @field_validator("k", mode="before")
+    @classmethod
+    def _check_k(cls, k: Any) -> int:
+        return check_count("k", k)
+
+    @field_validator("filter", mode="before")
+    @classmethod
+    def _check_filter(cls, filter: Any) -> Any:
         parse(filter)
         return filter
+
+    @field_validator("score_threshold", mode="before")
+    @classmethod
+    def _check_threshold(cls, threshold: Any) -> float | None:
+        return None if threshold is None else check_share("score_threshold", threshold)
 
     # -- making one ---------------------------------------------------------------------------------------
 
@@ -79,19 +107,27 @@ class CollectionRetriever(BaseRetriever):
         raise NotImplementedError
 
     @classmethod
+    def load_local(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """Opens the folder a retriever was made with or saved to; each subclass says with which options."""
+        raise NotImplementedError
+
+    @classmethod
     def _index(
         cls,
         documents: Iterable[Document],
         *,
         ids: Sequence[str] | None,
         path: str | os.PathLike[str] | None,
-        encoders: Sequence[EncoderLike] | None,
+        models: Sequence[EncoderLike],
         fields: dict[str, Any],
+        family: Family | None = None,
         bm25: bool = False,
         tokenizer: TokenizerLike = None,
     ) -> Self:
-        # Checked in this order, so that a wrong document or field costs no folder and no indexing.
+        # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
+        cls._check_keywords(cls.from_documents, fields)
         prepared: Fields = take_apart(documents, ids, by_content=path is not None)
+        encoders = [as_encoder(model, family=family) for model in models]
         if path is None:
             collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
         else:
@@ -106,11 +142,21 @@ class CollectionRetriever(BaseRetriever):
         cls,
         path: str | os.PathLike[str],
         *,
-        encoders: Sequence[EncoderLike] | None,
+        models: Sequence[EncoderLike] | None,
         fields: dict[str, Any],
+        family: Family | None = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
-        return cls(collection=open_saved(path, encoders=encoders, tokenizer=tokenizer), **fields)
+        cls._check_keywords(cls.load_local, fields)
+        encoders = None if models is None else [as_encoder(model, family=family) for model in models]
+        collection = open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=how_to_make(path))
+        return cls(collection=collection, **fields)
+
+    @classmethod
+    def _check_keywords(cls, method: Callable[..., Any], fields: dict[str, Any]) -> None:
+        """Raises for a keyword that is neither the method's own nor a field."""
+        own = [name for name, given in inspect.signature(method).parameters.items() if given.kind is given.KEYWORD_ONLY]
+        reject_unknown(cls, fields, [*own, *(name for name in cls.model_fields if name not in [*own, "collection"])])
 
     # -- documents ----------------------------------------------------------------------------------------
 
@@ -146,7 +192,7 @@ class CollectionRetriever(BaseRetriever):
         Raises:
             InvalidArgumentError: If neither is given.
         """
-        return self.collection.delete(ids, where=filter)
+        return delete_documents(self.collection, ids, filter)
 
     async def adelete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
         """`delete`, beside the event loop."""
@@ -187,7 +233,7 @@ class CollectionRetriever(BaseRetriever):
             query,
             k=settings.pop("k"),
             where=settings.pop("filter"),
-            min_relevance=settings.pop("score_threshold"),
+            min_relevance=check_share("score_threshold", settings.pop("score_threshold")),
             **self._how(settings),
         )
 
@@ -222,41 +268,3 @@ class CollectionRetriever(BaseRetriever):
             params["ls_embedding_provider"] = "KoRAG"
             params["ls_embedding_model"] = ", ".join(encoder.model_name for encoder in encoders.values())
         return params
-
-
-def open_saved(
-    path: str | os.PathLike[str], *, encoders: Sequence[EncoderLike] | None, tokenizer: TokenizerLike = None
-) -> Collection:
-    """Opens a folder that must hold a collection.
-
-    Raises:
-        IndexStateError: If there is no such folder, or nothing in it.
-    """
-    folder = Path(path)
-    if not folder.is_dir() or not any(folder.iterdir()):
-        raise IndexStateError(
-            f"'{path}' 폴더에 저장된 것이 없습니다. from_documents(..., path='{path}')나 "
-            f"save_local('{path}')로 먼저 만드세요.",
-            f"There is nothing saved in '{path}'; make it with from_documents(..., path='{path}') or "
-            f"save_local('{path}').",
-        )
-    return Collection.open(folder, encoders=encoders, tokenizer=tokenizer)
-
-
-def texts_to_documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
-    """Makes documents of texts.
-
-    Raises:
-        InvalidTextError: If a text is not a string.
-        InvalidArgumentError: If there are not as many metadata as texts.
-    """
-    texts = check_texts(texts)
-    if metadatas is not None and len(metadatas) != len(texts):
-        raise InvalidArgumentError(
-            f"texts는 {len(texts)}개인데 metadatas는 {len(metadatas)}개입니다. 수가 같아야 합니다.",
-            f"There are {len(texts)} texts and {len(metadatas)} metadatas; there must be as many.",
-        )
-    return [
-        Document(page_content=text, metadata=metadata)
-        for text, metadata in zip(texts, metadatas or [{} for _ in texts], strict=True)
-    ]

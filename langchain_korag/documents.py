@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,8 @@ from langchain_core.documents import Document
 
 from korag.collection import Collection, Hit
 from korag.collection.checks import check_documents as check_fields
-from korag.errors import InvalidTextError
+from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.text import check_texts
 
 _CONTENT = uuid.UUID("6b6f5261-6700-4000-8000-000000000001")
 """The namespace of ids made from content."""
@@ -38,6 +40,48 @@ class Fields:
         return collection.add(self.texts, ids=self.ids, metadata=self.metadata)
 
 
+def texts_to_documents(texts: Iterable[str], metadatas: Iterable[dict[str, Any]] | None) -> list[Document]:
+    """Makes documents of texts.
+
+    Raises:
+        InvalidTextError: If a text is not a string.
+        InvalidArgumentError: If there are not as many metadata as texts, or one is no dict.
+    """
+    texts = check_texts(texts)
+    metadatas = [{} for _ in texts] if metadatas is None else list(metadatas)
+    if len(metadatas) != len(texts):
+        raise InvalidArgumentError(
+            f"texts는 {len(texts)}개인데 metadatas는 {len(metadatas)}개입니다. 수가 같아야 합니다.",
+            f"There are {len(texts)} texts and {len(metadatas)} metadatas; there must be as many.",
+        )
+    for index, metadata in enumerate(metadatas):
+        if not isinstance(metadata, dict):
+            raise InvalidArgumentError(
+                f"metadatas[{index}]의 값 {metadata!r:.80}은(는) dict가 아닙니다. 텍스트마다 dict를 하나씩 넣으세요.",
+                f"metadatas[{index}] is {metadata!r:.80}; give a dict for each text.",
+            )
+    return [Document(page_content=text, metadata=metadata) for text, metadata in zip(texts, metadatas, strict=True)]
+
+
+def how_to_make(path: str | os.PathLike[str]) -> str:
+    """What makes a folder that can be opened, for the error where there is none."""
+    return f"from_documents(..., path='{path}'), save_local('{path}')"
+
+
+def delete_documents(collection: Collection, ids: Sequence[str] | None, filter: dict[str, Any] | None) -> int:
+    """Removes documents by id, by filter, or those among `ids` that the filter matches; returns how many.
+
+    Raises:
+        InvalidArgumentError: If neither is given.
+    """
+    if ids is None and filter is None:
+        raise InvalidArgumentError(
+            "ids도 filter도 없습니다. 모두 지우려면 filter={}를 넣으세요.",
+            "Neither ids nor filter is given; to delete everything, pass filter={}.",
+        )
+    return collection.delete(ids, where=filter)
+
+
 def check_documents(documents: Iterable[Document]) -> list[Document]:
     """Returns documents as a list.
 
@@ -48,6 +92,11 @@ def check_documents(documents: Iterable[Document]) -> list[Document]:
         raise InvalidTextError(
             f"documents에 {type(documents).__name__} 하나를 넣었습니다. 리스트여야 합니다: [문서].",
             f"documents is a single {type(documents).__name__}; it must be a list: [document].",
+        )
+    if not isinstance(documents, Iterable):
+        raise InvalidTextError(
+            f"documents의 값 {documents!r:.80}은(는) Document의 리스트가 아닙니다.",
+            f"documents is {documents!r:.80}; it must be a list of Documents.",
         )
     documents = list(documents)
     for index, document in enumerate(documents):

@@ -17,11 +17,11 @@ from langchain_core.vectorstores import VectorStoreRetriever
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from korag.arguments import reject_unknown
 from korag.collection.checks import check_count
 from korag.text import check_text
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.documents import check_documents
-from langchain_korag.keywords import reject_unknown
 from langchain_korag.rerankers import DocumentReranker
 
 _OWN = ("k", "fetch_k")

@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal, Self
 from langchain_core.documents import Document
 from pydantic import Field, ValidationInfo, field_validator
 
+from korag.arguments import check_method, name_weights
 from korag.collection import Collection
+from korag.collection.checks import check_count
 from korag.collection.manifest import EncoderLike, TokenizerLike
-from korag.encoders.load import as_encoder
+from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
-from korag.fusion import check_weights
 from korag.specs import Family
 from langchain_korag.collection_retriever import CollectionRetriever
 
@@ -61,8 +62,8 @@ class _ModelRetriever(_OneLegRetriever):
             FingerprintError: If it was built with another model.
             IndexStateError: If there is no collection with this model's vectors in the folder.
         """
-        encoders = None if model is None else [as_encoder(model, family=cls._family)]
-        return cls._open(path, encoders=encoders, fields={"k": k, **fields})
+        models = None if model is None else [model]
+        return cls._open(path, models=models, family=cls._family, fields={"k": k, **fields})
 
 
 class KoColBERTRetriever(_ModelRetriever):
@@ -115,8 +116,7 @@ class KoColBERTRetriever(_ModelRetriever):
         Raises:
             WrongFamilyError: If the model is not a late-interaction model.
         """
-        encoders = [as_encoder(model, family=cls._family)]
-        return cls._index(documents, ids=ids, path=path, encoders=encoders, fields={"k": k, **fields})
+        return cls._index(documents, ids=ids, path=path, models=[model], family=cls._family, fields={"k": k, **fields})
 
 
 class KoSpladeRetriever(_ModelRetriever):
@@ -156,8 +156,7 @@ class KoSpladeRetriever(_ModelRetriever):
         Raises:
             WrongFamilyError: If the model is not a sparse model.
         """
-        encoders = [as_encoder(model, family=cls._family)]
-        return cls._index(documents, ids=ids, path=path, encoders=encoders, fields={"k": k, **fields})
+        return cls._index(documents, ids=ids, path=path, models=[model], family=cls._family, fields={"k": k, **fields})
 
 
 class KoBM25Retriever(_OneLegRetriever):
@@ -205,7 +204,7 @@ class KoBM25Retriever(_OneLegRetriever):
             fields: Other fields of the retriever.
         """
         return cls._index(
-            documents, ids=ids, path=path, encoders=None, bm25=True, tokenizer=tokenizer, fields={"k": k, **fields}
+            documents, ids=ids, path=path, models=(), bm25=True, tokenizer=tokenizer, fields={"k": k, **fields}
         )
 
     @classmethod
@@ -224,7 +223,7 @@ class KoBM25Retriever(_OneLegRetriever):
             FingerprintError: If it was built with another tokenizer.
             IndexStateError: If there is no collection with BM25 in the folder.
         """
-        return cls._open(path, encoders=None, tokenizer=tokenizer, fields={"k": k, **fields})
+        return cls._open(path, models=None, tokenizer=tokenizer, fields={"k": k, **fields})
 
 
 class KoHybridRetriever(CollectionRetriever):
@@ -270,11 +269,21 @@ class KoHybridRetriever(CollectionRetriever):
             )
         return collection
 
+    @field_validator("method", mode="before")
+    @classmethod
+    def _check_method(cls, method: Any) -> str:
+        return check_method(method)
+
+    @field_validator("fetch_k", mode="before")
+    @classmethod
+    def _check_fetch_k(cls, fetch_k: Any) -> int | None:
+        return None if fetch_k is None else check_count("fetch_k", fetch_k)
+
     @field_validator("weights", mode="before")
     @classmethod
     def _name_weights(cls, weights: Any, info: ValidationInfo) -> Any:
         collection: Collection | None = info.data.get("collection")
-        return weights if collection is None else _named(weights, collection.legs)
+        return weights if collection is None else name_weights(collection.legs, weights)
 
     @classmethod
     def from_documents(
@@ -312,7 +321,7 @@ class KoHybridRetriever(CollectionRetriever):
             documents,
             ids=ids,
             path=path,
-            encoders=models,
+            models=_listed(models),
             bm25=bm25,
             tokenizer=tokenizer,
             fields={"weights": weights, "method": method, "k": k, **fields},
@@ -341,26 +350,23 @@ class KoHybridRetriever(CollectionRetriever):
             FingerprintError: If it was built with other models.
             IndexStateError: If there is no collection with several legs in the folder.
         """
-        return cls._open(path, encoders=models, tokenizer=tokenizer, fields={"k": k, **fields})
+        models = None if models is None else _listed(models)
+        return cls._open(path, models=models, tokenizer=tokenizer, fields={"k": k, **fields})
 
     def _how(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {
             "using": "hybrid",
-            "weights": _named(settings["weights"], self.collection.legs),
-            "fusion": settings["method"],
+            "weights": name_weights(self.collection.legs, settings["weights"]),
+            "fusion": check_method(settings["method"]),
             "fetch_k": settings["fetch_k"],
         }
 
 
-def _named(weights: Any, legs: Sequence[str]) -> dict[str, float] | None:
-    """Gives each weight of a list the name of its leg, and checks them."""
-    if isinstance(weights, Sequence) and not isinstance(weights, str):
-        if len(weights) != len(legs):
-            raise InvalidArgumentError(
-                f"weights가 {len(weights)}개인데 검색 방식은 {len(legs)}개입니다({', '.join(legs)}). 수를 맞추거나 "
-                "이름을 적은 dict를 넣으세요.",
-                f"There are {len(weights)} weights for {len(legs)} legs ({', '.join(legs)}); give as many, or a dict "
-                "by name.",
-            )
-        weights = dict(zip(legs, weights, strict=True))
-    return None if weights is None else check_weights(legs, weights)
+def _listed(models: Sequence[EncoderLike]) -> Sequence[EncoderLike]:
+    """Returns models as they are, unless it is a single one: a name is a sequence too, of letters."""
+    if isinstance(models, str | os.PathLike | Encoder):
+        raise InvalidArgumentError(
+            f"models={models!r}은(는) 리스트여야 합니다: models=[{models!r}].",
+            f"models={models!r} must be a list: models=[{models!r}].",
+        )
+    return models

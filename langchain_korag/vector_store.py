@@ -12,18 +12,19 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
+from korag.arguments import check_method, open_saved, reject_unknown
 from korag.collection import Collection, Hit
+from korag.collection.checks import check_count, check_share
 from korag.collection.manifest import EncoderLike, TokenizerLike
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
-from langchain_korag.collection_retriever import open_saved, texts_to_documents
-from langchain_korag.documents import take_apart, to_document
+from langchain_korag.documents import delete_documents, how_to_make, take_apart, texts_to_documents, to_document
 from langchain_korag.embeddings import KoEmbeddings
-from langchain_korag.keywords import reject_unknown
 
 _SEARCH = ("filter", "using", "fetch_k", "method", "weights", "score_threshold")
 _DIVERSE = ("filter", "using", "method", "weights", "score_threshold")
 _ADDING = ("ids", "batch_size")
+_MAKING = ("encoders", "path", "bm25", "tokenizer", "collection", "ids")
 
 
 class KoVectorStore(VectorStore):
@@ -70,6 +71,13 @@ class KoVectorStore(VectorStore):
                     "컬렉션에 이미 정해져 있습니다.",
                     "collection takes no encoders, path, bm25 or tokenizer beside it: the collection has its own.",
                 )
+            if not isinstance(collection, Collection):
+                raise InvalidArgumentError(
+                    f"collection={collection!r:.80}은(는) korag.Collection이 아닙니다. Collection.open('폴더')로 연 "
+                    "것을 넣으세요.",
+                    f"collection={collection!r:.80} is not a korag.Collection; pass one that Collection.open('folder') "
+                    "returned.",
+                )
             self.collection = collection
         elif path is None:
             self.collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
@@ -107,6 +115,7 @@ class KoVectorStore(VectorStore):
     @classmethod
     def from_documents(cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
         """Makes a store and adds documents; arguments as for `from_texts`."""
+        reject_unknown(cls, kwargs, _MAKING)  # first: what comes next may take long
         ids = kwargs.pop("ids", None)
         prepared = take_apart(documents, ids, by_content=kwargs.get("path") is not None)
         store = cls(**_with_embedding(embedding, kwargs))
@@ -152,7 +161,7 @@ class KoVectorStore(VectorStore):
             IndexStateError: If there is nothing in the folder.
             FingerprintError: If it was built with other models.
         """
-        return cls(collection=open_saved(path, encoders=encoders, tokenizer=tokenizer))
+        return cls(collection=open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=how_to_make(path)))
 
     def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes everything into a folder, for `load_local`; a store with a `path` is saved at every change already.
@@ -224,7 +233,7 @@ class KoVectorStore(VectorStore):
             InvalidArgumentError: If neither is given; ``filter={}`` removes everything.
         """
         reject_unknown(self, kwargs, ("filter",))
-        self.collection.delete(ids, where=kwargs.get("filter"))
+        delete_documents(self.collection, ids, kwargs.get("filter"))
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -283,14 +292,14 @@ class KoVectorStore(VectorStore):
             kwargs: As for every search, `fetch_k` aside.
         """
         reject_unknown(self, kwargs, _DIVERSE)
-        hits = self._search(query, max(k, fetch_k), kwargs)
+        hits = self._search(query, _candidates(k, fetch_k), kwargs)
         return self._diversify(hits, k, lambda_mult, kwargs.get("using"))
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: Sequence[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """`max_marginal_relevance_search` for a query that the dense model has embedded."""
-        hits = self._search_by_vector(embedding, max(k, fetch_k), kwargs)
+        hits = self._search_by_vector(embedding, _candidates(k, fetch_k), kwargs)
         return self._diversify(hits, k, lambda_mult, "dense")
 
     async def amax_marginal_relevance_search_by_vector(
@@ -309,15 +318,15 @@ class KoVectorStore(VectorStore):
             using=keywords.get("using"),
             where=keywords.get("filter"),
             fetch_k=keywords.get("fetch_k"),
-            fusion=keywords.get("method") or "rrf",
+            fusion="rrf" if (method := keywords.get("method")) is None else check_method(method),
             weights=keywords.get("weights"),
-            min_relevance=keywords.get("score_threshold"),
+            min_relevance=_threshold(keywords),
         )
 
     def _search_by_vector(self, vector: Sequence[float], k: int, keywords: dict[str, Any]) -> list[Hit]:
         reject_unknown(self, keywords, ("filter", "score_threshold"))
         return self.collection.search_by_vector(
-            vector, k=k, where=keywords.get("filter"), min_relevance=keywords.get("score_threshold")
+            vector, k=k, where=keywords.get("filter"), min_relevance=_threshold(keywords)
         )
 
     def _diversify(self, hits: list[Hit], k: int, lambda_mult: float, using: str | None) -> list[Document]:
@@ -329,6 +338,15 @@ class KoVectorStore(VectorStore):
 
     def __repr__(self) -> str:
         return f"KoVectorStore({self.collection!r})"
+
+
+def _candidates(k: int, fetch_k: int) -> int:
+    """How many documents to choose from: never fewer than to return."""
+    return max(check_count("k", k), check_count("fetch_k", fetch_k))
+
+
+def _threshold(keywords: dict[str, Any]) -> float:
+    return check_share("score_threshold", keywords.get("score_threshold"))
 
 
 def _with_embedding(embedding: Embeddings | None, arguments: dict[str, Any]) -> dict[str, Any]:

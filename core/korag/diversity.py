@@ -28,7 +28,7 @@ def maximal_marginal_relevance(
     Raises:
         InvalidArgumentError: If `lambda_mult` is not in [0, 1].
     """
-    if not 0 <= lambda_mult <= 1:
+    if isinstance(lambda_mult, bool) or not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
         raise InvalidArgumentError(
             f"lambda_mult={lambda_mult!r}은(는) 쓸 수 없습니다. 0(다양성만)과 1(관련도만) 사이여야 합니다.",
             f"lambda_mult={lambda_mult!r} is not possible; it must be between 0 (difference only) and 1 (relevance "

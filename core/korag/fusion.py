@@ -87,7 +87,7 @@ def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) ->
     """Returns the weight of every leg, 1 where none is given.
 
     Raises:
-        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
+        InvalidArgumentError: If `weights` names an unknown leg, holds a negative number, or nothing but zeros.
     """
     if weights is not None and not isinstance(weights, Mapping):
         raise InvalidArgumentError(
@@ -106,4 +106,10 @@ def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) ->
                 f"weights['{leg}']={weight!r}은(는) 쓸 수 없습니다. 0 이상의 수여야 합니다.",
                 f"weights['{leg}']={weight!r} is not possible; it must be a finite number of at least 0.",
             )
-    return {leg: float(weights.get(leg, 1.0)) for leg in legs}
+    checked = {leg: float(weights.get(leg, 1.0)) for leg in legs}
+    if checked and not any(checked.values()):
+        raise InvalidArgumentError(
+            f"weights={weights!r:.80}: 모두 0이면 순서를 정할 수 없습니다. 하나는 0보다 커야 합니다.",
+            f"weights={weights!r:.80} are all 0, which puts nothing in order; one must be greater than 0.",
+        )
+    return checked

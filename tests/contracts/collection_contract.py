@@ -470,6 +470,8 @@ class CollectionContract:
     def test_a_new_collection_needs_something_to_search_by(self, make: Make, dense: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="bm25=True"):
             make(encoders=[])
+        with pytest.raises(InvalidArgumentError, match="add bm25=True"):
+            make(encoders=[dense], tokenizer=str.split)
         with pytest.raises(InvalidArgumentError, match="dense"):
             make(encoders=[dense, dense])
         with pytest.raises(InvalidArgumentError, match="encoders="):
@@ -559,8 +561,8 @@ class CollectionContract:
         collection.delete(["d"])
         assert "d" not in ids_of(collection.diversify(hits, k=4, using=using))
 
-    @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
-    def test_lambda_out_of_range(self, filled: Any, value: float) -> None:
+    @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, "0.5", None, True])
+    def test_lambda_out_of_range(self, filled: Any, value: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="lambda_mult"):
             filled.diversify(filled.search("보증금"), lambda_mult=value)
 

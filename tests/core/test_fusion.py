@@ -76,7 +76,18 @@ def test_nothing_in_nothing_out(fuse: Any) -> None:
 @pytest.mark.parametrize("fuse", [reciprocal_rank_fusion, weighted_fusion])
 @pytest.mark.parametrize(
     "weights",
-    [{"z": 1.0}, {"x": -1}, {"x": math.nan}, {"x": math.inf}, {"x": "1"}, {"x": None}, [1.0], "x", 0.5],
+    [
+        {"z": 1.0},
+        {"x": -1},
+        {"x": math.nan},
+        {"x": math.inf},
+        {"x": "1"},
+        {"x": None},
+        [1.0],
+        "x",
+        0.5,
+        {"x": 0, "y": 0},
+    ],
 )
 def test_weights_that_make_no_sense(fuse: Any, weights: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="weights"):

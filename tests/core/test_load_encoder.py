@@ -402,6 +402,11 @@ class TestStanford:
 
 
 class TestNotFound:
+    @pytest.mark.parametrize("model", [None, 3, ["mini-dense"]])
+    def test_a_model_that_is_neither_a_name_nor_a_path(self, model):
+        with pytest.raises(InvalidArgumentError, match="model="):
+            load_encoder(model)
+
     def test_a_path_that_does_not_exist(self, tmp_path):
         with pytest.raises(CheckpointNotFoundError) as caught:
             load_encoder(tmp_path / "없는 모델")

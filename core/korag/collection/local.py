@@ -147,6 +147,11 @@ class Collection:
                 "새 컬렉션에는 검색 방식이 하나는 있어야 합니다: encoders=['mini-colbert'] 또는 bm25=True.",
                 "A new collection needs something to search by: encoders=['mini-colbert'] or bm25=True.",
             )
+        if tokenizer is not None and not bm25:
+            raise InvalidArgumentError(
+                f"tokenizer={tokenizer!r:.60}를 넣었지만 쓸 BM25가 없습니다. bm25=True도 넣거나 빼세요.",
+                f"tokenizer={tokenizer!r:.60} was given, but there is no BM25 for it; add bm25=True or leave it out.",
+            )
         return resolve_tokenizer(tokenizer) if bm25 else None
 
     # -- documents ----------------------------------------------------------------------------------------

@@ -100,6 +100,13 @@ def match_tokenizer(stored: dict[str, Any], bm25: bool | None, given: TokenizerL
             "or index again into a new folder.",
         )
     if name is None:
+        if given is not None:
+            raise FingerprintError(
+                f"tokenizer={given!r:.60}를 넣었지만 {place}에는 BM25 색인이 없습니다. tokenizer를 빼고 열거나 새 "
+                "폴더에 bm25=True로 다시 색인하세요.",
+                f"tokenizer={given!r:.60} was given, but {place} was built without BM25. Leave tokenizer out, or index "
+                "again into a new folder with bm25=True.",
+            )
         return None
     if given is None and name.startswith("custom:"):
         raise FingerprintError(

@@ -96,6 +96,11 @@ def load_encoder(
     """
     if isinstance(model, LazyModel) and not isinstance(model, Encoder):
         raise cross_encoder_error(model.model_name)
+    if not isinstance(model, str | os.PathLike):
+        raise InvalidArgumentError(
+            f"model={model!r:.80}은(는) 쓸 수 없습니다. 모델 이름이나 경로(str)를 넣으세요. 예: 'mini-colbert'.",
+            f"model={model!r:.80} is not possible; give the name or the path of a model, for example 'mini-colbert'.",
+        )
     _check_choice("family", family, (None, *get_args(Family)))
     check_length(max_length, least=_SHORTEST)
     options = run_options(
@@ -202,21 +207,36 @@ def encoder_with(
     if not isinstance(model, Encoder):
         return load_encoder(model, family=family, **given)
     encoder = as_encoder(model, family=family)
-    own = {"adapter": None} | encoder.load_arguments | dataclasses.asdict(encoder.options)
+    check_settings(encoder, {"adapter": None} | encoder.load_arguments, given, loader="load_encoder")
+    return encoder
+
+
+def check_settings(model: LazyModel, own: dict[str, Any], given: dict[str, Any], *, loader: str) -> None:
+    """Raises for a setting that a loaded model was not loaded with.
+
+    Args:
+        model: The loaded model.
+        own: What it was loaded with, beside its options.
+        given: What the caller asked for.
+        loader: What it would have to be loaded by.
+
+    Raises:
+        InvalidArgumentError: If one differs, or can only be given when a model is loaded.
+    """
+    own = own | dataclasses.asdict(model.options)
     for name, value in given.items():
         if name not in own:  # where its files were found and by which token: nothing it could still change
             raise InvalidArgumentError(
-                f"{name}=은(는) 모델을 찾을 때 쓰입니다. 이미 불러온 인코더에는 넣을 수 없으니 빼세요.",
-                f"{name}= is for finding a model; leave it out for an encoder that is already loaded.",
+                f"{name}=은(는) 모델을 찾을 때 쓰입니다. 이미 불러온 모델에는 넣을 수 없으니 빼세요.",
+                f"{name}= is for finding a model; leave it out for one that is already loaded.",
             )
         if value != own[name]:
             raise InvalidArgumentError(
-                f"{name}={value!r}을(를) 넣었지만 불러온 인코더의 {name}은(는) {own[name]!r}입니다. "
-                f"load_encoder(..., {name}={value!r})로 불러온 인코더를 넣거나 {name}을(를) 빼세요.",
-                f"{name}={value!r} was given, but the loaded encoder has {own[name]!r}. Pass an encoder loaded with "
-                f"load_encoder(..., {name}={value!r}), or leave {name} out.",
+                f"{name}={value!r}을(를) 넣었지만 불러온 모델의 {name}은(는) {own[name]!r}입니다. "
+                f"{loader}(..., {name}={value!r})로 불러온 것을 넣거나 {name}을(를) 빼세요.",
+                f"{name}={value!r} was given, but the loaded model has {own[name]!r}. Pass one loaded with "
+                f"{loader}(..., {name}={value!r}), or leave {name} out.",
             )
-    return encoder
 
 
 def late_interaction_encoder(

@@ -98,7 +98,7 @@ class CollectionRetriever(BaseRetriever):
         self.similarity_top_k = similarity_top_k
         self.filters, self.node_ids, self.doc_ids = filters, _ids(node_ids, "node_ids"), _ids(doc_ids, "doc_ids")
         self.min_relevance = min_relevance
-        self.metadata_mode = MetadataMode(metadata_mode)
+        self.metadata_mode = _mode(metadata_mode)
         self._check()
         known = {**(object_map or {}), **{node.index_id: node.obj for node in objects or ()}}
         super().__init__(callback_manager=callback_manager, object_map=known, verbose=verbose)
@@ -122,7 +122,7 @@ class CollectionRetriever(BaseRetriever):
     ) -> Self:
         # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
         reject_unknown(cls, options, cls._options)
-        mode = MetadataMode(options.get("metadata_mode", MetadataMode.EMBED))
+        mode = _mode(options.get("metadata_mode", MetadataMode.EMBED))
         prepared = prepare(_given(nodes, index, docstore), mode)
         encoders = [as_encoder(model, family=family) for model in models]
         collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
@@ -351,6 +351,17 @@ class CollectionRetriever(BaseRetriever):
 
 def _check_query(query: object) -> QueryType:
     return query if isinstance(query, QueryBundle) else check_text(query, "query")
+
+
+def _mode(mode: MetadataMode | str) -> MetadataMode:
+    try:
+        return MetadataMode(mode)
+    except ValueError as error:
+        modes = ", ".join(repr(known.value) for known in MetadataMode)
+        raise InvalidArgumentError(
+            f"metadata_mode={mode!r:.80}은(는) 쓸 수 없습니다. 다음 가운데 하나여야 합니다: {modes}.",
+            f"metadata_mode={mode!r:.80} is not possible; it must be one of: {modes}.",
+        ) from error
 
 
 def _ids(ids: Sequence[str] | None, name: str) -> list[str] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llamaindex_korag.index import KoColBERTIndex
-    from llamaindex_korag.rerankers import KoColBERTRerank
+    from llamaindex_korag.rerankers import KoColBERTRerank, KoCrossEncoderRerank
     from llamaindex_korag.retrievers import KoBM25Retriever, KoColBERTRetriever, KoHybridRetriever, KoSpladeRetriever
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "KoColBERTIndex",
     "KoColBERTRerank",
     "KoColBERTRetriever",
+    "KoCrossEncoderRerank",
     "KoHybridRetriever",
     "KoSpladeRetriever",
 ]
@@ -25,6 +26,7 @@ _MODULES = {
     "KoColBERTIndex": "llamaindex_korag.index",
     "KoColBERTRerank": "llamaindex_korag.rerankers",
     "KoColBERTRetriever": "llamaindex_korag.retrievers",
+    "KoCrossEncoderRerank": "llamaindex_korag.rerankers",
     "KoHybridRetriever": "llamaindex_korag.retrievers",
     "KoSpladeRetriever": "llamaindex_korag.retrievers",
 }

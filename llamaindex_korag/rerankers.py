@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from typing import Any
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
@@ -12,35 +13,27 @@ from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRan
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
-from korag.encoders.base import Encoder
+from korag.cross_encoder import CrossEncoderReranker, cross_encoder_with
 from korag.encoders.late_interaction import LateInteractionEncoder
-from korag.encoders.load import late_interaction_encoder, load_encoder
+from korag.encoders.load import encoder_with, late_interaction_encoder
 from korag.errors import InvalidArgumentError
-from korag.reranking import Reranker
+from korag.reranking import Reranker, TextReranker
 
 DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"
+DEFAULT_CROSS_ENCODER = "dragonkue/bge-reranker-v2-m3-ko"
 RETRIEVAL_SCORE = "retrieval_score"
 dispatcher = get_dispatcher(__name__)
 
 
-class KoColBERTRerank(BaseNodePostprocessor):
-    """Puts retrieved nodes in the order a ColBERT model gives them.
-
-    >>> rerank = KoColBERTRerank(model_name="mini-colbert", top_n=3)
-    >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
-
-    Returns new `NodeWithScore` objects with the MaxSim score; those passed in, and their nodes, stay as they
-    are. Equal scores keep their order. Nodes without any text to score are left out.
+class NodeReranker(BaseNodePostprocessor):
+    """Puts retrieved nodes in the order a model gives them; each subclass has its own kind of model.
 
     Everything that changes scores is a serialised field, so that `to_dict` and `from_dict` make one that
-    scores alike; how the model is run (device, precision, backend) is that of the encoder passed in.
+    scores alike; how the model is run (device, precision, backend) is that of the loaded model passed in.
 
     Attributes:
         model_name: The model's name, or the whole path of its folder.
         revision: Its Hub commit; None for a local folder.
-        dim: Its Matryoshka dimension.
-        query_prompt: Put before every query.
-        document_prompt: Put before every node's text.
         max_length: Longest text in tokens.
         top_n: Nodes to keep.
         metadata_mode: Which metadata is part of the text that is scored.
@@ -55,78 +48,34 @@ class KoColBERTRerank(BaseNodePostprocessor):
         protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
     )
 
-    model_name: str = Field(
-        default=DEFAULT_COLBERT, frozen=True, description="Name or path of a late-interaction model."
-    )
+    model_name: str = Field(frozen=True, description="Name or path of the model.")
     revision: str | None = Field(default=None, frozen=True, description="Hub branch, tag or commit.")
-    dim: int | None = Field(default=None, frozen=True, description="Matryoshka dimension; None for the largest.")
-    query_prompt: str | None = Field(
-        default=None, frozen=True, description="Put before every query; None for the model's own."
-    )
-    document_prompt: str | None = Field(
-        default=None, frozen=True, description="Put before every text; None for the model's own."
-    )
     max_length: int | None = Field(
         default=None, frozen=True, description="Longest text in tokens; None for the model's own."
     )
     top_n: int = Field(default=5, ge=0, description="Nodes to keep.")
     metadata_mode: MetadataMode = Field(default=MetadataMode.EMBED, description="Metadata in the scored text.")
     keep_retrieval_score: bool = Field(default=False, description="Keep the former score in the metadata.")
-    _reranker: Reranker = PrivateAttr()
+    _reranker: TextReranker = PrivateAttr()
 
     def __init__(
         self,
-        model_name: str | os.PathLike[str] | LateInteractionEncoder = DEFAULT_COLBERT,
         *,
-        revision: str | None = None,
-        dim: int | None = None,
-        query_prompt: str | None = None,
-        document_prompt: str | None = None,
-        max_length: int | None = None,
-        top_n: int = 5,
-        metadata_mode: MetadataMode = MetadataMode.EMBED,
-        keep_retrieval_score: bool = False,
-        callback_manager: CallbackManager | None = None,
-        **unknown: Any,
+        reranker: TextReranker,
+        arguments: dict[str, Any],
+        callback_manager: CallbackManager | None,
+        **fields: Any,
     ) -> None:
-        """Checks the model; it is loaded at the first use.
+        # All that makes the same model again is a field; had one no field of its own, this would fail loudly.
+        fields |= {name: value for name, value in arguments.items() if name not in ("model", "family")}
+        fields["model_name"] = arguments["model"]
+        super().__init__(callback_manager=callback_manager or CallbackManager(), **fields)
+        self._reranker = reranker
 
-        Args:
-            model_name: A name, a path, or a loaded late-interaction encoder.
-            revision: Hub branch, tag or commit.
-            dim: Matryoshka dimension; None for the largest, or the loaded encoder's.
-            query_prompt: Put before every query; None for the model's own.
-            document_prompt: Put before every text; None for the model's own.
-            max_length: Longest text in tokens; None for the model's own.
-            top_n: Nodes to keep.
-            metadata_mode: Which metadata is part of the text that is scored.
-            keep_retrieval_score: Keep the score a node came with in its metadata.
-            callback_manager: LlamaIndex's callbacks.
-            unknown: Nothing: any other keyword is an error.
-
-        Raises:
-            WrongFamilyError: If the model is not a late-interaction model.
-            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
-        """
-        encoder = _encoder(
-            model_name,
-            revision=revision,
-            dim=dim,
-            query_prompt=query_prompt,
-            document_prompt=document_prompt,
-            max_length=max_length,
-        )
-        # All that makes the same encoder again is a field; had one no field of its own, this would fail loudly.
-        fields: dict[str, Any] = {**encoder.load_arguments, "model_name": encoder.load_arguments["model"]}
-        del fields["model"], fields["family"]
-        fields |= {"top_n": top_n, "metadata_mode": metadata_mode, "keep_retrieval_score": keep_retrieval_score}
-        super().__init__(callback_manager=callback_manager or CallbackManager(), **fields, **unknown)
-        self._reranker = Reranker(encoder)
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Name in serialised form."""
-        return "KoColBERTRerank"
+    @property
+    @abstractmethod
+    def _model(self) -> Any:
+        """The loaded model: what a copy is made with."""
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
@@ -173,27 +122,187 @@ class KoColBERTRerank(BaseNodePostprocessor):
 
     def __getstate__(self) -> dict[str, Any]:
         # The base class's takes what cannot be pickled out of the living object, and its __setstate__ would
-        # lose the encoder's device. Callbacks stay behind, as in `to_dict`.
+        # lose the model's device. Callbacks stay behind, as in `to_dict`.
         fields = {name: value for name, value in self.__dict__.items() if name != "callback_manager"}
-        return {"fields": fields, "encoder": self._reranker.encoder}
+        return {"fields": fields, "model": self._model}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**{**state["fields"], "model_name": state["encoder"]})  # type: ignore[misc]
+        self.__init__(**{**state["fields"], "model_name": state["model"]})  # type: ignore[misc]
 
 
-def _encoder(
-    model: str | os.PathLike[str] | LateInteractionEncoder, **settings: str | int | None
-) -> LateInteractionEncoder:
-    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    if not isinstance(model, Encoder):
-        return late_interaction_encoder(load_encoder(model, family="late_interaction", **given))
-    encoder = late_interaction_encoder(model)
-    for name, value in given.items():
-        if value != (own := encoder.load_arguments[name]):
-            raise InvalidArgumentError(
-                f"{name}={value!r}을(를) 넣었지만 불러온 인코더의 {name}은(는) {own!r}입니다. "
-                f"load_encoder(..., {name}={value!r})로 불러온 인코더를 넣거나 {name}을(를) 빼세요.",
-                f"{name}={value!r} was given, but the loaded encoder has {own!r}. Pass an encoder loaded with "
-                f"load_encoder(..., {name}={value!r}), or leave {name} out.",
+class KoColBERTRerank(NodeReranker):
+    """Puts retrieved nodes in the order a ColBERT model gives them.
+
+    >>> rerank = KoColBERTRerank(model_name="mini-colbert", top_n=3)
+    >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
+
+    Returns new `NodeWithScore` objects with the MaxSim score; those passed in, and their nodes, stay as they
+    are. Equal scores keep their order. Nodes without any text to score are left out. The same nodes for another
+    query cost that query's encoding only.
+
+    Everything that changes scores is a serialised field, so that `to_dict` and `from_dict` make one that
+    scores alike; how the model is run (device, precision, backend) is that of the encoder passed in.
+
+    Attributes:
+        model_name: The model's name, or the whole path of its folder.
+        revision: Its Hub commit; None for a local folder.
+        dim: Its Matryoshka dimension.
+        query_prompt: Put before every query.
+        document_prompt: Put before every node's text.
+        max_length: Longest text in tokens.
+        top_n: Nodes to keep.
+        metadata_mode: Which metadata is part of the text that is scored.
+        keep_retrieval_score: Put the score a node came with into the metadata of a copy of the node, as
+            ``retrieval_score``; models and embeddings do not get to see it.
+    """
+
+    model_name: str = Field(
+        default=DEFAULT_COLBERT, frozen=True, description="Name or path of a late-interaction model."
+    )
+    dim: int | None = Field(default=None, frozen=True, description="Matryoshka dimension; None for the largest.")
+    query_prompt: str | None = Field(
+        default=None, frozen=True, description="Put before every query; None for the model's own."
+    )
+    document_prompt: str | None = Field(
+        default=None, frozen=True, description="Put before every text; None for the model's own."
+    )
+
+    def __init__(
+        self,
+        model_name: str | os.PathLike[str] | LateInteractionEncoder = DEFAULT_COLBERT,
+        *,
+        revision: str | None = None,
+        dim: int | None = None,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        max_length: int | None = None,
+        top_n: int = 5,
+        metadata_mode: MetadataMode = MetadataMode.EMBED,
+        keep_retrieval_score: bool = False,
+        callback_manager: CallbackManager | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Checks the model; it is loaded at the first use.
+
+        Args:
+            model_name: A name, a path, or a loaded late-interaction encoder.
+            revision: Hub branch, tag or commit.
+            dim: Matryoshka dimension; None for the largest, or the loaded encoder's.
+            query_prompt: Put before every query; None for the model's own.
+            document_prompt: Put before every text; None for the model's own.
+            max_length: Longest text in tokens; None for the model's own.
+            top_n: Nodes to keep.
+            metadata_mode: Which metadata is part of the text that is scored.
+            keep_retrieval_score: Keep the score a node came with in its metadata.
+            callback_manager: LlamaIndex's callbacks.
+            unknown: Nothing: any other keyword is an error.
+
+        Raises:
+            WrongFamilyError: If the model is not a late-interaction model.
+            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
+        """
+        encoder = late_interaction_encoder(
+            encoder_with(
+                model_name,
+                family="late_interaction",
+                revision=revision,
+                dim=dim,
+                query_prompt=query_prompt,
+                document_prompt=document_prompt,
+                max_length=max_length,
             )
-    return encoder
+        )
+        super().__init__(
+            reranker=Reranker(encoder),
+            arguments=encoder.load_arguments,
+            callback_manager=callback_manager,
+            top_n=top_n,
+            metadata_mode=metadata_mode,
+            keep_retrieval_score=keep_retrieval_score,
+            **unknown,
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialised form."""
+        return "KoColBERTRerank"
+
+    @property
+    def _model(self) -> LateInteractionEncoder:
+        assert isinstance(self._reranker, Reranker)  # noqa: S101 (for the type checker)
+        return self._reranker.encoder
+
+
+class KoCrossEncoderRerank(NodeReranker):
+    """Puts retrieved nodes in the order a cross-encoder gives them.
+
+    >>> rerank = KoCrossEncoderRerank(model_name="dragonkue/bge-reranker-v2-m3-ko", top_n=3)
+    >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
+
+    Returns new `NodeWithScore` objects with the model's score, in [0, 1] where its activation is a sigmoid; those
+    passed in, and their nodes, stay as they are. Equal scores keep their order. Nodes without any text to score are
+    left out. Every query reads every node again: slower than `KoColBERTRerank`, which keeps their vectors.
+
+    Everything that changes scores is a serialised field, so that `to_dict` and `from_dict` make one that
+    scores alike; how the model is run (device, precision, backend) is that of the loaded model passed in.
+
+    Attributes:
+        model_name: The model's name, or the whole path of its folder.
+        revision: Its Hub commit; None for a local folder.
+        max_length: Longest pair of query and text in tokens.
+        top_n: Nodes to keep.
+        metadata_mode: Which metadata is part of the text that is scored.
+        keep_retrieval_score: Put the score a node came with into the metadata of a copy of the node, as
+            ``retrieval_score``; models and embeddings do not get to see it.
+    """
+
+    model_name: str = Field(default=DEFAULT_CROSS_ENCODER, frozen=True, description="Name or path of a cross-encoder.")
+
+    def __init__(
+        self,
+        model_name: str | os.PathLike[str] | CrossEncoderReranker = DEFAULT_CROSS_ENCODER,
+        *,
+        revision: str | None = None,
+        max_length: int | None = None,
+        top_n: int = 5,
+        metadata_mode: MetadataMode = MetadataMode.EMBED,
+        keep_retrieval_score: bool = False,
+        callback_manager: CallbackManager | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Checks the model; it is loaded at the first use.
+
+        Args:
+            model_name: A name, a path, or a loaded `korag.CrossEncoderReranker`.
+            revision: Hub branch, tag or commit.
+            max_length: Longest pair in tokens; None for the model's own.
+            top_n: Nodes to keep.
+            metadata_mode: Which metadata is part of the text that is scored.
+            keep_retrieval_score: Keep the score a node came with in its metadata.
+            callback_manager: LlamaIndex's callbacks.
+            unknown: Nothing: any other keyword is an error.
+
+        Raises:
+            WrongFamilyError: If the model is a dense, sparse or late-interaction model.
+            CheckpointError: If it does not give exactly one score.
+            InvalidArgumentError: If a loaded model comes with settings it was not loaded with.
+        """
+        model = cross_encoder_with(model_name, revision=revision, max_length=max_length)
+        super().__init__(
+            reranker=model,
+            arguments=model.load_arguments,
+            callback_manager=callback_manager,
+            top_n=top_n,
+            metadata_mode=metadata_mode,
+            keep_retrieval_score=keep_retrieval_score,
+            **unknown,
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialised form."""
+        return "KoCrossEncoderRerank"
+
+    @property
+    def _model(self) -> TextReranker:
+        return self._reranker

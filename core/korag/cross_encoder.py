@@ -16,7 +16,7 @@ from korag.cross_encoder_checkpoint import CrossEncoderCheckpoint, read_cross_en
 from korag.encoders.base import PROGRESS_FROM, Encoder, as_float32
 from korag.encoders.batching import token_budget_batches
 from korag.encoders.lazy import LazyModel
-from korag.encoders.load import check_backend, check_length, run_options
+from korag.encoders.load import check_backend, check_length, check_settings, run_options
 from korag.encoders.models import load_cross_encoder, missing_head
 from korag.fingerprint import Fingerprint, digest_folders
 from korag.hub import find
@@ -234,3 +234,21 @@ class CrossEncoderReranker(TextReranker, LazyModel):
             f"activation={self.activation.rpartition('.')[2]!r}, device={options.device or 'auto'!r}, "
             f"dtype={options.dtype!r}, backend={options.backend!r})"
         )
+
+
+def cross_encoder_with(model: CrossEncoderReranker | str | os.PathLike[str], **settings: Any) -> CrossEncoderReranker:
+    """Loads a cross-encoder with settings, or returns a loaded one that has them.
+
+    Args:
+        model: A loaded one, a name, or a path.
+        settings: Keywords of `CrossEncoderReranker`; None counts as not given.
+
+    Raises:
+        WrongFamilyError: If it is a dense, sparse or late-interaction model.
+        InvalidArgumentError: If a loaded one was loaded with another value of a setting.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not isinstance(model, CrossEncoderReranker):
+        return CrossEncoderReranker(model, **given)
+    check_settings(model, model.load_arguments, given, loader="CrossEncoderReranker")
+    return model

@@ -20,8 +20,8 @@ PUBLIC = {
         "KoHybridRetriever", "KoRerankRetriever", "KoSparseEmbeddings", "KoSpladeRetriever", "KoVectorStore",
     ],
     "llamaindex_korag": [
-        "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever", "KoHybridRetriever",
-        "KoSpladeRetriever",
+        "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever", "KoCrossEncoderRerank",
+        "KoHybridRetriever", "KoSpladeRetriever",
     ],
 }  # fmt: skip
 OTHER_FRAMEWORKS = {

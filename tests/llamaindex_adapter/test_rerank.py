@@ -33,6 +33,7 @@ EXPECTED_ALL = [
     "KoColBERTIndex",
     "KoColBERTRerank",
     "KoColBERTRetriever",
+    "KoCrossEncoderRerank",
     "KoHybridRetriever",
     "KoSpladeRetriever",
 ]

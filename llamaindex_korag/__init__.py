@@ -1,4 +1,4 @@
-"""KoRAG for LlamaIndex: Korean retrieval models as retrievers, an index and node postprocessors.
+"""KoRAG for LlamaIndex: Korean retrieval models as embeddings, retrievers, an index and node postprocessors.
 
 >>> from llamaindex_korag import KoColBERTIndex, KoColBERTRerank, KoColBERTRetriever
 """
@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llamaindex_korag.embeddings import KoEmbedding
     from llamaindex_korag.index import KoColBERTIndex
     from llamaindex_korag.rerankers import KoColBERTRerank, KoCrossEncoderRerank
     from llamaindex_korag.retrievers import KoBM25Retriever, KoColBERTRetriever, KoHybridRetriever, KoSpladeRetriever
+    from llamaindex_korag.sparse_embeddings import KoSparseEmbedding
 
 __all__ = [
     "KoBM25Retriever",
@@ -17,7 +19,9 @@ __all__ = [
     "KoColBERTRerank",
     "KoColBERTRetriever",
     "KoCrossEncoderRerank",
+    "KoEmbedding",
     "KoHybridRetriever",
+    "KoSparseEmbedding",
     "KoSpladeRetriever",
 ]
 
@@ -27,7 +31,9 @@ _MODULES = {
     "KoColBERTRerank": "llamaindex_korag.rerankers",
     "KoColBERTRetriever": "llamaindex_korag.retrievers",
     "KoCrossEncoderRerank": "llamaindex_korag.rerankers",
+    "KoEmbedding": "llamaindex_korag.embeddings",
     "KoHybridRetriever": "llamaindex_korag.retrievers",
+    "KoSparseEmbedding": "llamaindex_korag.sparse_embeddings",
     "KoSpladeRetriever": "llamaindex_korag.retrievers",
 }
 

@@ -21,7 +21,7 @@ PUBLIC = {
     ],
     "llamaindex_korag": [
         "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever", "KoCrossEncoderRerank",
-        "KoHybridRetriever", "KoSpladeRetriever",
+        "KoEmbedding", "KoHybridRetriever", "KoSparseEmbedding", "KoSpladeRetriever",
     ],
 }  # fmt: skip
 OTHER_FRAMEWORKS = {

@@ -34,7 +34,9 @@ EXPECTED_ALL = [
     "KoColBERTRerank",
     "KoColBERTRetriever",
     "KoCrossEncoderRerank",
+    "KoEmbedding",
     "KoHybridRetriever",
+    "KoSparseEmbedding",
     "KoSpladeRetriever",
 ]
 

@@ -1,0 +1,176 @@
+"""Dense embeddings for LlamaIndex."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any, cast
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, field_validator
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.storage.kvstore.types import BaseKVStore
+
+from korag.encoders.base import Task
+from korag.encoders.dense import DenseEncoder
+from korag.text import check_text, check_texts
+from llamaindex_korag.embeddings_cache import EmbeddingsCache
+from llamaindex_korag.encoder_fields import EncoderFields, find_encoder
+
+DEFAULT_DENSE = "dragonkue/BGE-m3-ko"
+DEFAULT_BATCH_SIZE = 128
+"""Texts a batch of LlamaIndex's; memory is bounded by the encoder's own batches, which are made by tokens."""
+
+
+class KoEmbedding(EncoderFields, BaseEmbedding):
+    """Embeds queries and nodes with a Korean dense model, each with the prompt it was trained with.
+
+    >>> Settings.embed_model = KoEmbedding(model_name="mini-dense")
+    >>> index = VectorStoreIndex.from_documents(documents)
+
+    Everything that changes vectors is a serialised field, so that an ingestion cache holds while the vectors
+    would be the same and no longer; how the model is run (device, precision, backend) is that of the encoder
+    passed in. The weights are loaded at the first use. Safe for threads; pickles hold the name and the settings
+    only, no weights and no token.
+
+    Attributes:
+        model_name: The model's name, or the whole path of its folder.
+        revision: Its Hub commit; None for a local folder.
+        dim: Size of a vector.
+        query_prompt: Put before every query.
+        document_prompt: Put before every text.
+        max_length: Longest text in tokens.
+        adapter: Folder or Hub id of the PEFT adapter, if there is one.
+        embed_batch_size: Texts embedded between two events.
+        num_workers: Batches embedded at once in async, from 2 on; None leaves it to asyncio's threads.
+        embeddings_cache: A key-value store; queries and texts have separate entries in it, and so do models.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
+    )
+
+    model_name: str = Field(default=DEFAULT_DENSE, frozen=True, description="Name or path of a dense model.")
+    embed_batch_size: int = Field(
+        default=DEFAULT_BATCH_SIZE, gt=0, le=2048, exclude=True, description="Texts embedded between two events."
+    )
+    num_workers: int | None = Field(default=None, exclude=True, description="Batches embedded at once in async.")
+    embeddings_cache: Any | None = Field(default=None, exclude=True, description="A key-value store for vectors.")
+    _encoder: DenseEncoder = PrivateAttr()
+
+    def __init__(
+        self,
+        model_name: str | os.PathLike[str] | DenseEncoder = DEFAULT_DENSE,
+        *,
+        revision: str | None = None,
+        dim: int | None = None,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        max_length: int | None = None,
+        adapter: str | os.PathLike[str] | None = None,
+        embed_batch_size: int = DEFAULT_BATCH_SIZE,
+        num_workers: int | None = None,
+        embeddings_cache: BaseKVStore | None = None,
+        callback_manager: CallbackManager | None = None,
+        **more: Any,
+    ) -> None:
+        """Checks the model; it is loaded at the first use.
+
+        Args:
+            model_name: A name, a path, or a loaded dense encoder.
+            revision: Hub branch, tag or commit.
+            dim: Size of a vector; None for the model's.
+            query_prompt: Put before every query; None for the model's own.
+            document_prompt: Put before every text; None for the model's own.
+            max_length: Longest text in tokens; None for the model's own.
+            adapter: Folder or Hub id of a PEFT adapter to put on the model.
+            embed_batch_size: Texts embedded between two events.
+            num_workers: Batches embedded at once in async, from 2 on.
+            embeddings_cache: A key-value store for vectors.
+            callback_manager: LlamaIndex's callbacks.
+            more: `BaseEmbedding`'s ``rate_limiter``; any other keyword is an error.
+
+        Raises:
+            WrongFamilyError: If the model is not a dense model; the message names the class to use.
+            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
+        """
+        settings = {
+            "revision": revision,
+            "dim": dim,
+            "query_prompt": query_prompt,
+            "document_prompt": document_prompt,
+            "max_length": max_length,
+            "adapter": adapter if adapter is None else os.fspath(adapter),
+        }
+        encoder, fields = find_encoder(model_name, "dense", settings)
+        fields |= {
+            "embed_batch_size": embed_batch_size,
+            "num_workers": num_workers,
+            "embeddings_cache": embeddings_cache,
+            "callback_manager": callback_manager or CallbackManager(),
+        }
+        super().__init__(**fields, **more)
+        self._encoder = cast("DenseEncoder", encoder)
+
+    @field_validator("embeddings_cache")
+    @classmethod
+    def _separate(cls, store: Any) -> Any:
+        known = isinstance(store, EmbeddingsCache) or not isinstance(store, BaseKVStore)
+        return store if known else EmbeddingsCache(store)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialised form."""
+        return "KoEmbedding"
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._embed("query", [check_text(query, "query")])[0]
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return (await self._aembed("query", [check_text(query, "query")]))[0]
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._embed("document", [check_text(text, "text")])[0]
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return (await self._aembed("document", [check_text(text, "text")]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return self._embed("document", texts)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await self._aembed("document", texts)
+
+    def _embed(self, task: Task, texts: list[str]) -> list[Embedding]:
+        texts, cache = check_texts(texts), self.embeddings_cache
+        if cache is None:
+            return self._encode(task, texts)
+        known = dict(zip(texts, cache.find(self._encoder, task, texts), strict=True))
+        new = self._encode_new(task, known)
+        cache.keep(self._encoder, task, new)
+        found = known | new
+        return [found[text] for text in texts]
+
+    async def _aembed(self, task: Task, texts: list[str]) -> list[Embedding]:
+        # `asyncio.to_thread` keeps the context, and with it the spans; `run_in_executor` would lose them.
+        texts, cache = check_texts(texts), self.embeddings_cache
+        if cache is None:
+            return await asyncio.to_thread(self._encode, task, texts)
+        await asyncio.to_thread(getattr, self._encoder, "fingerprint")  # reads the weights, once
+        known = dict(zip(texts, await cache.afind(self._encoder, task, texts), strict=True))
+        new = await asyncio.to_thread(self._encode_new, task, known)
+        await cache.akeep(self._encoder, task, new)
+        found = known | new
+        return [found[text] for text in texts]
+
+    def _encode_new(self, task: Task, known: dict[str, Embedding | None]) -> dict[str, Embedding]:
+        new = [text for text, vector in known.items() if vector is None]
+        return dict(zip(new, self._encode(task, new), strict=True))
+
+    def _encode(self, task: Task, texts: list[str]) -> list[Embedding]:
+        encode = self._encoder.encode_queries if task == "query" else self._encoder.encode_documents
+        vectors: list[Embedding] = encode(texts, show_progress=False).tolist()
+        return vectors

@@ -1,0 +1,178 @@
+"""Learned sparse embeddings for LlamaIndex."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any, cast
+
+from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, SparseEmbedding
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+
+from korag.encoders.base import Task
+from korag.encoders.sparse import SparseEncoder, index_weight_lists
+from korag.explain import Term, explain_terms
+from korag.text import check_text
+from llamaindex_korag.embeddings import DEFAULT_BATCH_SIZE
+from llamaindex_korag.encoder_fields import EncoderFields, find_encoder
+
+DEFAULT_SPARSE = "yjoonjang/splade-ko-v1"
+QdrantFn = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]
+"""Texts → (indices of each, values of each)."""
+
+
+class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
+    """Embeds queries and texts with a Korean SPLADE model, as ``{vocabulary index: weight}``.
+
+    >>> sparse_doc_fn, sparse_query_fn = KoSparseEmbedding(model_name="mini-splade").as_qdrant_fns()
+    >>> store = QdrantVectorStore(
+    ...     "laws", client, enable_hybrid=True, sparse_doc_fn=sparse_doc_fn, sparse_query_fn=sparse_query_fn
+    ... )
+
+    Vectors are compared by dot product, as the model was trained to be. Everything that changes them is a
+    serialised field; how the model is run is that of the encoder passed in. The weights are loaded at the
+    first use. Safe for threads; pickles hold the name and the settings only, no weights and no token.
+
+    Attributes:
+        model_name: The model's name, or the whole path of its folder.
+        revision: Its Hub commit; None for a local folder.
+        dim: Size of its vocabulary.
+        query_prompt: Put before every query.
+        document_prompt: Put before every text.
+        max_length: Longest text in tokens.
+        adapter: None; there are PEFT adapters for dense models only.
+        embed_batch_size: Texts embedded between two events.
+        num_workers: Batches embedded at once in async, from 2 on; None leaves it to asyncio's threads.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
+    )
+
+    model_name: str = Field(default=DEFAULT_SPARSE, frozen=True, description="Name or path of a sparse model.")
+    embed_batch_size: int = Field(
+        default=DEFAULT_BATCH_SIZE, gt=0, le=2048, exclude=True, description="Texts embedded between two events."
+    )
+    num_workers: int | None = Field(default=None, exclude=True, description="Batches embedded at once in async.")
+    _encoder: SparseEncoder = PrivateAttr()
+
+    def __init__(
+        self,
+        model_name: str | os.PathLike[str] | SparseEncoder = DEFAULT_SPARSE,
+        *,
+        revision: str | None = None,
+        dim: int | None = None,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        max_length: int | None = None,
+        adapter: str | os.PathLike[str] | None = None,
+        embed_batch_size: int = DEFAULT_BATCH_SIZE,
+        num_workers: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Checks the model; it is loaded at the first use.
+
+        Args:
+            model_name: A name, a path, or a loaded sparse encoder.
+            revision: Hub branch, tag or commit.
+            dim: Size of the vocabulary; None for the model's.
+            query_prompt: Put before every query; None for the model's own.
+            document_prompt: Put before every text; None for the model's own.
+            max_length: Longest text in tokens; None for the model's own.
+            adapter: None; there are PEFT adapters for dense models only.
+            embed_batch_size: Texts embedded between two events.
+            num_workers: Batches embedded at once in async, from 2 on.
+            unknown: Nothing: any other keyword is an error.
+
+        Raises:
+            WrongFamilyError: If the model is not a sparse model; the message names the class to use.
+            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
+        """
+        settings = {
+            "revision": revision,
+            "dim": dim,
+            "query_prompt": query_prompt,
+            "document_prompt": document_prompt,
+            "max_length": max_length,
+            "adapter": adapter if adapter is None else os.fspath(adapter),
+        }
+        encoder, fields = find_encoder(model_name, "sparse", settings)
+        fields |= {"embed_batch_size": embed_batch_size, "num_workers": num_workers}
+        super().__init__(**fields, **unknown)
+        self._encoder = cast("SparseEncoder", encoder)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialised form."""
+        return "KoSparseEmbedding"
+
+    def similarity(self, embedding1: SparseEmbedding, embedding2: SparseEmbedding) -> float:
+        """Returns the dot product: SPLADE's weights say how much a term counts, and a cosine would undo that.
+
+        Args:
+            embedding1: A vector.
+            embedding2: Another.
+        """
+        fewer, more = sorted((embedding1, embedding2), key=len)
+        return float(sum(weight * more[index] for index, weight in fewer.items() if index in more))
+
+    def as_qdrant_fns(self) -> tuple[QdrantFn, QdrantFn]:
+        """Returns what LlamaIndex's `QdrantVectorStore` takes as ``sparse_doc_fn`` and ``sparse_query_fn``."""
+        return self._document_lists, self._query_lists
+
+    def explain(self, text: str, top: int = 20, *, task: Task = "query") -> list[Term]:
+        """Returns the strongest terms of a text's vector.
+
+        >>> for term, weight in embedding.explain("보증금은 언제 돌려받나요?"):
+        ...     print(term, weight)
+
+        Args:
+            text: A query or a text.
+            top: How many terms at most.
+            task: As which of the two it is embedded.
+
+        Returns:
+            Terms, heaviest first, each with `term`, `weight`, and whether it is `in_text` or what the model adds.
+
+        Raises:
+            InvalidTextError: If the text is not a string.
+            InvalidArgumentError: If `top` is negative, or `task` neither of the two.
+        """
+        return explain_terms(self._encoder, text, task=task, top=top)
+
+    def _document_lists(self, texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
+        return _transposed(index_weight_lists(self._encoder.encode_documents(texts, show_progress=False)))
+
+    def _query_lists(self, texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
+        return _transposed(index_weight_lists(self._encoder.encode_queries(texts)))
+
+    def _get_query_embedding(self, query: str) -> SparseEmbedding:
+        return _dicts(self._query_lists([check_text(query, "query")]))[0]
+
+    async def _aget_query_embedding(self, query: str) -> SparseEmbedding:
+        # `asyncio.to_thread` keeps the context, and with it the spans; `run_in_executor` would lose them.
+        return await asyncio.to_thread(self._get_query_embedding, query)
+
+    def _get_text_embedding(self, text: str) -> SparseEmbedding:
+        return self._get_text_embeddings([check_text(text, "text")])[0]
+
+    async def _aget_text_embedding(self, text: str) -> SparseEmbedding:
+        return await asyncio.to_thread(self._get_text_embedding, text)
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[SparseEmbedding]:
+        return _dicts(self._document_lists(texts))
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[SparseEmbedding]:
+        return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+
+def _transposed(rows: list[tuple[list[int], list[float]]]) -> tuple[list[list[int]], list[list[float]]]:
+    return [indices for indices, _ in rows], [weights for _, weights in rows]
+
+
+def _dicts(lists: tuple[list[list[int]], list[list[float]]]) -> list[SparseEmbedding]:
+    return [dict(zip(indices, weights, strict=True)) for indices, weights in zip(*lists, strict=True)]

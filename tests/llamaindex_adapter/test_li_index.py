@@ -13,7 +13,7 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import IndexNode, TextNode
+from llama_index.core.schema import IndexNode, TextNode, TransformComponent
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 
 from korag import Collection, LateInteractionEncoder, load_encoder
@@ -21,6 +21,13 @@ from korag.errors import FingerprintError, ForeignFolderError, InvalidArgumentEr
 from llamaindex_korag import KoBM25Retriever, KoColBERTIndex, KoColBERTRetriever
 
 QUERY = "보증금은 언제 돌려받나요?"
+
+
+class Whole(TransformComponent):
+    """Documents as they are."""
+
+    def __call__(self, nodes: Any, **_: Any) -> Any:
+        return nodes
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +123,17 @@ class TestNodesAndDocuments:
         long = Document(doc_id="책", text=" ".join(documents))
         blank = Document(doc_id="빈 쪽", text=" \n", metadata={"쪽": 2})
         splitter = SentenceSplitter(chunk_size=64, chunk_overlap=0)
-        with caplog.at_level("WARNING", logger="korag"):
-            index = KoColBERTIndex.from_documents([long, blank], model_name=colbert, transformations=[splitter])
-        assert "have no text and were left out" in caplog.text
+        index = KoColBERTIndex.from_documents([long, blank], model_name=colbert, transformations=[splitter])
         assert len(index.get_nodes()) > 2
         assert set(_sources(index)) == {"책"}
         assert list(index.ref_doc_info) == ["책"]
         assert index.ref_doc_info["책"].node_ids == [node.node_id for node in index.get_nodes()]
+        with caplog.at_level("WARNING", logger="korag"):  # a splitter leaves them out itself, others do not
+            index = KoColBERTIndex.from_documents([long, blank], model_name=colbert, transformations=[Whole()])
+        assert "1 of 2 nodes have no text and were left out" in caplog.text
+        assert index.get_nodes() == [long]
+        index.update_ref_doc(Document(doc_id="책", text=""))
+        assert index.get_nodes() == []
 
     def test_insert_replaces_the_document(self, fresh: KoColBERTIndex) -> None:
         fresh.insert(Document(doc_id="문서-1", text="도서관은 화요일에 쉰다."))

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -299,9 +298,9 @@ class TestNodes:
     def test_langchain_documents_both_ways(
         self, colbert: LateInteractionEncoder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # LlamaIndex's bridge imports this, and then takes nothing from it that langchain-core has too.
-        monkeypatch.setitem(sys.modules, "langchain", ModuleType("langchain"))
         langchain = pytest.importorskip("langchain_core.documents")
+        # LlamaIndex's bridge imports all of langchain; for this it takes one class, which langchain-core has.
+        monkeypatch.setitem(sys.modules, "llama_index.core.bridge.langchain", langchain)
         given = langchain.Document(id="공고", page_content="보증금 안내", metadata={"쪽": 1})
         retriever = KoColBERTRetriever.from_defaults([Document.from_langchain_format(given)], model_name=colbert)
         found = retriever.retrieve("보증금")[0].node

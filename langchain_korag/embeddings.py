@@ -21,14 +21,13 @@ from korag.encoders.dense import DenseEncoder
 from korag.encoders.load import as_encoder, encoder_with
 from korag.errors import InvalidArgumentError
 from korag.scoring import unit_rows
+from korag.specs import DEFAULT_DENSE
 from korag.text import check_text
 from langchain_korag.huggingface import hide_tokens, read_settings, without_tokens
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-DEFAULT_DENSE = "dragonkue/BGE-m3-ko"
 
 
 class KoEmbeddings(BaseModel, Embeddings):

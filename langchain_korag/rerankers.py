@@ -20,10 +20,8 @@ from korag.encoders.late_interaction import LateInteractionEncoder
 from korag.encoders.load import late_interaction_encoder
 from korag.errors import CheckpointError
 from korag.reranking import Reranker, TextReranker, TokenCache
+from korag.specs import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
 from langchain_korag.documents import check_documents
-from langchain_korag.retrievers import DEFAULT_COLBERT
-
-DEFAULT_CROSS_ENCODER = "dragonkue/bge-reranker-v2-m3-ko"
 
 
 class DocumentReranker(BaseDocumentCompressor):

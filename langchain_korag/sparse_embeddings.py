@@ -12,6 +12,7 @@ from korag.encoders.base import Encoder, Task
 from korag.encoders.load import as_encoder, encoder_with
 from korag.encoders.sparse import SparseEncoder, index_weight_lists
 from korag.explain import Term, explain_terms
+from korag.specs import DEFAULT_SPLADE
 from korag.text import check_text
 from langchain_korag.huggingface import hide_tokens, read_settings, without_tokens
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING or importlib.util.find_spec("langchain_qdrant") is not None:
     from langchain_qdrant.sparse_embeddings import SparseEmbeddings, SparseVector
 else:
     from langchain_korag.sparse_interface import SparseEmbeddings, SparseVector
-
-DEFAULT_SPARSE = "yjoonjang/splade-ko-v1"
 
 
 class KoSparseEmbeddings(BaseModel, SparseEmbeddings):
@@ -57,7 +56,7 @@ class KoSparseEmbeddings(BaseModel, SparseEmbeddings):
 
     model: Annotated[SparseEncoder | str | os.PathLike[str], WithJsonSchema({"type": "string", "title": "Model"})] = (
         Field(
-            default=DEFAULT_SPARSE,
+            default=DEFAULT_SPLADE,
             validation_alias=AliasChoices("model", "model_name"),
             exclude=True,
             repr=False,

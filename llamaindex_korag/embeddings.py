@@ -13,11 +13,11 @@ from llama_index.core.storage.kvstore.types import BaseKVStore
 
 from korag.encoders.base import Task
 from korag.encoders.dense import DenseEncoder
+from korag.specs import DEFAULT_DENSE
 from korag.text import check_text, check_texts
 from llamaindex_korag.embeddings_cache import EmbeddingsCache
 from llamaindex_korag.encoder_fields import EncoderFields, find_encoder
 
-DEFAULT_DENSE = "dragonkue/BGE-m3-ko"
 DEFAULT_BATCH_SIZE = 128
 """Texts a batch of LlamaIndex's; memory is bounded by the encoder's own batches, which are made by tokens."""
 

@@ -25,8 +25,9 @@ from korag.arguments import reject_unknown
 from korag.collection import Collection
 from korag.collection.manifest import EncoderLike
 from korag.errors import InvalidTextError
+from korag.specs import DEFAULT_COLBERT
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
-from llamaindex_korag.retrievers import DEFAULT_COLBERT, KoColBERTRetriever
+from llamaindex_korag.retrievers import KoColBERTRetriever
 
 _TYPE = "KoColBERTIndex is not in a storage context: use index.persist(path), KoColBERTIndex.load_from_disk(path)"
 """What ``load_index_from_storage`` says in its KeyError; under a type that it knows, it would make another index."""

@@ -18,9 +18,8 @@ from korag.encoders.late_interaction import LateInteractionEncoder
 from korag.encoders.load import encoder_with, late_interaction_encoder
 from korag.errors import InvalidArgumentError
 from korag.reranking import Reranker, TextReranker
+from korag.specs import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
 
-DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"
-DEFAULT_CROSS_ENCODER = "dragonkue/bge-reranker-v2-m3-ko"
 RETRIEVAL_SCORE = "retrieval_score"
 dispatcher = get_dispatcher(__name__)
 

@@ -15,11 +15,8 @@ from korag.collection import Collection
 from korag.collection.checks import check_count
 from korag.collection.manifest import EncoderLike, TokenizerLike
 from korag.errors import IndexStateError, InvalidArgumentError
-from korag.specs import Family
+from korag.specs import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
 from llamaindex_korag.collection_retriever import CollectionRetriever
-
-DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"
-DEFAULT_SPLADE = "yjoonjang/splade-ko-v1"
 
 
 class _OneLegRetriever(CollectionRetriever):

@@ -13,11 +13,11 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from korag.encoders.base import Task
 from korag.encoders.sparse import SparseEncoder, index_weight_lists
 from korag.explain import Term, explain_terms
+from korag.specs import DEFAULT_SPLADE
 from korag.text import check_text
 from llamaindex_korag.embeddings import DEFAULT_BATCH_SIZE
 from llamaindex_korag.encoder_fields import EncoderFields, find_encoder
 
-DEFAULT_SPARSE = "yjoonjang/splade-ko-v1"
 QdrantFn = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]
 """Texts → (indices of each, values of each)."""
 
@@ -53,7 +53,7 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
         protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
     )
 
-    model_name: str = Field(default=DEFAULT_SPARSE, frozen=True, description="Name or path of a sparse model.")
+    model_name: str = Field(default=DEFAULT_SPLADE, frozen=True, description="Name or path of a sparse model.")
     embed_batch_size: int = Field(
         default=DEFAULT_BATCH_SIZE, gt=0, le=2048, exclude=True, description="Texts embedded between two events."
     )
@@ -62,7 +62,7 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
 
     def __init__(
         self,
-        model_name: str | os.PathLike[str] | SparseEncoder = DEFAULT_SPARSE,
+        model_name: str | os.PathLike[str] | SparseEncoder = DEFAULT_SPLADE,
         *,
         revision: str | None = None,
         dim: int | None = None,

@@ -89,6 +89,12 @@ _ROWS = (
 SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in _ROWS}
 """Every known model by name."""
 
+DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"
+DEFAULT_SPLADE = "yjoonjang/splade-ko-v1"
+DEFAULT_DENSE = "dragonkue/BGE-m3-ko"
+DEFAULT_CROSS_ENCODER = "dragonkue/bge-reranker-v2-m3-ko"
+"""What the frameworks' classes load where no model is named."""
+
 LEGAL_QUERY_PROMPT = "Represent this sentence for searching relevant passages: "
 LEGAL_DOCUMENT_PROMPT = "Represent this sentence for retrieving relevant passages: "
 """The prompts of the legal LoRA model on ``jhgan/ko-sroberta-multitask`` (its model card). The card names no

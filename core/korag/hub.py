@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError
+from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError, InvalidArgumentError
 from korag.models import shipped_models
 from korag.specs import SPECS
 
@@ -109,9 +109,15 @@ def find(
         token: Hub token.
 
     Raises:
+        InvalidArgumentError: If `model` is neither a string nor a path.
         CheckpointNotFoundError: If there is no such path, name or repository.
         HubUnreachableError: If the model is not in the cache and the Hub cannot be reached.
     """
+    if not isinstance(model, str | os.PathLike):
+        raise InvalidArgumentError(
+            f"model={model!r:.80}은(는) 쓸 수 없습니다. 모델 이름이나 경로(str)를 넣으세요. 예: 'mini-colbert'.",
+            f"model={model!r:.80} is not possible; give the name or the path of a model, for example 'mini-colbert'.",
+        )
     name = os.fspath(model)
     folder = Path(name).expanduser()
     if name and folder.is_dir():  # "" would be the working directory

@@ -278,7 +278,7 @@ class TestPlace:
         assert isinstance(by_path, LateInteractionEncoder)
         with pytest.raises(CheckpointNotFoundError):
             KoColBERTReranker(model="없는 모델")
-        with pytest.raises(TypeError):
+        with pytest.raises(ValidationError, match="model=3"):
             KoColBERTReranker(model=3)  # type: ignore[arg-type]
 
     def test_pickle_and_deepcopy(self, colbert: LateInteractionEncoder, passages: list[Document]) -> None:

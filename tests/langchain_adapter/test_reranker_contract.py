@@ -309,7 +309,7 @@ class TestKoCrossEncoderReranker:
     def test_missing_models_raise_at_once(self) -> None:
         with pytest.raises(CheckpointNotFoundError):
             KoCrossEncoderReranker(model="없는 모델")
-        with pytest.raises(TypeError):
+        with pytest.raises(ValidationError, match="model=3"):
             KoCrossEncoderReranker(model=3)  # type: ignore[arg-type]
 
     def test_a_threshold_needs_a_sigmoid(self, tmp_path: Path) -> None:

@@ -96,11 +96,6 @@ def load_encoder(
     """
     if isinstance(model, LazyModel) and not isinstance(model, Encoder):
         raise cross_encoder_error(model.model_name)
-    if not isinstance(model, str | os.PathLike):
-        raise InvalidArgumentError(
-            f"model={model!r:.80}은(는) 쓸 수 없습니다. 모델 이름이나 경로(str)를 넣으세요. 예: 'mini-colbert'.",
-            f"model={model!r:.80} is not possible; give the name or the path of a model, for example 'mini-colbert'.",
-        )
     _check_choice("family", family, (None, *get_args(Family)))
     check_length(max_length, least=_SHORTEST)
     options = run_options(

@@ -108,7 +108,7 @@ class BM25Leg:
         idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
         return WeighedQuery(query, idf, tokens / documents if documents else 1.0)
 
-    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints, k: int) -> NDArray[np.float32]:
         """BM25 in Lucene's form: ``Σ idf · tf / (tf + k1 · (1 − b + b · length / average))``.
 
         (Robertson and Zaragoza 2009, https://doi.org/10.1561/1500000019, equation 3.15, without the constant

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from korag.collection import token_codes
 from korag.collection.segments import Arrays
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
@@ -59,8 +60,11 @@ class Leg(Protocol):
         """Adds to a query what it needs to know of the whole collection."""
         ...
 
-    def scores(self, arrays: Arrays, query: Any, rows: Ints) -> NDArray[np.float32]:
-        """Scores some rows for a prepared query; −inf for a row that does not match at all."""
+    def scores(self, arrays: Arrays, query: Any, rows: Ints, k: int) -> NDArray[np.float32]:
+        """Scores some rows for a prepared query.
+
+        −inf for a row that does not match at all, and, if a leg can tell, for those that are not among the k best.
+        """
         ...
 
     def best_score(self, query: Any) -> float:
@@ -144,7 +148,7 @@ class DenseLeg(EncoderLeg):
         """Shape: (sum of rows, dim)."""
         return np.concatenate(parts)
 
-    def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints, k: int) -> NDArray[np.float32]:
         """Cosine or dot product."""
         vectors: NDArray[np.float32] = arrays["vectors"]
         if len(rows) < len(vectors):
@@ -186,7 +190,7 @@ class SparseLeg(EncoderLeg):
         """Shape: (sum of rows, vocab)."""
         return sp.csr_array(sp.vstack(parts, format="csr"))
 
-    def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints, k: int) -> NDArray[np.float32]:
         """Dot products; documents that share no term do not match."""
         scores = sparse_dot(query, self._postings(arrays))[rows]
         scores[scores <= 0] = -np.inf
@@ -207,12 +211,13 @@ class SparseLeg(EncoderLeg):
 
 
 class LateInteractionLeg(EncoderLeg):
-    """Token vectors in float16, end to end, with the offsets of documents."""
+    """Token vectors in float16, end to end, with the offsets of documents; and in bytes, for a first look at all."""
 
     def pack(self, vectors: list[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """Stores tokens, shape (total_tokens, dim), and offsets, shape (n + 1,)."""
         tokens, offsets = pack_tokens(vectors, dim=0)
-        return {"tokens": tokens.astype(np.float16, copy=False), "offsets": offsets}
+        half = tokens.astype(np.float16, copy=False)
+        return {"tokens": half, "offsets": offsets, **token_codes.encode(half, offsets)}
 
     def unpack(self, arrays: Arrays, rows: Ints) -> list[NDArray[np.float16]]:
         """Shape of each: (tokens, dim)."""
@@ -223,9 +228,15 @@ class LateInteractionLeg(EncoderLeg):
         """One list of documents."""
         return [tokens for part in parts for tokens in part]
 
-    def scores(self, arrays: Arrays, query: list[NDArray[np.float32]], rows: Ints) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: list[NDArray[np.float32]], rows: Ints, k: int) -> NDArray[np.float32]:
         """MaxSim; the query is a list of one array, as the encoder returns it."""
-        return maxsim_packed(query[0], arrays["tokens"], arrays["offsets"], rows)
+        tokens, offsets = arrays["tokens"], arrays["offsets"]
+        if not token_codes.is_fast():
+            return maxsim_packed(query[0], tokens, offsets, rows)
+        scores = np.full(len(rows), -np.inf, np.float32)
+        possible = token_codes.candidates(arrays, query[0], rows, k)
+        scores[np.searchsorted(rows, possible)] = maxsim_packed(query[0], tokens, offsets, possible)
+        return scores
 
     def best_score(self, query: list[NDArray[np.float32]]) -> float:
         """The query with itself: the number of its tokens, whose vectors are of unit length."""

@@ -180,7 +180,7 @@ class Searcher:
             rows = view.rows(allowed)
             if len(rows):
                 keys.append(view.keys[rows])
-                scores.append(leg.scores(view.legs[name].arrays, query, rows))
+                scores.append(leg.scores(view.legs[name].arrays, query, rows, k))
         all_keys, all_scores = np.concatenate(keys), np.concatenate(scores)
         best = top_k(all_scores, all_keys, k)
         return [(int(all_keys[index]), float(all_scores[index])) for index in best]

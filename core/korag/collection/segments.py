@@ -25,7 +25,11 @@ from safetensors.numpy import save
 from korag.errors import SegmentError
 
 Arrays = Mapping[str, NDArray[Any]]
-_DTYPES = {"F16": np.float16, "F32": np.float32, "U16": np.uint16, "I32": np.int32, "I64": np.int64, "U64": np.uint64}
+_DTYPES = {
+    "F16": np.float16, "F32": np.float32,
+    "I8": np.int8, "I32": np.int32, "I64": np.int64,
+    "U16": np.uint16, "U64": np.uint64,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types wheel-test format golden clean
+.PHONY: demo test lint types wheel-test format golden notebooks clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py
@@ -35,6 +35,10 @@ format: $(VENV)/.dev
 
 golden: $(VENV)/.dev
 	$(BIN)/python tests/golden/make_golden.py
+
+# The tutorials, run in a kernel, with what they print now.
+notebooks: $(VENV)/.dev
+	$(BIN)/python examples/execute_notebooks.py
 
 clean:
 	rm -rf dist build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -121,7 +121,7 @@ class CollectionRetriever(BaseRetriever):
         models: Sequence[EncoderLike],
         fields: dict[str, Any],
         family: Family | None = None,
-        bm25: bool = False,
+        bm25: bool | None = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
@@ -129,9 +129,9 @@ class CollectionRetriever(BaseRetriever):
         prepared: Fields = take_apart(documents, ids, by_content=path is not None)
         encoders = [as_encoder(model, family=family) for model in models]
         if path is None:
-            collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+            collection = Collection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer)
         else:
-            cls(collection=Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer), **fields)
+            cls(collection=Collection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer), **fields)
             collection = Collection.open(path, encoders=encoders, bm25=bm25, tokenizer=tokenizer)
         retriever = cls(collection=collection, **fields)
         prepared.add_to(collection)

@@ -113,6 +113,9 @@ class TestFolders:
         KoHybridRetriever.from_documents(papers, models=[colbert], path=tmp_path)
         words = KoBM25Retriever.load_local(tmp_path, k=2)
         assert words.invoke(WIDE) == KoBM25Retriever.from_documents(papers, k=2).invoke(WIDE)
+        new = Document(id="새", page_content="자전거 보관소")
+        KoColBERTRetriever.from_documents([new], model=colbert, path=tmp_path)  # asks for no BM25, and leaves it be
+        assert ids(words.invoke("자전거 보관소", k=1)) == ["새"]
 
 
 class TestTexts:

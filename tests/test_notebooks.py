@@ -16,7 +16,7 @@ import nbformat
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NOTEBOOKS = ["langchain_tutorial.ipynb"]
+NOTEBOOKS = ["langchain_tutorial.ipynb", "llamaindex_tutorial.ipynb"]
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
 

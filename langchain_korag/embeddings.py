@@ -108,7 +108,7 @@ class KoEmbeddings(BaseModel, Embeddings):
         """Finds the model; its weights are loaded at the first use."""
         settings = read_settings(self.model_kwargs, self.encode_kwargs, self.query_encode_kwargs)
         encoder = encoder_with(self.model, family="dense", cache_folder=self.cache_folder, **settings.loading)
-        self.__dict__["model"] = encoder  # past `frozen`, which is for everyone else
+        vars(self)["model"] = encoder  # past `frozen`, which is for everyone else
         self._unit = (settings.normalize_queries, settings.normalize_documents)
 
     @property

@@ -81,7 +81,7 @@ class KoSparseEmbeddings(BaseModel, SparseEmbeddings):
         """Finds the model; its weights are loaded at the first use."""
         loading = read_settings(self.model_kwargs).loading
         encoder = encoder_with(self.model, family="sparse", cache_folder=self.cache_folder, **loading)
-        self.__dict__["model"] = encoder  # past `frozen`, which is for everyone else
+        vars(self)["model"] = encoder  # past `frozen`, which is for everyone else
 
     @property
     def model_name(self) -> str:

@@ -291,15 +291,20 @@ class CollectionRetriever(BaseRetriever):
 
     # -- searching ----------------------------------------------------------------------------------------
 
-    # With `wraps` these count as instrumented already, and a retrieval is one span, not two.
+    # With `wraps` these count as instrumented already, and a retrieval is one span, not two; pyright takes what it
+    # returns for something else than a method.
 
     @functools.wraps(BaseRetriever.retrieve)
-    def retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+    def retrieve(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, str_or_query_bundle: QueryType
+    ) -> list[NodeWithScore]:
         """Finds nodes for a query."""
         return super().retrieve(_check_query(str_or_query_bundle))
 
     @functools.wraps(BaseRetriever.aretrieve)
-    async def aretrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+    async def aretrieve(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, str_or_query_bundle: QueryType
+    ) -> list[NodeWithScore]:
         """`retrieve`, beside the event loop."""
         return await super().aretrieve(_check_query(str_or_query_bundle))
 
@@ -346,7 +351,7 @@ class CollectionRetriever(BaseRetriever):
         return {name: value for name, value in self.__dict__.items() if name != "callback_manager"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state | {"callback_manager": CallbackManager()}
+        vars(self).update(state, callback_manager=CallbackManager())
 
 
 def _check_query(query: object) -> QueryType:

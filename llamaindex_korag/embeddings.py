@@ -113,7 +113,7 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
             "callback_manager": callback_manager or CallbackManager(),
         }
         super().__init__(**fields, **more)
-        self._encoder = cast("DenseEncoder", encoder)
+        self._encoder = cast("DenseEncoder", encoder)  # pyright: ignore[reportIncompatibleVariableOverride]  (set once)
 
     @field_validator("embeddings_cache")
     @classmethod

@@ -246,7 +246,7 @@ def _make(class_name: str, fields: dict[str, Any], text: str, metadata: dict[str
         holder["text"] = text
     if target := fields.get("obj"):
         fields["obj"] = _make(target["class"], target["fields"], target["text"], target["metadata"])
-    node: BaseNode = cls(**fields, metadata=metadata)
+    node: BaseNode = cls(**{**fields, "metadata": metadata})
     return node
 
 

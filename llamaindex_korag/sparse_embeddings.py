@@ -103,7 +103,7 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
         encoder, fields = find_encoder(model_name, "sparse", settings)
         fields |= {"embed_batch_size": embed_batch_size, "num_workers": num_workers}
         super().__init__(**fields, **unknown)
-        self._encoder = cast("SparseEncoder", encoder)
+        self._encoder = cast("SparseEncoder", encoder)  # pyright: ignore[reportIncompatibleVariableOverride]  (set once)
 
     @classmethod
     def class_name(cls) -> str:

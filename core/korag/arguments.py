@@ -42,8 +42,10 @@ def check_method(method: object) -> Literal["rrf", "weighted"]:
     Raises:
         InvalidArgumentError: If there is no such way.
     """
-    if method == "rrf" or method == "weighted":
-        return method
+    if method == "rrf":
+        return "rrf"
+    if method == "weighted":
+        return "weighted"
     raise InvalidArgumentError(
         f"method={method!r:.80}은(는) 쓸 수 없습니다. 'rrf' 또는 'weighted'여야 합니다.",
         f"method={method!r:.80} is not possible; it must be 'rrf' or 'weighted'.",
@@ -60,6 +62,8 @@ def name_weights(legs: Sequence[str], weights: Mapping[str, float] | Sequence[fl
     Raises:
         InvalidArgumentError: If there are not as many, one is not a number of at least 0, or a leg does not exist.
     """
+    if weights is None:
+        return None
     if isinstance(weights, Sequence) and not isinstance(weights, str):
         if len(weights) != len(legs):
             raise InvalidArgumentError(
@@ -68,8 +72,9 @@ def name_weights(legs: Sequence[str], weights: Mapping[str, float] | Sequence[fl
                 f"There are {len(weights)} weights for {len(legs)} legs ({', '.join(legs)}); give as many, or a dict "
                 "by name.",
             )
-        weights = dict(zip(legs, weights, strict=True))
-    return None if weights is None else check_weights(legs, weights)
+        return check_weights(legs, dict(zip(legs, weights, strict=True)))
+    given: Any = weights  # a string is no mapping either, and the check says so
+    return check_weights(legs, given)
 
 
 def open_saved(

@@ -479,4 +479,4 @@ class Collection:
             tokenizer=state["tokenizer"],
             timeout=state["timeout"],
         )
-        self.__dict__ |= opened.__dict__
+        vars(self).update(vars(opened))

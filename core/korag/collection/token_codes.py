@@ -132,7 +132,7 @@ def is_fast() -> bool:
 def _multiply(codes: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     import torch
 
-    return torch._int_mm(codes, query) if is_fast() else codes.float() @ query.float()
+    return torch.ops.aten._int_mm(codes, query) if is_fast() else codes.float() @ query.float()
 
 
 def _gather(codes: NDArray[np.int8], starts: Ints, counts: Ints) -> NDArray[np.int8]:

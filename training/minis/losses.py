@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
-_EXCLUDED = -1e4
-_BELOW_ANY_COSINE = -4.0
+EXCLUDED = -1e4
+BELOW_ANY_COSINE = -4.0
 _HARDEST, _RANDOM = 10, 6
 _DENSE_TEMPERATURE = 0.05
 FLOPS_WEIGHT = 3e-3
@@ -39,24 +39,24 @@ def maxsim_loss(
         scores = torch.cat(
             [
                 torch.einsum("bid,cjd->bicj", queries, documents[start : start + _BLOCK])
-                .masked_fill_(~mask[start : start + _BLOCK], _BELOW_ANY_COSINE)
+                .masked_fill_(~mask[start : start + _BLOCK], BELOW_ANY_COSINE)
                 .amax(-1)
                 .sum(1)
                 for start in range(0, n, _BLOCK)
             ],
             dim=1,
-        ).masked_fill_(same, _EXCLUDED)
+        ).masked_fill_(same, EXCLUDED)
         diagonal = torch.arange(n)
         ranked = scores.clone()
-        ranked[diagonal, diagonal] = -_EXCLUDED  # the positive comes first
+        ranked[diagonal, diagonal] = -EXCLUDED  # the positive comes first
         hardest = ranked.topk(min(_HARDEST, n), dim=1).indices
         random = torch.randint(n, (n, _RANDOM), generator=generator)
         repeated = (random.unsqueeze(2) == hardest.unsqueeze(1)).any(2)
         chosen = torch.cat([hardest, random], dim=1)
         excluded = torch.cat([same.gather(1, hardest), same.gather(1, random) | repeated], dim=1)
     cosines = torch.einsum("bid,bkjd->bkij", queries, documents[chosen])
-    cosines = cosines.masked_fill(~mask[chosen].unsqueeze(2), _BELOW_ANY_COSINE)
-    logits = cosines.amax(-1).sum(-1).masked_fill(excluded, _EXCLUDED)
+    cosines = cosines.masked_fill(~mask[chosen].unsqueeze(2), BELOW_ANY_COSINE)
+    logits = cosines.amax(-1).sum(-1).masked_fill(excluded, EXCLUDED)
     return F.cross_entropy(logits, torch.zeros(n, dtype=torch.long)), scores
 
 
@@ -72,7 +72,7 @@ def dense_loss(queries: Tensor, documents: Tensor, same: Tensor, teacher: Tensor
     Returns:
         The loss, and the logits. Shape of the logits: (n, n).
     """
-    logits = (queries @ documents.T / _DENSE_TEMPERATURE).masked_fill(same, _EXCLUDED)
+    logits = (queries @ documents.T / _DENSE_TEMPERATURE).masked_fill(same, EXCLUDED)
     loss = F.cross_entropy(logits, torch.arange(len(logits)))
     if teacher is not None:
         loss = (loss + F.cross_entropy(logits, teacher.softmax(-1))) / 2
@@ -114,6 +114,6 @@ def splade_loss(
     Returns:
         The loss, and the logits. Shape of the logits: (n, n).
     """
-    logits = (queries[:, chosen] @ documents.T).masked_fill(same, _EXCLUDED)
+    logits = (queries[:, chosen] @ documents.T).masked_fill(same, EXCLUDED)
     penalty = (queries.mean(0) ** 2).sum() + (counts * documents.mean(0) ** 2).sum()
     return F.cross_entropy(logits, torch.arange(len(logits))) + flops_share * FLOPS_WEIGHT * penalty, logits

@@ -17,6 +17,7 @@ from pathlib import Path
 from training.minis.config import PHASES, Folders
 from training.minis.data import prepare_pairs
 from training.minis.export import export_models
+from training.minis.heads import refine_heads
 from training.minis.initialise import initialise_embeddings, initialise_term_bias
 from training.minis.tokenizer import train_tokenizer
 from training.minis.train import train_phase
@@ -41,6 +42,7 @@ def run(folders: Folders, threads: int) -> None:
     for phase in PHASES:
         if not (work / f"{phase.name}.pt").exists():
             train_phase(phase, work, threads)
+    _make(work / "heads.pt", lambda path: refine_heads(work, path, threads))
     export_models(folders)
 
 

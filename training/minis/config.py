@@ -197,3 +197,5 @@ HEADS_PHASE = Phase(
     start="colbert",
 )
 """ColBERT's smaller projections, after everything else: see `training.minis.heads`."""
+HEAD_RATES = {32: 1.5e-3, 64: 1e-3, 96: 1e-3}
+"""Their learning rates."""

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         help="이 모델들과 BM25(첫 토크나이저)를 합친 행. 모델을 적지 않으면 mini-colbert와 mini-splade. A row of "
         "these models fused with BM25 (first tokenizer); without models: mini-colbert and mini-splade.",
     )
-    add("--fusion", choices=("rrf", "weighted"), default="rrf", help="하이브리드 방식. How a hybrid is fused.")
+    add("--fusion", choices=("rrf", "weighted"), default="weighted", help="하이브리드 방식. How a hybrid is fused.")
     add(
         "--weights",
         nargs="+",

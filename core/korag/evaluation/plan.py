@@ -118,7 +118,10 @@ class _Loader:
         if hybrid.bm25 is not None:
             legs.append(self.bm25(hybrid.bm25))
         name = name or "hybrid " + " + ".join(leg.name for leg in legs)
-        return HybridSystem(name, legs, hybrid.fusion, hybrid.weights)
+        weights = hybrid.weights
+        if weights is None and hybrid.fusion == "weighted" and hybrid.bm25 is not None:
+            weights = {"bm25": 2.0}
+        return HybridSystem(name, legs, hybrid.fusion, weights)
 
 
 def _encoder_row(name: str | None, encoder: Encoder[Any]) -> LegSystem:

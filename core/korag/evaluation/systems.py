@@ -153,13 +153,14 @@ class Hybrid:
     Attributes:
         models: Names, paths or loaded encoders, one of each family at most.
         bm25: A tokenizer as for `Collection`, or None for no BM25 leg.
-        fusion: ``"rrf"`` or ``"weighted"``.
-        weights: Weight of each leg (``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``); 1 where not given.
+        fusion: ``"weighted"`` or ``"rrf"``.
+        weights: Weight of each leg (``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``); 1 where not given. None
+            gives BM25 the weight 2 where scores are added (``"weighted"``), and all legs 1 where ranks are.
     """
 
     models: Sequence[Any] = ("mini-colbert", "mini-splade")
     bm25: Any = "bigram"
-    fusion: Literal["rrf", "weighted"] = "rrf"
+    fusion: Literal["rrf", "weighted"] = "weighted"
     weights: Mapping[str, float] | None = None
 
 

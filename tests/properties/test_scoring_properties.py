@@ -118,7 +118,9 @@ runs = st.dictionaries(legs, st.lists(st.tuples(ids, some_scores), max_size=8))
 
 
 def some_weights(legs: Any, rng: np.random.Generator) -> dict[str, float]:
-    return {leg: float(rng.integers(0, 4)) for leg in legs if rng.random() < 0.7}
+    """Weights of some legs; never 0 for all of them, which is refused."""
+    weights = {leg: float(rng.integers(0, 4)) for leg in legs if rng.random() < 0.7}
+    return weights if any(weights.get(leg, 1.0) for leg in legs) else {}
 
 
 @given(rankings, seeds)

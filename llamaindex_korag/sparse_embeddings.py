@@ -130,17 +130,7 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
         >>> for term, weight in embedding.explain("보증금은 언제 돌려받나요?"):
         ...     print(term, weight)
 
-        Args:
-            text: A query or a text.
-            top: How many terms at most.
-            task: As which of the two it is embedded.
-
-        Returns:
-            Terms, heaviest first, each with `term`, `weight`, and whether it is `in_text` or what the model adds.
-
-        Raises:
-            InvalidTextError: If the text is not a string.
-            InvalidArgumentError: If `top` is negative, or `task` neither of the two.
+        Arguments, terms and errors are those of `korag.explain.explain_terms`.
         """
         return explain_terms(self._encoder, text, task=task, top=top)
 

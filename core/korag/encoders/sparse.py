@@ -31,11 +31,14 @@ class SparseEncoder(Encoder[sp.csr_array]):
     default_batch_tokens: ClassVar[int] = 2_048
 
     def _load(self, folder: Path) -> Any:
-        from sentence_transformers.sparse_encoder.modules import SpladePooling
-
-        model = load_single_vector(
+        return load_single_vector(
             self._checkpoint, folder, prompts=self.prompts, max_length=self._max_length, options=self._options
         )
+
+    def _load_checked(self) -> Any:  # only for encoding: what training loads must save and learn as it was made
+        from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+        model = super()._load_checked()
         for name, module in model.named_children():
             if isinstance(module, SpladePooling) and module.pooling_strategy == "max":  # not every sparse model is
                 model.register_module(name, _max_first(module))

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from korag.encoders.base import Encoder, as_float32
 from korag.encoders.models import load_single_vector
+from korag.encoders.splade_head import speed_up
 from korag.specs import Family
 
 
@@ -36,12 +37,8 @@ class SparseEncoder(Encoder[sp.csr_array]):
         )
 
     def _load_checked(self) -> Any:  # only for encoding: what training loads must save and learn as it was made
-        from sentence_transformers.sparse_encoder.modules import SpladePooling
-
         model = super()._load_checked()
-        for name, module in model.named_children():
-            if isinstance(module, SpladePooling) and module.pooling_strategy == "max":  # not every sparse model is
-                model.register_module(name, _max_first(module))
+        speed_up(model)
         return model
 
     def _rows(self, features: dict[str, Any]) -> list[sp.csr_array]:
@@ -52,39 +49,6 @@ class SparseEncoder(Encoder[sp.csr_array]):
         if not rows:
             return sp.csr_array(np.zeros((0, self.dim), np.float32))
         return cast("sp.csr_array", sp.vstack(rows, format="csr"))
-
-
-def _max_first(pooling: Any) -> Any:
-    """A pooling with the same result that takes the maximum before the logarithm, which keeps the order of numbers.
-
-    So one number a term goes through it instead of one a token and term.
-    """
-    import torch
-
-    class MaxFirst(torch.nn.Module):
-        def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            logits, mask = features["token_embeddings"], features["attention_mask"]
-            # Text by text: no copy of the logits, and padding is not even read.
-            pooled = torch.stack(
-                [row[:length].amax(0) for row, length in zip(logits, mask.sum(1).tolist(), strict=True)]
-                if _padded_right(mask)
-                else [row[kept.bool()].amax(0) for row, kept in zip(logits, mask, strict=True)]
-            )
-            pooled = pooled.relu().log1p()
-            if pooling.activation_function == "log1p_relu":
-                pooled = pooled.log1p()
-            features["sentence_embedding"] = pooled
-            return features
-
-        def get_embedding_dimension(self) -> int | None:
-            dimension: int | None = pooling.embedding_dimension
-            return dimension
-
-    return MaxFirst()
-
-
-def _padded_right(mask: Any) -> bool:
-    return bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
 def index_weight_lists(rows: sp.csr_array) -> list[tuple[list[int], list[float]]]:

@@ -78,14 +78,16 @@ def interleaved(
         Seconds of each candidate, one a turn.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    gc.collect()
+    gc.freeze()  # what was loaded before is nobody's garbage, and looking through it again nobody's cost
     for turn in range(-warmup, repeats):
         order = list(candidates)
         for name in order if turn % 2 == 0 else reversed(order):
-            gc.collect()
             started = time.perf_counter()
             candidates[name]()
             if turn >= 0:
                 seconds[name].append(time.perf_counter() - started)
+    gc.unfreeze()
     return seconds
 
 

@@ -37,6 +37,10 @@ class FilterError(KoragError, ValueError):
     """A ``where`` filter has an unknown operator or a value of the wrong kind."""
 
 
+class WorkerError(KoragError, RuntimeError):
+    """A process that was encoding ended."""
+
+
 class CheckpointError(KoragError):
     """Something is wrong with a model checkpoint."""
 

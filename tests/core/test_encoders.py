@@ -249,13 +249,13 @@ class TestBatches:
         """A query of 4 tokens is padded to 32: a batch of 1,000 would be 8 times the budget."""
         encoder = load_encoder(built("pylate"), batch_tokens=64)
         sizes = []
-        encode = type(encoder)._encode_batch
+        tokenize = type(encoder)._tokenize
 
         def count(self, model, texts, task):
             sizes.append(len(texts))
-            return encode(self, model, texts, task)
+            return tokenize(self, model, texts, task)
 
-        monkeypatch.setattr(type(encoder), "_encode_batch", count)
+        monkeypatch.setattr(type(encoder), "_tokenize", count)
         encoder.encode_queries(["가"] * 6)
         assert sizes == [2, 2, 2]
 

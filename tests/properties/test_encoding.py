@@ -1,5 +1,7 @@
 """What holds for any texts: vectors depend on the text alone, and batches cover every text once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from korag import load_encoder
 from korag.encoders.batching import token_budget_batches
+from korag.errors import InvalidArgumentError, InvalidTextError
 
 SYLLABLES = st.sampled_from("가나다라마바사아자차카타파하법률계약보증금환불규정조항")
 WORDS = st.lists(st.text(SYLLABLES, min_size=1, max_size=4), min_size=1, max_size=40).map(" ".join)
@@ -80,11 +83,66 @@ class TestBatches:
         for batch in batches:
             assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
 
-    @given(lengths=st.lists(st.integers(1, 500)), budget=st.integers(1, 1_000))
-    def test_longest_first_and_none_too_small(self, lengths, budget):
-        batches = list(token_budget_batches(lengths, budget))
+    @given(lengths=st.lists(st.integers(1, 500)), budget=st.integers(1, 1_000), spare=st.integers(0, 100))
+    def test_longest_first_and_none_too_small(self, lengths, budget, spare):
+        batches = list(token_budget_batches(lengths, budget, spare=spare))
         longest = [lengths[batch[0]] for batch in batches]
         assert longest == sorted(lengths, reverse=True)[:1] + longest[1:]
         assert longest == sorted(longest, reverse=True)
-        for batch in batches[:-1]:  # one more text would not have fitted
-            assert (len(batch) + 1) * lengths[batch[0]] > budget
+        for batch, following in pairwise(batches):  # one more text would not have fitted, or would have wasted too much
+            one_more = [lengths[index] for index in [*batch, following[0]]]
+            padded = len(one_more) * one_more[0]
+            assert padded > budget or padded - sum(one_more) > max(spare, padded / 20)
+
+    @given(lengths=st.lists(st.integers(1, 500), min_size=1), budget=st.integers(1, 1_000))
+    def test_a_twentieth_is_padding_at_most(self, lengths, budget):
+        batches = list(token_budget_batches(lengths, budget))
+        padded = sum(len(batch) * lengths[batch[0]] for batch in batches)
+        assert padded - sum(lengths) <= padded / 20
+
+
+class TestStreams:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_blocks_are_what_one_call_gives(self, encoders, name):
+        texts = [f"제{number}조 " + "보증금 반환 규정 " * (number % 7) for number in range(1, 24)]
+        encoder = encoders[name][0]
+        found = list(encoder.stream_documents((text for text in texts), block=10))
+        assert [len(rows(block)) for block in found] == [10, 10, 3]
+        assert_equal([row for block in found for row in rows(block)], rows(encoder.encode_documents(texts)))
+
+    def test_texts_are_taken_only_when_needed(self, encoders):
+        taken = []
+
+        def texts():
+            for number in range(100):
+                taken.append(number)
+                yield f"{number}번 문서"
+
+        stream = encoders["mini-dense"][0].stream_documents(texts(), block=4)
+        assert taken == []
+        next(stream)
+        next(stream)
+        assert len(taken) == 8
+
+    def test_one_report_at_the_end(self, encoders, caplog):
+        texts = ["가", "", "나", ""]
+        assert len(list(encoders["mini-dense"][0].stream_documents(texts, block=1))) == 4
+        assert [record.getMessage().rpartition("/")[2] for record in caplog.records] == [" 2 of 4 texts are empty."]
+
+    def test_a_bad_text_is_named_and_what_came_before_is_there(self, encoders):
+        stream = encoders["mini-dense"][0].stream_documents(["가", "나", "다", 4], block=2)
+        assert len(next(stream)) == 2
+        with pytest.raises(InvalidTextError, match=r"texts\[3\]"):
+            next(stream)
+
+    @pytest.mark.parametrize("block", [0, -1, True, 2.0, "3"])
+    def test_blocks_have_a_size(self, encoders, block):
+        with pytest.raises(InvalidArgumentError, match=r"block="):
+            encoders["mini-dense"][0].stream_documents(["가"], block=block)
+
+    def test_a_single_string_is_no_stream(self, encoders):
+        with pytest.raises(InvalidTextError, match="single string"):
+            encoders["mini-dense"][0].stream_documents("가나다")
+
+    def test_none_is_no_block(self, encoders):
+        assert list(encoders["mini-dense"][0].stream_documents([])) == []

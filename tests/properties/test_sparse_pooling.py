@@ -50,7 +50,7 @@ def test_padding_never_counts() -> None:
     bytes_first=st.booleans(),
 )
 @settings(deadline=None)
-def test_maxima_without_the_logits(  # noqa: PLR0913
+def test_maxima_without_the_logits(
     seed: int, tokens: int, hidden: int, bias: float | None, scale: float, bytes_first: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)

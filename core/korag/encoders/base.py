@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import logging
 import os
 import shutil
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json
-from korag.encoders.batching import token_budget_batches
+from korag.encoders.batching import blocks, made_ahead, token_budget_batches
 from korag.encoders.lazy import LazyModel, LoadOptions
+from korag.encoders.processes import Processes, check_devices
+from korag.encoders.reports import TextReport
 from korag.encoders.vocabulary import readable
 from korag.errors import InvalidArgumentError
 from korag.fingerprint import Fingerprint, digest_folders
 from korag.specs import Family
-from korag.text import check_texts, is_empty, normalize
+from korag.text import check_text, check_texts, normalize
 
 if TYPE_CHECKING:
     import numpy as np
-
-logger = logging.getLogger("korag")
 
 Task = Literal["query", "document"]
 Vectors = TypeVar("Vectors")
@@ -33,6 +33,8 @@ _BASE = "base"
 """Where `Encoder.save` puts the base of an adapter, inside the adapter's folder."""
 PROGRESS_FROM = 1_000
 """Texts from which a progress bar is shown in a terminal."""
+_SPARE_ON_CPU, _SPARE_ON_GPU = 16, 1_024
+"""Padding tokens that cost less than one more batch."""
 
 
 class Encoder(LazyModel, Generic[Vectors]):
@@ -62,6 +64,15 @@ class Encoder(LazyModel, Generic[Vectors]):
         self._options = options
         self._fingerprint: Fingerprint | None = None
         self._reset()
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._processes: Processes | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["_processes"]
+        return state
 
     @property
     def dim(self) -> int:
@@ -155,6 +166,92 @@ class Encoder(LazyModel, Generic[Vectors]):
         """
         return self._encode(texts, "document", show_progress)
 
+    def stream_documents(
+        self,
+        texts: Iterable[str],
+        *,
+        block: int = 2_048,
+        total: int | None = None,
+        show_progress: bool | None = None,
+    ) -> Iterator[Vectors]:
+        """Encodes any number of documents, a block at a time, in memory that does not grow.
+
+        Texts are taken from the iterable as they are needed. To go on after an interruption, leave out as many texts as
+        were yielded: vectors do not depend on what was encoded before.
+
+        Args:
+            texts: Documents, in any Unicode normalization form; a generator will do.
+            block: Documents a block; the larger, the less padding.
+            total: How many there are, for the progress bar's estimate of the time left; None if not known.
+            show_progress: Show a progress bar; None shows one in a terminal.
+
+        Yields:
+            For each block what `encode_documents` returns, in order; `block` entries in each but the last.
+
+        Raises:
+            InvalidTextError: If an entry is not a string; the message names its position. What came before
+                was yielded.
+            InvalidArgumentError: If `block` is not positive.
+        """
+        if isinstance(texts, str | bytes):
+            check_texts(texts)  # raises
+        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+            raise InvalidArgumentError(
+                f"block={block!r}은(는) 양의 정수가 아닙니다. 한 번에 인코딩할 문서 수를 1 이상으로 넣으세요.",
+                f"block={block!r} is no positive whole number; give how many documents to encode at a time.",
+            )
+        return self._stream(texts, block, total, show_progress)
+
+    def _stream(
+        self,
+        texts: Iterable[str],
+        block: int,
+        total: int | None,
+        show_progress: bool | None,  # noqa: FBT001
+    ) -> Iterator[Vectors]:
+        report = TextReport("document", self.max_length)
+        done = 0
+        try:
+            with _progress(self.family, total, show_progress) as bar:
+                for some in blocks(texts, block):
+                    checked = [check_text(text, f"texts[{done + place}]") for place, text in enumerate(some)]
+                    yield self._encode_block(checked, "document", report, bar, log=False)
+                    done += len(checked)
+        finally:
+            report.log()
+
+    @contextlib.contextmanager
+    def processes(self, devices: Sequence[str]) -> Iterator[Self]:
+        """Encodes in several processes inside the ``with`` block: with several GPUs, or one process a core.
+
+            with encoder.processes(["cuda:0", "cuda:1"]):
+                collection.add(texts)
+
+        Calls that fill more than one batch are divided; smaller ones, like a query, stay in this process. Every process
+        loads the model, which takes seconds, so this is for large corpora. As always in Python, a script that starts
+        processes must have ``if __name__ == "__main__":``.
+
+        Args:
+            devices: The device of each process; one may come more than once.
+
+        Raises:
+            InvalidArgumentError: If `devices` is not a list of names, or processes were started already.
+            WorkerError: While encoding, if a process ended.
+        """
+        checked = check_devices(devices)
+        with self._load_lock:
+            if self._processes is not None:
+                raise InvalidArgumentError(
+                    "이 인코더는 이미 여러 프로세스로 돌고 있습니다. with 블록을 겹치지 마세요.",
+                    "This encoder runs in several processes already; do not nest the with blocks.",
+                )
+            processes = self._processes = Processes(self, self._weights_folder(), checked)
+        try:
+            yield self
+        finally:
+            self._processes = None
+            processes.close()
+
     def token_ids(self, text: str) -> list[int]:
         """Returns the vocabulary ids of a text's own tokens: no prompt, no special tokens, nothing cut off.
 
@@ -219,45 +316,62 @@ class Encoder(LazyModel, Generic[Vectors]):
             _update_json(path, prompts={**read_json(path).get("prompts", {}), **self._prompts})
 
     def _encode(self, texts: Iterable[str], task: Task, show_progress: bool | None) -> Vectors:  # noqa: FBT001
-        from tqdm.auto import tqdm
-
-        checked = [normalize(text) for text in check_texts(texts)]
+        checked = check_texts(texts)
         if not checked:
             return self._collate([])
-        if empty := sum(map(is_empty, checked)):
-            logger.warning(
-                "%d개 가운데 %d개의 텍스트가 비어 있습니다. / %d of %d texts are empty.",
-                len(checked), empty, empty, len(checked),
-            )  # fmt: skip
+        report = TextReport(task, self._limit(task))
+        with _progress(self.family, len(checked), show_progress) as bar:
+            return self._encode_block(checked, task, report, bar, log=True)
+
+    def _encode_block(self, texts: list[str], task: Task, report: TextReport, bar: Any, *, log: bool) -> Vectors:
         model = self._loaded()
-        lengths = self._count_tokens(model, checked, task)
-        self._report_truncation(lengths, task)
-        limit = self.query_length if task == "query" else self.max_length
-        least = self._padded_length(model, task)
-        lengths = [max(min(length, limit or length), least) for length in lengths]
-        if show_progress is None:
-            show_progress = len(checked) > PROGRESS_FROM and sys.stderr.isatty()
-        rows: list[Any] = [None] * len(checked)
-        with tqdm(total=len(checked), desc=f"Encoding ({self.family})", disable=not show_progress) as bar:
-            budget = self._options.batch_tokens or self.default_batch_tokens
-            for batch in token_budget_batches(lengths, budget):
-                for index, row in zip(batch, self._encode_batch(model, [checked[i] for i in batch], task), strict=True):
-                    rows[index] = row
-                bar.update(len(batch))
+        texts = [normalize(text) for text in texts]
+        lengths = self._count_tokens(model, texts, task)
+        report.count(texts, lengths)
+        if log:
+            report.log()
+        limit, least = self._limit(task), self._padded_length(model, task)
+        padded = [max(min(length, limit or length), least) for length in lengths]
+        budget = self._options.batch_tokens or self.default_batch_tokens
+        spare = _SPARE_ON_CPU if model.device.type == "cpu" else _SPARE_ON_GPU
+        batches = list(token_budget_batches(padded, budget, spare=spare))
+        rows: list[Any] = [None] * len(texts)
+        for batch, encoded in zip(batches, self._encode_batches(model, batches, texts, task), strict=True):
+            for index, row in zip(batch, encoded, strict=True):
+                rows[index] = row
+            bar.update(len(batch))
         return self._collate(rows)
 
-    def _encode_batch(self, model: Any, texts: list[str], task: Task) -> list[Any]:
-        return self._rows(self._forward(model, texts, task))
+    def _encode_batches(
+        self, model: Any, batches: list[list[int]], texts: list[str], task: Task
+    ) -> Iterator[list[Any]]:
+        processes = self._processes
+        if processes is not None and len(batches) > 1:
+            yield from processes.encode([[texts[index] for index in batch] for batch in batches], task)
+            return
+        for _, features in made_ahead(
+            batches, lambda batch: self._tokenize(model, [texts[index] for index in batch], task)
+        ):
+            yield self._compute(model, features, task)
 
-    def _forward(self, model: Any, texts: list[str], task: Task) -> dict[str, Any]:
+    def _tokenize(self, model: Any, texts: list[str], task: Task) -> dict[str, Any]:
+        with self._tokenizer_lock:
+            features: dict[str, Any] = model.preprocess(texts, prompt=self._prompts[task] or None, task=task)
+            return features
+
+    def _compute(self, model: Any, features: dict[str, Any], task: Task) -> list[Any]:
+        return self._rows(self._forward(model, features, task))
+
+    def _forward(self, model: Any, features: dict[str, Any], task: Task) -> dict[str, Any]:
         import torch
         from sentence_transformers.util import batch_to_device
 
-        with self._tokenizer_lock:
-            features = model.preprocess(texts, prompt=self._prompts[task] or None, task=task)
         with torch.inference_mode():
             output: dict[str, Any] = model(batch_to_device(features, model.device), task=task)
             return output
+
+    def _limit(self, task: Task) -> int | None:
+        return self.query_length if task == "query" else self.max_length
 
     def _count_tokens(self, model: Any, texts: list[str], task: Task) -> list[int]:
         """Tokens of each text before any truncation, prompt and special tokens included."""
@@ -271,17 +385,6 @@ class Encoder(LazyModel, Generic[Vectors]):
     def _padded_length(self, model: Any, task: Task) -> int:
         """Tokens to which every text is padded, however short."""
         return 0
-
-    def _report_truncation(self, lengths: Sequence[int], task: Task) -> None:
-        limit = self.query_length if task == "query" else self.max_length
-        if limit is not None and (cut := sum(length > limit for length in lengths)):
-            korean, english = ("질의", "queries") if task == "query" else ("문서", "documents")
-            logger.warning(
-                "%s %d개 가운데 %d개가 잘렸습니다(가장 긴 것 %s토큰, 한도 %s). / "
-                "%d of %d %s truncated (longest %s tokens, limit %s).",
-                korean, len(lengths), cut, f"{max(lengths):,}", f"{limit:,}",
-                cut, len(lengths), english, f"{max(lengths):,}", f"{limit:,}",
-            )  # fmt: skip
 
     def _differs(self, model: Any) -> str | None:
         if (dim := model.get_embedding_dimension()) not in (None, self.dim):
@@ -303,6 +406,14 @@ class Encoder(LazyModel, Generic[Vectors]):
             f"prompts={self._prompts}, device={options.device or 'auto'!r}, dtype={options.dtype!r}, "
             f"backend={options.backend!r})"
         )
+
+
+def _progress(family: str, total: int | None, show: bool | None) -> Any:  # noqa: FBT001 (private)
+    from tqdm.auto import tqdm
+
+    if show is None:
+        show = (total is None or total > PROGRESS_FROM) and sys.stderr.isatty()
+    return tqdm(total=total, desc=f"Encoding ({family})", disable=not show)
 
 
 def _update_json(path: Path, **changes: Any) -> None:

@@ -46,7 +46,8 @@ class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
             (vocabulary ids, unit vectors), prompt, special and expansion tokens included. Shapes: (n_tokens,),
             (n_tokens, dim).
         """
-        features = self._forward(self._loaded(), [normalize(text)], task)
+        model = self._loaded()
+        features = self._forward(model, self._tokenize(model, [normalize(text)], task), task)
         kept = features["attention_mask"][0].bool()
         return features["input_ids"][0][kept].tolist(), self._rows(features)[0]
 

@@ -30,9 +30,7 @@ class TermMaxima:
         bytes_first: Look with bytes first; None where the processor does so fast.
     """
 
-    def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, *, bytes_first: bool | None = None
-    ) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, bytes_first: bool | None = None) -> None:
         self._weight, self._bias = weight.detach(), weight.new_zeros(len(weight)) if bias is None else bias.detach()
         self._bytes_first = multiplies_bytes_fast() if bytes_first is None else bytes_first
         if self._bytes_first:

@@ -1,0 +1,63 @@
+"""Encoding in several processes gives what one process gives, and says what went wrong."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from korag import Collection, load_encoder
+from korag.errors import CheckpointError, InvalidArgumentError
+
+TEXTS = [f"{number}번 창구에서 전입 신고를 받습니다. " * (1 + number % 5) for number in range(40)]
+
+
+def rows(vectors) -> list[np.ndarray]:
+    return vectors if isinstance(vectors, list) else list(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
+
+
+@pytest.mark.parametrize("name", ["mini-dense", "mini-splade", "mini-colbert"])
+def test_the_same_vectors_in_order(name):
+    encoder = load_encoder(name, device="cpu", batch_tokens=200)
+    expected = rows(encoder.encode_documents(TEXTS))
+    with encoder.processes(["cpu", "cpu"]) as same:
+        assert same is encoder
+        found = rows(encoder.encode_documents(TEXTS))
+        streamed = [row for block in encoder.stream_documents(iter(TEXTS), block=15) for row in rows(block)]
+        copy = pickle.loads(pickle.dumps(encoder))  # noqa: S301 (our own, just made)
+    for one, two, three in zip(expected, found, streamed, strict=True):
+        np.testing.assert_allclose(two, one, atol=1e-5)
+        np.testing.assert_allclose(three, one, atol=1e-5)
+    assert copy.fingerprint == encoder.fingerprint
+    np.testing.assert_allclose(rows(encoder.encode_documents(TEXTS))[3], expected[3], atol=1e-5)  # and after it
+
+
+def test_a_collection_is_filled_by_them():
+    encoder = load_encoder("mini-dense", device="cpu", batch_tokens=100)
+    collection = Collection.in_memory(encoders=[encoder])
+    with encoder.processes(["cpu"]):
+        ids = collection.add(TEXTS[:12])
+    assert collection.search(TEXTS[3], k=1)[0].id in (ids[3], ids[8])
+    assert len(collection) == 12
+
+
+@pytest.mark.parametrize("devices", [[], "cpu", [0], None])
+def test_devices_are_a_list_of_names(devices):
+    encoder = load_encoder("mini-dense", device="cpu")
+    with pytest.raises(InvalidArgumentError, match="devices="), encoder.processes(devices):
+        pass
+
+
+def test_not_twice_at_once():
+    encoder = load_encoder("mini-dense", device="cpu")
+    with encoder.processes(["cpu"]):
+        with pytest.raises(InvalidArgumentError, match="do not nest"), encoder.processes(["cpu"]):
+            pass
+        assert len(encoder.encode_documents(["가"])) == 1
+    with encoder.processes(["cpu"]):  # but again afterwards
+        pass
+
+
+def test_a_device_that_is_not_there():
+    encoder = load_encoder("mini-dense", device="cpu", batch_tokens=20)
+    with encoder.processes(["cuda:7"]), pytest.raises(CheckpointError, match="could not be loaded"):
+        encoder.encode_documents(TEXTS[:4])

@@ -29,6 +29,7 @@ from korag.collection.saving import SEGMENT_FOLDER, save_copy
 from korag.collection.search import Searcher, warn_empty
 from korag.collection.segments import SegmentFolder, SegmentMemory, SegmentStore
 from korag.collection.snapshot import SnapshotReader, merge_views, worth_merging
+from korag.collection.streaming import stream_into
 from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
@@ -190,6 +191,42 @@ class Collection:
         for start in range(0, len(documents), _COMMIT_DOCUMENTS):
             self._add_batch(documents[start : start + _COMMIT_DOCUMENTS], show_progress)
         return [document.id for document in documents]
+
+    def add_stream(
+        self,
+        documents: Iterable[tuple[str, str] | tuple[str, str, Mapping[str, Any] | None]],
+        *,
+        total: int | None = None,
+        show_progress: bool | None = None,
+    ) -> int:
+        """Adds documents from an iterable of any length, in memory that does not grow with it.
+
+        Documents are taken, checked, encoded and committed 2,048 at a time. Those that are there already, with the same
+        text and metadata, are passed over without encoding: after an interruption, the same call goes on where it
+        stopped. Others of an id that exists replace it.
+
+        Args:
+            documents: (id, text) or (id, text, metadata) of each; a generator will do.
+            total: How many there are, for the progress bar's estimate of the time left; None if not known.
+            show_progress: Show a progress bar; None shows one in a terminal.
+
+        Returns:
+            How many were added or replaced.
+
+        Raises:
+            InvalidTextError: If a text or id is not a string. Blocks before it are stored.
+            InvalidArgumentError: If an entry is something else, an id comes twice in a block, or metadata is not JSON.
+            CollectionLockedError: If another process is still writing after the time-out.
+            ReadOnlyError: If the folder cannot be written to.
+        """
+        return stream_into(
+            documents,
+            _COMMIT_DOCUMENTS,
+            get=self.get,
+            add=lambda some: self._add_batch(some, show_progress=False),
+            total=total,
+            show_progress=show_progress,
+        )
 
     def _add_batch(self, documents: list[StoredDocument], show_progress: bool | None) -> None:  # noqa: FBT001
         filled = [index for index, document in enumerate(documents) if not is_empty(document.text)]

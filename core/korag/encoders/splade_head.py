@@ -70,7 +70,8 @@ class TermMaxima:
         products = torch.ops.aten._int_mm(codes.char(), self._codes).amax(0)
         longest, error = states.norm(dim=1).max(), (states - codes * scale).norm(dim=1).max()
         bound = longest * (self._errors + _SLACK * self._norms) + error * self._norms
-        return (products * (scale * self._scales[:, 0]) + bound + self._bias > 0).nonzero()[:, 0]
+        possible: torch.Tensor = (products * (scale * self._scales[:, 0]) + bound + self._bias > 0).nonzero()[:, 0]
+        return possible
 
 
 def _rounded(rows: torch.Tensor, *, per_row: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,319 @@
+"""Encoding documents and single queries: korag against the peers, on the same texts and weights, in turns.
+
+    python benchmarks/encode.py --shapes mini --json docs/performance/encode-mini.json
+    python benchmarks/encode.py --shapes 149M XLM-R-large --families dense
+
+Every library is called as its users call it, with its own batch size: sentence-transformers (``encode_document``),
+langchain-huggingface, llama-index-embeddings-huggingface; of ours, the core's encoders, `KoEmbeddings` and
+`KoEmbedding`. Larger shapes have random weights. Ratios are the peer's time over ours: above 1, ours is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import _peers
+from _common import interleaved, machine_facts, publish, ratio, results
+from _models import MINIS, SHAPES, Family, build, flops
+from _texts import QUERY, fixed_texts, mixed_texts, read_texts
+
+TOKENS = {"mini": 40_000, "149M": 6_000, "XLM-R-large": 3_000}
+"""Of a set of texts of mixed lengths; a third of it at one length. A call then takes some seconds on two cores."""
+CALLS = {"mini": 200, "149M": 30, "XLM-R-large": 15}
+PRODUCTS = 10
+"""Matrix products a turn: the limit is measured beside everything else."""
+PRODUCT = 1_536
+
+
+def main() -> None:
+    """Measures each shape and family, prints tables, and writes JSON where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=["mini", *SHAPES], choices=["mini", *SHAPES])
+    parser.add_argument("--families", nargs="+", default=list(MINIS), choices=list(MINIS))
+    parser.add_argument("--lengths", nargs="+", default=["mixed", "32", "128", "480"], help="in tokens, or mixed")
+    parser.add_argument("--texts", type=Path, help="Parquet with a column text, or a text a line; else our own")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and the tokenizers alike")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the work: 0.1 to see that it runs")
+    parser.add_argument("--models-folder", type=Path, help="keep the shapes there; else in a temporary folder")
+    parser.add_argument("--json", type=Path)
+    _peers.add_argument(parser)
+    options = parser.parse_args()
+    _peers.enter(options.peers_env)
+    os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # the tokenizers'; read at their first use
+    facts = machine_facts("langchain-huggingface", "llama-index-embeddings-huggingface", "langchain-core")
+    import torch
+
+    torch.set_num_threads(options.threads)
+    source = read_texts(options.texts) if options.texts else None
+    documents, calls, parts = [], [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.models_folder or Path(temporary)
+        for shape in options.shapes:
+            for family in options.families:
+                if shape == "XLM-R-large" and family != "dense":
+                    continue  # no Korean model of that shape is of another family
+                path = folder / f"{shape}-{family}"
+                sides = Sides(path if path.exists() else build(path, shape, family), family)
+                name = MINIS[family] if shape == "mini" else f"{shape} {family.replace('_', ' ')}"
+                for length in options.lengths:
+                    texts = choose(sides.tokenizer, int(TOKENS[shape] * options.scale), length, source)
+                    documents.append(measure_documents(name, length, sides, texts, options.repeats))
+                call, part = measure_calls(name, sides, max(3, int(CALLS[shape] * options.scale)))
+                calls.append(call)
+                parts.append(part)
+    found = results(
+        facts | {"threads": options.threads},
+        {"Documents": documents, "One query a call": calls, "Where a call's time goes, in ms": parts},
+    )
+    publish(found, options.json)
+
+
+class Sides:
+    """Ours and theirs for one checkpoint, loaded, on the CPU.
+
+    Args:
+        folder: The checkpoint.
+        family: Its kind.
+    """
+
+    def __init__(self, folder: Path, family: Family) -> None:
+        import sentence_transformers as st
+
+        from korag import load_encoder
+
+        self.family = family
+        kinds = {"dense": "SentenceTransformer", "sparse": "SparseEncoder", "late_interaction": "MultiVectorEncoder"}
+        self.ours: Any = load_encoder(folder, device="cpu")
+        self.ours.encode_queries([QUERY])  # loads the weights
+        self.raw: Any = getattr(st, kinds[family])(str(folder), device="cpu")
+        self.tokenizer = self.raw.tokenizer
+        self.documents: dict[str, Callable[[list[str]], Any]] = {
+            "korag": lambda texts: self.ours.encode_documents(texts, show_progress=False),
+            "sentence-transformers": lambda texts: self.raw.encode_document(texts, show_progress_bar=False),
+        }
+        self.queries: dict[str, Callable[[str], Any]] = {
+            "korag": lambda text: self.ours.encode_queries([text]),
+            "sentence-transformers": lambda text: self.raw.encode_query(text, show_progress_bar=False),
+        }
+        if family == "dense":
+            self._add_frameworks(folder)
+
+    def _add_frameworks(self, folder: Path) -> None:
+        from langchain_huggingface import HuggingFaceEmbeddings
+        from llama_index.embeddings.huggingface import HuggingFaceEmbedding
+
+        from langchain_korag import KoEmbeddings
+        from llamaindex_korag import KoEmbedding
+
+        ours, prompts = self.ours, self.ours.prompts  # which the peers do not apply unless told to
+        chain = HuggingFaceEmbeddings(
+            model_name=str(folder),
+            model_kwargs={"device": "cpu"},
+            encode_kwargs={"prompt_name": "document"},
+            query_encode_kwargs={"prompt_name": "query"},
+        )
+        index = HuggingFaceEmbedding(
+            str(folder),
+            device="cpu",
+            query_instruction=prompts["query"] or None,
+            text_instruction=prompts["document"] or None,
+        )
+        for model in (chain._client, index._model):  # the same numbers in memory once
+            for theirs, mine in zip(model.parameters(), self.raw.parameters(), strict=True):
+                theirs.data = mine.data
+        lang, llama = KoEmbeddings(model=ours), KoEmbedding(model_name=ours)
+        self.documents |= {
+            "KoEmbeddings": lang.embed_documents,
+            "langchain-huggingface": chain.embed_documents,
+            "KoEmbedding": llama.get_text_embedding_batch,
+            "llama-index-embeddings-huggingface": index.get_text_embedding_batch,
+        }
+        self.queries |= {
+            "KoEmbeddings": lang.embed_query,
+            "langchain-huggingface": chain.embed_query,
+            "KoEmbedding": llama.get_query_embedding,
+            "llama-index-embeddings-huggingface": index.get_query_embedding,
+        }
+
+
+def choose(tokenizer: Any, tokens: int, length: str, source: Sequence[str] | None) -> list[str]:
+    """Returns texts with some number of tokens in all.
+
+    Args:
+        tokenizer: The model's.
+        tokens: How many, if the lengths are mixed; a third of it otherwise.
+        length: ``"mixed"``, or the tokens of each text.
+        source: Texts to choose from; None for our own.
+    """
+    if length == "mixed":
+        return mixed_texts(tokenizer, max(4, tokens // 150), source)
+    return fixed_texts(tokenizer, max(4, tokens // 3 // int(length)), int(length), source)
+
+
+def measure_documents(name: str, length: str, sides: Sides, texts: list[str], repeats: int) -> dict[str, object]:
+    """Encodes texts by every side in turns.
+
+    Args:
+        name: Of the model.
+        length: Of the texts.
+        sides: Whom to compare.
+        texts: The documents.
+        repeats: Turns.
+
+    Returns:
+        A row of the table; vectors that differ between ours and theirs stop the command.
+    """
+    import torch
+
+    vectors, padding = {}, {}
+    for side, encode in sides.documents.items():  # also the warm-up
+        with Padding(sides, side) as seen:
+            vectors[side] = encode(texts)
+        padding[side] = seen
+    deviation = max(_deviation(vectors["korag"], other, sides.family) for other in vectors.values())
+    if deviation > 1e-4:
+        raise SystemExit(f"{name}, {length} tokens: cosines to the peers' vectors go down to {1 - deviation}")
+    left, right = torch.rand(PRODUCT, PRODUCT), torch.rand(PRODUCT, PRODUCT)
+    candidates: dict[str, Callable[[], object]] = {
+        side: lambda encode=encode: encode(texts) for side, encode in sides.documents.items()
+    }
+    candidates["product"] = lambda: [left @ right for _ in range(PRODUCTS)]
+    seconds = interleaved(candidates, repeats, warmup=0)
+    lengths = padding["sentence-transformers"].lengths
+    limit = ratio(seconds, "product", "korag") * flops(sides.raw, lengths) / (PRODUCTS * 2 * PRODUCT**3)
+    fastest = min(seconds["korag"])
+    return {
+        "model": name,
+        "tokens a text": length,
+        "texts": len(texts),
+        "texts/s": len(texts) / fastest,
+        "tokens/s": sum(lengths) / fastest,
+        "÷ sentence-transformers": ratio(seconds, "sentence-transformers", "korag"),
+        "÷ langchain-huggingface": _ratio(seconds, "langchain-huggingface", "KoEmbeddings"),
+        "÷ llama-index-…-huggingface": _ratio(seconds, "llama-index-embeddings-huggingface", "KoEmbedding"),
+        "of a float32 product": f"{limit:.0%}",
+        "padding": f"{padding['korag'].share:.1%}",
+        "padding, s-t": f"{padding['sentence-transformers'].share:.1%}",
+        "1 − cosine": deviation,
+    }
+
+
+def measure_calls(name: str, sides: Sides, calls: int) -> tuple[dict[str, object], dict[str, object]]:
+    """Encodes one query a call by every side in turns, and the parts of ours.
+
+    Args:
+        name: Of the model.
+        sides: Whom to compare.
+        calls: Turns.
+
+    Returns:
+        A row of ratios, and one of milliseconds.
+    """
+    import torch
+
+    ours, model = sides.ours, sides.ours._loaded()
+    prompt = ours.prompts["query"] or None
+    features = model.preprocess([QUERY], prompt=prompt, task="query")
+    bare = {key: value for key, value in features.items() if key in ("input_ids", "attention_mask", "token_type_ids")}
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return model[0].model(**bare)
+
+    def modules() -> object:
+        with torch.inference_mode():
+            return model(dict(features), task="query")
+
+    candidates: dict[str, Callable[[], object]] = {
+        "forward": forward,
+        "modules": modules,
+        "tokens": lambda: model.preprocess([QUERY], prompt=prompt, task="query"),
+    }
+    candidates |= {side: lambda encode=encode: encode(QUERY) for side, encode in sides.queries.items()}
+    seconds = interleaved(candidates, calls, warmup=3)
+    row: dict[str, object] = {
+        "model": name,
+        "tokens": int(features["attention_mask"].shape[1]),
+        "over a bare forward": f"{ratio(seconds, 'korag', 'forward') - 1:+.1%}",
+        "sentence-transformers over it": f"{ratio(seconds, 'sentence-transformers', 'forward') - 1:+.1%}",
+        "÷ sentence-transformers": ratio(seconds, "sentence-transformers", "korag"),
+        "÷ langchain-huggingface": _ratio(seconds, "langchain-huggingface", "KoEmbeddings"),
+        "÷ llama-index-…-huggingface": _ratio(seconds, "llama-index-embeddings-huggingface", "KoEmbedding"),
+    }
+    middle = {side: sorted(times)[len(times) // 2] * 1e3 for side, times in seconds.items()}
+    part: dict[str, object] = {
+        "model": name,
+        "whole call": middle["korag"],
+        "bare forward": middle["forward"],
+        "other modules": middle["modules"] - middle["forward"],
+        "tokenizing once": middle["tokens"],
+        "the rest": middle["korag"] - middle["modules"] - middle["tokens"],
+    }
+    return row, part
+
+
+class Padding:
+    """Watches what goes into a model's backbone.
+
+    Args:
+        sides: Whom to compare.
+        side: Which of them.
+    """
+
+    def __init__(self, sides: Sides, side: str) -> None:
+        mine = side in ("korag", "KoEmbeddings", "KoEmbedding")
+        self._module = (sides.ours._loaded() if mine else sides.raw)[0]
+        self._rows: list[int] = []
+        self._padded = 0
+
+    def __enter__(self) -> Padding:
+        self._hook = self._module.register_forward_pre_hook(self._see)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hook.remove()
+
+    def _see(self, module: object, inputs: tuple[Any, ...]) -> None:
+        mask = inputs[0]["attention_mask"]
+        self._rows += mask.sum(1).tolist()
+        self._padded += mask.numel()
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text, in whatever order they were encoded."""
+        return self._rows
+
+    @property
+    def share(self) -> float:
+        """Padding among all tokens."""
+        return 1 - sum(self._rows) / self._padded if self._padded else 0.0
+
+
+def _ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float | None:
+    return ratio(seconds, slow, fast) if slow in seconds else None
+
+
+def _deviation(ours: Any, theirs: Any, family: Family) -> float:
+    """The largest 1 − cosine between two sides' vectors of a text, or of a token."""
+    import numpy as np
+    import torch
+
+    if family == "sparse":
+        theirs = theirs if not isinstance(theirs, torch.Tensor) else theirs.to_dense().numpy()
+        ours = ours.toarray() if hasattr(ours, "toarray") else ours
+        theirs = theirs.toarray() if hasattr(theirs, "toarray") else theirs
+    elif family == "late_interaction":
+        ours, theirs = (np.concatenate([np.asarray(rows, np.float32) for rows in side]) for side in (ours, theirs))
+    left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    return max(0.0, float((1 - (left * right).sum(1) / norms).max()))
+
+
+if __name__ == "__main__":
+    main()

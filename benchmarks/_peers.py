@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,18 +40,31 @@ def enter(folder: Path) -> None:
         SystemExit: With the other run's status, when that is over.
     """
     folder = folder.expanduser().absolute()
-    if Path(sys.prefix) == folder:
-        return
+    if Path(sys.prefix) != folder:
+        korag = ["-e", f"{ROOT}[langchain,llamaindex]"]
+        python = make(folder, [[TORCH], [TORCH, *korag, *PEERS]])  # torch first: its index may be another
+        raise SystemExit(subprocess.run([python, *sys.argv], check=False).returncode)
+
+
+def make(folder: Path, installs: Sequence[Sequence[str]]) -> Path:
+    """Makes an environment, or completes it if its packages have changed.
+
+    Args:
+        folder: The environment.
+        installs: Arguments of ``pip install``, one call each.
+
+    Returns:
+        Its Python.
+    """
+    folder = folder.expanduser().absolute()
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    wanted = "\n".join([TORCH, f"-e {ROOT}[langchain,llamaindex]", *PEERS]) + "\n"
+    wanted = "".join(" ".join(packages) + "\n" for packages in installs)
     done = folder / "korag-benchmarks.txt"
     if not done.exists() or done.read_text(encoding="utf-8") != wanted:
-        print(f"Making the peers' environment in {folder} (some minutes, once) …", file=sys.stderr)
+        print(f"Making an environment in {folder} (some minutes, once) …", file=sys.stderr)
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        requirements = folder / "requirements.txt"
-        requirements.write_text(wanted, encoding="utf-8")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", TORCH], check=True)  # first: its index may differ
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+        for packages in installs:
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
         done.write_text(wanted, encoding="utf-8")  # last: an environment half made is completed by the next run
-    raise SystemExit(subprocess.run([python, *sys.argv], check=False).returncode)
+    return python

@@ -1,0 +1,69 @@
+"""Writes the tables of docs/performance.md from the JSON files in docs/performance/.
+
+    python benchmarks/report.py
+
+Between ``<!-- name -->`` and ``<!-- /name -->`` goes what docs/performance/name.json holds, so the page says what was
+measured and nothing else. A test fails where they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from _common import as_markdown
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+_PART = re.compile(r"(<!-- (?P<name>[\w-]+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Rewrites the page."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), PAGE.with_suffix("")), encoding="utf-8")
+
+
+def fill(page: str, folder: Path) -> str:
+    """Puts tables between a page's marks.
+
+    Args:
+        page: Markdown.
+        folder: Where the JSON files are.
+
+    Returns:
+        The page with its tables; nothing beside them is changed.
+
+    Raises:
+        FileNotFoundError: If there is no file for a mark.
+    """
+
+    def part(match: re.Match[str]) -> str:
+        found = json.loads((folder / f"{match['name']}.json").read_text(encoding="utf-8"))
+        return f"{match[1]}\n{as_markdown(found)}\n\n{provenance(found)}\n\n{match[3]}"
+
+    return _PART.sub(part, page)
+
+
+def provenance(found: Mapping[str, Any]) -> str:
+    """Says by which command, when and on what tables were made.
+
+    Args:
+        found: What `_common.results` returned.
+    """
+    machine = found["machine"]
+    flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    threads = f", {machine['threads']} threads" if "threads" in machine else ""
+    return (
+        f"`{found['command']}` · {machine['date']}, commit {machine['commit']} · {machine['cpu']}, "
+        f"{machine['cores']} cores{threads}{flags}, {machine['memory_gb']} GB; load at the start {machine['load']} · "
+        f"Python {machine['python']}, {versions}"
+    )
+
+
+if __name__ == "__main__":
+    main()

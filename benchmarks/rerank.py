@@ -1,0 +1,174 @@
+"""Reranking 100 passages of 200 tokens with a ColBERT model: korag against the peers, in turns.
+
+    python benchmarks/rerank.py --shapes mini --json docs/performance/rerank-mini.json
+
+Cold: nothing is cached, and the encoder's own time for the same passages is measured beside it. Warm: another query
+for passages seen before. Peers: sentence-transformers' `MultiVectorEncoder` with its MaxSim,
+llama-index-postprocessor-colbert-rerank (which leaves out the projection head and takes one passage at a time, so its
+scores are others), and, in an environment of its own, PyLate's ``rank.rerank``. RAGatouille 0.0.9 does not import
+with langchain 1, and `rerankers` 0.10 knows BERT's ColBERT only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import _peers
+from _common import interleaved, machine_facts, publish, ratio, results
+from _models import MINIS, build
+from _pylate import PyLate
+from _texts import QUERY, fixed_texts, read_texts
+
+ENCODER, CORE = "encoder alone", "Reranker"
+WARM_QUERY = "보증금 반환이 늦어지면 이자를 받을 수 있나요?"
+
+
+def main() -> None:
+    """Measures each shape, prints a table, and writes JSON where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=["mini", "149M"], choices=["mini", "149M"])
+    parser.add_argument("--passages", type=int, default=100)
+    parser.add_argument("--tokens", type=int, default=200, help="of a passage")
+    parser.add_argument("--texts", type=Path, help="Parquet with a column text, or a text a line; else our own")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and the tokenizers alike")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--models-folder", type=Path, help="the shapes are there; else made in a temporary folder")
+    parser.add_argument("--no-pylate", action="store_true", help="leave out PyLate and its environment")
+    parser.add_argument("--json", type=Path)
+    _peers.add_argument(parser)
+    options = parser.parse_args()
+    _peers.enter(options.peers_env)
+    os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # the tokenizers'; read at their first use
+    facts = machine_facts("llama-index-postprocessor-colbert-rerank", "llama-index-core", "langchain-core")
+    import torch
+
+    torch.set_num_threads(options.threads)
+    source = read_texts(options.texts) if options.texts else None
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.models_folder or Path(temporary)
+        for shape in options.shapes:
+            path = folder / f"{shape}-late_interaction"
+            path = path if path.exists() else build(path, shape, "late_interaction")
+            name = MINIS["late_interaction"] if shape == "mini" else shape
+            pylate = None if options.no_pylate else PyLate(path, options.peers_env.parent / "pylate", options.threads)
+            rows += measure(name, path, pylate, options, source)
+            if pylate is not None:
+                facts["versions"]["pylate"] = pylate.version
+                pylate.close()
+    title = f"{options.passages} passages of {options.tokens} tokens"
+    publish(results(facts | {"threads": options.threads}, {title: rows}), options.json)
+
+
+def measure(
+    name: str, path: Path, pylate: PyLate | None, options: argparse.Namespace, source: Sequence[str] | None
+) -> list[dict[str, object]]:
+    """Reranks by every side in turns, cold and warm.
+
+    Args:
+        name: Of the model.
+        path: Its folder.
+        pylate: PyLate's process, if it takes part.
+        options: The command's.
+        source: Passages to cut from.
+
+    Returns:
+        A row a side.
+    """
+    from korag import Reranker, load_encoder
+
+    encoder: Any = load_encoder(path, device="cpu")
+    passages = fixed_texts(_tokenizer(encoder), options.passages, options.tokens, source)
+    kept = [Reranker(encoder), *_frameworks(encoder, passages)]
+    cold: dict[str, Callable[[str], Any]] = {
+        ENCODER: lambda query: encoder.encode_documents(passages, show_progress=False),
+        CORE: lambda query: Reranker(encoder).rerank(query, passages),
+        "KoColBERTReranker": lambda query: _frameworks(encoder, passages)[0](query),
+        "KoColBERTRerank": lambda query: _frameworks(encoder, passages)[1](query),
+        **_peers_of(path, passages),
+    }
+    if pylate is not None:
+        cold["PyLate"] = lambda query: pylate.rerank(query, passages)
+    ours, theirs = (dict(cold[side](QUERY)) for side in (CORE, "sentence-transformers"))  # also the warm-up
+    difference = max(abs(ours[index] / theirs[index] - 1) for index in ours)
+    if difference > 1e-3:
+        raise SystemExit(f"{name}: scores differ from sentence-transformers' by up to {difference:.2%}")
+    seconds = interleaved(
+        {side: lambda call=call: call(QUERY) for side, call in cold.items()}, options.repeats, warmup=0
+    )
+    again: dict[str, Callable[[str], Any]] = {
+        "query alone": lambda query: encoder.encode_queries([query]),
+        CORE: lambda query: kept[0].rerank(query, passages),
+        "KoColBERTReranker": kept[1],
+        "KoColBERTRerank": kept[2],
+    }
+    for call in again.values():
+        call(QUERY)
+    warm = interleaved({side: lambda call=call: call(WARM_QUERY) for side, call in again.items()}, 30, warmup=3)
+    rows: list[dict[str, object]] = []
+    for side, times in seconds.items():
+        again_seconds = statistics.median(warm[side]) if side in warm else None
+        rows.append({
+            "model": name,
+            "reranker": side,
+            "cold, s": statistics.median(times),
+            "÷ encoder alone": ratio(seconds, side, ENCODER),
+            "÷ Reranker": ratio(seconds, side, CORE),
+            "warm, ms": None if again_seconds is None else again_seconds * 1e3,
+            "cold ÷ warm": None if again_seconds is None else statistics.median(times) / again_seconds,
+        })  # fmt: skip
+    rows[0]["warm, ms"] = statistics.median(warm["query alone"]) * 1e3  # what a warm reranking cannot go below
+    return rows
+
+
+def _frameworks(encoder: Any, passages: list[str]) -> list[Callable[[str], Any]]:
+    """LangChain's and LlamaIndex's class over the encoder."""
+    from langchain_core.documents import Document
+    from llama_index.core.schema import NodeWithScore, TextNode
+
+    from langchain_korag import KoColBERTReranker
+    from llamaindex_korag import KoColBERTRerank
+
+    chain = KoColBERTReranker(model=encoder, top_n=10)
+    index = KoColBERTRerank(model_name=encoder, top_n=10)
+    documents = [Document(passage) for passage in passages]
+    nodes = [NodeWithScore(node=TextNode(text=passage), score=0.0) for passage in passages]
+    return [
+        lambda query: chain.compress_documents(documents, query),
+        lambda query: index.postprocess_nodes(nodes, query_str=query),
+    ]
+
+
+def _peers_of(path: Path, passages: list[str]) -> dict[str, Callable[[str], Any]]:
+    from llama_index.core.schema import NodeWithScore, TextNode
+    from llama_index.postprocessor.colbert_rerank import ColbertRerank
+    from sentence_transformers import MultiVectorEncoder
+
+    model: Any = MultiVectorEncoder(str(path), device="cpu")
+    index = ColbertRerank(model=str(path), tokenizer=str(path), top_n=10, device="cpu")
+
+    def raw(query: str) -> list[tuple[int, float]]:
+        documents = model.encode_document(passages, show_progress_bar=False)
+        scores = model.similarity(model.encode_query([query], show_progress_bar=False), documents)[0].tolist()
+        return sorted(enumerate(scores), key=lambda pair: -pair[1])
+
+    def llama(query: str) -> list[NodeWithScore]:
+        nodes = [NodeWithScore(node=TextNode(text=passage), score=0.0) for passage in passages]
+        return index.postprocess_nodes(nodes, query_str=query)
+
+    return {"sentence-transformers": raw, "llama-index-postprocessor-colbert-rerank": llama}
+
+
+def _tokenizer(encoder: Any) -> Any:
+    encoder.encode_queries([QUERY])  # loads the weights
+    return encoder._loaded().tokenizer
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from korag.collection.legs import LiveSegment
-from korag.collection.segments import Arrays
+from korag.collection.legs import LiveSegment, score_all
+from korag.collection.segments import Arrays, Part
 from korag.lexical import Tokenizer
 from korag.scoring import Ints, sparse_cosines
 
@@ -108,7 +108,7 @@ class BM25Leg:
         idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
         return WeighedQuery(query, idf, tokens / documents if documents else 1.0)
 
-    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints, k: int) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints) -> NDArray[np.float32]:
         """BM25 in Lucene's form: ``Σ idf · tf / (tf + k1 · (1 − b + b · length / average))``.
 
         (Robertson and Zaragoza 2009, https://doi.org/10.1561/1500000019, equation 3.15, without the constant
@@ -121,6 +121,12 @@ class BM25Leg:
         scores = np.bincount(found, impacts, len(arrays["lengths"])).astype(np.float32)[rows]
         scores[scores <= 0] = -np.inf
         return scores
+
+    def search(
+        self, queries: Sequence[WeighedQuery], parts: Sequence[Part], k: int, *, exact: bool
+    ) -> Iterator[NDArray[np.float32]]:
+        """Scores every document."""
+        return score_all(self, queries, parts)
 
     def best_score(self, query: WeighedQuery) -> float:
         """``Σ idf``, which term counts approach as they grow."""

@@ -84,6 +84,20 @@ def check_count(name: str, value: object) -> int:
     return value
 
 
+def check_flag(name: str, value: object) -> bool:
+    """Returns True or False.
+
+    Raises:
+        InvalidArgumentError: If it is anything else.
+    """
+    if not isinstance(value, bool):
+        raise InvalidArgumentError(
+            f"{name}={value!r:.80}은(는) 쓸 수 없습니다. True 또는 False여야 합니다.",
+            f"{name}={value!r:.80} is not possible; it must be True or False.",
+        )
+    return value
+
+
 def check_share(name: str, value: object) -> float:
     """Returns a number between 0 and 1; None is 0.
 

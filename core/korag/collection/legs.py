@@ -5,7 +5,7 @@ One stateless class a family; what it stores are plain arrays, so segments know 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,11 +13,26 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from korag.collection import token_codes
-from korag.collection.segments import Arrays
+from korag.collection import late_interaction, token_codes
+from korag.collection.segments import Arrays, Part
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.scoring import Ints, dot_rows, maxsim_packed, pack_tokens, sparse_cosines, sparse_dot, unit_rows
+
+
+class Scorer(Protocol):
+    """What scores rows of one segment."""
+
+    def scores(self, arrays: Arrays, query: Any, rows: Ints) -> NDArray[np.float32]:
+        """As `Leg.scores`."""
+        ...
+
+
+def score_all(leg: Scorer, queries: Sequence[Any], parts: Sequence[Part]) -> Iterator[NDArray[np.float32]]:
+    """`Leg.search` by scoring every document."""
+    for query in queries:
+        scores = [leg.scores(part.arrays, query, part.rows) for part in parts]
+        yield np.concatenate([np.zeros(0, np.float32), *scores])
 
 
 @dataclass(frozen=True)
@@ -60,10 +75,17 @@ class Leg(Protocol):
         """Adds to a query what it needs to know of the whole collection."""
         ...
 
-    def scores(self, arrays: Arrays, query: Any, rows: Ints, k: int) -> NDArray[np.float32]:
-        """Scores some rows for a prepared query.
+    def scores(self, arrays: Arrays, query: Any, rows: Ints) -> NDArray[np.float32]:
+        """Scores some rows for a prepared query; −inf for one that does not match at all."""
+        ...
 
-        −inf for a row that does not match at all, and, if a leg can tell, for those that are not among the k best.
+    def search(
+        self, queries: Sequence[Any], parts: Sequence[Part], k: int, *, exact: bool
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yields, for each prepared query, the scores of the documents of all parts, one part after the other.
+
+        −inf for a document that does not match, and, if a leg can tell, for those that are not among the k best. If not
+        `exact`, a leg may miss some of the k best; what it finds has its score all the same.
         """
         ...
 
@@ -94,6 +116,16 @@ class EncoderLeg:
     def prepare(self, query: Any, segments: Sequence[LiveSegment]) -> Any:
         """A vector needs to know nothing of the collection."""
         return query
+
+    def scores(self, arrays: Arrays, query: Any, rows: Ints) -> NDArray[np.float32]:
+        """As the family compares vectors."""
+        raise NotImplementedError
+
+    def search(
+        self, queries: Sequence[Any], parts: Sequence[Part], k: int, *, exact: bool
+    ) -> Iterator[NDArray[np.float32]]:
+        """Scores every document."""
+        return score_all(self, queries, parts)
 
 
 class DenseLeg(EncoderLeg):
@@ -148,7 +180,7 @@ class DenseLeg(EncoderLeg):
         """Shape: (sum of rows, dim)."""
         return np.concatenate(parts)
 
-    def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints, k: int) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints) -> NDArray[np.float32]:
         """Cosine or dot product."""
         vectors: NDArray[np.float32] = arrays["vectors"]
         if len(rows) < len(vectors):
@@ -190,7 +222,7 @@ class SparseLeg(EncoderLeg):
         """Shape: (sum of rows, vocab)."""
         return sp.csr_array(sp.vstack(parts, format="csr"))
 
-    def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints, k: int) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints) -> NDArray[np.float32]:
         """Dot products; documents that share no term do not match."""
         scores = sparse_dot(query, self._postings(arrays))[rows]
         scores[scores <= 0] = -np.inf
@@ -228,15 +260,15 @@ class LateInteractionLeg(EncoderLeg):
         """One list of documents."""
         return [tokens for part in parts for tokens in part]
 
-    def scores(self, arrays: Arrays, query: list[NDArray[np.float32]], rows: Ints, k: int) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: list[NDArray[np.float32]], rows: Ints) -> NDArray[np.float32]:
         """MaxSim; the query is a list of one array, as the encoder returns it."""
-        tokens, offsets = arrays["tokens"], arrays["offsets"]
-        if not token_codes.is_fast():
-            return maxsim_packed(query[0], tokens, offsets, rows)
-        scores = np.full(len(rows), -np.inf, np.float32)
-        possible = token_codes.candidates(arrays, query[0], rows, k)
-        scores[np.searchsorted(rows, possible)] = maxsim_packed(query[0], tokens, offsets, possible)
-        return scores
+        return maxsim_packed(query[0], arrays["tokens"], arrays["offsets"], rows)
+
+    def search(
+        self, queries: Sequence[list[NDArray[np.float32]]], parts: Sequence[Part], k: int, *, exact: bool
+    ) -> Iterator[NDArray[np.float32]]:
+        """Scores what can be among the k best."""
+        return late_interaction.search([query[0] for query in queries], parts, k, exact=exact)
 
     def best_score(self, query: list[NDArray[np.float32]]) -> float:
         """The query with itself: the number of its tokens, whose vectors are of unit length."""

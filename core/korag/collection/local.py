@@ -314,6 +314,7 @@ class Collection:
         fusion: Literal["rrf", "weighted"] = "rrf",
         weights: Mapping[str, float] | None = None,
         min_relevance: float | None = None,
+        exact: bool = True,
     ) -> list[Hit]:
         """Finds the k best documents for a query.
 
@@ -326,6 +327,9 @@ class Collection:
             fusion: ``"rrf"`` by rank, or ``"weighted"`` by scaled scores.
             weights: Weight of each leg in a hybrid search; 1 where not given.
             min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
+            exact: False lets the late-interaction leg look closely only at documents whose summaries are good. It is
+                faster in large collections, and may miss some of the k best; the scores of what it finds are the
+                same. The other legs are exact either way.
 
         Returns:
             Hits, best first; equal scores in insertion order.
@@ -345,6 +349,7 @@ class Collection:
             fusion=fusion,
             weights=weights,
             min_relevance=min_relevance,
+            exact=exact,
         )[0]
 
     def search_many(
@@ -358,6 +363,7 @@ class Collection:
         fusion: Literal["rrf", "weighted"] = "rrf",
         weights: Mapping[str, float] | None = None,
         min_relevance: float | None = None,
+        exact: bool = True,
     ) -> list[list[Hit]]:
         """`search` for many queries, encoded together. Returns one list of hits a query, in order."""
         return self._searcher.search(
@@ -369,6 +375,7 @@ class Collection:
             fusion=fusion,
             weights=weights,
             min_relevance=min_relevance,
+            exact=exact,
         )
 
     def search_by_vector(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.collection.checks import check_count, check_share
+from korag.collection.checks import check_count, check_flag, check_share
 from korag.collection.database import Database, Keys
 from korag.collection.filters import parse, to_sql
 from korag.collection.hit import Hit
 from korag.collection.legs import DenseLeg, Leg
+from korag.collection.segments import Part
 from korag.collection.snapshot import Snapshot, SnapshotReader
 from korag.errors import InvalidArgumentError
 from korag.fusion import RRF_CONSTANT, check_weights, reciprocal_rank_fusion, weighted_fusion
@@ -56,11 +57,13 @@ class Searcher:
         fusion: str,
         weights: Mapping[str, float] | None,
         min_relevance: float | None,
+        exact: bool,
     ) -> list[list[Hit]]:
         """Checks everything, encodes all queries at once, and returns the hits of each, in order."""
         checked = check_texts(queries, "queries")
         k = check_count("k", k)
         least = check_share("min_relevance", min_relevance)
+        exact = check_flag("exact", exact)
         legs = self._choose(using)
         fetch = max(k, _FETCH) if fetch_k is None else max(k, check_count("fetch_k", fetch_k))
         if fusion not in ("rrf", "weighted"):
@@ -82,9 +85,9 @@ class Searcher:
         allowed = None if condition is None else self._database.keys(*condition)
         snapshot = self._reader.read()
         fetch = fetch if len(legs) > 1 else k
-        for position, index in enumerate(filled):
-            query = {leg: encoded[leg][position] for leg in legs}
-            hits[index] = self._find(query, snapshot, allowed, fetch, Fusion(fusion, weights), k, least)
+        found = self._find(encoded, snapshot, allowed, fetch, Fusion(fusion, weights), k, least, exact=exact)
+        for index, own in zip(filled, found, strict=True):
+            hits[index] = own
         return hits
 
     def search_by_vector(
@@ -106,7 +109,9 @@ class Searcher:
         if k == 0:
             return []
         allowed = None if condition is None else self._database.keys(*condition)
-        return self._find({"dense": query}, self._reader.read(), allowed, k, Fusion(), k, least)
+        snapshot = self._reader.read()
+        (hits,) = self._find({"dense": [query]}, snapshot, allowed, k, Fusion(), k, least, exact=True)
+        return hits
 
     def similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
         """How alike documents are to the first leg of a search that compares vectors.
@@ -150,40 +155,37 @@ class Searcher:
 
     def _find(
         self,
-        query: Mapping[str, Any],
+        queries: Mapping[str, Sequence[Any]],
         snapshot: Snapshot,
         allowed: Keys | None,
         fetch: int,
         fusion: Fusion,
         k: int,
         least: float,
-    ) -> list[Hit]:
-        """The k best documents for one encoded query, by all the legs it is encoded for."""
-        prepared = {
-            name: self._legs[name].prepare(vector, [view.legs[name] for view in snapshot.views])
-            for name, vector in query.items()
-        }
-        runs = {name: self._run(name, vector, snapshot, allowed, fetch) for name, vector in prepared.items()}
-        if len(runs) == 1:
-            ((name, fused),) = runs.items()
-            best_score = self._legs[name].best_score(prepared[name])
-        else:
-            fused, best_score = fusion(runs)
-        best = sorted(fused, key=lambda item: (-item[1], item[0]))[:k]
-        return [hit for hit in self._hits(best, best_score, runs) if hit.relevance >= least]
-
-    def _run(self, name: str, query: Any, snapshot: Snapshot, allowed: Keys | None, k: int) -> Run:
-        """The k best of one leg, for a prepared query."""
-        leg = self._legs[name]
-        keys, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-        for view in snapshot.views:
-            rows = view.rows(allowed)
-            if len(rows):
-                keys.append(view.keys[rows])
-                scores.append(leg.scores(view.legs[name].arrays, query, rows, k))
-        all_keys, all_scores = np.concatenate(keys), np.concatenate(scores)
-        best = top_k(all_scores, all_keys, k)
-        return [(int(all_keys[index]), float(all_scores[index])) for index in best]
+        *,
+        exact: bool,
+    ) -> Iterator[list[Hit]]:
+        """The k best documents for each query, by all the legs that queries are encoded for."""
+        rows = [view.rows(allowed) for view in snapshot.views]
+        keys = np.concatenate(
+            [np.zeros(0, np.int64), *(view.keys[own] for view, own in zip(snapshot.views, rows, strict=True))]
+        )
+        prepared: dict[str, list[Any]] = {}
+        found: dict[str, Iterator[NDArray[np.float32]]] = {}
+        for name, encoded in queries.items():
+            segments = [view.legs[name] for view in snapshot.views]
+            parts = [Part(segment.arrays, own) for segment, own in zip(segments, rows, strict=True) if len(own)]
+            prepared[name] = [self._legs[name].prepare(query, segments) for query in encoded]
+            found[name] = self._legs[name].search(prepared[name], parts, fetch, exact=exact)
+        for position in range(len(next(iter(queries.values())))):
+            runs = {name: _best(next(scores), keys, fetch) for name, scores in found.items()}
+            if len(runs) == 1:
+                ((name, fused),) = runs.items()
+                best_score = self._legs[name].best_score(prepared[name][position])
+            else:
+                fused, best_score = fusion(runs)
+            best = sorted(fused, key=lambda item: (-item[1], item[0]))[:k]
+            yield [hit for hit in self._hits(best, best_score, runs) if hit.relevance >= least]
 
     def _hits(self, best: Run, best_score: float, runs: Mapping[str, Run]) -> list[Hit]:
         """Looks documents up."""
@@ -201,6 +203,11 @@ class Searcher:
             for key, score in best
             if key in documents  # deleted meanwhile
         ]
+
+
+def _best(scores: NDArray[np.float32], keys: Keys, k: int) -> Run:
+    """The k best of one leg."""
+    return [(int(keys[index]), float(scores[index])) for index in top_k(scores, keys, k)]
 
 
 @dataclass(frozen=True)

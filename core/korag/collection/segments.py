@@ -49,6 +49,19 @@ class SegmentEntry:
     rows: int
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one leg may find in one segment.
+
+    Attributes:
+        arrays: The leg's arrays.
+        rows: Rows to choose from, ascending. Shape: (documents,).
+    """
+
+    arrays: Arrays
+    rows: NDArray[np.int64]
+
+
 class SegmentStore(Protocol):
     """Where segments are kept."""
 

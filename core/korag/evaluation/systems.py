@@ -251,7 +251,7 @@ def _scores(leg: Leg, prepared: Any, segments: Sequence[LiveSegment], numbers: N
     for segment in segments:
         last = first + len(segment.live)
         rows = numbers[np.searchsorted(numbers, first) : np.searchsorted(numbers, last)] - first
-        parts.append(leg.scores(segment.arrays, prepared, rows, len(rows)))
+        parts.append(leg.scores(segment.arrays, prepared, rows))
         first = last
     return np.concatenate(parts)
 

@@ -1,0 +1,164 @@
+"""MaxSim of many documents at once, on all cores: by codes, by their summaries, or by the vectors themselves.
+
+Estimates all: `korag.scoring.maxsim_packed` gives the scores. An estimate depends on the query and the document alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.collection.segments import Part
+from korag.collection.token_codes import BLOCK, POOLED, RoundedQuery
+from korag.collection.workers import run_all
+from korag.scoring import Ints
+
+if TYPE_CHECKING:
+    import torch
+
+Kind = Literal["tokens", "codes", "summaries"]
+"""What is multiplied."""
+_PRODUCTS = 262_144
+"""Products made at a time, so that they stay in the cache: 1 MB."""
+_SPREAD = 1.15
+"""Single documents are filled up to the longest of those multiplied together, which is at most so much longer."""
+_SLACK = 5e-5
+"""For what float32 itself rounds, as a share of the greatest possible score: 6e-8 a number, many times over."""
+_NARROW = 8
+"""Below this many dimensions torch 2.13's product of bytes gains nothing; for a single one it is wrong."""
+
+
+def estimate(parts: Sequence[Part], queries: Sequence[RoundedQuery], kind: Kind) -> NDArray[np.float32]:
+    """Scores documents for several queries in one pass.
+
+    Args:
+        parts: The documents.
+        queries: At least one, each with at least one token.
+        kind: What to score by.
+
+    Returns:
+        −inf for a document without tokens. Shape: (documents of all parts, len(queries)).
+    """
+    firsts = np.cumsum([0, *(len(part.rows) for part in parts)])
+    scores = np.full((int(firsts[-1]), len(queries)), -np.inf, np.float32)
+    columns = np.cumsum([0, *(len(query.codes) for query in queries)])
+    vectors = np.concatenate([query.vectors if kind == "tokens" else query.codes for query in queries])
+    transposed = _tensor(np.ascontiguousarray(vectors.T))
+    steps = [np.ones(len(query.codes)) if kind == "tokens" else query.steps.astype(np.float64) for query in queries]
+
+    def work(group: _Group) -> None:
+        products = _multiply(_gather(group), transposed)
+        maxima = products.view(len(group.places), -1, len(vectors)).amax(1).numpy()
+        for query, weights in enumerate(steps):  # one after another, or a score would depend on its company
+            own = maxima[:, columns[query] : columns[query + 1]] * weights
+            scores[group.positions, query] = own.sum(axis=1) * group.scale
+
+    run_all(work, _groups(parts, firsts, kind, max(1, _PRODUCTS // len(vectors))))
+    return scores
+
+
+def bounds(parts: Sequence[Part], query: RoundedQuery, kind: Literal["tokens", "codes"]) -> NDArray[np.float32]:
+    """How far `estimate` can be off `korag.scoring.maxsim_packed`. Shape: (documents of all parts,)."""
+    found: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
+    for part in parts:
+        errors, greatest = part.arrays["code_errors"][part.rows], float(part.arrays["code_scale"][1])
+        off = query.norm * _SLACK * (greatest + errors)
+        if kind == "codes":
+            off = off + query.norm * errors + query.error * greatest
+        found.append(off.astype(np.float32))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Documents of one segment that are about as long.
+
+    Attributes:
+        vectors: Where their vectors lie. Shape: (vectors, dim).
+        places: The first vector of each, and how many it has. Shape: (documents, 2).
+        positions: Which scores are theirs. Shape: (documents,).
+        scale: What products are to be multiplied by.
+        length: The most vectors that one has, or more.
+    """
+
+    vectors: torch.Tensor
+    places: Ints
+    positions: Ints
+    scale: float
+    length: int
+
+
+def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Iterator[_Group]:
+    """Groups of about `most` vectors."""
+    for part, first in zip(parts, firsts.tolist(), strict=False):
+        arrays, size = part.arrays, {"tokens": 1, "codes": BLOCK, "summaries": BLOCK // POOLED}[kind]
+        vectors = _tensor(arrays[kind])
+        places = arrays["code_places"][part.rows]
+        order = np.argsort(places[:, 0], kind="stable")  # by length, too
+        order = order[places[order, 1] > 0]
+        counts = places[order, 1]
+        # All documents of one length lie side by side, and need not be copied; of a few, those of about one length do.
+        spread = 1.0 if len(part.rows) * 2 > len(arrays["code_places"]) else _SPREAD
+        scale = 1.0 if kind == "tokens" else float(arrays["code_scale"][0])
+        start = 0
+        while start < len(order):
+            end = int(np.searchsorted(counts, counts[start] * spread, side="right"))
+            end = min(end, start + max(1, most // int(counts[start] * size)))
+            own = order[start:end]
+            if kind == "tokens":
+                begins = arrays["offsets"][part.rows[own]]
+                located = np.stack([begins, arrays["offsets"][part.rows[own] + 1] - begins], axis=1)
+            else:
+                located = places[own] * size
+            yield _Group(vectors, located, own + first, scale, int(located[:, 1].max()))
+            start = end
+
+
+def _gather(group: _Group) -> torch.Tensor:
+    """The vectors of a group, each document filled up with its last. Shape: (documents · length, dim)."""
+    import torch
+
+    begins, lengths = group.places[:, 0], group.places[:, 1]
+    if (lengths == group.length).all() and begins[-1] - begins[0] == group.length * (len(begins) - 1):
+        return group.vectors[int(begins[0]) : int(begins[-1]) + group.length]
+    index = begins[:, None] + np.minimum(np.arange(group.length), lengths[:, None] - 1)
+    return group.vectors.index_select(0, torch.from_numpy(index.ravel()))
+
+
+@cache
+def is_fast() -> bool:
+    """Whether this processor multiplies bytes faster than floats: with AVX-512 (VNNI) or AMX, by oneDNN."""
+    import torch
+
+    wide = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2", "NO AVX")
+    return wide and bool(torch.backends.mkldnn.is_available()) and hasattr(torch, "_int_mm")  # type: ignore[no-untyped-call]
+
+
+def _multiply(vectors: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """Products in int32 where bytes are multiplied as such, or in float32, which holds the same whole numbers."""
+    import torch
+
+    if vectors.dtype == torch.int8 and is_fast() and len(query) >= _NARROW:
+        products: torch.Tensor = torch.ops.aten._int_mm(vectors, query)
+        return products
+    return vectors.float() @ query.float()
+
+
+class _Writable:
+    """Says of an array that it may be written to."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array  # keeps the memory
+        self.__array_interface__ = array.__array_interface__ | {"data": (array.ctypes.data, False)}
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    """The same memory; torch would warn of a file mapped for reading, though nothing here writes to it."""
+    import torch
+
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))

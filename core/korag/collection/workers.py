@@ -1,0 +1,78 @@
+"""A thread a core, each computing on its own: products of bytes and floats run outside Python's lock.
+
+torch spreads one operation over all cores, which is of little use for thousands of small ones: the cores would wait for
+each other at the end of every one. Here each core takes the next piece of work instead.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+Task = TypeVar("Task")
+_lock = threading.Lock()
+
+
+def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
+    """Calls a function for every task, on as many cores as torch would use; in this thread if there is one task.
+
+    Args:
+        function: Called from several threads at once; it must not use `run_all` itself.
+        tasks: In any order.
+
+    Raises:
+        Exception: The first that a call raised, after the other threads have come to their end.
+    """
+    tasks = list(tasks)
+    if len(tasks) <= 1:
+        for task in tasks:
+            function(task)
+        return
+    with _lock:
+        pool, workers = _start()
+    waiting = iter(tasks)
+
+    def work() -> None:
+        while True:
+            with turn:
+                task = next(waiting, None)
+            if task is None:
+                return
+            function(task)
+
+    turn = threading.Lock()
+    futures = [pool.submit(work) for _ in range(min(workers, len(tasks)))]
+    errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+@cache
+def _start() -> tuple[ThreadPoolExecutor, int]:
+    """The threads, and how many; torch is told in each of them to stay in it."""
+    import torch
+
+    workers = torch.get_num_threads()
+    ready = threading.Barrier(workers + 1)
+
+    def alone() -> None:
+        torch.get_num_threads()  # a thread takes over the common number at its first use of torch: let that be past
+        torch.set_num_threads(1)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="korag-search")
+    started = [pool.submit(alone) for _ in range(workers)]
+    ready.wait()
+    for future in started:
+        future.result()
+    torch.set_num_threads(workers)  # the number is each thread's own, but new threads begin with the last one set
+    return pool, workers
+
+
+if hasattr(os, "register_at_fork"):  # threads do not come along into a forked process
+    os.register_at_fork(after_in_child=_start.cache_clear)

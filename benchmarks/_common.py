@@ -204,7 +204,7 @@ def _cell(value: object) -> str:
 
 def _without_places(arguments: Sequence[str]) -> list[str]:
     """A command line without folders that nobody else has."""
-    places = ("--json", "--peers-env")
+    places = ("--json", "--peers-env", "--models-folder")
     kept, skip = [], False
     for argument in arguments:
         if not skip and argument.partition("=")[0] not in places:

@@ -35,7 +35,7 @@ def build(folder: Path, shape: str, family: Family) -> Path:
     """Makes a checkpoint that korag and its peers load alike.
 
     Args:
-        folder: Where to; must not exist.
+        folder: Where to; if it is there, it is taken as it is.
         shape: ``"mini"`` or a key of `SHAPES`.
         family: Its kind.
 
@@ -44,12 +44,16 @@ def build(folder: Path, shape: str, family: Family) -> Path:
     """
     from korag.models import shipped_models
 
-    shutil.copytree(shipped_models()[MINIS[family]], folder)
+    if folder.exists():
+        return folder
+    unfinished = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(shipped_models()[MINIS[family]], unfinished)
     if shape != "mini":
-        _replace_weights(folder, SHAPES[shape], family)
+        _replace_weights(unfinished, SHAPES[shape], family)
     elif family == "late_interaction":
-        _head_for_everyone(folder)
-    return folder
+        _head_for_everyone(unfinished)
+    return unfinished.replace(folder)
 
 
 def flops(model: Any, lengths: list[int]) -> float:

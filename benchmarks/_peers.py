@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = Path.home() / ".cache" / "korag-benchmarks" / "peers"
-TORCH = os.environ.get("TORCH", "torch==2.13.0")
+TORCH = os.environ.get("TORCH", "torch==2.13.0").split()
 """As in the Makefile: a plain ``torch`` brings several GB of CUDA packages on Linux."""
 PEERS = (
     "langchain-huggingface",
@@ -42,7 +42,7 @@ def enter(folder: Path) -> None:
     folder = folder.expanduser().absolute()
     if Path(sys.prefix) != folder:
         korag = ["-e", f"{ROOT}[langchain,llamaindex]"]
-        python = make(folder, [[TORCH], [TORCH, *korag, *PEERS]])  # torch first: its index may be another
+        python = make(folder, [TORCH, [*korag, *PEERS]])  # torch first: its index may be another
         raise SystemExit(subprocess.run([python, *sys.argv], check=False).returncode)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import _peers
 
 INSTALLS = (
-    [_peers.TORCH],
-    [_peers.TORCH, "sentence-transformers==5.3.0", "transformers==5.3.0", "datasets", "accelerate", "pandas", "ujson"],
+    _peers.TORCH,
+    ["sentence-transformers==5.3.0", "transformers==5.3.0", "datasets", "accelerate", "pandas", "ujson"],
     # without dependencies: they ask for an older torch, which nothing measured here needs
     ["--no-deps", "pylate==1.6.0", "fast-plaid>=1.4.6.270,<=1.4.6.2110", "fastkmeans==0.5.0"],
 )

@@ -58,8 +58,7 @@ def main() -> None:
             for family in options.families:
                 if shape == "XLM-R-large" and family != "dense":
                     continue  # no Korean model of that shape is of another family
-                path = folder / f"{shape}-{family}"
-                sides = Sides(path if path.exists() else build(path, shape, family), family)
+                sides = Sides(build(folder / f"{shape}-{family}", shape, family), family)
                 name = MINIS[family] if shape == "mini" else f"{shape} {family.replace('_', ' ')}"
                 for length in options.lengths:
                     texts = choose(sides.tokenizer, int(TOKENS[shape] * options.scale), length, source)

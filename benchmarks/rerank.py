@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="Parquet with a column text, or a text a line; else our own")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and the tokenizers alike")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--models-folder", type=Path, help="the shapes are there; else made in a temporary folder")
+    parser.add_argument("--models-folder", type=Path, help="keep the shapes there; else in a temporary folder")
     parser.add_argument("--no-pylate", action="store_true", help="leave out PyLate and its environment")
     parser.add_argument("--json", type=Path)
     _peers.add_argument(parser)
@@ -54,8 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.models_folder or Path(temporary)
         for shape in options.shapes:
-            path = folder / f"{shape}-late_interaction"
-            path = path if path.exists() else build(path, shape, "late_interaction")
+            path = build(folder / f"{shape}-late_interaction", shape, "late_interaction")
             name = MINIS["late_interaction"] if shape == "mini" else shape
             pylate = None if options.no_pylate else PyLate(path, options.peers_env.parent / "pylate", options.threads)
             rows += measure(name, path, pylate, options, source)

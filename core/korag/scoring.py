@@ -181,11 +181,11 @@ def top_k(scores: NDArray[np.float32], keys: Ints, k: int) -> Ints:
     Returns:
         Indices into `scores`. Shape: (min(k, finite scores),).
     """
-    candidates = np.flatnonzero(scores > -np.inf)
-    if k <= 0 or not len(candidates):
-        return candidates[:0]
-    if len(candidates) > k:
-        threshold = np.partition(scores[candidates], -k)[-k]
-        candidates = candidates[scores[candidates] >= threshold]
+    if k <= 0:
+        return np.zeros(0, np.int64)
+    candidates = np.arange(len(scores))
+    if len(scores) > k:
+        candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    candidates = candidates[scores[candidates] > -np.inf]
     order = np.lexsort((keys[candidates], -scores[candidates]))
     return candidates[order[:k]]

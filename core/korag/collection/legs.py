@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 
 from korag.collection import late_interaction, token_codes
 from korag.collection.segments import Arrays, Part
+from korag.collection.workers import run_all, run_here
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.scoring import Ints, dot_rows, maxsim_packed, pack_tokens, sparse_cosines, sparse_dot, unit_rows
+
+_SMALL = 8_192
+"""Up to so many documents, waking the other cores takes longer than it saves."""
 
 
 class Scorer(Protocol):
@@ -29,10 +33,18 @@ class Scorer(Protocol):
 
 
 def score_all(leg: Scorer, queries: Sequence[Any], parts: Sequence[Part]) -> Iterator[NDArray[np.float32]]:
-    """`Leg.search` by scoring every document."""
+    """`Leg.search` by scoring every document, the segments of a large collection on all cores."""
+    firsts = np.cumsum([0, *(len(part.rows) for part in parts)]).tolist()
+    run = run_all if firsts[-1] > _SMALL else run_here
     for query in queries:
-        scores = [leg.scores(part.arrays, query, part.rows) for part in parts]
-        yield np.concatenate([np.zeros(0, np.float32), *scores])
+        scores = np.empty(firsts[-1], np.float32)
+
+        def work(number: int, query: Any = query, scores: NDArray[np.float32] = scores) -> None:
+            part = parts[number]
+            scores[firsts[number] : firsts[number + 1]] = leg.scores(part.arrays, query, part.rows)
+
+        run(work, range(len(parts)))
+        yield scores
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,7 @@ def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
     """
     tasks = list(tasks)
     if len(tasks) <= 1:
-        for task in tasks:
-            function(task)
+        run_here(function, tasks)
         return
     with _lock:
         pool, workers = _start()
@@ -50,6 +49,12 @@ def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
     for error in errors:
         if error is not None:
             raise error
+
+
+def run_here(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
+    """Calls a function for every task, in this thread."""
+    for task in tasks:
+        function(task)
 
 
 @cache

@@ -44,8 +44,8 @@ class CrossEncoderReranker(TextReranker, LazyModel):
     Args:
         model: A local folder or a Hub id.
         device: ``"cpu"``, ``"cuda"``, …; None for the best there is.
-        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``; ``"auto"`` is float32. For ``"torch"`` only.
-        backend: ``"torch"``, ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``).
+        dtype: Precision of the computation, as for `korag.load_encoder`.
+        backend: ``"torch"``, or on the CPU ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``).
         revision: Hub branch, tag or commit.
         cache_folder: Hub cache folder.
         local_files_only: Never ask the network.
@@ -223,7 +223,7 @@ class CrossEncoderReranker(TextReranker, LazyModel):
         loaded = fullname(model.activation_fn)
         if loaded.rpartition(".")[2] != self.activation.rpartition(".")[2]:
             return f"its settings say the activation {self.activation}, but {loaded} was loaded"
-        if self._options.backend == "torch" and (missing := missing_head(model, self._weights_folder())):
+        if missing := missing_head(model, self._weights_folder()):
             return f"its weights lack the classification head: {', '.join(missing)}"
         return None
 
@@ -232,7 +232,7 @@ class CrossEncoderReranker(TextReranker, LazyModel):
         return (
             f"{type(self).__name__}({self.model_name!r}, max_length={self.max_length}, "
             f"activation={self.activation.rpartition('.')[2]!r}, device={options.device or 'auto'!r}, "
-            f"dtype={options.dtype!r}, backend={options.backend!r})"
+            f"dtype={self._shown_dtype()!r}, backend={options.backend!r})"
         )
 
 

@@ -16,8 +16,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = ["*.json", "artifact.metadata", "matryoshka_heads.*"]
 """What tells the family, lengths, prompts and dims: a few hundred kB and the tokenizer, no weights."""
 _WEIGHTS = ["*.safetensors", "*.txt", "*.model"]
-_BACKEND_FILES = {"torch": [], "onnx": ["onnx/*", "*.onnx", "*.onnx_data"], "openvino": ["openvino/*"]}
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".onnx")
+_WEIGHT_SUFFIXES = (".safetensors", ".bin")
 _NOT_A_BACKBONE = re.compile(r"[1-9]\d*_[^/]+/.*|matryoshka_heads\..*|training_args\.bin")
 """Weights files that are no model alone: later modules such as ``1_Dense``, heads, a trainer's settings."""
 
@@ -48,11 +47,10 @@ class Source:
         shipped = shipped_models().get(self.name) == self.folder
         return self.name if self.revision or shipped else str(self.folder)
 
-    def fetch_weights(self, backend: str, *, remote_code: bool) -> Source:
+    def fetch_weights(self, *, remote_code: bool) -> Source:
         """Downloads what the first encoding needs; for a local folder, sees that it is still there.
 
         Args:
-            backend: ``"torch"``, ``"onnx"`` or ``"openvino"``.
             remote_code: Also fetch the repository's Python files.
 
         Raises:
@@ -62,7 +60,7 @@ class Source:
         if self.revision is None:
             self.check_weights()
             return self
-        patterns = _SETTINGS + _WEIGHTS + _BACKEND_FILES[backend] + (["*.py"] if remote_code else [])
+        patterns = _SETTINGS + _WEIGHTS + (["*.py"] if remote_code else [])
         source = _snapshot(self, patterns)
         if not has_weights(source.folder):  # an older repository: only pickled weights, read as tensors only
             source = _snapshot(self, [*patterns, "*.bin"])

@@ -375,7 +375,7 @@ class TestMistakes:
     def test_a_missing_backend_names_the_installation_at_once(
         self, cross_encoder_folder: Path, backend: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(sys.modules, "optimum", None)
+        monkeypatch.setitem(sys.modules, "onnx", None)
         with pytest.raises(MissingDependencyError, match=rf"korag\[{backend}\]"):
             CrossEncoderReranker(cross_encoder_folder, backend=backend)
 

@@ -631,17 +631,12 @@ class TestAdapters:
         encoder = load_encoder("someone/adapter", cache_folder=str(tmp_path / "cache"), local_files_only=True)
         assert_same(encoder.encode_queries(TEXTS), expected)
 
-    def test_only_torch_runs_adapters(self, built):
-        with pytest.raises(InvalidArgumentError) as caught:
-            load_encoder(built("lora"), backend="onnx")
-        assert_bilingual(caught.value, "backend='onnx'", "torch")
-
 
 class TestArguments:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
-            ("dtype", "int8"),
+            ("dtype", "int8"),  # of the other backends
             ("dtype", "fp16"),
             ("dtype", None),
             ("backend", "tensorrt"),
@@ -666,7 +661,7 @@ class TestArguments:
 
     @pytest.mark.parametrize("backend", ["onnx", "openvino"])
     def test_a_missing_backend_names_the_installation_at_once(self, built, backend, monkeypatch):
-        monkeypatch.setitem(sys.modules, "optimum", None)
+        monkeypatch.setitem(sys.modules, "onnx", None)
         with pytest.raises(MissingDependencyError) as caught:
             load_encoder(built("dense"), backend=backend)
         assert_bilingual(caught.value, f"pip install 'korag[{backend}]'")
@@ -677,10 +672,23 @@ class TestArguments:
             load_encoder(built("lora"))
         assert_bilingual(caught.value, "pip install 'korag[peft]'")
 
-    def test_precision_is_for_torch(self, built):
+    @pytest.mark.parametrize(
+        ("backend", "name", "value"),
+        [
+            ("torch", "dtype", "int8"),
+            ("onnx", "dtype", "float16"),
+            ("onnx", "dtype", "bfloat16"),
+            ("openvino", "dtype", "float16"),
+            ("onnx", "device", "cuda"),
+            ("openvino", "device", "cuda:0"),
+        ],
+    )
+    def test_what_a_backend_cannot_do_is_named_with_what_it_can(self, built, backend, name, value):
         with pytest.raises(InvalidArgumentError) as caught:
-            load_encoder(built("dense"), backend="onnx", dtype="float16")
-        assert_bilingual(caught.value, "dtype='float16'", "backend='onnx'")
+            load_encoder(built("dense"), backend=backend, **{name: value})
+        assert_bilingual(
+            caught.value, f"{name}={value!r}", f"backend={backend!r}", "float32" if name == "dtype" else "cpu"
+        )
 
     @pytest.mark.parametrize("layout", ["dense", "lora", "splade", "pylate", "matryoshka"])
     @pytest.mark.parametrize(("dtype", "scale"), [("float16", 2e-3), ("bfloat16", 2e-2)])

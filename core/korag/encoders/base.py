@@ -105,7 +105,7 @@ class Encoder(LazyModel, Generic[Vectors]):
         if self._fingerprint is None:
             folders = [self._weights_folder()]
             if self._checkpoint.base is not None:
-                folders.append(self._checkpoint.base.source.fetch_weights("torch", remote_code=False).folder)
+                folders.append(self._checkpoint.base.source.fetch_weights(remote_code=False).folder)
             self._fingerprint = Fingerprint(
                 model=self.model_name,
                 revision=self._checkpoint.source.revision,
@@ -299,7 +299,7 @@ class Encoder(LazyModel, Generic[Vectors]):
         shutil.copytree(self._weights_folder(), unfinished)
         if (base := self._checkpoint.base) is not None:
             shutil.copytree(
-                base.source.fetch_weights("torch", remote_code=self._options.trust_remote_code).folder,
+                base.source.fetch_weights(remote_code=self._options.trust_remote_code).folder,
                 unfinished / _BASE,
             )
             adapter = find_adapter(unfinished) or unfinished
@@ -403,7 +403,7 @@ class Encoder(LazyModel, Generic[Vectors]):
         options = self._options
         return (
             f"{type(self).__name__}({self.model_name!r}, dim={self.dim}, max_length={self.max_length}, "
-            f"prompts={self._prompts}, device={options.device or 'auto'!r}, dtype={options.dtype!r}, "
+            f"prompts={self._prompts}, device={options.device or 'auto'!r}, dtype={self._shown_dtype()!r}, "
             f"backend={options.backend!r})"
         )
 

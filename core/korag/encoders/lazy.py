@@ -6,10 +6,14 @@ import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from korag.errors import CheckpointError, KoragError
 from korag.hub import Source
+
+if TYPE_CHECKING:
+    from korag.encoders.backends import Running
+    from korag.encoders.precision import Deviation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +22,8 @@ class LoadOptions:
 
     Attributes:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …; None for the best there is.
-        dtype: Precision of the computation; ``"auto"`` is float32.
-        backend: ``"torch"``, ``"onnx"`` or ``"openvino"``.
+        dtype: Precision of the computation; ``"auto"`` is the fastest on the device that keeps the vectors.
+        backend: ``"torch"``; ``"onnx"`` or ``"openvino"``, which run on the CPU.
         trust_remote_code: Run Python files that come with the checkpoint.
         batch_tokens: Most tokens of a padded batch; None for the family's default.
     """
@@ -56,6 +60,7 @@ class LazyModel(ABC):
 
     def _reset(self) -> None:
         self._model: Any = None
+        self._running: Running | None = None
         self._snapshot: Path | None = None
         self._load_lock = threading.Lock()
         # A fast tokenizer keeps its truncation and padding as state, so two threads encoding queries and
@@ -73,10 +78,36 @@ class LazyModel(ABC):
         """How the model is run: device, precision, backend, batches."""
         return self._options
 
+    @property
+    def dtype(self) -> str | None:
+        """The precision it is computed in; with ``dtype="auto"``, None until the weights are loaded."""
+        if self._running is not None:
+            return self._running.dtype
+        return None if self._options.dtype == "auto" else self._options.dtype
+
+    @property
+    def deviation(self) -> Deviation | None:
+        """How far its vectors are from those by torch in float32, measured when the weights were loaded.
+
+        None until then, and where they are those.
+        """
+        return self._running.deviation if self._running is not None else None
+
+    def _shown_dtype(self) -> str:
+        """What was asked for and, once loaded, what "auto" picked."""
+        asked = self._options.dtype
+        return f"auto ({self.dtype})" if asked == "auto" and self.dtype else asked
+
     def _loaded(self) -> Any:
         with self._load_lock:
             if self._model is None:
-                self._model = self._load_checked()
+                from korag.encoders.backends import run_as
+                from korag.encoders.precision import check_dtype
+
+                check_dtype(self._options)
+                model = self._load_checked()
+                self._running = run_as(model, self._options, name=self.model_name)
+                self._model = model
             return self._model
 
     def _load_checked(self) -> Any:
@@ -123,14 +154,14 @@ class LazyModel(ABC):
             return self._snapshot
         options = self._options
         source: Source = self._checkpoint.source
-        folder = source.fetch_weights(options.backend, remote_code=options.trust_remote_code).folder
+        folder = source.fetch_weights(remote_code=options.trust_remote_code).folder
         if source.revision is not None:  # a local folder is looked at each time: it may be gone
             self._snapshot = folder
         return folder
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_model", "_snapshot", "_load_lock", "_tokenizer_lock"):
+        for name in ("_model", "_running", "_snapshot", "_load_lock", "_tokenizer_lock"):
             del state[name]
         state["_checkpoint"] = self._checkpoint.without_token()
         return state

@@ -145,21 +145,18 @@ def missing_head(model: Any, folder: Path) -> list[str]:
 def _arguments(options: LoadOptions) -> dict[str, Any]:
     """What every sentence-transformers class takes. The folder is local: the Hub is never asked again."""
     return {
-        "device": options.device,
-        "backend": options.backend,
+        # A backend of ours takes the place of the backbone afterwards, on the CPU: see `korag.encoders.backends`.
+        "device": options.device or (None if options.backend == "torch" else "cpu"),
         "trust_remote_code": options.trust_remote_code,
         "local_files_only": True,
-        "model_kwargs": _model_kwargs(options),
+        "model_kwargs": _model_kwargs(),
     }
 
 
-def _model_kwargs(options: LoadOptions) -> dict[str, Any]:
+def _model_kwargs() -> dict[str, Any]:
     import torch
 
-    if options.backend != "torch":
-        require("optimum", extra=options.backend)
-        return {}
-    return {"dtype": getattr(torch, "float32" if options.dtype == "auto" else options.dtype)}
+    return {"dtype": torch.float32}  # whatever the checkpoint was saved in
 
 
 def _load_adapter(
@@ -173,7 +170,7 @@ def _load_adapter(
     assert checkpoint.base is not None  # noqa: S101 (the caller's branch; for the type checker)
     peft = require("peft", extra="peft")
     remote = options.trust_remote_code
-    base = checkpoint.base.source.fetch_weights("torch", remote_code=remote).folder
+    base = checkpoint.base.source.fetch_weights(remote_code=remote).folder
     adapter = find_adapter(folder)
     base_modules, modules = read_modules(base), read_modules(folder)
     home = folder if modules else base
@@ -189,7 +186,7 @@ def _load_adapter(
     with _without_deprecations():
         transformer = Transformer(
             str(base_backbone),
-            model_kwargs={**_model_kwargs(options), "local_files_only": True, "trust_remote_code": remote},
+            model_kwargs={**_model_kwargs(), "local_files_only": True, "trust_remote_code": remote},
             processor_kwargs={"local_files_only": True, "trust_remote_code": remote},
             config_kwargs={"local_files_only": True, "trust_remote_code": remote},
             max_seq_length=max_length,
@@ -209,7 +206,7 @@ def _load_adapter(
                 "into its base, save that, and load the saved folder.",
             )
         rest.append(kind.load(str(home), subfolder=module["path"], local_files_only=True))
-    return SentenceTransformer(modules=[transformer, *rest], prompts=prompts, device=options.device)
+    return SentenceTransformer(modules=[transformer, *rest], prompts=prompts, device=_arguments(options)["device"])
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -1,0 +1,166 @@
+"""Which precision a device runs fast, and how far vectors computed in one are from those in float32."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from korag.encoders.lazy import LoadOptions
+
+DTYPES = {
+    "torch": ("float32", "bfloat16", "float16"),
+    "onnx": ("float32", "int8"),
+    "openvino": ("float32", "bfloat16", "int8"),
+}
+"""What each backend can be asked for, beside ``"auto"``."""
+CLOSE = 0.999
+"""The least cosine to float32 that ``dtype="auto"`` accepts."""
+SENTENCES = (
+    "계약을 해지하면 위약금을 얼마나 내야 하나요?",
+    "임차인은 계약 기간이 끝나기 두 달 전까지 갱신을 요구할 수 있으며, 임대인은 정당한 이유 없이 이를 거절하지 못한다.",
+    "서울 지하철 2호선 첫차는 05:30에 출발합니다.",
+    "백신을 맞은 뒤 열이 나면 물을 자주 마시고 쉬세요. 사흘이 지나도 열이 내리지 않거나 숨쉬기가 어려우면 바로 병원에 "
+    "가야 합니다. 약을 먹을 때에는 정해진 양을 넘기지 않도록 설명서를 먼저 읽어 보세요.",
+    "GPU 메모리가 부족하면 배치 크기를 줄이세요.",
+    "김치",
+)
+"""On which deviations are measured: a question, a clause, figures, a paragraph, Latin letters, one word."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far vectors are from those in float32 by torch, on a few Korean sentences.
+
+    Attributes:
+        mean: Mean cosine between a vector and its float32 twin: one a text or, for late interaction, a token. Of a
+            cross-encoder's scores, the cosine between all logits as one vector.
+        least: The lowest of these cosines.
+    """
+
+    mean: float
+    least: float
+
+    @classmethod
+    def between(cls, exact: NDArray[np.float32], found: NDArray[np.float32]) -> Deviation:
+        """Compares vectors row by row.
+
+        Args:
+            exact: In float32. Shape: (n, dim).
+            found: The same by another precision or backend. Shape: (n, dim). What is not finite counts as 0.
+        """
+        left, right = exact.astype(np.float64), np.nan_to_num(found.astype(np.float64), posinf=0, neginf=0)
+        lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        same = (left == right).all(axis=1)
+        cosines = np.where(same, 1.0, (left * right).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
+        return cls(float(cosines.mean()), float(cosines.min()))
+
+    def __str__(self) -> str:
+        return f"cosine {self.mean:.5f} (≥ {self.least:.5f})"
+
+
+def candidates(options: LoadOptions, device: str) -> tuple[str, ...]:
+    """Returns the precisions to try, fastest first.
+
+    Args:
+        options: How the model is to be run.
+        device: The type of the device it is on: ``"cpu"``, ``"cuda"`` …
+    """
+    if options.dtype != "auto":
+        return (options.dtype,)
+    return (*_fast(options.backend, device), "float32")
+
+
+def check_dtype(options: LoadOptions) -> None:
+    """Raises if the device cannot compute in the precision asked for. Imports torch or the backend.
+
+    Raises:
+        InvalidArgumentError: If it cannot.
+    """
+    backend, dtype = options.backend, options.dtype
+    if dtype in ("auto", "float32", "int8"):
+        return
+    if backend == "openvino":
+        device, possible = "cpu", dtype in _fast(backend, "cpu")
+    else:
+        from sentence_transformers.util import get_device_name
+
+        device = options.device or get_device_name()
+        if not _multiplies(device, "float32"):  # no such device: the loader says so
+            return
+        possible = _multiplies(device, dtype)
+    if not possible:
+        raise InvalidArgumentError(
+            f"이 컴퓨터의 '{device}'은(는) backend={backend!r}에서 dtype={dtype!r}로 계산하지 못합니다. "
+            "dtype='auto'를 쓰면 가장 빠른 것을 고릅니다.",
+            f"'{device}' on this machine cannot compute in dtype={dtype!r} with backend={backend!r}; dtype='auto' "
+            "picks the fastest one it can.",
+        )
+
+
+def probe(model: Any) -> NDArray[np.float32]:
+    """Encodes `SENTENCES` with a loaded model.
+
+    Args:
+        model: A sentence-transformers model of any kind.
+
+    Returns:
+        One row a text; for late interaction, a token; a cross-encoder's logits in one row.
+    """
+    import torch
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.util import batch_to_device
+
+    texts = [(SENTENCES[0], text) for text in SENTENCES] if isinstance(model, CrossEncoder) else list(SENTENCES)
+    task = {} if isinstance(model, CrossEncoder) else {"task": "document"}
+    with torch.inference_mode():
+        features = model(batch_to_device(model.preprocess(texts, **task), model.device), **task)
+        if "scores" in features:
+            rows = features["scores"].reshape(1, -1)
+        elif "sentence_embedding" in features:
+            rows = features["sentence_embedding"]
+        else:
+            rows = features["token_embeddings"][features["attention_mask"].bool()]
+        array: NDArray[np.float32] = rows.float().cpu().numpy().copy()
+    return array
+
+
+def _fast(backend: str, device: str) -> tuple[str, ...]:
+    """The precisions in which a device is faster than in float32."""
+    if backend == "onnx":
+        return ()
+    if backend == "openvino":
+        import openvino
+
+        return ("bfloat16",) if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ()
+    if device == "cpu":
+        return ("bfloat16",) if _cpu_multiplies_bfloat16() else ()
+    if device in ("cuda", "mps"):  # of the two with equal speed, first the one that rounds less
+        return ("float16", "bfloat16") if _multiplies(device, "bfloat16") else ("float16",)
+    return ()
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has AMX or AVX512-BF16: elsewhere torch computes bfloat16 in float32, and slower."""
+    import torch
+
+    # Private, and newer than the oldest torch that we take: without them, nothing is known of the processor.
+    known = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(supported is not None and bool(supported()) for supported in known)
+
+
+def _multiplies(device: str, dtype: str) -> bool:
+    import torch
+
+    if device.startswith("cuda") and dtype == "bfloat16" and torch.cuda.is_available():
+        return torch.cuda.get_device_capability()[0] >= 8  # before Ampere it is emulated
+    with contextlib.suppress(Exception):  # each device has errors of its own
+        ones = torch.ones(2, 2, device=device, dtype=getattr(torch, dtype))
+        return bool((ones @ ones).float().sum() == 8)
+    return False

@@ -117,8 +117,8 @@ def measure(
             "model": name,
             "reranker": side,
             "cold, s": statistics.median(times),
-            "÷ encoder alone": ratio(seconds, side, ENCODER),
-            "÷ Reranker": ratio(seconds, side, CORE),
+            "time ÷ encoder's": ratio(seconds, side, ENCODER),
+            "time ÷ Reranker's": ratio(seconds, side, CORE),
             "warm, ms": None if again_seconds is None else again_seconds * 1e3,
             "cold ÷ warm": None if again_seconds is None else statistics.median(times) / again_seconds,
         })  # fmt: skip

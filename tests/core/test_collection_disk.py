@@ -706,3 +706,39 @@ def test_a_pickle_whose_folder_is_gone_or_changed(folder: Path, tmp_path: Path) 
     fill(folder, encoders=[StandIn(dim=5)])
     with pytest.raises(FingerprintError):
         pickle.loads(data)  # noqa: S301
+
+
+# -- filters that come again -------------------------------------------------------------------------------
+
+
+def test_a_filter_seen_before_sees_what_changed_since(tmp_path: Path) -> None:
+    with Collection.open(fill(tmp_path / "둘"), **legs()) as one, Collection.open(tmp_path / "둘", **legs()) as other:
+        where = {"번호": {"$gte": 3}}
+        assert {hit.id for hit in one.search(QUERIES[0], using="dense", where=where)} == {IDS[3], IDS[4]}
+        other.add(["보증금 새 문서"], ids=["새"], metadata=[{"번호": 9}])
+        assert {hit.id for hit in one.search(QUERIES[0], using="dense", where=where)} == {IDS[3], IDS[4], "새"}
+        one.delete([IDS[3]])
+        other.add([TEXTS[4]], ids=[IDS[4]], metadata=[{"번호": 0}])
+        assert {hit.id for hit in one.search(QUERIES[0], using="dense", where=where)} == {"새"}
+
+
+def test_filters_that_look_alike_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    with Collection.open(tmp_path / "셋", **legs()) as collection:
+        values: list[Any] = [1, True, "1", 0, False, "", None, 1.5]
+        collection.add(
+            [f"글 {n}" for n in range(8)], ids=[str(n) for n in range(8)], metadata=[{"x": v} for v in values]
+        )
+        for _ in range(2):
+            for number, value in enumerate(values):
+                hits = collection.search("글", using="dense", where={"x": value})
+                assert [hit.id for hit in hits] == [str(number)]
+        for number in range(100):  # more than are remembered
+            assert collection.search("글", using="dense", where={"x": 1000 + number}) == []
+
+
+def test_a_search_is_exact_or_not(tmp_path: Path) -> None:
+    with Collection.open(fill(tmp_path / "넷"), **legs()) as collection:
+        for wrong in (1, None, "no", 0.5):
+            with pytest.raises(InvalidArgumentError, match="exact="):
+                collection.search(QUERIES[0], exact=wrong)  # type: ignore[arg-type]
+        assert results(collection, exact=False) == results(collection)  # so few are looked at all

@@ -82,7 +82,7 @@ class Searcher:
             return hits
         texts = [checked[index] for index in filled]
         encoded = {leg: self._legs[leg].encode_queries(texts) for leg in legs}
-        allowed = None if condition is None else self._database.keys(*condition)
+        allowed = None if condition is None else self._reader.allowed(*condition)
         snapshot = self._reader.read()
         fetch = fetch if len(legs) > 1 else k
         found = self._find(encoded, snapshot, allowed, fetch, Fusion(fusion, weights), k, least, exact=exact)
@@ -108,7 +108,7 @@ class Searcher:
         condition = None if (parsed := parse(where)) is None else to_sql(parsed)
         if k == 0:
             return []
-        allowed = None if condition is None else self._database.keys(*condition)
+        allowed = None if condition is None else self._reader.allowed(*condition)
         snapshot = self._reader.read()
         (hits,) = self._find({"dense": [query]}, snapshot, allowed, k, Fusion(), k, least, exact=True)
         return hits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ from korag.scoring import Ints
 
 _TIER = 16
 """Segments of about the same size that are merged into one, so that their number grows with the logarithm."""
+_FILTERS = 32
+"""Filters whose documents are remembered: the same few come again and again, and SQLite asks every document."""
 _MERGED_BYTES = 256 * 2**20
 """Size of a merged segment at most: a merge holds a few times as much in memory."""
 
@@ -78,6 +81,21 @@ class SnapshotReader:
         self._database = database
         self._segments = segments
         self._last: Snapshot | None = None
+        self._allowed: tuple[int, OrderedDict[str, Keys]] = (-1, OrderedDict())
+
+    def allowed(self, where: str, parameters: Sequence[object]) -> Keys:
+        """Keys of the documents an SQL condition holds for, remembered while nothing changes; not to be written to."""
+        with self._database.lock:
+            generation = self._database.generation()
+            if self._allowed[0] != generation:
+                self._allowed = (generation, OrderedDict())
+            known, name = self._allowed[1], repr((where, parameters))
+            if name not in known:
+                known[name] = self._database.keys(where, parameters)
+            known.move_to_end(name)
+            if len(known) > _FILTERS:
+                known.popitem(last=False)
+            return known[name]
 
     def read(self) -> Snapshot:
         """Returns the current snapshot.

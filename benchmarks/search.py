@@ -1,0 +1,341 @@
+"""Late-interaction search: korag's exact and pruned search beside the peers, in turns; and how the cost grows.
+
+    TEXTS="--documents docs.parquet --questions pairs.parquet"
+    python benchmarks/search.py $TEXTS --json docs/performance/search.json
+    python benchmarks/search.py $TEXTS --grow --json docs/performance/growth.json
+
+Vectors: ``random``, drawn at random, of which nothing is like anything else; ``real``, texts encoded by mini-colbert;
+for ``--grow`` ``spliced``, runs of real ones in new documents. Queries have 32 tokens and are encoded beforehand. Each
+query is put to all searchers one after another; recall is against exact MaxSim over the stored float16 vectors.
+korag's times include looking the documents up. Peers: fast-plaid by its defaults and tuned, LanceDB without an index
+(exact), Qdrant inside the process (its local mode, which is Python), numpy and torch by brute force.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import _peers
+import numpy as np
+from _common import copy_gbs, machine_facts, matmul_gflops, publish, results
+from _vectors import DIM, QUERY_TOKENS, RealSource, Source, SplicedSource, Vectors, recall
+
+from korag import Collection
+
+K = 10
+CACHE = _peers.DEFAULT.parent / "vectors"
+Searcher = Callable[[int], list[str]]
+"""From a query's number to the ids of the best documents."""
+EXACT, PRUNED, SHARE, MANY = "KoRAG exact", "KoRAG exact=False", "KoRAG exact, filter 10 %", "KoRAG search_many of 20"
+
+
+def main() -> None:
+    """Measures, prints tables, and writes JSON (and a plot) where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", help="documents; default 10000, or 1000 … 100000 for --grow")
+    parser.add_argument("--queries", type=int, default=40)
+    parser.add_argument("--documents", type=Path, help="Parquet with a column text; without it, random vectors only")
+    parser.add_argument("--questions", type=Path, help="Parquet with a column query")
+    parser.add_argument("--no-random", action="store_true", help="real vectors only")
+    parser.add_argument("--grow", action="store_true", help="korag alone, at growing sizes, with a plot beside --json")
+    parser.add_argument("--no-peers", action="store_true", help="korag, torch and numpy only, in this environment")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peers-env", type=Path, default=_peers.DEFAULT.with_name("search"), metavar="FOLDER")
+    options = parser.parse_args()
+    if not options.no_peers and not options.grow:
+        enter(options.peers_env)
+    facts = machine_facts("fast-plaid", "lancedb", "qdrant-client")
+    if options.grow:
+        tables = {f"{name}, growing": grow(name, options) for name in kinds(options)}
+        if options.json:
+            plot(tables, options.json.with_suffix(".png"))
+        publish(results(facts, tables), options.json)
+        return
+    tables, gbs = {}, copy_gbs()
+    gflops = matmul_gflops()
+    for name in kinds(options):
+        for size in options.sizes or [10_000]:
+            source = make(name, size, options)
+            tokens = int(sum(source.lengths))
+            tables[f"{name} vectors, {size:,} documents, {tokens:,} tokens"] = compare(source, options)
+    notes = [
+        f"In the same run: copying memory {gbs:.1f} GB/s, float32 matrix product {gflops:.0f} GFLOP/s (all cores)."
+    ]
+    publish(results(facts, tables, notes=notes), options.json)
+
+
+def enter(folder: Path) -> None:
+    """Runs the command again in the peers' environment, unless it runs there already."""
+    if Path(sys.prefix) != folder.expanduser().absolute():
+        import subprocess
+
+        peers = ["fast-plaid", "lancedb", "qdrant-client", "matplotlib", "pyarrow"]
+        python = _peers.make(folder, [_peers.TORCH, ["-e", f"{_peers.ROOT}", *peers, *_peers.TORCH]])
+        raise SystemExit(subprocess.run([python, *sys.argv], check=False).returncode)
+
+
+def kinds(options: argparse.Namespace) -> list[str]:
+    """The vectors to search."""
+    real = ["spliced" if options.grow else "real"] if options.documents else []
+    return [*real, *([] if options.no_random else ["random"])]
+
+
+def make(name: str, size: int, options: argparse.Namespace) -> Source:
+    """Vectors of a kind."""
+    if name == "random":
+        return Source(size, options.queries)
+    real = RealSource(
+        10_000 if name == "spliced" else size, options.queries, options.documents, options.questions, CACHE
+    )
+    return real if name == "real" else SplicedSource(size, real)
+
+
+def fill(folder: Path, source: Source) -> Collection:
+    """A collection of all documents; one in ten has ``tenth`` 0."""
+    collection = Collection.open(folder, encoders=[Vectors(source)])
+    ids = [str(number) for number in range(source.count)]
+    tenths = np.random.default_rng(3).permutation(source.count) % 10
+    collection.add(ids, ids=ids, metadata=[{"tenth": tenth} for tenth in tenths.tolist()], show_progress=False)
+    return collection
+
+
+def ours(collection: Collection) -> dict[str, Searcher]:
+    """Korag's ways to search."""
+    tenth = {"tenth": 0}
+    return {
+        EXACT: lambda query: [hit.id for hit in collection.search(str(query), k=K)],
+        PRUNED: lambda query: [hit.id for hit in collection.search(str(query), k=K, exact=False)],
+        SHARE: lambda query: [hit.id for hit in collection.search(str(query), k=K, where=tenth)],
+    }
+
+
+def take_turns(
+    searchers: dict[str, Searcher], queries: int
+) -> tuple[dict[str, list[float]], dict[str, list[list[str]]]]:
+    """Puts each query to all searchers, once unmeasured for the first; returns seconds and what was found."""
+    seconds: dict[str, list[float]] = {name: [] for name in searchers}
+    found: dict[str, list[list[str]]] = {name: [] for name in searchers}
+    for query in [0, *range(queries)]:
+        for name in searchers if query % 2 else reversed(searchers):
+            started = time.perf_counter()
+            ids = searchers[name](query)
+            seconds[name].append(time.perf_counter() - started)
+            found[name].append(ids)
+    return {name: own[1:] for name, own in seconds.items()}, {name: own[1:] for name, own in found.items()}
+
+
+def compare(source: Source, options: argparse.Namespace) -> list[dict[str, object]]:
+    """One row for each searcher."""
+    with tempfile.TemporaryDirectory(
+        dir=options.peers_env.parent if options.peers_env.parent.exists() else None
+    ) as place:
+        folder = Path(place)
+        collection = fill(folder / "korag", source)
+        documents = [source.document(number).astype(np.float16) for number in range(source.count)]
+        searchers = ours(collection) | brute_force(folder, documents, source)
+        if not options.no_peers:
+            for name, peer in PEERS.items():
+                try:
+                    searchers |= peer(folder, documents, source)
+                except Exception as error:  # a peer that does not run here is left out, and said so
+                    print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+        seconds, found = take_turns(searchers, options.queries)
+        numbers = [str(query) for query in range(min(20, options.queries))]
+        collection.search_many(numbers, k=K)
+        started = time.perf_counter()
+        together = collection.search_many(numbers, k=K)
+        seconds[MANY] = [(time.perf_counter() - started) / len(numbers)] * len(numbers)
+        found[MANY] = [[hit.id for hit in hits] for hits in together]
+        allowed = [
+            [hit.id for hit in collection.search(str(query), k=source.count, where={"tenth": 0})] for query in range(2)
+        ]
+        collection.close()
+    tokens = int(sum(source.lengths))
+    rows = []
+    for name, own in seconds.items():
+        p50 = statistics.median(own)
+        exact = found[EXACT]
+        good = statistics.mean(map(recall, found[name], exact)) if name != SHARE else None
+        if name == SHARE:
+            assert all(ids == full[:K] for ids, full in zip(found[name], allowed, strict=False))  # noqa: S101
+        share = 0.1 if name == SHARE else 1.0
+        whole = name in (EXACT, SHARE, MANY)
+        rows.append({
+            "searcher": name,
+            "p50, ms": p50 * 1e3,
+            "p95, ms": float(np.quantile(own, 0.95)) * 1e3,
+            "recall@10": good,
+            "time ÷ exact": statistics.median(a / b for a, b in zip(own, seconds[EXACT], strict=False)),
+            "GB/s": tokens * DIM * share / p50 / 1e9 if whole else None,
+            "GOP/s": 2 * tokens * DIM * QUERY_TOKENS * share / p50 / 1e9 if whole else None,
+        })  # fmt: skip
+    return rows
+
+
+def brute_force(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str, Searcher]:
+    """All products: torch in float32 from memory, numpy from a float16 file in pieces."""
+    import torch
+
+    offsets = np.concatenate([[0], np.cumsum([len(tokens) for tokens in documents])])
+    np.save(folder / "tokens.npy", np.concatenate(documents))
+    mapped = np.load(folder / "tokens.npy", mmap_mode="r")
+    loaded = torch.from_numpy(np.array(mapped)).float()
+    bounds = [*range(0, source.count, 256), source.count]
+
+    def best(scores: np.ndarray) -> list[str]:
+        return [str(number) for number in np.argsort(-scores, kind="stable")[:K]]
+
+    def by_torch(query: int) -> list[str]:
+        transposed = torch.from_numpy(source.queries[query].T.copy())
+        scores = []
+        for first, last in itertools.pairwise(bounds):
+            products = loaded[offsets[first] : offsets[last]] @ transposed
+            lengths = torch.from_numpy(np.diff(offsets[first : last + 1]))
+            scores.append(torch.segment_reduce(products, "max", lengths=lengths, axis=0).sum(1))
+        return best(torch.cat(scores).numpy())
+
+    def by_numpy(query: int) -> list[str]:
+        transposed = np.ascontiguousarray(source.queries[query].T)
+        scores = []
+        for first, last in itertools.pairwise(bounds):
+            products = mapped[offsets[first] : offsets[last]].astype(np.float32) @ transposed
+            scores.append(np.maximum.reduceat(products, offsets[first:last] - offsets[first]).sum(axis=1))
+        return best(np.concatenate(scores))
+
+    return {"torch float32, brute force": by_torch, "numpy float16 memory-mapped, brute force": by_numpy}
+
+
+def fast_plaid(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str, Searcher]:
+    """By its defaults, and with the settings that were the fastest at equal recall."""
+    import torch
+    from fast_plaid import search
+
+    index = search.FastPlaid(index=str(folder / "plaid"), device="cpu")
+    index.create(documents_embeddings=[torch.from_numpy(tokens.astype(np.float32)) for tokens in documents])
+
+    def searcher(**settings: Any) -> Searcher:
+        def find(query: int) -> list[str]:
+            (found,) = index.search(torch.from_numpy(source.queries[query])[None], top_k=K, **settings)
+            return [str(number) for number, _ in found]
+
+        return find
+
+    tuned = {"n_ivf_probe": 4, "n_full_scores": 256}
+    searchers = {"fast-plaid, defaults": searcher(), "fast-plaid, 4 probes, 256 scored": searcher(**tuned)}
+    for find in searchers.values():
+        find(0)
+    return searchers
+
+
+def lance(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str, Searcher]:
+    """Exact: without an index."""
+    import lancedb
+    import pyarrow as pa
+
+    vectors = pa.list_(pa.list_(pa.float16(), DIM))
+    schema = pa.schema([pa.field("id", pa.string()), pa.field("vector", vectors)])
+    table = lancedb.connect(folder / "lance").create_table("documents", schema=schema)
+    for first in range(0, len(documents), 1_000):
+        part = documents[first : first + 1_000]
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(part).ravel(), pa.float16()), DIM)
+        offsets = np.concatenate([[0], np.cumsum([len(tokens) for tokens in part])]).astype(np.int32)
+        nested = pa.ListArray.from_arrays(pa.array(offsets), flat)
+        ids = pa.array([str(first + number) for number in range(len(part))])
+        table.add(pa.table({"id": ids, "vector": nested.cast(vectors)}, schema=schema))
+
+    def find(query: int) -> list[str]:
+        rows = table.search(source.queries[query]).distance_type("cosine").select(["id"]).limit(K).to_arrow()
+        return rows["id"].to_pylist()
+
+    find(0)
+    return {"LanceDB, no index": find}
+
+
+def qdrant(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str, Searcher]:
+    """Local mode."""
+    from qdrant_client import QdrantClient, models
+
+    client = QdrantClient(":memory:")
+    multi = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    params = models.VectorParams(size=DIM, distance=models.Distance.DOT, multivector_config=multi)
+    client.create_collection("documents", vectors_config=params)
+    for number, tokens in enumerate(documents):
+        point = models.PointStruct(id=number, vector=tokens.astype(np.float32).tolist())
+        client.upsert("documents", [point])
+
+    def find(query: int) -> list[str]:
+        points = client.query_points("documents", query=source.queries[query].tolist(), limit=K).points
+        return [str(point.id) for point in points]
+
+    find(0)
+    return {"Qdrant in the process (Python)": find}
+
+
+PEERS = {"fast-plaid": fast_plaid, "LanceDB": lance, "Qdrant": qdrant}
+
+
+def grow(name: str, options: argparse.Namespace) -> list[dict[str, object]]:
+    """One row for each size."""
+    rows = []
+    for size in options.sizes or [1_000, 3_000, 10_000, 30_000, 100_000]:
+        source = make(name, size, options)
+        place = Path(tempfile.mkdtemp(prefix="korag-grow-", dir=CACHE.parent))
+        try:
+            started = time.perf_counter()
+            fill(place / "korag", source).close()
+            added = time.perf_counter() - started
+            started = time.perf_counter()
+            collection = Collection.open(place / "korag", encoders=[Vectors(source)])
+            collection.search("0", k=1)  # maps the segments, and checks their checksums
+            opened = time.perf_counter() - started
+            seconds, found = take_turns(ours(collection), options.queries)
+            collection.close()
+            size_on_disk = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+        finally:
+            shutil.rmtree(place)
+        rows.append({
+            "documents": size,
+            "tokens": int(sum(source.lengths)),
+            "on disk, GB": size_on_disk / 1e9,
+            "added in, s": added,
+            "opened in, s": opened,
+            **{f"{way}, p50 ms": statistics.median(own) * 1e3 for way, own in seconds.items()},
+            "pruned: recall@10": statistics.mean(map(recall, found[PRUNED], found[EXACT])),
+        })  # fmt: skip
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def plot(tables: dict[str, list[dict[str, object]]], path: Path) -> None:
+    """Draws milliseconds against documents, both by logarithms."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4))
+    for (title, rows), line in zip(tables.items(), ("-", "--"), strict=False):
+        for way, mark in ((EXACT, "o"), (PRUNED, "s"), (SHARE, "^")):
+            times = [row[f"{way}, p50 ms"] for row in rows]
+            axes.plot(
+                [row["documents"] for row in rows], times, line, marker=mark, label=f"{way} ({title.split(',')[0]})"
+            )
+    axes.set(xscale="log", yscale="log", xlabel="documents", ylabel="p50, ms")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Sparse search: korag's postings beside scipy's matrices and Qdrant's local mode, in turns.
+
+    python benchmarks/sparse_search.py --json docs/performance/sparse.json
+
+Documents are drawn: 780 terms of 50,000 each, as frequent as the curve of mini-splade's terms over Korean texts (the
+most frequent one in half of all documents), and queries of 51 of the same curve, so that a query's terms are some five
+times as frequent as the mean term. korag's times include looking the documents up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from _common import copy_gbs, machine_facts, publish, results
+from _vectors import Vectors, recall
+
+from korag import Collection
+from korag.specs import Family
+
+VOCABULARY, K = 50_000, 10
+CURVE = np.cumsum((np.arange(VOCABULARY) + 100.0) ** -0.8)
+CURVE /= CURVE[-1]
+
+
+def draw(rng: np.random.Generator, rows: int, terms: int) -> sp.csr_array:
+    """Rows of about so many distinct terms, with weights. Shape: (rows, vocabulary)."""
+    drawn = np.searchsorted(CURVE, rng.random((rows, round(terms * 1.06)))).astype(np.int32)
+    drawn.sort(axis=1)
+    new = np.diff(drawn, axis=1, prepend=-1) > 0
+    starts = np.concatenate([[0], np.cumsum(new.sum(axis=1))])
+    weights = rng.gamma(2.0, 0.4, int(starts[-1])).astype(np.float32)
+    return sp.csr_array((weights, drawn[new], starts.astype(np.int32)), shape=(rows, VOCABULARY))
+
+
+class SparseVectors(Vectors):
+    """Gives rows for texts that are numbers."""
+
+    family: ClassVar[Family] = "sparse"
+
+    def __init__(self, documents: sp.csr_array, queries: sp.csr_array) -> None:
+        super().__init__(documents)  # type: ignore[arg-type]
+        self._queries = queries
+
+    def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Any:
+        """Rows of the documents with these numbers."""
+        return self._source[[int(text) for text in texts]]  # type: ignore[index]
+
+    def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Any:
+        """Rows of the queries with these numbers."""
+        return self._queries[[int(text) for text in texts]]
+
+
+def main() -> None:
+    """Measures, prints a table, and writes JSON where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--terms", type=int, default=780, help="of a document")
+    parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    facts, gbs = machine_facts(), copy_gbs()
+    rng = np.random.default_rng(0)
+    parts = [draw(rng, min(5_000, options.documents - n), options.terms) for n in range(0, options.documents, 5_000)]
+    documents, queries = sp.csr_array(sp.vstack(parts, format="csr")), draw(rng, options.queries, 51)
+    encoder = SparseVectors(documents, queries)
+    ids = [str(number) for number in range(options.documents)]
+    tenths = (rng.permutation(options.documents) % 10).tolist()
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        with Collection.open(folder, encoders=[encoder]) as collection:
+            collection.add(ids, ids=ids, metadata=[{"tenth": tenth} for tenth in tenths], show_progress=False)
+        added = time.perf_counter() - started
+        started = time.perf_counter()
+        collection = Collection.open(folder, encoders=[encoder])
+        collection.search("0", k=1)  # maps the segments, and checks their checksums
+        opened = time.perf_counter() - started
+        columns = documents.tocsc()
+        columns.sort_indices()
+
+        def best(scores: Any) -> list[str]:
+            top = np.argpartition(-scores, K)[:K]
+            return [str(number) for number in top[np.argsort(-scores[top], kind="stable")]]
+
+        def by_columns(query: int) -> list[str]:
+            row = queries[[query]]
+            return best(columns[:, row.indices] @ row.data)
+
+        searchers = {
+            "KoRAG": lambda query: [hit.id for hit in collection.search(str(query), k=K)],
+            "KoRAG, filter 10 %": lambda query: [h.id for h in collection.search(str(query), k=K, where={"tenth": 0})],
+            "scipy, columns of one matrix": by_columns,
+            "scipy, rows of one matrix": lambda query: best(documents @ queries[[query]].toarray()[0]),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in searchers}
+        found: dict[str, list[list[str]]] = {name: [] for name in searchers}
+        for query in [0, *range(options.queries)]:
+            for name in searchers if query % 2 else reversed(searchers):
+                started = time.perf_counter()
+                hits = searchers[name](query)
+                seconds[name].append(time.perf_counter() - started)
+                found[name].append(hits)
+        collection.close()
+    postings = statistics.mean(np.diff(columns.indptr)[queries[[n]].indices].sum() for n in range(options.queries))
+    rows = [
+        {
+            "searcher": name,
+            "p50, ms": statistics.median(own[1:]) * 1e3,
+            "p95, ms": float(np.quantile(own[1:], 0.95)) * 1e3,
+            "recall@10": None if "filter" in name else statistics.mean(map(recall, found[name], found["KoRAG"])),
+            "time ÷ KoRAG": statistics.median(a / b for a, b in zip(own[1:], seconds["KoRAG"][1:], strict=True)),
+        }
+        for name, own in seconds.items()
+    ]
+    title = f"Sparse: {options.documents:,} documents, {documents.nnz / options.documents:.0f} terms each"
+    limit = postings * 8 / statistics.median(seconds["KoRAG"][1:]) / 1e9
+    notes = [
+        f"A query's terms occur {postings:,.0f} times (8 bytes each): {limit:.1f} GB/s; copying memory {gbs:.1f} GB/s.",
+        f"Added in {added:.0f} s; opened, with checksums, in {opened:.1f} s.",
+    ]
+    publish(results(facts, {title: rows}, notes=notes), options.json)
+
+
+if __name__ == "__main__":
+    main()

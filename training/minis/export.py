@@ -20,7 +20,7 @@ from training.minis.model import Mini, model_config
 
 logger = logging.getLogger(__name__)
 
-MODELS = {"mini-colbert": "heads", "mini-dense": "dense-end", "mini-splade": "splade-long"}
+MODELS = {"mini-colbert": "heads", "mini-dense": "dense-taught", "mini-splade": "splade-long"}
 """Which phase's weights each model takes."""
 _MOST_BYTES = 8_000_000
 _DOCUMENT_LENGTH = 512

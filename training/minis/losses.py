@@ -36,16 +36,7 @@ def maxsim_loss(
     """
     n = len(queries)
     with torch.no_grad():
-        scores = torch.cat(
-            [
-                torch.einsum("bid,cjd->bicj", queries, documents[start : start + _BLOCK])
-                .masked_fill_(~mask[start : start + _BLOCK], BELOW_ANY_COSINE)
-                .amax(-1)
-                .sum(1)
-                for start in range(0, n, _BLOCK)
-            ],
-            dim=1,
-        ).masked_fill_(same, EXCLUDED)
+        scores = maxsim_scores(queries, documents, mask).masked_fill_(same, EXCLUDED)
         diagonal = torch.arange(n)
         ranked = scores.clone()
         ranked[diagonal, diagonal] = -EXCLUDED  # the positive comes first
@@ -58,6 +49,20 @@ def maxsim_loss(
     cosines = cosines.masked_fill(~mask[chosen].unsqueeze(2), BELOW_ANY_COSINE)
     logits = cosines.amax(-1).sum(-1).masked_fill(excluded, EXCLUDED)
     return F.cross_entropy(logits, torch.zeros(n, dtype=torch.long)), scores
+
+
+def maxsim_scores(queries: Tensor, documents: Tensor, mask: Tensor) -> Tensor:
+    """Returns the MaxSim score of every query with every document; arguments as for `maxsim_loss`. Shape: (n, n)."""
+    return torch.cat(
+        [
+            torch.einsum("bid,cjd->bicj", queries, documents[start : start + _BLOCK])
+            .masked_fill_(~mask[start : start + _BLOCK], BELOW_ANY_COSINE)
+            .amax(-1)
+            .sum(1)
+            for start in range(0, len(queries), _BLOCK)
+        ],
+        dim=1,
+    )
 
 
 def dense_loss(queries: Tensor, documents: Tensor, same: Tensor, teacher: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from training.minis.config import PHASES, Folders
+from training.minis.config import MEANS, PHASES, Folders
 from training.minis.data import prepare_pairs
 from training.minis.export import export_models
 from training.minis.heads import refine_heads
 from training.minis.initialise import initialise_embeddings, initialise_term_bias
 from training.minis.tokenizer import train_tokenizer
-from training.minis.train import train_phase
+from training.minis.train import average_phases, train_phase
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ def run(folders: Folders, threads: int) -> None:
     for phase in PHASES:
         if not (work / f"{phase.name}.pt").exists():
             train_phase(phase, work, threads)
+    for name, phases in MEANS.items():
+        _make(work / f"{name}.pt", lambda path, phases=phases: average_phases(work, phases, path))
     _make(work / "heads.pt", lambda path: refine_heads(work, path, threads))
     export_models(folders)
 

@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,8 +16,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.minis.config import HEAD_DIMS, Phase
-from training.minis.data import Sampler, read_pairs
-from training.minis.losses import choose_terms, dense_loss, maxsim_loss, splade_loss
+from training.minis.data import Batch, Sampler, read_pairs
+from training.minis.losses import EXCLUDED, choose_terms, dense_loss, maxsim_loss, maxsim_scores, splade_loss
 from training.minis.model import Mini, lay_out_documents, lay_out_queries, pool
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def train_phase(phase: Phase, work: Path, threads: int) -> None:
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
         logger.info("%s: continuing at step %d", phase.name, first)
+    teachers = {objective: _load(tokenizer, work / f"{name}.pt") for objective, name in phase.teachers}
     sampler = Sampler(read_pairs(work / "pairs.npz"), phase)
     model.train()
     started, cpu_started = time.perf_counter(), time.process_time()
@@ -60,7 +62,7 @@ def train_phase(phase: Phase, work: Path, threads: int) -> None:
         for group in optimizer.param_groups:
             group["lr"] = phase.learning_rate * _rate(phase, step)
         optimizer.zero_grad(set_to_none=True)
-        loss, figures = _step(model, sampler, phase, step)
+        loss, figures = _step(model, teachers, sampler, phase, step)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -79,12 +81,52 @@ def train_phase(phase: Phase, work: Path, threads: int) -> None:
     state.unlink(missing_ok=True)
 
 
+def average_phases(work: Path, names: Sequence[str], path: Path) -> None:
+    """Writes the mean of the weights of several phases.
+
+    Args:
+        work: The folder with the checkpoints.
+        names: The phases.
+        path: The ``.pt`` to write.
+    """
+    weights = [torch.load(work / f"{name}.pt", weights_only=True) for name in names]
+    torch.save({name: torch.stack([each[name] for each in weights]).mean(0) for name in weights[0]}, path)
+
+
 def _rate(phase: Phase, step: int) -> float:
     decay = 1 - (1 - phase.final_rate) * step / phase.steps
     return min(1.0, (step + 1) / phase.warm_up) * decay
 
 
-def _step(model: Mini, sampler: Sampler, phase: Phase, step: int) -> tuple[Tensor, dict[str, float]]:
+def _load(tokenizer: Tokenizer, path: Path) -> Mini:
+    model = Mini(tokenizer, None).eval()
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model
+
+
+@torch.no_grad()
+def _taught(teachers: dict[str, Mini], batch: Batch, phase: Phase, same: Tensor) -> Tensor:
+    """Returns the mean of the scores that finished models give. Shape: (n, n)."""
+    query_tokens, query_mask = lay_out_queries(batch.queries)
+    document_tokens, document_mask = lay_out_documents(batch.documents, phase.document_tokens)
+    scores: list[Tensor] = []
+    for objective, model in teachers.items():
+        documents = model.hidden(document_tokens, document_mask)
+        if objective == "colbert":
+            projection = model.projection(max(HEAD_DIMS))
+            counted = document_mask & ~model.skipped[document_tokens]
+            queries = F.normalize(projection(model.hidden_expanded(query_tokens, query_mask)), dim=-1)
+            scores.append(maxsim_scores(queries, F.normalize(projection(documents), dim=-1), counted))
+        else:
+            query_terms = model.terms(model.hidden(query_tokens, query_mask), query_mask)
+            chosen = (query_terms > 0).any(0).nonzero().squeeze(1)
+            scores.append(query_terms[:, chosen] @ model.terms(documents, document_mask, chosen).T)
+    return torch.stack(scores).mean(0).masked_fill(same, EXCLUDED)
+
+
+def _step(
+    model: Mini, teachers: dict[str, Mini], sampler: Sampler, phase: Phase, step: int
+) -> tuple[Tensor, dict[str, float]]:
     """Returns the loss of one step and the figures to log: loss and share of correct queries per objective."""
     batch = sampler.batch(step)
     rng = random.Random(f"{phase.seed} {phase.name} {step}")  # noqa: S311 (no secrets here)
@@ -130,6 +172,8 @@ def _step(model: Mini, sampler: Sampler, phase: Phase, step: int) -> tuple[Tenso
         record("splade", loss, logits)
         figures["terms-query"] = float((query_terms > 0).sum(1).float().mean())
         figures["terms-document"] = float(((document_terms > 0) * counts).sum(1).mean())
+    if teachers:
+        teacher = _taught(teachers, batch, phase, same)
     if "dense" in phase.objectives:
         loss, logits = dense_loss(pool(queries, query_mask), pool(documents, document_mask), same, teacher)
         losses.append(loss)

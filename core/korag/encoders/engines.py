@@ -99,6 +99,7 @@ def _export(transformer: Any, output: str, path: Path) -> None:
     # With torch's fused attention, a padding token that sees nothing in its window becomes NaN in other engines.
     transformer.model.set_attn_implementation("eager")
     axes = {0: "batch", 1: "length"}
+    per_text = transformer.module_output_name == "scores"  # of a cross-encoder; all others give one row a token
     with _export_lock, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of tracing, and that this exporter is to be replaced by a slower one
         torch.onnx.export(
@@ -109,7 +110,7 @@ def _export(transformer: Any, output: str, path: Path) -> None:
             opset_version=_OPSET,
             input_names=list(names),
             output_names=[output],
-            dynamic_axes=dict.fromkeys((*names, *([output] if output != "logits" else [])), axes),
+            dynamic_axes={**dict.fromkeys(names, axes), output: {0: "batch"} if per_text else axes},
         )
 
 

@@ -15,9 +15,9 @@ from langchain_korag import KoColBERTRetriever
 HANDBOOK = Path(__file__).with_name("handbook.jsonl")
 QUESTIONS = [
     "집주인이 전세금을 안 돌려줘요",
-    "반품할 때 배송비는 누가 내나요?",
-    "제6조의2의 내용은 무엇인가?",
-    "큰 가구를 버리고 싶어요",
+    "물건을 반품하고 싶어요",
+    "등기부등본은 언제 확인하나요?",
+    "대형 폐기물은 어떻게 버리나요?",
     "비밀번호를 잊어서 로그인이 안 돼요",
 ]
 

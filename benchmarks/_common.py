@@ -176,13 +176,23 @@ def as_markdown(found: Mapping[str, Any]) -> str:
 
 
 def publish(found: Mapping[str, Any], path: Path | None) -> None:
-    """Prints what `results` returned as Markdown, and writes it as JSON: whole, then renamed.
+    """Prints what `results` returned as Markdown, and writes it.
 
     Args:
         found: What was found.
         path: Where to; None for nowhere.
     """
     print(as_markdown(found))
+    write(found, path)
+
+
+def write(found: Mapping[str, Any], path: Path | None) -> None:
+    """Writes what `results` returned as JSON: whole, then renamed.
+
+    Args:
+        found: What was found.
+        path: Where to; None for nowhere.
+    """
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".tmp")

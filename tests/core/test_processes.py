@@ -15,29 +15,26 @@ def rows(vectors) -> list[np.ndarray]:
     return vectors if isinstance(vectors, list) else list(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
 
 
-@pytest.mark.parametrize("name", ["mini-dense", "mini-splade", "mini-colbert"])
-def test_the_same_vectors_in_order(name):
+@pytest.mark.parametrize(("name", "devices"), [("mini-colbert", ["cpu", "cpu"]), ("mini-splade", ["cpu"])])
+def test_the_same_vectors_in_order(name, devices):
     encoder = load_encoder(name, device="cpu", batch_tokens=200)
     expected = rows(encoder.encode_documents(TEXTS))
-    with encoder.processes(["cpu", "cpu"]) as same:
+    collection = Collection.in_memory(encoders=[encoder])
+    with encoder.processes(devices) as same:
         assert same is encoder
         found = rows(encoder.encode_documents(TEXTS))
         streamed = [row for block in encoder.stream_documents(iter(TEXTS), block=15) for row in rows(block)]
         copy = pickle.loads(pickle.dumps(encoder))  # noqa: S301 (our own, just made)
+        ids = collection.add(TEXTS)
     for one, two, three in zip(expected, found, streamed, strict=True):
         np.testing.assert_allclose(two, one, atol=1e-5)
         np.testing.assert_allclose(three, one, atol=1e-5)
     assert copy.fingerprint == encoder.fingerprint
     np.testing.assert_allclose(rows(encoder.encode_documents(TEXTS))[3], expected[3], atol=1e-5)  # and after it
-
-
-def test_a_collection_is_filled_by_them():
-    encoder = load_encoder("mini-dense", device="cpu", batch_tokens=100)
-    collection = Collection.in_memory(encoders=[encoder])
-    with encoder.processes(["cpu"]):
-        ids = collection.add(TEXTS[:12])
-    assert collection.search(TEXTS[3], k=1)[0].id in (ids[3], ids[8])
-    assert len(collection) == 12
+    plain = Collection.in_memory(encoders=[encoder])
+    plain.add(TEXTS, ids=ids)
+    for one, other in zip(plain.search("5번 창구", k=9), collection.search("5번 창구", k=9), strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
 @pytest.mark.parametrize("devices", [[], "cpu", [0], None])

@@ -17,6 +17,7 @@ from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_js
 from korag.encoders.batching import blocks, made_ahead, token_budget_batches
 from korag.encoders.lazy import LazyModel, LoadOptions
 from korag.encoders.processes import Processes, check_devices
+from korag.encoders.query_cache import QueryCache
 from korag.encoders.reports import TextReport
 from korag.encoders.vocabulary import readable
 from korag.errors import InvalidArgumentError
@@ -68,10 +69,11 @@ class Encoder(LazyModel, Generic[Vectors]):
     def _reset(self) -> None:
         super()._reset()
         self._processes: Processes | None = None
+        self._query_cache = QueryCache()
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_processes"]
+        del state["_processes"], state["_query_cache"]
         return state
 
     @property
@@ -149,7 +151,13 @@ class Encoder(LazyModel, Generic[Vectors]):
         Raises:
             InvalidTextError: If an entry is not a string; the message names its position.
         """
-        return self._encode(texts, "query", show_progress)
+        size = self._options.query_cache
+        if not size:
+            return self._encode(texts, "query", show_progress)
+        checked = [normalize(text) for text in check_texts(texts)]
+        return self._collate(
+            self._query_cache.rows(checked, size, lambda new: self._encode_rows(new, "query", show_progress))
+        )
 
     def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Vectors:
         """Encodes documents, with the document prompt and length.
@@ -214,8 +222,8 @@ class Encoder(LazyModel, Generic[Vectors]):
         try:
             with _progress(self.family, total, show_progress) as bar:
                 for some in blocks(texts, block):
-                    checked = [check_text(text, f"texts[{done + place}]") for place, text in enumerate(some)]
-                    yield self._encode_block(checked, "document", report, bar, log=False)
+                    checked = [normalize(check_text(text, f"texts[{done + i}]")) for i, text in enumerate(some)]
+                    yield self._collate(self._encode_block(checked, "document", report, bar, log=False))
                     done += len(checked)
         finally:
             report.log()
@@ -316,16 +324,17 @@ class Encoder(LazyModel, Generic[Vectors]):
             _update_json(path, prompts={**read_json(path).get("prompts", {}), **self._prompts})
 
     def _encode(self, texts: Iterable[str], task: Task, show_progress: bool | None) -> Vectors:  # noqa: FBT001
-        checked = check_texts(texts)
-        if not checked:
-            return self._collate([])
-        report = TextReport(task, self._limit(task))
-        with _progress(self.family, len(checked), show_progress) as bar:
-            return self._encode_block(checked, task, report, bar, log=True)
+        return self._collate(self._encode_rows([normalize(text) for text in check_texts(texts)], task, show_progress))
 
-    def _encode_block(self, texts: list[str], task: Task, report: TextReport, bar: Any, *, log: bool) -> Vectors:
+    def _encode_rows(self, texts: list[str], task: Task, show_progress: bool | None) -> list[Any]:  # noqa: FBT001
+        if not texts:
+            return []
+        report = TextReport(task, self._limit(task))
+        with _progress(self.family, len(texts), show_progress) as bar:
+            return self._encode_block(texts, task, report, bar, log=True)
+
+    def _encode_block(self, texts: list[str], task: Task, report: TextReport, bar: Any, *, log: bool) -> list[Any]:
         model = self._loaded()
-        texts = [normalize(text) for text in texts]
         lengths = self._count_tokens(model, texts, task)
         report.count(texts, lengths)
         if log:
@@ -340,7 +349,7 @@ class Encoder(LazyModel, Generic[Vectors]):
             for index, row in zip(batch, encoded, strict=True):
                 rows[index] = row
             bar.update(len(batch))
-        return self._collate(rows)
+        return rows
 
     def _encode_batches(
         self, model: Any, batches: list[list[int]], texts: list[str], task: Task

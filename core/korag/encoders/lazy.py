@@ -26,6 +26,7 @@ class LoadOptions:
         backend: ``"torch"``; ``"onnx"`` or ``"openvino"``, which run on the CPU.
         trust_remote_code: Run Python files that come with the checkpoint.
         batch_tokens: Most tokens of a padded batch; None for the family's default.
+        query_cache: Queries whose vectors are kept; 0 for none.
     """
 
     device: str | None = None
@@ -33,6 +34,7 @@ class LoadOptions:
     backend: Literal["torch", "onnx", "openvino"] = "torch"
     trust_remote_code: bool = False
     batch_tokens: int | None = None
+    query_cache: int = 0
 
 
 class Described(Protocol):

@@ -52,6 +52,7 @@ def load_encoder(
     document_prompt: str | None = None,
     max_length: int | None = None,
     batch_tokens: int | None = None,
+    query_cache: int = 0,
     adapter: str | os.PathLike[str] | None = None,
 ) -> DenseEncoder | SparseEncoder | LateInteractionEncoder:
     """Loads a retrieval model by name or path; its family is read from its files.
@@ -80,6 +81,7 @@ def load_encoder(
         document_prompt: Put before every document instead of the checkpoint's own; ``""`` for none.
         max_length: Longest document in tokens (longest text, for dense and sparse).
         batch_tokens: Most tokens of a padded batch; by default 4,096, for sparse models 2,048.
+        query_cache: Keep the vectors of this many queries, those asked last; 0 keeps none.
         adapter: Folder or Hub id of a PEFT adapter to put on `model`. An adapter can also be `model` itself;
             its base is then the one its ``adapter_config.json`` names.
 
@@ -102,7 +104,12 @@ def load_encoder(
     _check_choice("family", family, (None, *get_args(Family)))
     check_length(max_length, least=_SHORTEST)
     options = run_options(
-        device=device, dtype=dtype, backend=backend, trust_remote_code=trust_remote_code, batch_tokens=batch_tokens
+        device=device,
+        dtype=dtype,
+        backend=backend,
+        trust_remote_code=trust_remote_code,
+        batch_tokens=batch_tokens,
+        query_cache=query_cache,
     )
     hub = {"cache_folder": cache_folder, "local_files_only": local_files_only, "token": token}
     source = find(model, revision=revision, **hub)  # type: ignore[arg-type]
@@ -143,6 +150,7 @@ def run_options(
     backend: Literal["torch", "onnx", "openvino"],
     trust_remote_code: bool,
     batch_tokens: int | None,
+    query_cache: int = 0,
 ) -> LoadOptions:
     """Checks how a model is to be run; arguments as for `load_encoder`.
 
@@ -152,12 +160,18 @@ def run_options(
     _check_choice("backend", backend, tuple(_BACKENDS))
     _check_choice("dtype", dtype, tuple(dict.fromkeys(("auto", *itertools.chain(*DTYPES.values())))))
     _check_positive("batch_tokens", batch_tokens)
+    _check_positive("query_cache", query_cache or None)
     if dtype not in ("auto", *DTYPES[backend]):
         raise _not_by(backend, f"dtype={dtype!r}", " | ".join(map(repr, ("auto", *DTYPES[backend]))))
     if backend != "torch" and device not in (None, "cpu"):
         raise _not_by(backend, f"device={device!r}", "'cpu'")
     return LoadOptions(
-        device=device, dtype=dtype, backend=backend, trust_remote_code=trust_remote_code, batch_tokens=batch_tokens
+        device=device,
+        dtype=dtype,
+        backend=backend,
+        trust_remote_code=trust_remote_code,
+        batch_tokens=batch_tokens,
+        query_cache=query_cache,
     )
 
 

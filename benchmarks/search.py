@@ -8,7 +8,7 @@ Vectors: ``random``, drawn at random, of which nothing is like anything else; ``
 for ``--grow`` ``spliced``, runs of real ones in new documents. Queries have 32 tokens and are encoded beforehand. Each
 query is put to all searchers one after another; recall is against exact MaxSim over the stored float16 vectors.
 korag's times include looking the documents up. Peers: fast-plaid by its defaults and tuned, LanceDB without an index
-(exact), Qdrant inside the process (its local mode, which is Python), numpy and torch by brute force.
+(exact), numpy and torch by brute force, and, where asked for, Qdrant inside the process (its local mode, in Python).
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--no-random", action="store_true", help="real vectors only")
     parser.add_argument("--grow", action="store_true", help="korag alone, at growing sizes, with a plot beside --json")
     parser.add_argument("--no-peers", action="store_true", help="korag, torch and numpy only, in this environment")
+    parser.add_argument("--slow-peers", action="store_true", help="Qdrant's local mode, too: minutes to fill")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peers-env", type=Path, default=_peers.DEFAULT.with_name("search"), metavar="FOLDER")
     options = parser.parse_args()
@@ -143,7 +144,7 @@ def compare(source: Source, options: argparse.Namespace) -> list[dict[str, objec
         documents = [source.document(number).astype(np.float16) for number in range(source.count)]
         searchers = ours(collection) | brute_force(folder, documents, source)
         if not options.no_peers:
-            for name, peer in PEERS.items():
+            for name, peer in (PEERS | SLOW_PEERS if options.slow_peers else PEERS).items():
                 try:
                     searchers |= peer(folder, documents, source)
                 except Exception as error:  # a peer that does not run here is left out, and said so
@@ -280,7 +281,8 @@ def qdrant(folder: Path, documents: list[np.ndarray], source: Source) -> dict[st
     return {"Qdrant in the process (Python)": find}
 
 
-PEERS = {"fast-plaid": fast_plaid, "LanceDB": lance, "Qdrant": qdrant}
+PEERS = {"fast-plaid": fast_plaid, "LanceDB": lance}
+SLOW_PEERS = {"Qdrant": qdrant}
 
 
 def grow(name: str, options: argparse.Namespace) -> list[dict[str, object]]:

@@ -71,7 +71,7 @@ def _search(parts: list[Part], queries: list[np.ndarray], k: int, *, exact: bool
 
 
 @given(**shapes)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_k_best_are_those_of_scoring_every_document(
     seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, fast: bool
 ) -> None:
@@ -86,7 +86,7 @@ def test_the_k_best_are_those_of_scoring_every_document(
 
 
 @given(**shapes)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_pruned_search_gives_true_scores_and_at_least_k(
     seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, fast: bool
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_pruned_search_gives_true_scores_and_at_least_k(
 
 
 @given(**shapes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_estimate_is_further_off_than_its_bound(
     seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, fast: bool
 ) -> None:

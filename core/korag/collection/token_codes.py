@@ -6,8 +6,8 @@ known, the documents that could be among the k best are known too.
 For a query token q and a document token d with their rounded q̂ and d̂, by Cauchy and Schwarz:
 ``|q·d − q̂·d̂| ≤ |q|·|d − d̂| + |q − q̂|·|d̂|``; maxima and sums keep the bound.
 
-Documents lie in the order of their length, filled up to whole blocks: those of equal length make one array, whose
-maxima are taken at once. Beside the codes lie summaries, one of four neighbours: a quarter of the work, but no bound.
+Documents lie in the order of their length, filled up to one of a few lengths: those of equal length make one array,
+whose maxima are taken at once. Beside the codes lie summaries, one of four neighbours: a quarter of the work, no bound.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from korag.scoring import Ints
 
 BLOCK = 8
 """Tokens of a block; documents are filled up with copies of their last token, which change no maximum."""
+_BITS = 4
+"""Numbers of blocks have no more significant bits: any up to 16, then 18, 20, … 32, 36, …"""
 POOLED = 4
 """Tokens of a summary."""
 
@@ -40,7 +42,7 @@ def encode(tokens: NDArray[np.float16], offsets: Ints) -> dict[str, NDArray[Any]
         ``summaries``, int8, shape (blocks · 2, dim), in the order and with the scale of the codes.
     """
     lengths = np.diff(offsets)
-    counts = -(-lengths // BLOCK)
+    counts = _round_up(-(-lengths // BLOCK))
     order = np.argsort(counts, kind="stable")
     ends = np.cumsum(counts[order])
     places = np.zeros((len(lengths), 2), np.int64)
@@ -104,3 +106,10 @@ def round_query(query: NDArray[np.float32]) -> RoundedQuery:
         float(np.linalg.norm(query, axis=1).sum()),
         float(np.linalg.norm(query - rounded * steps[:, None], axis=1).sum()),
     )
+
+
+def _round_up(blocks: Ints) -> Ints:
+    """The next numbers of at most four bits, so that there are few different ones. Shape: that of `blocks`."""
+    steps = 1 << np.maximum(np.frexp(blocks)[1] - _BITS, 0)
+    rounded: Ints = -(-blocks // steps) * steps
+    return rounded

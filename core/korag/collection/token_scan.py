@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["tokens", "codes", "summaries"]
 """What is multiplied."""
-_PRODUCTS = 262_144
-"""Products made at a time, so that they stay in the cache: 1 MB."""
+_PRODUCTS = 524_288
+"""Products made at a time, so that they stay in the cache: 2 MB."""
 _SPREAD = 1.15
 """Single documents are filled up to the longest of those multiplied together, which is at most so much longer."""
 _SLACK = 5e-5
@@ -79,14 +79,14 @@ class _Group:
     """Documents of one segment that are about as long.
 
     Attributes:
-        vectors: Where their vectors lie. Shape: (vectors, dim).
-        places: The first vector of each, and how many it has. Shape: (documents, 2).
+        blocks: Where their vectors lie. Shape: (blocks, vectors of a block, dim).
+        places: The first block of each, and how many it has. Shape: (documents, 2).
         positions: Which scores are theirs. Shape: (documents,).
         scale: What products are to be multiplied by.
-        length: The most vectors that one has, or more.
+        length: The most blocks that one has.
     """
 
-    vectors: torch.Tensor
+    blocks: torch.Tensor
     places: Ints
     positions: Ints
     scale: float
@@ -97,7 +97,7 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
     """Groups of about `most` vectors."""
     for part, first in zip(parts, firsts.tolist(), strict=False):
         arrays, size = part.arrays, {"tokens": 1, "codes": BLOCK, "summaries": BLOCK // POOLED}[kind]
-        vectors = _tensor(arrays[kind])
+        blocks = _tensor(arrays[kind].reshape(len(arrays[kind]) // size, size, arrays[kind].shape[1]))
         places = arrays["code_places"][part.rows]
         order = np.argsort(places[:, 0], kind="stable")  # by length, too
         order = order[places[order, 1] > 0]
@@ -110,24 +110,25 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
             end = int(np.searchsorted(counts, counts[start] * spread, side="right"))
             end = min(end, start + max(1, most // int(counts[start] * size)))
             own = order[start:end]
+            located = places[own]
             if kind == "tokens":
                 begins = arrays["offsets"][part.rows[own]]
                 located = np.stack([begins, arrays["offsets"][part.rows[own] + 1] - begins], axis=1)
-            else:
-                located = places[own] * size
-            yield _Group(vectors, located, own + first, scale, int(located[:, 1].max()))
+            yield _Group(blocks, located, own + first, scale, int(located[:, 1].max()))
             start = end
 
 
 def _gather(group: _Group) -> torch.Tensor:
-    """The vectors of a group, each document filled up with its last. Shape: (documents · length, dim)."""
+    """The vectors of a group, each document filled up with its last block. Shape: (vectors, dim)."""
     import torch
 
     begins, lengths = group.places[:, 0], group.places[:, 1]
     if (lengths == group.length).all() and begins[-1] - begins[0] == group.length * (len(begins) - 1):
-        return group.vectors[int(begins[0]) : int(begins[-1]) + group.length]
-    index = begins[:, None] + np.minimum(np.arange(group.length), lengths[:, None] - 1)
-    return group.vectors.index_select(0, torch.from_numpy(index.ravel()))
+        blocks = group.blocks[int(begins[0]) : int(begins[-1]) + group.length]
+    else:
+        index = begins[:, None] + np.minimum(np.arange(group.length), lengths[:, None] - 1)
+        blocks = group.blocks.index_select(0, torch.from_numpy(index.ravel()))
+    return blocks.flatten(0, 1)
 
 
 @cache

@@ -24,6 +24,9 @@ from korag.encoders.precision import SENTENCES
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _OPSET = 17
+_GROUP = 64
+"""Numbers of a row that share a factor when OpenVINO rounds activations. Where it does not divide a row, as larger
+ones would not divide hidden sizes of 192 or 576, it silently computes in float32."""
 _export_lock = threading.Lock()
 
 Arrays = dict[str, NDArray[np.int64]]
@@ -175,7 +178,7 @@ class _OpenVino:
         }
         if dtype == "int8":
             _round_weights(model)
-            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(2**64 - 1)  # a factor for each whole row
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(_GROUP)
         self._compiled = core.compile_model(model, "CPU", settings)
         self._idle: list[Any] = []  # requests that no thread is using; taking and giving back are atomic
 

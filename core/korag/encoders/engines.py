@@ -194,8 +194,7 @@ class _OpenVino:
 
 def _round_weights(model: Any) -> None:
     """Rounds the weights of an OpenVINO model to 8 bits, a factor for each column; it rounds activations itself."""
-    from openvino import opset13 as ops
-
+    ops = require("openvino.opset13", extra="openvino")
     for node in model.get_ordered_ops():
         if node.get_type_name() != "MatMul":
             continue

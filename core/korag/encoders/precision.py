@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from korag._optional import require
 from korag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -136,8 +137,7 @@ def _fast(backend: str, device: str) -> tuple[str, ...]:
     if backend == "onnx":
         return ()
     if backend == "openvino":
-        import openvino
-
+        openvino = require("openvino", extra="openvino")
         return ("bfloat16",) if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ()
     if device == "cpu":
         return ("bfloat16",) if _cpu_multiplies_bfloat16() else ()

@@ -1,4 +1,4 @@
-"""Late-interaction search: korag's exact and pruned search beside the peers, in turns; and how the cost grows.
+r"""Late-interaction search: korag's exact and pruned search beside the peers, in turns; and how the cost grows.
 
     TEXTS="--documents docs.parquet --questions pairs.parquet"
     python benchmarks/search.py $TEXTS --json docs/performance/search.json
@@ -7,8 +7,14 @@
 Vectors: ``random``, drawn at random, of which nothing is like anything else; ``real``, texts encoded by mini-colbert;
 for ``--grow`` ``spliced``, runs of real ones in new documents. Queries have 32 tokens and are encoded beforehand. Each
 query is put to all searchers one after another; recall is against exact MaxSim over the stored float16 vectors.
-korag's times include looking the documents up. Peers: fast-plaid by its defaults and tuned, LanceDB without an index
-(exact), numpy and torch by brute force, and, where asked for, Qdrant inside the process (its local mode, in Python).
+korag's times include looking the documents up. Others: torch and numpy by brute force, LanceDB without an index, with
+--qdrant Qdrant's local mode, which is Python and takes minutes to fill, and with --plaid fast-plaid by its
+defaults and tuned. fast-plaid 1.7 wants torch 2.11 and dies under 2.13, where the others are measured:
+
+    TORCH="torch==2.11.0 --index-url https://download.pytorch.org/whl/cpu" python benchmarks/search.py --plaid \
+        --peers-env ~/.cache/korag-benchmarks/plaid
+
+Whoever has taken 20 s answers no more queries; the ratio is over the queries that both have answered.
 """
 
 from __future__ import annotations
@@ -32,6 +38,8 @@ from _vectors import DIM, QUERY_TOKENS, RealSource, Source, SplicedSource, Vecto
 from korag import Collection
 
 K = 10
+_PATIENCE = 20
+"""Seconds."""
 CACHE = _peers.DEFAULT.parent / "vectors"
 Searcher = Callable[[int], list[str]]
 """From a query's number to the ids of the best documents."""
@@ -48,13 +56,16 @@ def main() -> None:
     parser.add_argument("--no-random", action="store_true", help="real vectors only")
     parser.add_argument("--grow", action="store_true", help="korag alone, at growing sizes, with a plot beside --json")
     parser.add_argument("--no-peers", action="store_true", help="korag, torch and numpy only, in this environment")
-    parser.add_argument("--slow-peers", action="store_true", help="Qdrant's local mode, too: minutes to fill")
+    parser.add_argument("--plaid", action="store_true", help="fast-plaid, too; see above")
+    parser.add_argument("--qdrant", action="store_true", help="Qdrant's local mode, too")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peers-env", type=Path, default=_peers.DEFAULT.with_name("search"), metavar="FOLDER")
     options = parser.parse_args()
     if not options.no_peers and not options.grow:
-        enter(options.peers_env)
-    facts = machine_facts("fast-plaid", "lancedb", "qdrant-client")
+        enter(options.peers_env, ["fast-plaid>=1.7"] if options.plaid else [])
+    facts = machine_facts(
+        "lancedb", *(["fast-plaid"] if options.plaid else []), *(["qdrant-client"] if options.qdrant else [])
+    )
     if options.grow:
         tables = {f"{name}, growing": grow(name, options) for name in kinds(options)}
         if options.json:
@@ -74,12 +85,12 @@ def main() -> None:
     publish(results(facts, tables, notes=notes), options.json)
 
 
-def enter(folder: Path) -> None:
+def enter(folder: Path, more: list[str]) -> None:
     """Runs the command again in the peers' environment, unless it runs there already."""
     if Path(sys.prefix) != folder.expanduser().absolute():
         import subprocess
 
-        peers = ["fast-plaid", "lancedb", "qdrant-client", "matplotlib", "pyarrow"]
+        peers = [*more, "lancedb", "qdrant-client", "matplotlib", "pyarrow"]
         python = _peers.make(folder, [_peers.TORCH, ["-e", f"{_peers.ROOT}", *peers, *_peers.TORCH]])
         raise SystemExit(subprocess.run([python, *sys.argv], check=False).returncode)
 
@@ -127,6 +138,8 @@ def take_turns(
     found: dict[str, list[list[str]]] = {name: [] for name in searchers}
     for query in [0, *range(queries)]:
         for name in searchers if query % 2 else reversed(searchers):
+            if len(seconds[name]) > 2 and sum(seconds[name]) > _PATIENCE:
+                continue
             started = time.perf_counter()
             ids = searchers[name](query)
             seconds[name].append(time.perf_counter() - started)
@@ -136,19 +149,15 @@ def take_turns(
 
 def compare(source: Source, options: argparse.Namespace) -> list[dict[str, object]]:
     """One row for each searcher."""
-    with tempfile.TemporaryDirectory(
-        dir=options.peers_env.parent if options.peers_env.parent.exists() else None
-    ) as place:
+    with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         collection = fill(folder / "korag", source)
         documents = [source.document(number).astype(np.float16) for number in range(source.count)]
         searchers = ours(collection) | brute_force(folder, documents, source)
         if not options.no_peers:
-            for name, peer in (PEERS | SLOW_PEERS if options.slow_peers else PEERS).items():
-                try:
-                    searchers |= peer(folder, documents, source)
-                except Exception as error:  # a peer that does not run here is left out, and said so
-                    print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+            peers = [lance, *([fast_plaid] if options.plaid else []), *([qdrant] if options.qdrant else [])]
+            for peer in peers:
+                searchers |= peer(folder, documents, source)
         seconds, found = take_turns(searchers, options.queries)
         numbers = [str(query) for query in range(min(20, options.queries))]
         collection.search_many(numbers, k=K)
@@ -172,8 +181,9 @@ def compare(source: Source, options: argparse.Namespace) -> list[dict[str, objec
         whole = name in (EXACT, SHARE, MANY)
         rows.append({
             "searcher": name,
+            "queries": len(own),
             "p50, ms": p50 * 1e3,
-            "p95, ms": float(np.quantile(own, 0.95)) * 1e3,
+            "p95, ms": float(np.quantile(own, 0.95)) * 1e3 if len(own) >= 20 else None,
             "recall@10": good,
             "time ÷ exact": statistics.median(a / b for a, b in zip(own, seconds[EXACT], strict=False)),
             "GB/s": tokens * DIM * share / p50 / 1e9 if whole else None,
@@ -254,7 +264,9 @@ def lance(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str
         table.add(pa.table({"id": ids, "vector": nested.cast(vectors)}, schema=schema))
 
     def find(query: int) -> list[str]:
-        rows = table.search(source.queries[query]).distance_type("cosine").select(["id"]).limit(K).to_arrow()
+        rows = (
+            table.search(source.queries[query]).distance_type("cosine").select(["id", "_distance"]).limit(K).to_arrow()
+        )
         return rows["id"].to_pylist()
 
     find(0)
@@ -281,16 +293,12 @@ def qdrant(folder: Path, documents: list[np.ndarray], source: Source) -> dict[st
     return {"Qdrant in the process (Python)": find}
 
 
-PEERS = {"fast-plaid": fast_plaid, "LanceDB": lance}
-SLOW_PEERS = {"Qdrant": qdrant}
-
-
 def grow(name: str, options: argparse.Namespace) -> list[dict[str, object]]:
     """One row for each size."""
     rows = []
     for size in options.sizes or [1_000, 3_000, 10_000, 30_000, 100_000]:
         source = make(name, size, options)
-        place = Path(tempfile.mkdtemp(prefix="korag-grow-", dir=CACHE.parent))
+        place = Path(tempfile.mkdtemp(prefix="korag-grow-"))
         try:
             started = time.perf_counter()
             fill(place / "korag", source).close()

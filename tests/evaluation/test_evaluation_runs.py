@@ -64,12 +64,12 @@ class TestLegs:
         assert facts["flops"] == pytest.approx((documents * queries).sum())
 
     def test_index_size(self, dataset: Dataset, encoders: dict[str, Any]) -> None:
-        """Token vectors of 128 × 2 bytes each and in bytes, and the places where documents begin in either."""
+        """Token vectors of 128 × 2 bytes each, in bytes, and one in four again; and where documents begin."""
         outcome = LegSystem("c", encoders["colbert"]).run(dataset, k=10, advance=lambda _: None)
         filled = [text for text in dataset.documents.values() if text.strip()]
         lengths = [len(vectors) for vectors in encoders["colbert"].encode_documents(filled)]
         half = sum(lengths) * 128 * 2 + (len(filled) + 1) * 8
-        codes = sum(-(-length // 8) * 8 for length in lengths) * 128 + (len(filled) + 1) * 8
+        codes = sum(-(-length // 8) * (8 + 2) for length in lengths) * 128 + len(filled) * 16
         bounds = len(filled) * 4 + 2 * 4  # of each document, and the scale
         assert outcome.index_bytes == half + codes + bounds
 

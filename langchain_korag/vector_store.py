@@ -21,8 +21,8 @@ from korag.errors import InvalidArgumentError
 from langchain_korag.documents import delete_documents, how_to_make, take_apart, texts_to_documents, to_document
 from langchain_korag.embeddings import KoEmbeddings
 
-_SEARCH = ("filter", "using", "fetch_k", "method", "weights", "score_threshold")
-_DIVERSE = ("filter", "using", "method", "weights", "score_threshold")
+_SEARCH = ("filter", "using", "fetch_k", "method", "weights", "score_threshold", "exact")
+_DIVERSE = ("filter", "using", "method", "weights", "score_threshold", "exact")
 _ADDING = ("ids", "batch_size")
 _MAKING = ("encoders", "path", "bm25", "tokenizer", "collection", "ids")
 
@@ -37,8 +37,9 @@ class KoVectorStore(VectorStore):
 
     Every search takes `filter` (see `korag.collection.filters`; applied before the k best are taken), `using` (a leg:
     ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``, or ``"hybrid"``; by default the only leg, else hybrid),
-    `score_threshold` (on relevance, see `korag.Hit.relevance`), and for hybrid searches `method` (``"rrf"`` or
-    ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other keyword is an error.
+    `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact` (see `korag.Collection.search`), and for hybrid
+    searches `method` (``"rrf"`` or ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other
+    keyword is an error.
 
     Results are new documents with their ids, and with their metadata as it was added and nothing more. Scores are of
     each leg's own kind; relevance scores are in [0, 1].
@@ -321,6 +322,7 @@ class KoVectorStore(VectorStore):
             fusion="rrf" if (method := keywords.get("method")) is None else check_method(method),
             weights=keywords.get("weights"),
             min_relevance=_threshold(keywords),
+            exact=True if (exact := keywords.get("exact")) is None else exact,
         )
 
     def _search_by_vector(self, vector: Sequence[float], k: int, keywords: dict[str, Any]) -> list[Hit]:

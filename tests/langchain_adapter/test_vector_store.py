@@ -68,11 +68,16 @@ class TestSearch:
             ({"method": "weighted", "weights": {"bm25": 2}}, {"k": 4, "fusion": "weighted", "weights": {"bm25": 2}}),
             ({"k": 2, "fetch_k": 2}, {"k": 2, "fetch_k": 2}),
             ({"score_threshold": 0.01, "using": "dense"}, {"k": 4, "using": "dense", "min_relevance": 0.01}),
+            ({"exact": False, "using": "colbert"}, {"k": 4, "using": "colbert", "exact": False}),
         ):
             hits = store.collection.search(WIDE, **own)  # type: ignore[arg-type]
             assert hits
             pairs = store.similarity_search_with_score(WIDE, **given)  # type: ignore[arg-type]
             assert [(document.id, score) for document, score in pairs] == [(hit.id, hit.score) for hit in hits]
+
+    def test_exact_reaches_the_collection(self, store: KoVectorStore) -> None:
+        with pytest.raises(InvalidArgumentError, match="exact="):
+            store.similarity_search(QUERY, exact="yes")
 
     async def test_sync_and_async_find_the_same(self, store: KoVectorStore, dense: DenseEncoder) -> None:
         keywords: dict[str, Any] = {"k": 3, "filter": {"쪽.처음": {"$lt": 6}}}

@@ -44,6 +44,13 @@ def test_devices_are_a_list_of_names(devices):
         pass
 
 
+def test_a_backend_of_the_cpu_takes_no_gpu():
+    pytest.importorskip("onnxruntime")
+    encoder = load_encoder("mini-dense", backend="onnx")
+    with pytest.raises(InvalidArgumentError, match="runs on the CPU only"), encoder.processes(["cpu", "cuda:0"]):
+        pass
+
+
 def test_not_twice_at_once():
     encoder = load_encoder("mini-dense", device="cpu")
     with encoder.processes(["cpu"]):

@@ -246,7 +246,7 @@ class Encoder(LazyModel, Generic[Vectors]):
             InvalidArgumentError: If `devices` is not a list of names, or processes were started already.
             WorkerError: While encoding, if a process ended.
         """
-        checked = check_devices(devices)
+        checked = check_devices(devices, backend=self._options.backend)
         with self._load_lock:
             if self._processes is not None:
                 raise InvalidArgumentError(

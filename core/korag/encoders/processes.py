@@ -24,11 +24,12 @@ _encoder: Any = None
 """In a worker process: its own encoder."""
 
 
-def check_devices(devices: Sequence[str]) -> list[str]:
+def check_devices(devices: Sequence[str], *, backend: str) -> list[str]:
     """Returns the devices as a list.
 
     Raises:
-        InvalidArgumentError: If it is a single string, empty, or holds something that is not a string.
+        InvalidArgumentError: If it is a single string, empty, or holds something that is not a string; or anything but
+            ``"cpu"`` where the backend runs on the CPU alone.
     """
     if isinstance(devices, str) or not devices or not all(isinstance(device, str) for device in devices):
         raise InvalidArgumentError(
@@ -36,6 +37,11 @@ def check_devices(devices: Sequence[str]) -> list[str]:
             "['cuda:0', 'cuda:1'] 또는 ['cpu', 'cpu'].",
             f"devices={devices!r:.80} is no list of device names; give one for each process: ['cuda:0', 'cuda:1'] or "
             "['cpu', 'cpu'].",
+        )
+    if backend != "torch" and (others := sorted({device for device in devices if device != "cpu"})):
+        raise InvalidArgumentError(
+            f"backend={backend!r}은(는) CPU에서만 돕니다. devices의 {others}을(를) 'cpu'로 바꾸거나 backend='torch'로 여세요.",
+            f"backend={backend!r} runs on the CPU only; make {others} of devices 'cpu', or load with backend='torch'.",
         )
     return list(devices)
 

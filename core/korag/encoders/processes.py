@@ -40,7 +40,8 @@ def check_devices(devices: Sequence[str], *, backend: str) -> list[str]:
         )
     if backend != "torch" and (others := sorted({device for device in devices if device != "cpu"})):
         raise InvalidArgumentError(
-            f"backend={backend!r}은(는) CPU에서만 돕니다. devices의 {others}을(를) 'cpu'로 바꾸거나 backend='torch'로 여세요.",
+            f"backend={backend!r}은(는) CPU에서만 돕니다. devices의 {others}을(를) 'cpu'로 바꾸거나 backend='torch'로 "
+            "여세요.",
             f"backend={backend!r} runs on the CPU only; make {others} of devices 'cpu', or load with backend='torch'.",
         )
     return list(devices)

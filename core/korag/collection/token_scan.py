@@ -25,8 +25,9 @@ Kind = Literal["tokens", "codes", "summaries"]
 """What is multiplied."""
 _PRODUCTS = 524_288
 """Products made at a time, so that they stay in the cache: 2 MB."""
-_SPREAD = 1.15
-"""Single documents are filled up to the longest of those multiplied together, which is at most so much longer."""
+_SPREAD = 1.5
+"""Single documents are filled up to the longest of those multiplied together, which is at most so much longer: few
+products of more than is needed are faster than many of little."""
 _SLACK = 5e-5
 """For what float32 itself rounds, as a share of the greatest possible score: 6e-8 a number, many times over."""
 _NARROW = 8
@@ -45,20 +46,22 @@ def estimate(parts: Sequence[Part], queries: Sequence[RoundedQuery], kind: Kind)
         −inf for a document without tokens. Shape: (documents of all parts, len(queries)).
     """
     firsts = np.cumsum([0, *(len(part.rows) for part in parts)])
-    scores = np.full((int(firsts[-1]), len(queries)), -np.inf, np.float32)
     columns = np.cumsum([0, *(len(query.codes) for query in queries)])
     vectors = np.concatenate([query.vectors if kind == "tokens" else query.codes for query in queries])
     transposed = _tensor(np.ascontiguousarray(vectors.T))
-    steps = [np.ones(len(query.codes)) if kind == "tokens" else query.steps.astype(np.float64) for query in queries]
+    maxima = np.full((int(firsts[-1]), len(vectors)), -np.inf, np.float32)
 
     def work(group: _Group) -> None:
         products = _multiply(_gather(group), transposed)
-        maxima = products.view(len(group.places), -1, len(vectors)).amax(1).numpy()
-        for query, weights in enumerate(steps):  # one after another, or a score would depend on its company
-            own = maxima[:, columns[query] : columns[query + 1]] * weights
-            scores[group.positions, query] = own.sum(axis=1) * group.scale
+        maxima[group.positions] = products.view(len(group.places), -1, len(vectors)).amax(1).numpy()
 
     run_all(work, _groups(parts, firsts, kind, max(1, _PRODUCTS // len(vectors))))
+    scores = np.empty((int(firsts[-1]), len(queries)), np.float32)
+    scales = [1.0 if kind == "tokens" else float(part.arrays["code_scale"][0]) for part in parts]
+    scale = np.repeat(scales, np.diff(firsts))
+    for number, query in enumerate(queries):  # one after another, or a score would depend on its company
+        steps = np.ones(len(query.steps)) if kind == "tokens" else query.steps.astype(np.float64)
+        scores[:, number] = (maxima[:, columns[number] : columns[number + 1]] * steps).sum(axis=1) * scale
     return scores
 
 
@@ -82,14 +85,12 @@ class _Group:
         blocks: Where their vectors lie. Shape: (blocks, vectors of a block, dim).
         places: The first block of each, and how many it has. Shape: (documents, 2).
         positions: Which scores are theirs. Shape: (documents,).
-        scale: What products are to be multiplied by.
         length: The most blocks that one has.
     """
 
     blocks: torch.Tensor
     places: Ints
     positions: Ints
-    scale: float
     length: int
 
 
@@ -104,7 +105,6 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
         counts = places[order, 1]
         # All documents of one length lie side by side, and need not be copied; of a few, those of about one length do.
         spread = 1.0 if len(part.rows) * 2 > len(arrays["code_places"]) else _SPREAD
-        scale = 1.0 if kind == "tokens" else float(arrays["code_scale"][0])
         start = 0
         while start < len(order):
             end = int(np.searchsorted(counts, counts[start] * spread, side="right"))
@@ -114,7 +114,7 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
             if kind == "tokens":
                 begins = arrays["offsets"][part.rows[own]]
                 located = np.stack([begins, arrays["offsets"][part.rows[own] + 1] - begins], axis=1)
-            yield _Group(blocks, located, own + first, scale, int(located[:, 1].max()))
+            yield _Group(blocks, located, own + first, int(located[:, 1].max()))
             start = end
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from korag.encoders.base import Encoder
+from korag.encoders.lazy import LoadOptions
 from korag.fingerprint import Fingerprint
 from korag.scoring import unit_rows
 from korag.specs import Family
@@ -22,6 +23,7 @@ class StandIn(Encoder[Any]):
     def __init__(self, *, dim: int = 16, prompt: str = "", weights: str = "1") -> None:
         self._dim, self._prompt, self._weights = dim, prompt, weights
         self._prompts = {"query": prompt, "document": ""}
+        self._options = LoadOptions()
         self._reset()
 
     @property

@@ -32,10 +32,19 @@ class Scorer(Protocol):
         ...
 
 
-def score_all(leg: Scorer, queries: Sequence[Any], parts: Sequence[Part]) -> Iterator[NDArray[np.float32]]:
-    """`Leg.search` by scoring every document, the segments of a large collection on all cores."""
+def score_all(
+    leg: Scorer, queries: Sequence[Any], parts: Sequence[Part], *, threads: bool = False
+) -> Iterator[NDArray[np.float32]]:
+    """`Leg.search` by scoring every document.
+
+    Args:
+        leg: What scores.
+        queries: Prepared.
+        parts: The documents.
+        threads: Score segments of a large collection on all cores; for what is not done under Python's lock.
+    """
     firsts = np.cumsum([0, *(len(part.rows) for part in parts)]).tolist()
-    run = run_all if firsts[-1] > _SMALL else run_here
+    run = run_all if threads and firsts[-1] > _SMALL else run_here
     for query in queries:
         scores = np.empty(firsts[-1], np.float32)
 
@@ -199,6 +208,12 @@ class DenseLeg(EncoderLeg):
             vectors = vectors[rows]
         return dot_rows(query, vectors)
 
+    def search(
+        self, queries: Sequence[Any], parts: Sequence[Part], k: int, *, exact: bool
+    ) -> Iterator[NDArray[np.float32]]:
+        """Scores every document."""
+        return score_all(self, queries, parts, threads=True)
+
     def best_score(self, query: NDArray[np.float32]) -> float:
         """The query with itself: 1 for cosine."""
         return float(query @ query)
@@ -236,7 +251,9 @@ class SparseLeg(EncoderLeg):
 
     def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints) -> NDArray[np.float32]:
         """Dot products; documents that share no term do not match."""
-        scores = sparse_dot(query, self._postings(arrays))[rows]
+        scores = sparse_dot(query, self._postings(arrays))
+        if len(rows) < len(scores):
+            scores = scores[rows]
         scores[scores <= 0] = -np.inf
         return scores
 

@@ -5,10 +5,10 @@ Estimates all: `korag.scoring.maxsim_packed` gives the scores. An estimate depen
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def estimate(parts: Sequence[Part], queries: Sequence[RoundedQuery], kind: Kind)
 
     def work(group: _Group) -> None:
         products = _multiply(_gather(group), transposed)
-        maxima[group.positions] = products.view(len(group.places), -1, len(vectors)).amax(1).numpy()
+        maxima[group.positions] = products.view(len(group.begins), -1, len(vectors)).amax(1).numpy()
 
     run_all(work, _groups(parts, firsts, kind, max(1, _PRODUCTS // len(vectors))))
     scores = np.empty((int(firsts[-1]), len(queries)), np.float32)
@@ -77,21 +77,24 @@ def bounds(parts: Sequence[Part], query: RoundedQuery, kind: Literal["tokens", "
     return np.concatenate(found)
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """Documents of one segment that are about as long.
 
     Attributes:
         blocks: Where their vectors lie. Shape: (blocks, vectors of a block, dim).
-        places: The first block of each, and how many it has. Shape: (documents, 2).
+        begins: The first block of each. Shape: (documents,).
+        lengths: How many it has. Shape: (documents,).
         positions: Which scores are theirs. Shape: (documents,).
-        length: The most blocks that one has.
+        longest: The most blocks that one has.
+        together: Whether they lie side by side, all of one length.
     """
 
     blocks: torch.Tensor
-    places: Ints
+    begins: Ints
+    lengths: Ints
     positions: Ints
-    length: int
+    longest: int
+    together: bool
 
 
 def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Iterator[_Group]:
@@ -102,19 +105,23 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
         places = arrays["code_places"][part.rows]
         order = np.argsort(places[:, 0], kind="stable")  # by length, too
         order = order[places[order, 1] > 0]
-        counts = places[order, 1]
+        begins, lengths = np.ascontiguousarray(places[order].T)
+        counts = lengths.tolist()
+        if kind == "tokens":
+            begins, ends = arrays["offsets"][part.rows[order]], arrays["offsets"][part.rows[order] + 1]
+            lengths = ends - begins
         # All documents of one length lie side by side, and need not be copied; of a few, those of about one length do.
         spread = 1.0 if len(part.rows) * 2 > len(arrays["code_places"]) else _SPREAD
-        start = 0
-        while start < len(order):
-            end = int(np.searchsorted(counts, counts[start] * spread, side="right"))
-            end = min(end, start + max(1, most // int(counts[start] * size)))
-            own = order[start:end]
-            located = places[own]
+        positions, start = order + first, 0
+        while start < len(counts):
+            end = bisect.bisect_right(counts, counts[start] * spread, start)
+            end = min(end, start + max(1, most // (counts[start] * (BLOCK if kind == "tokens" else size))))
+            own, longest = slice(start, end), counts[end - 1]
+            together = kind != "tokens" and counts[start] == longest
+            together = together and int(begins[end - 1] - begins[start]) == longest * (end - start - 1)
             if kind == "tokens":
-                begins = arrays["offsets"][part.rows[own]]
-                located = np.stack([begins, arrays["offsets"][part.rows[own] + 1] - begins], axis=1)
-            yield _Group(blocks, located, own + first, int(located[:, 1].max()))
+                longest = int(lengths[own].max())
+            yield _Group(blocks, begins[own], lengths[own], positions[own], longest, together)
             start = end
 
 
@@ -122,13 +129,11 @@ def _gather(group: _Group) -> torch.Tensor:
     """The vectors of a group, each document filled up with its last block. Shape: (vectors, dim)."""
     import torch
 
-    begins, lengths = group.places[:, 0], group.places[:, 1]
-    if (lengths == group.length).all() and begins[-1] - begins[0] == group.length * (len(begins) - 1):
-        blocks = group.blocks[int(begins[0]) : int(begins[-1]) + group.length]
-    else:
-        index = begins[:, None] + np.minimum(np.arange(group.length), lengths[:, None] - 1)
-        blocks = group.blocks.index_select(0, torch.from_numpy(index.ravel()))
-    return blocks.flatten(0, 1)
+    if group.together:
+        begin = int(group.begins[0])
+        return group.blocks[begin : begin + group.longest * len(group.begins)].flatten(0, 1)
+    index = group.begins[:, None] + np.minimum(np.arange(group.longest), group.lengths[:, None] - 1)
+    return group.blocks.index_select(0, torch.from_numpy(index.ravel())).flatten(0, 1)
 
 
 @cache

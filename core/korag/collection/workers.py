@@ -6,6 +6,7 @@ each other at the end of every one. Here each core takes the next piece of work 
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -22,18 +23,19 @@ def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
 
     Args:
         function: Called from several threads at once; it must not use `run_all` itself.
-        tasks: In any order.
+        tasks: In any order; made as they are taken, where it is a generator.
 
     Raises:
         Exception: The first that a call raised, after the other threads have come to their end.
     """
-    tasks = list(tasks)
-    if len(tasks) <= 1:
-        run_here(function, tasks)
+    waiting = iter(tasks)
+    begun = list(itertools.islice(waiting, 2))
+    if len(begun) < 2:
+        run_here(function, begun)
         return
+    waiting = itertools.chain(begun, waiting)
     with _lock:
         pool, workers = _start()
-    waiting = iter(tasks)
 
     def work() -> None:
         while True:
@@ -44,7 +46,7 @@ def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
             function(task)
 
     turn = threading.Lock()
-    futures = [pool.submit(work) for _ in range(min(workers, len(tasks)))]
+    futures = [pool.submit(work) for _ in range(workers)]
     errors = [future.exception() for future in futures]
     for error in errors:
         if error is not None:

@@ -57,7 +57,7 @@ def provenance(found: Mapping[str, Any]) -> str:
     machine = found["machine"]
     flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    threads = f", {machine['threads']} threads" if "threads" in machine else ""
+    threads = f", threads used {machine['threads']}" if "threads" in machine else ""
     return (
         f"`{found['command']}` · {machine['date']}, commit {machine['commit']} · {machine['cpu']}, "
         f"{machine['cores']} cores{threads}{flags}, {machine['memory_gb']} GB; load at the start {machine['load']} · "

@@ -218,10 +218,10 @@ def other_database(path: Path) -> None:
     connection.close()
 
 
-def newer_format(path: Path) -> None:
+def other_format(path: Path, version: int) -> None:
     fill(path.parent)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 99")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
 
 
@@ -235,9 +235,20 @@ def newer_format(path: Path) -> None:
         (lambda place: (place / FILE).write_bytes(b"\0" * 4096), ForeignFolderError),
         (lambda place: (place / FILE).write_text("SQLite"), ForeignFolderError),
         (lambda place: other_database(place / FILE), ForeignFolderError),
-        (lambda place: newer_format(place / FILE), FormatVersionError),
+        (lambda place: other_format(place / FILE, 99), FormatVersionError),
+        (lambda place: other_format(place / FILE, 1), FormatVersionError),
     ],
-    ids=["file", "folder", "database by another name", "garbage", "zeros", "short", "another program's", "newer"],
+    ids=[
+        "file",
+        "folder",
+        "database by another name",
+        "garbage",
+        "zeros",
+        "short",
+        "another program's",
+        "newer",
+        "older",
+    ],
 )
 def test_what_is_not_ours_is_refused_and_left_alone(
     tmp_path: Path, make: Callable[[Path], object], error: type[Exception]

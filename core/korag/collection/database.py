@@ -32,7 +32,7 @@ from korag.errors import (
 )
 
 DATABASE_FILE = "korag.sqlite3"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no summaries of token vectors
 _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
 _BUSY_SECONDS = 30.0
 _SCHEMA = """
@@ -116,7 +116,7 @@ class Database:
 
         Raises:
             ForeignFolderError: If the file is another program's, or no database.
-            FormatVersionError: If a newer KoRAG wrote it.
+            FormatVersionError: If a newer KoRAG wrote it, or one before the last change of the format.
         """
         with self._moment():  # or another process could make the tables between two of these
             version: int = self._all("PRAGMA user_version")[0][0]
@@ -124,6 +124,13 @@ class Database:
             tables: int = self._all("SELECT count(*) FROM sqlite_master")[0][0]
         if application != _APPLICATION_ID and (tables or version):
             raise self._foreign()
+        if 0 < version < FORMAT_VERSION:
+            raise FormatVersionError(
+                f"'{self.path}'은(는) 예전 형식 {version}입니다(이 버전은 {FORMAT_VERSION}). 새 폴더에 다시 "
+                "색인하세요. 아무것도 바꾸지 않았습니다.",
+                f"'{self.path}' has the old format {version} (this version reads {FORMAT_VERSION}). Index again "
+                "into a new folder; nothing was changed.",
+            )
         if version > FORMAT_VERSION:
             raise FormatVersionError(
                 f"'{self.path}'은(는) 더 새로운 KoRAG가 만든 형식 {version}입니다(이 버전은 {FORMAT_VERSION}까지). "

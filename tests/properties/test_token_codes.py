@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korag import Collection, LateInteractionEncoder
+from korag import Collection, LateInteractionEncoder, processor
 from korag.collection import late_interaction, token_codes, token_scan, workers
 from korag.collection.legs import LateInteractionLeg
 from korag.collection.segments import Part
@@ -65,7 +65,7 @@ def _exact(parts: list[Part], query: np.ndarray) -> np.ndarray:
 def _search(parts: list[Part], queries: list[np.ndarray], k: int, *, exact: bool, fast: bool) -> list[np.ndarray]:
     with pytest.MonkeyPatch.context() as patch:
         if not fast:
-            patch.setattr(token_scan, "is_fast", lambda: False)
+            patch.setattr(processor, "multiplies_bytes_fast", lambda: False)
         patch.setattr(late_interaction, "_MANY", 5)  # or the step between would need thousands of documents
         return list(late_interaction.search(queries, parts, k, exact=exact))
 
@@ -173,7 +173,7 @@ def test_a_collection_finds_the_same_with_and_without(
     queries = ["보증금은 언제 돌려받나요?", "도서관 쉬는 날", documents[3], "가", "연차"]
     found = {}
     for fast in (True, False):
-        monkeypatch.setattr(token_scan, "is_fast", lambda fast=fast: fast and token_scan_is_fast)
+        monkeypatch.setattr(processor, "multiplies_bytes_fast", lambda fast=fast: fast and IS_FAST)
         together = collection.search_many(queries, k=6, where=where, exact=exact)
         found[fast] = [[(hit.id, hit.score) for hit in hits] for hits in together]
         assert [collection.search(query, k=6, where=where, exact=exact) for query in queries] == together
@@ -184,7 +184,7 @@ def test_a_collection_finds_the_same_with_and_without(
     assert len(everything) == len(collection.get(where=where))
 
 
-token_scan_is_fast = token_scan.is_fast()
+IS_FAST = processor.multiplies_bytes_fast()
 
 
 # -- the threads -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from korag import processor
 from korag.collection import token_codes, token_scan
 from korag.collection.segments import Part
 from korag.collection.token_codes import RoundedQuery
@@ -49,7 +50,7 @@ def search(queries: Sequence[NDArray[np.float32]], parts: Sequence[Part], k: int
         if total <= _WORTH * k or not all(len(query.codes) for query in batch):
             chosen = [np.arange(total)] * len(batch)
         elif exact:
-            kind: Literal["tokens", "codes"] = "codes" if token_scan.is_fast() else "tokens"
+            kind: Literal["tokens", "codes"] = "codes" if processor.multiplies_bytes_fast() else "tokens"
             estimates = token_scan.estimate(parts, batch, kind)
             chosen = [_possible(parts, query, estimates[:, i], k, kind) for i, query in enumerate(batch)]
         else:

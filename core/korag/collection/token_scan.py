@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from korag import processor
 from korag.collection.segments import Part
 from korag.collection.token_codes import BLOCK, POOLED, RoundedQuery
 from korag.collection.workers import run_all
@@ -136,20 +136,11 @@ def _gather(group: _Group) -> torch.Tensor:
     return group.blocks.index_select(0, torch.from_numpy(index.ravel())).flatten(0, 1)
 
 
-@cache
-def is_fast() -> bool:
-    """Whether this processor multiplies bytes faster than floats: with AVX-512 (VNNI) or AMX, by oneDNN."""
-    import torch
-
-    wide = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2", "NO AVX")
-    return wide and bool(torch.backends.mkldnn.is_available()) and hasattr(torch, "_int_mm")  # type: ignore[no-untyped-call]
-
-
 def _multiply(vectors: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     """Products in int32 where bytes are multiplied as such, or in float32, which holds the same whole numbers."""
     import torch
 
-    if vectors.dtype == torch.int8 and is_fast() and len(query) >= _NARROW:
+    if vectors.dtype == torch.int8 and processor.multiplies_bytes_fast() and len(query) >= _NARROW:
         products: torch.Tensor = torch.ops.aten._int_mm(vectors, query)
         return products
     return vectors.float() @ query.float()

@@ -151,7 +151,7 @@ def _ends_with(model: Any, layer: torch.nn.Linear) -> bool:
     """Whether what a layer gives is what the model's backbone gives: some change it on the way."""
     import torch
 
-    outputs: list[torch.Tensor] = []
+    outputs: list[Any] = []
     hook = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     try:
         with torch.inference_mode():

@@ -160,7 +160,7 @@ def run_options(
     _check_choice("backend", backend, tuple(_BACKENDS))
     _check_choice("dtype", dtype, tuple(dict.fromkeys(("auto", *itertools.chain(*DTYPES.values())))))
     _check_positive("batch_tokens", batch_tokens)
-    _check_positive("query_cache", query_cache or None)
+    _check_positive("query_cache", query_cache, least=0)
     if dtype not in ("auto", *DTYPES[backend]):
         raise _not_by(backend, f"dtype={dtype!r}", " | ".join(map(repr, ("auto", *DTYPES[backend]))))
     if backend != "torch" and device not in (None, "cpu"):

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
 from korag import load_encoder
 
@@ -72,3 +73,18 @@ def test_a_failed_load_is_tried_again(copied):
     except Exception:
         weights.write_bytes(whole)
     assert encoder.encode_queries(["질의"]).shape == (1, encoder.dim)
+
+
+def test_no_batch_is_begun_after_one_has_failed(monkeypatch):
+    encoder = load_encoder("mini-dense", device="cpu", batch_tokens=16)
+    encoder.encode_documents(["가"])
+    begun = []
+
+    def fail(self, model, features, task):
+        begun.append(1)
+        raise MemoryError
+
+    monkeypatch.setattr(type(encoder), "_compute", fail)
+    with pytest.raises(MemoryError):
+        encoder.encode_documents([f"{number}번 민원 창구 안내" for number in range(200)])
+    assert len(begun) < 20

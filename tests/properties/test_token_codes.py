@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korag import Collection, LateInteractionEncoder, processor
-from korag.collection import late_interaction, token_codes, token_scan, workers
+from korag import Collection, LateInteractionEncoder, processor, workers
+from korag.collection import late_interaction, token_codes, token_scan
 from korag.collection.legs import LateInteractionLeg
 from korag.collection.segments import Part
 from korag.scoring import maxsim_packed, pack_tokens, top_k

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from korag.collection import late_interaction, token_codes
 from korag.collection.segments import Arrays, Part
-from korag.collection.workers import run_all, run_here
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.scoring import Ints, dot_rows, maxsim_packed, pack_tokens, sparse_cosines, sparse_dot, unit_rows
+from korag.workers import run_all, run_here
 
 _SMALL = 8_192
 """Up to so many documents, waking the other cores takes longer than it saves."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from korag import processor
 from korag.collection.segments import Part
 from korag.collection.token_codes import BLOCK, POOLED, RoundedQuery
-from korag.collection.workers import run_all
 from korag.scoring import Ints
+from korag.workers import run_all
 
 if TYPE_CHECKING:
     import torch

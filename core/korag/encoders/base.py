@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -24,6 +24,7 @@ from korag.errors import InvalidArgumentError
 from korag.fingerprint import Fingerprint, digest_folders
 from korag.specs import Family
 from korag.text import check_text, check_texts, normalize
+from korag.workers import run_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -345,23 +346,36 @@ class Encoder(LazyModel, Generic[Vectors]):
         spare = _SPARE_ON_CPU if model.device.type == "cpu" else _SPARE_ON_GPU
         batches = list(token_budget_batches(padded, budget, spare=spare))
         rows: list[Any] = [None] * len(texts)
-        for batch, encoded in zip(batches, self._encode_batches(model, batches, texts, task), strict=True):
+
+        def put(batch: list[int], encoded: list[Any]) -> None:
             for index, row in zip(batch, encoded, strict=True):
                 rows[index] = row
             bar.update(len(batch))
+
+        self._encode_batches(model, batches, texts, task, put)
         return rows
 
     def _encode_batches(
-        self, model: Any, batches: list[list[int]], texts: list[str], task: Task
-    ) -> Iterator[list[Any]]:
-        processes = self._processes
-        if processes is not None and len(batches) > 1:
-            yield from processes.encode([[texts[index] for index in batch] for batch in batches], task)
-            return
-        for _, features in made_ahead(
-            batches, lambda batch: self._tokenize(model, [texts[index] for index in batch], task)
-        ):
-            yield self._compute(model, features, task)
+        self,
+        model: Any,
+        batches: list[list[int]],
+        texts: list[str],
+        task: Task,
+        put: Callable[[list[int], list[Any]], None],
+    ) -> None:
+        def tokenize(batch: list[int]) -> dict[str, Any]:
+            return self._tokenize(model, [texts[index] for index in batch], task)
+
+        if (processes := self._processes) is not None and len(batches) > 1:
+            found = processes.encode([[texts[index] for index in batch] for batch in batches], task)
+            for batch, encoded in zip(batches, found, strict=True):
+                put(batch, encoded)
+        elif model.device.type == "cpu" and self._options.backend == "torch":
+            # A batch a core: torch's own way, a product over all cores, leaves them waiting for each other.
+            run_all(lambda batch: put(batch, self._compute(model, tokenize(batch), task)), batches)
+        else:
+            for batch, features in made_ahead(batches, tokenize):
+                put(batch, self._compute(model, features, task))
 
     def _tokenize(self, model: Any, texts: list[str], task: Task) -> dict[str, Any]:
         with self._tokenizer_lock:

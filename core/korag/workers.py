@@ -38,16 +38,23 @@ def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
         pool, workers = _start()
 
     def work() -> None:
-        while True:
-            with turn:
-                task = next(waiting, None)
-            if task is None:
-                return
-            function(task)
+        try:
+            while not stopped.is_set():
+                with turn:
+                    task = next(waiting, None)
+                if task is None:
+                    return
+                function(task)
+        except BaseException:
+            stopped.set()
+            raise
 
-    turn = threading.Lock()
+    turn, stopped = threading.Lock(), threading.Event()
     futures = [pool.submit(work) for _ in range(workers)]
-    errors = [future.exception() for future in futures]
+    try:
+        errors = [future.exception() for future in futures]
+    finally:
+        stopped.set()  # Ctrl+C comes here, and the threads would go on
     for error in errors:
         if error is not None:
             raise error
@@ -72,7 +79,7 @@ def _start() -> tuple[ThreadPoolExecutor, int]:
         torch.set_num_threads(1)
         ready.wait()
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="korag-search")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="korag")
     started = [pool.submit(alone) for _ in range(workers)]
     ready.wait()
     for future in started:

@@ -15,8 +15,8 @@ from korag.checkpoints import wrong_family
 from korag.cross_encoder_checkpoint import CrossEncoderCheckpoint, read_cross_encoder
 from korag.encoders.base import PROGRESS_FROM, Encoder, as_float32
 from korag.encoders.batching import token_budget_batches
-from korag.encoders.lazy import LazyModel
-from korag.encoders.load import check_backend, check_length, check_settings, run_options
+from korag.encoders.lazy import LazyModel, LoadOptions
+from korag.encoders.load import check_backend, check_length, check_options, check_settings
 from korag.encoders.models import load_cross_encoder, missing_head
 from korag.fingerprint import Fingerprint, digest_folders
 from korag.hub import find
@@ -79,13 +79,14 @@ class CrossEncoderReranker(TextReranker, LazyModel):
         max_length: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        self._options = run_options(
+        self._options = LoadOptions(
             device=device,
             dtype=dtype,
             backend=backend,
             trust_remote_code=trust_remote_code,
             batch_tokens=batch_tokens,
         )
+        check_options(self._options)
         if isinstance(model, Encoder):
             raise wrong_family(model.model_name, model.family, "cross_encoder")
         source = find(

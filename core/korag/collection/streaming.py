@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from korag.collection.checks import check_documents
 from korag.collection.hit import StoredDocument
+from korag.encoders.batching import blocks
 from korag.errors import InvalidArgumentError
 from korag.text import check_text
 
@@ -42,7 +42,7 @@ def stream_into(
     show = sys.stderr.isatty() if show_progress is None else show_progress
     changed = 0
     with tqdm(total=total, desc="Adding documents", disable=not show) as bar:
-        for block in _blocks(documents, size):
+        for block in _checked(documents, size):
             there = {document.id: document for document in get([document.id for document in block])}
             new = [document for document in block if there.get(document.id) != document]
             if new:
@@ -52,9 +52,9 @@ def stream_into(
     return changed
 
 
-def _blocks(documents: Iterable[Any], size: int) -> Iterator[list[StoredDocument]]:
-    iterator, done = iter(documents), 0
-    while block := list(islice(iterator, size)):
+def _checked(documents: Iterable[Any], size: int) -> Iterator[list[StoredDocument]]:
+    done = 0
+    for block in blocks(documents, size):
         parts = [_parts(document, done + place) for place, document in enumerate(block)]
         ids, texts, metadata = (list(column) for column in zip(*parts, strict=True))
         yield check_documents(texts, ids, metadata)

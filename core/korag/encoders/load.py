@@ -103,7 +103,7 @@ def load_encoder(
         raise cross_encoder_error(model.model_name)
     _check_choice("family", family, (None, *get_args(Family)))
     check_length(max_length, least=_SHORTEST)
-    options = run_options(
+    options = LoadOptions(
         device=device,
         dtype=dtype,
         backend=backend,
@@ -111,6 +111,7 @@ def load_encoder(
         batch_tokens=batch_tokens,
         query_cache=query_cache,
     )
+    check_options(options)
     hub = {"cache_folder": cache_folder, "local_files_only": local_files_only, "token": token}
     source = find(model, revision=revision, **hub)  # type: ignore[arg-type]
     base: Checkpoint | None = None
@@ -143,36 +144,21 @@ def load_encoder(
     )
 
 
-def run_options(
-    *,
-    device: str | None,
-    dtype: str,
-    backend: Literal["torch", "onnx", "openvino"],
-    trust_remote_code: bool,
-    batch_tokens: int | None,
-    query_cache: int = 0,
-) -> LoadOptions:
-    """Checks how a model is to be run; arguments as for `load_encoder`.
+def check_options(options: LoadOptions) -> None:
+    """Checks how a model is to be run.
 
     Raises:
-        InvalidArgumentError: If one is outside its rule.
+        InvalidArgumentError: If something is outside its rule.
     """
+    device, dtype, backend = options.device, options.dtype, options.backend
     _check_choice("backend", backend, tuple(_BACKENDS))
     _check_choice("dtype", dtype, tuple(dict.fromkeys(("auto", *itertools.chain(*DTYPES.values())))))
-    _check_positive("batch_tokens", batch_tokens)
-    _check_positive("query_cache", query_cache, least=0)
+    _check_positive("batch_tokens", options.batch_tokens)
+    _check_positive("query_cache", options.query_cache, least=0)
     if dtype not in ("auto", *DTYPES[backend]):
         raise _not_by(backend, f"dtype={dtype!r}", " | ".join(map(repr, ("auto", *DTYPES[backend]))))
     if backend != "torch" and device not in (None, "cpu"):
         raise _not_by(backend, f"device={device!r}", "'cpu'")
-    return LoadOptions(
-        device=device,
-        dtype=dtype,
-        backend=backend,
-        trust_remote_code=trust_remote_code,
-        batch_tokens=batch_tokens,
-        query_cache=query_cache,
-    )
 
 
 def check_backend(backend: str) -> None:

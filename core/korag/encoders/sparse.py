@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from korag.encoders.base import Encoder, as_float32
 from korag.encoders.models import load_single_vector
@@ -22,10 +23,10 @@ class SparseEncoder(Encoder[sp.csr_array]):
 
     ``encode_*`` return a float32 `scipy.sparse.csr_array` with sorted indices. Shape: (n_texts, vocab).
 
-    A batch's logits are (tokens × vocab) float32, so batches are made by tokens: peak memory beyond the
-    weights is about ``tokens × vocab × 4 bytes`` plus the backbone's own, where ``tokens`` is the larger of
-    ``batch_tokens`` (2,048 by default) and the longest single text: with a vocabulary of 50,000 some 0.4 GB at the
-    default, and 1.6 GB for one text of 8,192 tokens.
+    On the CPU the logits of a batch are never held at once (see `korag.encoders.splade_head`). On a GPU, in half
+    precision and with other backends they are, (tokens × vocab) numbers, where ``tokens`` is the larger of
+    ``batch_tokens`` (2,048 by default) and the longest single text: in float32 with a vocabulary of 50,000 some 0.4 GB
+    at the default, and 1.6 GB for one text of 8,192 tokens.
     """
 
     family: ClassVar[Family] = "sparse"
@@ -42,13 +43,17 @@ class SparseEncoder(Encoder[sp.csr_array]):
         return model
 
     def _rows(self, features: dict[str, Any]) -> list[sp.csr_array]:
-        matrix = sp.csr_array(as_float32(features["sentence_embedding"]))
-        return [matrix[[row]] for row in range(matrix.shape[0])]
+        return [_sparse(weights) for weights in as_float32(features["sentence_embedding"])]
 
     def _collate(self, rows: list[sp.csr_array]) -> sp.csr_array:
         if not rows:
             return sp.csr_array(np.zeros((0, self.dim), np.float32))
         return cast("sp.csr_array", sp.vstack(rows, format="csr"))
+
+
+def _sparse(weights: NDArray[np.float32]) -> sp.csr_array:
+    terms = np.flatnonzero(weights).astype(np.int32)
+    return sp.csr_array((weights[terms], terms, np.array([0, len(terms)], np.int32)), shape=(1, len(weights)))
 
 
 def index_weight_lists(rows: sp.csr_array) -> list[tuple[list[int], list[float]]]:

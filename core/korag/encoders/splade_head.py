@@ -10,6 +10,7 @@ For a token's state h and a term's embedding e with their rounded ĥ and ê, by 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from korag.processor import multiplies_bytes_fast
@@ -17,12 +18,14 @@ from korag.processor import multiplies_bytes_fast
 if TYPE_CHECKING:
     import torch
 
+_TERMS = 2_048
+"""Terms of which products are made at a time."""
 _SLACK = 1e-5
 """For what float32 itself rounds, as a share of |h|·|e|: 6e-8 a number, many times over."""
 
 
 class TermMaxima:
-    """The greatest logit of each term over the tokens of one text, zero where it is negative.
+    """The greatest logit of each term over the tokens of a text, zero where it is negative.
 
     Args:
         weight: Term embeddings. Shape: (vocab, hidden), float32, on the CPU.
@@ -34,44 +37,63 @@ class TermMaxima:
         self._weight, self._bias = weight.detach(), weight.new_zeros(len(weight)) if bias is None else bias.detach()
         self._bytes_first = multiplies_bytes_fast() if bytes_first is None else bytes_first
         if self._bytes_first:
-            self._scales, codes = _rounded(self._weight, per_row=True)
-            restored = codes * self._scales
-            self._errors, self._norms = (self._weight - restored).norm(dim=1), restored.norm(dim=1)
+            scales, codes = _rounded(self._weight, per_row=True)
+            restored = codes * scales
+            self._scales, self._norms = scales[:, 0], restored.norm(dim=1)
+            self._errors = (self._weight - restored).norm(dim=1) + _SLACK * self._norms
             self._codes = codes.char().T
 
-    def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        """Returns the maxima.
+    def __call__(self, texts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Returns the maxima of each text.
 
         Args:
-            states: What the last layer takes, of the text's own tokens. Shape: (n_tokens, hidden).
+            texts: What the last layer takes, of each text's own tokens. Shape of each: (n_tokens, hidden).
 
         Returns:
-            Shape: (vocab,), float32.
+            Shape: (n_texts, vocab), float32.
         """
-        if not self._bytes_first:
-            return self._exact(states, self._weight, self._bias)
-        import torch
-
-        terms = self._possible(states)
-        maxima = torch.zeros_like(self._bias)
-        maxima[terms] = self._exact(states, self._weight[terms], self._bias[terms])
-        return maxima
-
-    @staticmethod
-    def _exact(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         # The bias is the same for all tokens; and adding it after the maximum rounds as adding it before.
-        return (states @ weight.T).amax(0).add_(bias).relu_()
+        if not self._bytes_first:
+            return (_greatest(texts, self._weight.T) + self._bias).relu_()
+        maxima = self._weight.new_zeros(len(texts), len(self._weight))
+        for states, terms, row in zip(texts, self._possible(texts), maxima, strict=True):
+            row[terms] = (states @ self._weight[terms].T).amax(0) + self._bias[terms]
+        return maxima.relu_()
 
-    def _possible(self, states: torch.Tensor) -> torch.Tensor:
-        """The terms whose greatest logit can be above zero."""
+    def _possible(self, texts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The terms whose greatest logit can be above zero, for each text."""
         import torch
 
-        scale, codes = _rounded(states, per_row=False)
-        products = torch.ops.aten._int_mm(codes.char(), self._codes).amax(0)
-        longest, error = states.norm(dim=1).max(), (states - codes * scale).norm(dim=1).max()
-        bound = longest * (self._errors + _SLACK * self._norms) + error * self._norms
-        possible: torch.Tensor = (products * (scale * self._scales[:, 0]) + bound + self._bias > 0).nonzero()[:, 0]
-        return possible
+        tokens = torch.cat(list(texts))
+        scale, codes = _rounded(tokens, per_row=False)
+        longest, error = tokens.norm(dim=1).max(), (tokens - codes * scale).norm(dim=1).max()
+        least = -(longest * self._errors + error * self._norms + self._bias) / (scale * self._scales)
+        for greatest in _greatest(torch.split(codes.char(), [len(states) for states in texts]), self._codes):
+            yield (greatest > least).nonzero()[:, 0]
+
+
+def _greatest(texts: Sequence[torch.Tensor], terms: torch.Tensor) -> torch.Tensor:
+    """The greatest product of each term with a text's tokens; bytes give whole numbers.
+
+    Args:
+        texts: Shape of each: (n_tokens, hidden).
+        terms: Shape: (hidden, vocab).
+
+    Returns:
+        Shape: (n_texts, vocab).
+    """
+    import torch
+
+    multiply, dtype = (torch.ops.aten._int_mm, torch.int32) if terms.dtype == torch.int8 else (torch.mm, terms.dtype)
+    # All products come to one place that stays in the cache. Memory asked for anew for each is given by the system
+    # page by page, which takes almost as long as a product.
+    place = torch.empty(max(map(len, texts), default=0) * _TERMS, dtype=dtype)
+    greatest = torch.empty(len(texts), terms.shape[1], dtype=dtype)
+    for some, found in zip(torch.split(terms, _TERMS, 1), torch.split(greatest, _TERMS, 1), strict=True):
+        for tokens, row in zip(texts, found, strict=True):
+            products = place[: len(tokens) * len(row)].view(len(tokens), len(row))
+            torch.amax(multiply(tokens, some, out=products), 0, out=row)
+    return greatest
 
 
 def _rounded(rows: torch.Tensor, *, per_row: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,8 +131,9 @@ def max_first(pooling: Any, maxima: TermMaxima | None = None) -> Any:
     class MaxFirst(torch.nn.Module):
         def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             # Text by text: no copy of the logits, and padding is not even read.
-            tokens = _unpadded(features["token_embeddings"], features["attention_mask"])
-            pooled = torch.stack([maxima(row) if maxima else row.amax(0).relu() for row in tokens]).log1p()
+            texts = _unpadded(features["token_embeddings"], features["attention_mask"])
+            pooled = maxima(texts) if maxima else torch.stack([tokens.amax(0) for tokens in texts]).relu()
+            pooled = pooled.log1p()
             if pooling.activation_function == "log1p_relu":
                 pooled = pooled.log1p()
             features["sentence_embedding"] = pooled

@@ -17,7 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from korag.arguments import open_saved, reject_unknown
 from korag.collection import Collection, Hit
-from korag.collection.checks import check_count, check_share
+from korag.collection.checks import check_count, check_flag, check_share
 from korag.collection.filters import parse
 from korag.collection.manifest import EncoderLike, TokenizerLike
 from korag.encoders.load import as_encoder
@@ -41,6 +41,7 @@ class CollectionRetriever(BaseRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a
             lower score, which has no fixed scale.
+        exact: False lets a ColBERT search look closely only at some documents (see `korag.Collection.search`).
         score_key: Metadata key of the score, written over what was there; None leaves it out.
     """
 
@@ -50,9 +51,10 @@ class CollectionRetriever(BaseRetriever):
     k: int = Field(default=4, ge=0)
     filter: dict[str, Any] | None = None
     score_threshold: float | None = Field(default=None, ge=0, le=1)
+    exact: bool = True
     score_key: str | None = "score"
 
-    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold")
+    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact")
     """Fields that ``invoke`` and its kin take as keywords."""
 
     # Before pydantic's own checks, which would turn "3" and True into numbers, and know no Korean.
@@ -79,6 +81,11 @@ class CollectionRetriever(BaseRetriever):
     @classmethod
     def _check_threshold(cls, threshold: Any) -> float | None:
         return None if threshold is None else check_share("score_threshold", threshold)
+
+    @field_validator("exact", mode="before")
+    @classmethod
+    def _check_exact(cls, exact: Any) -> bool:
+        return check_flag("exact", exact)
 
     # -- making one ---------------------------------------------------------------------------------------
 
@@ -234,6 +241,7 @@ class CollectionRetriever(BaseRetriever):
             k=settings.pop("k"),
             where=settings.pop("filter"),
             min_relevance=check_share("score_threshold", settings.pop("score_threshold")),
+            exact=settings.pop("exact"),
             **self._how(settings),
         )
 

@@ -69,8 +69,8 @@ class KoColBERTRetriever(_ModelRetriever):
     >>> retriever = KoColBERTRetriever.from_documents(documents, model="mini-colbert", k=4)
     >>> retriever.invoke("보증금은 언제 돌려받나요?", filter={"분류": "임대차"})
 
-    `k`, `filter` and `score_threshold` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too; they
-    take the place of the retriever's own, so ``filter={}`` searches everything. Each document found is a new one
+    `k`, `filter`, `score_threshold` and `exact` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too;
+    they take the place of the retriever's own, so ``filter={}`` searches everything. Each document found is a new one
     with its id, its metadata, and its MaxSim score under `score_key`; scores compare documents for one query only.
 
     Attributes:
@@ -78,6 +78,7 @@ class KoColBERTRetriever(_ModelRetriever):
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
         score_threshold: Leave out documents whose mean best match a query token is lower, in [0, 1].
+        exact: False lets the search look closely only at some documents (see `korag.Collection.search`).
         score_key: Metadata key of the score, written over what was there; None leaves it out.
 
     Raises:
@@ -128,6 +129,7 @@ class KoSpladeRetriever(_ModelRetriever):
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
         score_threshold: Leave out documents whose score is a smaller share of the query's with itself, in [0, 1].
+        exact: Without effect: only a ColBERT search can be other than exact.
         score_key: Metadata key of the score, written over what was there; None leaves it out.
 
     Raises:
@@ -171,6 +173,7 @@ class KoBM25Retriever(_OneLegRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
         score_threshold: Leave out documents whose score is a smaller share of the query's greatest possible one,
             in [0, 1].
+        exact: Without effect: only a ColBERT search can be other than exact.
         score_key: Metadata key of the score, written over what was there; None leaves it out.
 
     Raises:
@@ -230,8 +233,8 @@ class KoHybridRetriever(CollectionRetriever):
     >>> retriever.invoke("제6조의2", weights={"bm25": 2.0})
 
     Unlike with an ensemble of retrievers, documents are told apart by id and not by text, filters hold for all legs
-    before the best are taken, and scores come with the results. `k`, `filter`, `score_threshold`, `weights`, `method`
-    and `fetch_k` can be given to ``invoke`` and its kin too.
+    before the best are taken, and scores come with the results. `k`, `filter`, `score_threshold`, `exact`, `weights`,
+    `method` and `fetch_k` can be given to ``invoke`` and its kin too.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
@@ -239,6 +242,7 @@ class KoHybridRetriever(CollectionRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
         score_threshold: Leave out documents whose fused score is a smaller share of that of a document first in every
             leg, in [0, 1].
+        exact: False lets the ColBERT leg look closely only at some documents (see `korag.Collection.search`).
         score_key: Metadata key of the fused score, written over what was there; None leaves it out.
         weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
             given; or a list, in the order of the models, with BM25 last.

@@ -19,7 +19,7 @@ from llama_index.core.vector_stores import MetadataFilters
 
 from korag.arguments import open_saved, reject_unknown
 from korag.collection import Collection
-from korag.collection.checks import check_count, check_share
+from korag.collection.checks import check_count, check_flag, check_share
 from korag.collection.manifest import EncoderLike, TokenizerLike
 from korag.encoders.load import as_encoder
 from korag.errors import InvalidArgumentError, InvalidTextError
@@ -44,11 +44,12 @@ class CollectionRetriever(BaseRetriever):
         doc_ids: Only nodes of documents with one of these ids; None for all.
         min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a lower
             score, which has no fixed scale.
+        exact: False lets a ColBERT search look closely only at some nodes (see `korag.Collection.search`).
         metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
     """
 
     _options: ClassVar[tuple[str, ...]] = (
-        *("similarity_top_k", "filters", "node_ids", "doc_ids", "min_relevance", "metadata_mode"),
+        *("similarity_top_k", "filters", "node_ids", "doc_ids", "min_relevance", "exact", "metadata_mode"),
         *("callback_manager", "object_map", "objects", "verbose"),
     )
     """Keywords of the constructor, which the class methods take as well."""
@@ -64,6 +65,7 @@ class CollectionRetriever(BaseRetriever):
         node_ids: Sequence[str] | None = None,
         doc_ids: Sequence[str] | None = None,
         min_relevance: float | None = None,
+        exact: bool = True,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         callback_manager: CallbackManager | None = None,
         object_map: Mapping[str, Any] | None = None,
@@ -80,6 +82,7 @@ class CollectionRetriever(BaseRetriever):
             node_ids: Only nodes with one of these ids.
             doc_ids: Only nodes of documents with one of these ids.
             min_relevance: Leave out nodes of a lower relevance, in [0, 1].
+            exact: False lets a ColBERT search look closely only at some nodes.
             metadata_mode: Which metadata is part of the text that is searched.
             callback_manager: LlamaIndex's callbacks.
             object_map: What index nodes point to, by `IndexNode.index_id`: retrievers, query engines, nodes.
@@ -97,7 +100,7 @@ class CollectionRetriever(BaseRetriever):
         self.collection = collection
         self.similarity_top_k = similarity_top_k
         self.filters, self.node_ids, self.doc_ids = filters, _ids(node_ids, "node_ids"), _ids(doc_ids, "doc_ids")
-        self.min_relevance = min_relevance
+        self.min_relevance, self.exact = min_relevance, exact
         self.metadata_mode = _mode(metadata_mode)
         self._check()
         known = {**(object_map or {}), **{node.index_id: node.obj for node in objects or ()}}
@@ -317,6 +320,7 @@ class CollectionRetriever(BaseRetriever):
             k=k if len(queries) == 1 or k == 0 else max(k, _FETCH),
             where=where,
             min_relevance=self.min_relevance,
+            exact=self.exact,
             **self._how(),
         )
         if len(queries) == 1:
@@ -341,6 +345,7 @@ class CollectionRetriever(BaseRetriever):
         """Checks what may have been assigned meanwhile, and returns the filter."""
         check_count("similarity_top_k", self.similarity_top_k)
         check_share("min_relevance", self.min_relevance)
+        check_flag("exact", self.exact)
         return to_where(self.filters, node_ids=self.node_ids, doc_ids=self.doc_ids)
 
     def __repr__(self) -> str:

@@ -67,7 +67,7 @@ class _ModelRetriever(_OneLegRetriever):
                 same ids; None keeps it in memory. To search a folder as it is, use `from_persist_dir`.
             show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
             options: Keywords of the constructor: `similarity_top_k` (10), `filters`, `node_ids`, `doc_ids`,
-                `min_relevance`, `metadata_mode`, `callback_manager`, `object_map`, `objects`, `verbose`.
+                `min_relevance`, `exact`, `metadata_mode`, `callback_manager`, `object_map`, `objects`, `verbose`.
 
         Raises:
             WrongFamilyError: If the model is of another family.
@@ -116,6 +116,7 @@ class KoColBERTRetriever(_ModelRetriever):
         node_ids: Only nodes with one of these ids; None for all.
         doc_ids: Only nodes of documents with one of these ids; None for all.
         min_relevance: Leave out nodes whose mean best match a query token is lower, in [0, 1].
+        exact: False lets the search look closely only at some nodes (see `korag.Collection.search`).
         metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
     """
 
@@ -130,7 +131,7 @@ class KoSpladeRetriever(_ModelRetriever):
     >>> retriever = KoSpladeRetriever.from_defaults(nodes, model_name="mini-splade")
 
     Arguments, attributes and results as for `KoColBERTRetriever`; the score is the dot product of term weights, and
-    `min_relevance` its share of the query's with itself.
+    `min_relevance` its share of the query's with itself. `exact` has no effect.
     """
 
     _leg = "sparse"
@@ -145,7 +146,8 @@ class KoBM25Retriever(_OneLegRetriever):
     >>> retriever = KoBM25Retriever.from_defaults(nodes, tokenizer="kiwi")
 
     Attributes and results as for `KoColBERTRetriever`; the score is BM25's, a node that shares no word with the query
-    is not found at all, and the words searched for are the query's own, whatever HyDE made of it.
+    is not found at all, and the words searched for are the query's own, whatever HyDE made of it. `exact` has no
+    effect.
     """
 
     _leg = "bm25"
@@ -210,6 +212,7 @@ class KoHybridRetriever(CollectionRetriever):
         node_ids: Only nodes with one of these ids; None for all.
         doc_ids: Only nodes of documents with one of these ids; None for all.
         min_relevance: Leave out nodes whose fused score is a smaller share of that of a node first in every leg.
+        exact: False lets the ColBERT leg look closely only at some nodes (see `korag.Collection.search`).
         metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
         weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
             given; or a list, in the order of the models, with BM25 last.

@@ -6,11 +6,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: it rea
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its warning after a fork is about us, not for us
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sentences import DOCUMENTS
 
-from korag import CrossEncoderReranker, DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
+from korag import Collection, CrossEncoderReranker, DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +47,17 @@ def cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cross_encoder(cross_encoder_folder: Path) -> CrossEncoderReranker:
     return CrossEncoderReranker(cross_encoder_folder)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The ``exact`` of each search that a collection is asked for, in order."""
+    seen: list[bool] = []
+    original = Collection.search_many  # `Collection.search` calls it too
+
+    def watched(*arguments: Any, **keywords: Any) -> Any:
+        seen.append(keywords["exact"])
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(Collection, "search_many", watched)
+    return seen

@@ -59,6 +59,8 @@ SEARCHES: list[tuple[dict[str, Any], type[KoragError], str]] = [
     ({"score_threshold": 1.5}, InvalidArgumentError, r"score_threshold=1\.5"),
     ({"score_threshold": "높게"}, InvalidArgumentError, "score_threshold='높게'"),
     ({"score_threshold": True}, InvalidArgumentError, "score_threshold=True"),
+    ({"exact": "yes"}, InvalidArgumentError, "exact='yes'"),
+    ({"exact": 0}, InvalidArgumentError, "exact=0"),
 ]
 
 

@@ -157,6 +157,14 @@ class TestKeywords:
         assert [chunk async for chunk in retriever.astream(QUERY, **keywords)] == [expected]
         assert retriever.bind(**keywords).invoke(QUERY) == expected
 
+    async def test_exact_is_passed_to_the_base(self, retriever: KoRerankRetriever, asked: list[bool]) -> None:
+        expected = retriever.invoke(QUERY)
+        assert retriever.invoke(QUERY, exact=False) == expected  # so few are all looked at
+        assert await retriever.ainvoke(QUERY, exact=False) == expected
+        assert asked == [True, False, False]
+        with pytest.raises(InvalidArgumentError, match="exact='yes'"):
+            retriever.invoke(QUERY, exact="yes")
+
     def test_fetch_k_is_what_is_reranked(self, retriever: KoRerankRetriever, base: KoColBERTRetriever) -> None:
         for fetch_k in (1, 2, 5, 8, 1_000):
             found = retriever.invoke(QUERY, k=fetch_k, fetch_k=fetch_k)

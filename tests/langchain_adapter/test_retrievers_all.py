@@ -101,8 +101,24 @@ class TestKeywords:
         assert ids(strict.invoke(WIDE, score_threshold=0)) == [hit.id for hit in hits]
         assert ids(strict.invoke(WIDE, score_threshold=None)) == kept
 
+    async def test_exact(
+        self, standing: CollectionRetriever, kind: Kind, papers: list[Document], asked: list[bool]
+    ) -> None:
+        expected = standing.invoke(WIDE)
+        assert (len(expected), asked) == (3, [True])
+        asked.clear()
+        assert await every_way(standing, WIDE, exact=False) == expected  # so few are all looked at
+        assert asked
+        assert not any(asked)
+        pruning = kind.make(papers, k=3, exact=False)
+        asked.clear()
+        for keywords in ({}, {"exact": True}, {"exact": None}):
+            assert pruning.invoke(WIDE, **keywords) == expected
+        assert asked == [False, True, False]
+
     def test_fields_do_what_keywords_do(self, standing: CollectionRetriever) -> None:
         keywords: dict[str, Any] = {"k": 2, "filter": {"주제": {"$ne": "주거"}}, "score_threshold": 0.01}
+        keywords["exact"] = False
         retriever = type(standing)(collection=standing.collection, **keywords)
         assert retriever.invoke(WIDE) == standing.invoke(WIDE, **keywords)
         assert ids(retriever.invoke(WIDE, filter={}, k=1)) == ids(standing.invoke(WIDE, k=1))
@@ -186,21 +202,25 @@ class TestSharing:
         self, standing: CollectionRetriever, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         configurable = standing.configurable_fields(
-            k=ConfigurableField(id="k"), filter=ConfigurableField(id="filter"), score_key=ConfigurableField(id="key")
+            k=ConfigurableField(id="k"),
+            filter=ConfigurableField(id="filter"),
+            score_key=ConfigurableField(id="key"),
+            exact=ConfigurableField(id="exact"),
         )
         monkeypatch.setattr(local, "Database", lambda *_, **__: pytest.fail("opened again"))
         monkeypatch.setattr(Collection, "add", lambda *_, **__: pytest.fail("indexed again"))
         for encoder in standing.collection.encoders.values():
             monkeypatch.setattr(type(encoder), "_load", lambda *_, **__: pytest.fail("loaded again"))
-        config: Any = {"configurable": {"k": 1, "filter": {"주제": "규정"}, "key": None}}
+        config: Any = {"configurable": {"k": 1, "filter": {"주제": "규정"}, "key": None, "exact": False}}
         prepared, _ = configurable.prepare(config)  # type: ignore[attr-defined]
         assert prepared.collection is standing.collection
+        assert (prepared.exact, standing.exact) == (False, True)
         assert type(prepared) is type(standing)
         (found,) = configurable.invoke("규정", config)
         assert found.metadata.keys() == {"주제", "쪽"}
         assert configurable.with_config(config).invoke("규정") == [found]
         assert len(configurable.invoke(WIDE)) == standing.k
-        for wrong in ({"k": -1}, {"k": "3"}, {"filter": {"주제": {"$like": "x"}}}):
+        for wrong in ({"k": -1}, {"k": "3"}, {"filter": {"주제": {"$like": "x"}}}, {"exact": 0}):
             with pytest.raises(ValidationError, match=next(iter(wrong))):
                 configurable.invoke(QUERY, {"configurable": wrong})
 
@@ -247,7 +267,7 @@ class TestSharing:
 
     def test_schemas(self, standing: CollectionRetriever) -> None:
         fields = type(standing).model_json_schema()["properties"]
-        assert {"k", "filter", "score_threshold", "score_key"} <= set(fields)
+        assert {"k", "filter", "score_threshold", "score_key", "exact"} <= set(fields)
         assert "collection" not in fields
         assert (fields["k"]["minimum"], fields["k"]["default"]) == (0, 4)
         assert standing.get_input_schema().model_json_schema()["type"] == "string"

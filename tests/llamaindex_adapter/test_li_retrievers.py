@@ -140,6 +140,24 @@ class TestEveryClass:
             retriever.similarity_top_k = k
             assert retriever.retrieve(QUERY) == everything[:k]
 
+    async def test_exact(
+        self, make: Make, any_kind: Any, nodes: list[TextNode], tmp_path: Path, asked: list[bool]
+    ) -> None:
+        pruning = make(nodes, exact=False)
+        pruning.persist(tmp_path / "저장")
+        opened = type(pruning).from_persist_dir(tmp_path / "저장", exact=False)
+        expected = any_kind.retrieve(QUERY)
+        assert asked == [True]
+        assert pruning.retrieve(QUERY) == expected  # so few are all looked at
+        assert await pruning.aretrieve(QUERY) == expected
+        assert opened.retrieve(QUERY) == expected
+        bundle = QueryBundle(QUERY, custom_embedding_strs=[QUERY, "도서관은 언제 쉬나요?"])
+        assert pruning.retrieve(bundle) == any_kind.retrieve(bundle)
+        assert asked[1:] == [False] * 4 + [True]
+        pruning.exact = True
+        assert pruning.retrieve(QUERY) == expected
+        assert asked[-1] is True
+
     def test_nothing_to_find(self, make: Make, any_kind: Any) -> None:
         assert make([]).retrieve(QUERY) == []
         for query in ("", " \n", "\0"):
@@ -210,6 +228,8 @@ class TestEveryClass:
             ({"similarity_top_k": "3"}, "similarity_top_k='3'"),
             ({"min_relevance": 7}, "min_relevance=7"),
             ({"metadata_mode": "some"}, "metadata_mode='some'"),
+            ({"exact": "yes"}, "exact='yes'은.*\nexact='yes' is not possible"),
+            ({"exact": 0}, "exact=0"),
         ]:
             with pytest.raises(InvalidArgumentError, match=message):
                 make(nodes, path=tmp_path / "폴더", **options)
@@ -217,6 +237,9 @@ class TestEveryClass:
         retriever = make(nodes[:1])
         retriever.similarity_top_k = -1
         with pytest.raises(InvalidArgumentError, match="similarity_top_k=-1"):
+            retriever.retrieve(QUERY)
+        retriever.similarity_top_k, retriever.exact = 1, None
+        with pytest.raises(InvalidArgumentError, match="exact=None"):
             retriever.retrieve(QUERY)
         with pytest.raises(InvalidArgumentError, match="Did you mean filters"):
             type(retriever)(retriever.collection, filter=None)

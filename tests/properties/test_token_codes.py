@@ -17,6 +17,8 @@ from korag.collection.legs import LateInteractionLeg
 from korag.collection.segments import Part
 from korag.scoring import maxsim_packed, pack_tokens, top_k
 
+WAYS = ["kernel", "bytes", "floats"]
+"""How documents are looked at, as far as this machine can."""
 shapes = {
     "seed": st.integers(0, 2**32 - 1),
     "count": st.integers(1, 120),
@@ -26,7 +28,7 @@ shapes = {
     "scale": st.sampled_from([1.0, 1.0, 1e-3, 50.0, 0.0]),
     "part": st.sampled_from([1.0, 0.5, 0.1]),
     "segments": st.integers(1, 4),
-    "fast": st.booleans(),
+    "way": st.sampled_from(WAYS),
 }
 
 
@@ -62,10 +64,16 @@ def _exact(parts: list[Part], query: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.float32), *scored])
 
 
-def _search(parts: list[Part], queries: list[np.ndarray], k: int, *, exact: bool, fast: bool) -> list[np.ndarray]:
+def _choose(way: str, patch: pytest.MonkeyPatch) -> None:
+    if way != "kernel":
+        patch.setattr(token_scan, "can_multiply", lambda _dim: False)
+    if way == "floats":
+        patch.setattr(processor, "multiplies_bytes_fast", lambda: False)
+
+
+def _search(parts: list[Part], queries: list[np.ndarray], k: int, *, exact: bool, way: str) -> list[np.ndarray]:
     with pytest.MonkeyPatch.context() as patch:
-        if not fast:
-            patch.setattr(processor, "multiplies_bytes_fast", lambda: False)
+        _choose(way, patch)
         patch.setattr(late_interaction, "_MANY", 5)  # or the step between would need thousands of documents
         return list(late_interaction.search(queries, parts, k, exact=exact))
 
@@ -73,10 +81,10 @@ def _search(parts: list[Part], queries: list[np.ndarray], k: int, *, exact: bool
 @given(**shapes)
 @settings(max_examples=60, deadline=None)
 def test_the_k_best_are_those_of_scoring_every_document(
-    seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, fast: bool
+    seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, way: str
 ) -> None:
     parts, queries = _case(seed, count, dim, tokens, scale, part, segments)
-    for query, found in zip(queries, _search(parts, queries, k, exact=True, fast=fast), strict=True):
+    for query, found in zip(queries, _search(parts, queries, k, exact=True, way=way), strict=True):
         exact = _exact(parts, query)
         keys = np.arange(len(exact))
         best = top_k(exact, keys, k)
@@ -88,10 +96,10 @@ def test_the_k_best_are_those_of_scoring_every_document(
 @given(**shapes)
 @settings(max_examples=60, deadline=None)
 def test_a_pruned_search_gives_true_scores_and_at_least_k(
-    seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, fast: bool
+    seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, way: str
 ) -> None:
     parts, queries = _case(seed, count, dim, tokens, scale, part, segments)
-    pruned = _search(parts, queries, k, exact=False, fast=fast)
+    pruned = _search(parts, queries, k, exact=False, way=way)
     for query, found in zip(queries, pruned, strict=True):
         exact = _exact(parts, query)
         kept = np.flatnonzero(found > -np.inf)
@@ -101,19 +109,20 @@ def test_a_pruned_search_gives_true_scores_and_at_least_k(
             best = top_k(exact, np.arange(len(exact)), k)
             assert top_k(found, np.arange(len(exact)), k).tolist() == best.tolist()
     for query, found in zip(queries, pruned, strict=True):  # alone as in company
-        assert _search(parts, [query], k, exact=False, fast=fast)[0].tolist() == found.tolist()
-    assert [f.tolist() for f in _search(parts, queries, k, exact=False, fast=not fast)] == [f.tolist() for f in pruned]
+        assert _search(parts, [query], k, exact=False, way=way)[0].tolist() == found.tolist()
 
 
 @given(**shapes)
 @settings(max_examples=40, deadline=None)
 def test_no_estimate_is_further_off_than_its_bound(
-    seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, fast: bool
+    seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, way: str
 ) -> None:
     parts, queries = _case(seed, count, dim, max(1, tokens), scale, part, segments)
     rounded = [token_codes.round_query(query) for query in queries]
     for kind in ("codes", "tokens"):
-        together = token_scan.estimate(parts, rounded, kind)
+        with pytest.MonkeyPatch.context() as patch:
+            _choose(way, patch)
+            together = token_scan.estimate(parts, rounded, kind)
         for query, estimates in zip(rounded, together.T, strict=True):
             exact = _exact(parts, query.vectors)
             filled = exact > -np.inf
@@ -172,19 +181,16 @@ def test_a_collection_finds_the_same_with_and_without(
     collection.delete(ids[:5])
     queries = ["보증금은 언제 돌려받나요?", "도서관 쉬는 날", documents[3], "가", "연차"]
     found = {}
-    for fast in (True, False):
-        monkeypatch.setattr(processor, "multiplies_bytes_fast", lambda fast=fast: fast and IS_FAST)
+    for way in WAYS:
+        _choose(way, monkeypatch)
         together = collection.search_many(queries, k=6, where=where, exact=exact)
-        found[fast] = [[(hit.id, hit.score) for hit in hits] for hits in together]
+        found[way] = [[(hit.id, hit.score) for hit in hits] for hits in together]
         assert [collection.search(query, k=6, where=where, exact=exact) for query in queries] == together
-    assert found[True] == found[False]
-    assert all(len(hits) == 6 for hits in found[True])
+    assert found["kernel"] == found["bytes"] == found["floats"]
+    assert all(len(hits) == 6 for hits in found["kernel"])
     everything = collection.search(queries[0], k=len(texts), where=where, exact=exact)
     assert everything == collection.search(queries[0], k=len(texts), where=where)
     assert len(everything) == len(collection.get(where=where))
-
-
-IS_FAST = processor.multiplies_bytes_fast()
 
 
 # -- the threads -------------------------------------------------------------------------------------------

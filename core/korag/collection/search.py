@@ -16,7 +16,7 @@ from korag.collection.filters import parse, to_sql
 from korag.collection.hit import Hit
 from korag.collection.legs import DenseLeg, Leg
 from korag.collection.segments import Part
-from korag.collection.snapshot import Snapshot, SnapshotReader
+from korag.collection.snapshot import Selection, SnapshotReader
 from korag.errors import InvalidArgumentError
 from korag.fusion import RRF_CONSTANT, check_weights, reciprocal_rank_fusion, weighted_fusion
 from korag.scoring import top_k
@@ -82,10 +82,10 @@ class Searcher:
             return hits
         texts = [checked[index] for index in filled]
         encoded = {leg: self._legs[leg].encode_queries(texts) for leg in legs}
-        allowed = None if condition is None else self._reader.allowed(*condition)
-        snapshot = self._reader.read()
         fetch = fetch if len(legs) > 1 else k
-        found = self._find(encoded, snapshot, allowed, fetch, Fusion(fusion, weights), k, least, exact=exact)
+        found = self._find(
+            encoded, self._reader.select(condition), fetch, Fusion(fusion, weights), k, least, exact=exact
+        )
         for index, own in zip(filled, found, strict=True):
             hits[index] = own
         return hits
@@ -108,9 +108,7 @@ class Searcher:
         condition = None if (parsed := parse(where)) is None else to_sql(parsed)
         if k == 0:
             return []
-        allowed = None if condition is None else self._reader.allowed(*condition)
-        snapshot = self._reader.read()
-        (hits,) = self._find({"dense": [query]}, snapshot, allowed, k, Fusion(), k, least, exact=True)
+        (hits,) = self._find({"dense": [query]}, self._reader.select(condition), k, Fusion(), k, least, exact=True)
         return hits
 
     def similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
@@ -156,8 +154,7 @@ class Searcher:
     def _find(
         self,
         queries: Mapping[str, Sequence[Any]],
-        snapshot: Snapshot,
-        allowed: Keys | None,
+        selection: Selection,
         fetch: int,
         fusion: Fusion,
         k: int,
@@ -166,19 +163,17 @@ class Searcher:
         exact: bool,
     ) -> Iterator[list[Hit]]:
         """The k best documents for each query, by all the legs that queries are encoded for."""
-        rows = [view.rows(allowed) for view in snapshot.views]
-        keys = np.concatenate(
-            [np.zeros(0, np.int64), *(view.keys[own] for view, own in zip(snapshot.views, rows, strict=True))]
-        )
         prepared: dict[str, list[Any]] = {}
         found: dict[str, Iterator[NDArray[np.float32]]] = {}
         for name, encoded in queries.items():
-            segments = [view.legs[name] for view in snapshot.views]
-            parts = [Part(segment.arrays, own) for segment, own in zip(segments, rows, strict=True) if len(own)]
+            segments = [view.legs[name] for view in selection.snapshot.views]
+            parts = [
+                Part(segment.arrays, own) for segment, own in zip(segments, selection.rows, strict=True) if len(own)
+            ]
             prepared[name] = [self._legs[name].prepare(query, segments) for query in encoded]
             found[name] = self._legs[name].search(prepared[name], parts, fetch, exact=exact)
         for position in range(len(next(iter(queries.values())))):
-            runs = {name: _best(next(scores), keys, fetch) for name, scores in found.items()}
+            runs = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
             if len(runs) == 1:
                 ((name, fused),) = runs.items()
                 best_score = self._legs[name].best_score(prepared[name][position])

@@ -59,10 +59,8 @@ class View:
         """About what its live rows take."""
         return self.entry.size * len(self.live) // max(1, self.entry.rows)
 
-    def rows(self, allowed: Keys | None) -> Ints:
-        """Live rows whose key is among `allowed`; None for all."""
-        if allowed is None:
-            return self.live
+    def rows(self, allowed: Keys) -> Ints:
+        """Live rows whose key is among `allowed`."""
         return self.live[np.isin(self.keys[self.live], allowed, assume_unique=True)]
 
 
@@ -74,6 +72,21 @@ class Snapshot:
     views: list[View]
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The documents a search may find; nothing of it is to be written to.
+
+    Attributes:
+        snapshot: Where from.
+        rows: Of each view, ascending.
+        keys: Of the rows of all views, end to end.
+    """
+
+    snapshot: Snapshot
+    rows: list[Ints]
+    keys: Keys
+
+
 class SnapshotReader:
     """Reads snapshots, and keeps the last one while nothing changes."""
 
@@ -81,21 +94,36 @@ class SnapshotReader:
         self._database = database
         self._segments = segments
         self._last: Snapshot | None = None
-        self._allowed: tuple[int, OrderedDict[str, Keys]] = (-1, OrderedDict())
+        self._selections: OrderedDict[str, Selection] = OrderedDict()
 
-    def allowed(self, where: str, parameters: Sequence[object]) -> Keys:
-        """Keys of the documents an SQL condition holds for, remembered while nothing changes; not to be written to."""
+    def select(self, condition: tuple[str, Sequence[object]] | None) -> Selection:
+        """Returns the documents a condition holds for, remembered while nothing changes.
+
+        Args:
+            condition: SQL and its parameters; None for all documents.
+
+        Raises:
+            SegmentError: If a segment is missing or damaged.
+        """
+        name = repr(condition)
         with self._database.lock:
-            generation = self._database.generation()
-            if self._allowed[0] != generation:
-                self._allowed = (generation, OrderedDict())
-            known, name = self._allowed[1], repr((where, parameters))
-            if name not in known:
-                known[name] = self._database.keys(where, parameters)
-            known.move_to_end(name)
-            if len(known) > _FILTERS:
-                known.popitem(last=False)
-            return known[name]
+            while True:
+                snapshot = self.read()
+                known = self._selections.get(name)
+                if known is None or known.snapshot is not snapshot:
+                    allowed = None if condition is None else self._database.keys(*condition)
+                    if self._database.generation() != snapshot.generation:  # another process changed it in between
+                        continue
+                    rows = [view.live if allowed is None else view.rows(allowed) for view in snapshot.views]
+                    keys = [view.keys[own] for view, own in zip(snapshot.views, rows, strict=True)]
+                    known = Selection(snapshot, rows, np.concatenate([np.zeros(0, np.int64), *keys]))
+                    if not any(selection.snapshot is snapshot for selection in self._selections.values()):
+                        self._selections.clear()  # of an older one, which they would keep in memory
+                    self._selections[name] = known
+                self._selections.move_to_end(name)
+                if len(self._selections) > _FILTERS:
+                    self._selections.popitem(last=False)
+                return known
 
     def read(self) -> Snapshot:
         """Returns the current snapshot.

@@ -1,12 +1,16 @@
 """MaxSim of many documents at once, on all cores: by codes, by their summaries, or by the vectors themselves.
 
+Bytes are multiplied by a kernel where there is one (`korag.kernels.byte_maxsim`), and by torch elsewhere.
+
 Estimates all: `korag.scoring.maxsim_packed` gives the scores. An estimate depends on the query and the document alone.
 """
 
 from __future__ import annotations
 
 import bisect
+import logging
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,14 +19,20 @@ from numpy.typing import NDArray
 from korag import processor
 from korag.collection.segments import Part
 from korag.collection.token_codes import BLOCK, POOLED, RoundedQuery
+from korag.kernels.byte_maxsim import byte_maxsim, can_multiply, pack
 from korag.scoring import Ints
 from korag.workers import run_all
 
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger("korag")
 Kind = Literal["tokens", "codes", "summaries"]
 """What is multiplied."""
+_BLOCK_ROWS: dict[Kind, int] = {"tokens": 1, "codes": BLOCK, "summaries": BLOCK // POOLED}
+"""Vectors of a block."""
+_DOCUMENTS = 256
+"""Documents a core takes at a time."""
 _PRODUCTS = 524_288
 """Products made at a time, so that they stay in the cache: 2 MB."""
 _SPREAD = 1.5
@@ -46,23 +56,25 @@ def estimate(parts: Sequence[Part], queries: Sequence[RoundedQuery], kind: Kind)
         −inf for a document without tokens. Shape: (documents of all parts, len(queries)).
     """
     firsts = np.cumsum([0, *(len(part.rows) for part in parts)])
-    columns = np.cumsum([0, *(len(query.codes) for query in queries)])
-    vectors = np.concatenate([query.vectors if kind == "tokens" else query.codes for query in queries])
-    transposed = _tensor(np.ascontiguousarray(vectors.T))
-    maxima = np.full((int(firsts[-1]), len(vectors)), -np.inf, np.float32)
-
-    def work(group: _Group) -> None:
-        products = _multiply(_gather(group), transposed)
-        maxima[group.positions] = products.view(len(group.begins), -1, len(vectors)).amax(1).numpy()
-
-    run_all(work, _groups(parts, firsts, kind, max(1, _PRODUCTS // len(vectors))))
-    scores = np.empty((int(firsts[-1]), len(queries)), np.float32)
-    scales = [1.0 if kind == "tokens" else float(part.arrays["code_scale"][0]) for part in parts]
-    scale = np.repeat(scales, np.diff(firsts))
-    for number, query in enumerate(queries):  # one after another, or a score would depend on its company
-        steps = np.ones(len(query.steps)) if kind == "tokens" else query.steps.astype(np.float64)
-        scores[:, number] = (maxima[:, columns[number] : columns[number + 1]] * steps).sum(axis=1) * scale
+    scores = np.full((int(firsts[-1]), len(queries)), -np.inf, np.float32)
+    if kind != "tokens" and can_multiply(queries[0].codes.shape[1]):
+        _report("korag[fast], AVX-512 VNNI")
+        _scan_by_kernel(parts, firsts, kind, queries, scores)
+    else:
+        _report(f"torch, {'int8' if kind != 'tokens' and processor.multiplies_bytes_fast() else 'float32'}")
+        _scan_by_torch(parts, firsts, kind, queries, scores)
     return scores
+
+
+def is_fast_with_bytes(dim: int) -> bool:
+    """Whether bytes of so many dimensions are multiplied faster than floats here."""
+    return can_multiply(dim) or processor.multiplies_bytes_fast()
+
+
+@cache
+def _report(way: str) -> None:
+    """Once for each way."""
+    logger.info("MaxSim 훑어보기: %s / MaxSim looks at documents with %s", way, way)
 
 
 def bounds(parts: Sequence[Part], query: RoundedQuery, kind: Literal["tokens", "codes"]) -> NDArray[np.float32]:
@@ -77,6 +89,47 @@ def bounds(parts: Sequence[Part], query: RoundedQuery, kind: Literal["tokens", "
     return np.concatenate(found)
 
 
+def _scan_by_kernel(
+    parts: Sequence[Part], firsts: Ints, kind: Kind, queries: Sequence[RoundedQuery], scores: NDArray[np.float32]
+) -> None:
+    packed, size = pack([(query.codes, query.steps) for query in queries]), _BLOCK_ROWS[kind]
+
+    def work(task: tuple[Part, Ints, Ints]) -> None:
+        part, places, positions = task
+        begins, lengths = np.ascontiguousarray(places.T) * size
+        found = byte_maxsim(part.arrays[kind], begins, lengths, packed)
+        scores[positions] = found * float(part.arrays["code_scale"][0])
+
+    def tasks() -> Iterator[tuple[Part, Ints, Ints]]:
+        for part, first in zip(parts, firsts.tolist(), strict=False):
+            places = part.arrays["code_places"][part.rows]
+            order = np.argsort(places[:, 0], kind="stable")  # as they lie in the file
+            order = order[places[order, 1] > 0]
+            for start in range(0, len(order), _DOCUMENTS):
+                own = order[start : start + _DOCUMENTS]
+                yield part, places[own], first + own
+
+    run_all(work, tasks())
+
+
+def _scan_by_torch(
+    parts: Sequence[Part], firsts: Ints, kind: Kind, queries: Sequence[RoundedQuery], scores: NDArray[np.float32]
+) -> None:
+    columns = np.cumsum([0, *(len(query.codes) for query in queries)]).tolist()
+    vectors = np.concatenate([query.vectors if kind == "tokens" else query.codes for query in queries])
+    transposed = _tensor(np.ascontiguousarray(vectors.T))
+
+    def work(group: _Group) -> None:
+        products = _multiply(_gather(group), transposed)
+        maxima = products.view(len(group.begins), -1, len(vectors)).amax(1).numpy()
+        for number, query in enumerate(queries):  # one after another, or a score would depend on its company
+            own = maxima[:, columns[number] : columns[number + 1]]
+            weighted = own if kind == "tokens" else own * query.steps.astype(np.float64)
+            scores[group.positions, number] = weighted.sum(axis=1) * group.scale
+
+    run_all(work, _groups(parts, firsts, kind, max(1, _PRODUCTS // len(vectors))))
+
+
 class _Group(NamedTuple):
     """Documents of one segment that are about as long.
 
@@ -87,6 +140,7 @@ class _Group(NamedTuple):
         positions: Which scores are theirs. Shape: (documents,).
         longest: The most blocks that one has.
         together: Whether they lie side by side, all of one length.
+        scale: Of the codes.
     """
 
     blocks: torch.Tensor
@@ -95,12 +149,14 @@ class _Group(NamedTuple):
     positions: Ints
     longest: int
     together: bool
+    scale: float
 
 
 def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Iterator[_Group]:
     """Groups of about `most` vectors."""
     for part, first in zip(parts, firsts.tolist(), strict=False):
-        arrays, size = part.arrays, {"tokens": 1, "codes": BLOCK, "summaries": BLOCK // POOLED}[kind]
+        arrays, size = part.arrays, _BLOCK_ROWS[kind]
+        scale = 1.0 if kind == "tokens" else float(arrays["code_scale"][0])
         blocks = _tensor(arrays[kind].reshape(len(arrays[kind]) // size, size, arrays[kind].shape[1]))
         places = arrays["code_places"][part.rows]
         order = np.argsort(places[:, 0], kind="stable")  # by length, too
@@ -121,7 +177,7 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
             together = together and int(begins[end - 1] - begins[start]) == longest * (end - start - 1)
             if kind == "tokens":
                 longest = int(lengths[own].max())
-            yield _Group(blocks, begins[own], lengths[own], positions[own], longest, together)
+            yield _Group(blocks, begins[own], lengths[own], positions[own], longest, together, scale)
             start = end
 
 

@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from korag.encoders.matryoshka import write_heads
@@ -38,8 +36,7 @@ def export_models(folders: Folders) -> None:
         ValueError: If a folder came out larger than what may ship.
     """
     for name, phase in MODELS.items():
-        model = Mini(Tokenizer.from_file(str(folders.work / "tokenizer.json")), None)
-        model.load_state_dict(torch.load(folders.work / f"{phase}.pt", weights_only=True))
+        model = Mini.load(folders.work, phase)
         folder = folders.out / name
         unfinished = folder.with_name(f"{name}.tmp")
         shutil.rmtree(unfinished, ignore_errors=True)

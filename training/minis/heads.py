@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.minis.config import HEAD_DIMS, HEAD_RATES, HEADS_PHASE
@@ -39,8 +38,7 @@ def refine_heads(work: Path, path: Path, threads: int) -> None:
     """
     torch.set_num_threads(threads)
     phase = HEADS_PHASE
-    model = Mini(Tokenizer.from_file(str(work / "tokenizer.json")), None).eval()
-    model.load_state_dict(torch.load(work / f"{phase.start}.pt", weights_only=True))
+    model = Mini.load(work, str(phase.start))
     pairs = read_pairs(work / "pairs.npz")
     smaller = list(HEAD_RATES)
     _start_from_components(model, pairs, np.random.default_rng((phase.seed, zlib.crc32(phase.name.encode()))))

@@ -85,6 +85,18 @@ class Mini(nn.Module):
                 self.language_model.model.embeddings.tok_embeddings.weight.copy_(rows)
                 self.language_model.decoder.bias.copy_(torch.from_numpy(np.load(initial / "term_bias.npy")))
 
+    @classmethod
+    def start(cls, work: Path) -> Mini:
+        """A model to train from nothing but what `training.minis.initialise` left in a folder."""
+        return cls(Tokenizer.from_file(str(work / "tokenizer.json")), work)
+
+    @classmethod
+    def load(cls, work: Path, phase: str) -> Mini:
+        """The model that a phase left in a folder."""
+        model = cls(Tokenizer.from_file(str(work / "tokenizer.json")), None)
+        model.load_state_dict(torch.load(work / f"{phase}.pt", weights_only=True))
+        return model.eval()
+
     def projection(self, dim: int) -> nn.Linear:
         """Returns ColBERT's projection to `dim` dimensions."""
         projection = self.projections[str(dim)]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.minis.config import HEAD_DIMS, Phase
@@ -38,10 +37,7 @@ def train_phase(phase: Phase, work: Path, threads: int) -> None:
     """
     torch.set_num_threads(threads)
     torch.manual_seed(phase.seed)  # the backbone's linear layers start at random
-    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
-    model = Mini(tokenizer, work if phase.start is None else None)
-    if phase.start is not None:
-        model.load_state_dict(torch.load(work / f"{phase.start}.pt", weights_only=True))
+    model = Mini.start(work) if phase.start is None else Mini.load(work, phase.start)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
@@ -53,7 +49,7 @@ def train_phase(phase: Phase, work: Path, threads: int) -> None:
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
         logger.info("%s: continuing at step %d", phase.name, first)
-    teachers = {objective: _load(tokenizer, work / f"{name}.pt") for objective, name in phase.teachers}
+    teachers = {objective: Mini.load(work, name) for objective, name in phase.teachers}
     sampler = Sampler(read_pairs(work / "pairs.npz"), phase)
     model.train()
     started, cpu_started = time.perf_counter(), time.process_time()
@@ -96,12 +92,6 @@ def average_phases(work: Path, names: Sequence[str], path: Path) -> None:
 def _rate(phase: Phase, step: int) -> float:
     decay = 1 - (1 - phase.final_rate) * step / phase.steps
     return min(1.0, (step + 1) / phase.warm_up) * decay
-
-
-def _load(tokenizer: Tokenizer, path: Path) -> Mini:
-    model = Mini(tokenizer, None).eval()
-    model.load_state_dict(torch.load(path, weights_only=True))
-    return model
 
 
 @torch.no_grad()

@@ -18,7 +18,11 @@ def processor_features() -> frozenset[str]:
         import llvmlite.binding as llvm
     except ImportError:
         return frozenset()
-    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know this processor
+        return frozenset()
+    return frozenset(name for name, present in features.items() if present)
 
 
 def compile_kernel(code: str, name: str, arguments: int) -> Kernel:

@@ -91,7 +91,7 @@ def enter(folder: Path, more: list[str]) -> None:
         import subprocess
 
         peers = [*more, "lancedb", "qdrant-client", "matplotlib", "pyarrow"]
-        python = _peers.make(folder, [_peers.TORCH, ["-e", f"{_peers.ROOT}", *peers, *_peers.TORCH]])
+        python = _peers.make(folder, [_peers.TORCH, ["-e", f"{_peers.ROOT}[fast]", *peers, *_peers.TORCH]])
         raise SystemExit(subprocess.run([python, *sys.argv], check=False).returncode)
 
 

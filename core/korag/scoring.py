@@ -8,7 +8,7 @@ they lie. One matrix product over many documents would not do: BLAS rounds diffe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,7 @@ def maxsim(
         query = query[query_mask]
     if document_mask is not None:
         documents = [tokens[mask] for tokens, mask in zip(documents, document_mask, strict=True)]
-    tokens, offsets = pack_tokens(documents, dim=query.shape[1])
-    return maxsim_packed(query, tokens, offsets)
+    return _maxsim_each(query, documents)
 
 
 def pack_tokens(documents: Sequence[Floats] | Floats, *, dim: int) -> tuple[Floats, Ints]:
@@ -75,13 +74,17 @@ def maxsim_packed(query: Floats, tokens: Floats, offsets: Ints, rows: Ints | Non
         One float32 score a document scored, −inf for one without tokens. Shape: (n,) or that of `rows`.
     """
     rows = np.arange(len(offsets) - 1) if rows is None else rows
-    scores = np.full(len(rows), -np.inf, np.float32)
+    bounds = zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True)
+    return _maxsim_each(query, (tokens[start:end] for start, end in bounds))
+
+
+def _maxsim_each(query: Floats, documents: Iterable[Floats]) -> NDArray[np.float32]:
     transposed = np.ascontiguousarray(query.astype(np.float32).T)
-    for number, (start, end) in enumerate(zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True)):
-        if end > start:
-            similarities = np.matmul(_as_float32(tokens[start:end]), transposed)
-            scores[number] = similarities.max(axis=0).sum(dtype=np.float32)
-    return scores
+    scores = [
+        np.matmul(_as_float32(tokens), transposed).max(axis=0).sum(dtype=np.float32) if len(tokens) else -np.inf
+        for tokens in documents
+    ]
+    return np.array(scores, np.float32)
 
 
 def _as_float32(vectors: Floats) -> NDArray[np.float32]:

@@ -66,12 +66,19 @@ def run_here(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
         function(task)
 
 
+def cores() -> int:
+    """How many tasks `run_all` does at a time."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 @cache
 def _start() -> tuple[ThreadPoolExecutor, int]:
     """The threads, and how many; torch is told in each of them to stay in it."""
     import torch
 
-    workers = torch.get_num_threads()
+    workers = cores()
     ready = threading.Barrier(workers + 1)
 
     def alone() -> None:

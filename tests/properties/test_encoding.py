@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from korag import load_encoder
-from korag.encoders.batching import token_budget_batches
+from korag.encoders.batching import even_budget, token_budget_batches
 from korag.errors import InvalidArgumentError, InvalidTextError
 
 SYLLABLES = st.sampled_from("가나다라마바사아자차카타파하법률계약보증금환불규정조항")
@@ -99,6 +99,24 @@ class TestBatches:
         batches = list(token_budget_batches(lengths, budget))
         padded = sum(len(batch) * lengths[batch[0]] for batch in batches)
         assert padded - sum(lengths) <= padded / 20
+
+
+@given(
+    length=st.integers(1, 600),
+    count=st.integers(1, 400),
+    budget=st.sampled_from([600, 2_048, 4_096]),
+    cores=st.integers(1, 5),
+)
+def test_every_core_gets_as_many_batches_as_the_others(length: int, count: int, budget: int, cores: int) -> None:
+    even = even_budget([length] * count, budget, cores)
+    sizes = [len(batch) for batch in token_budget_batches([length] * count, even)]
+    assert even <= budget
+    assert sum(sizes) == count
+    if length * count >= 512 * cores and max(sizes) * length <= budget - length:
+        assert len(sizes) % cores == 0 or len(sizes) == count
+        assert max(sizes) - min(sizes) <= len(sizes)  # the last one has what rounding up left over
+    if length * count <= 512:
+        assert len(sizes) == 1  # too little to divide
 
 
 class TestStreams:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json
-from korag.encoders.batching import blocks, made_ahead, token_budget_batches
+from korag.encoders.batching import blocks, even_budget, made_ahead, token_budget_batches
 from korag.encoders.lazy import LazyModel, LoadOptions
 from korag.encoders.processes import Processes, check_devices
 from korag.encoders.query_cache import QueryCache
@@ -24,7 +24,7 @@ from korag.errors import InvalidArgumentError
 from korag.fingerprint import Fingerprint, digest_folders
 from korag.specs import Family
 from korag.text import check_text, check_texts, normalize
-from korag.workers import run_all
+from korag.workers import cores, run_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -344,6 +344,8 @@ class Encoder(LazyModel, Generic[Vectors]):
         padded = [max(min(length, limit or length), least) for length in lengths]
         budget = self._options.batch_tokens or self.default_batch_tokens
         spare = _SPARE_ON_CPU if model.device.type == "cpu" else _SPARE_ON_GPU
+        if self._computes_a_batch_a_core(model):
+            budget = even_budget(padded, budget, cores())
         batches = list(token_budget_batches(padded, budget, spare=spare))
         rows: list[Any] = [None] * len(texts)
 
@@ -370,12 +372,15 @@ class Encoder(LazyModel, Generic[Vectors]):
             found = processes.encode([[texts[index] for index in batch] for batch in batches], task)
             for batch, encoded in zip(batches, found, strict=True):
                 put(batch, encoded)
-        elif model.device.type == "cpu" and self._options.backend == "torch":
+        elif self._computes_a_batch_a_core(model):
             # A batch a core: torch's own way, a product over all cores, leaves them waiting for each other.
             run_all(lambda batch: put(batch, self._compute(model, tokenize(batch), task)), batches)
         else:
             for batch, features in made_ahead(batches, tokenize):
                 put(batch, self._compute(model, features, task))
+
+    def _computes_a_batch_a_core(self, model: Any) -> bool:
+        return model.device.type == "cpu" and self._options.backend == "torch" and self._processes is None
 
     def _tokenize(self, model: Any, texts: list[str], task: Task) -> dict[str, Any]:
         with self._tokenizer_lock:

@@ -13,6 +13,9 @@ Ready = TypeVar("Ready")
 _PADDING = 0.05
 """Greatest share of a batch that may be padding."""
 
+_SMALL = 512
+"""Tokens of a batch whose fixed costs are not worth dividing it."""
+
 
 def token_budget_batches(lengths: Sequence[int], budget: int, *, spare: int = 0) -> Iterator[list[int]]:
     """Groups texts so that each padded batch stays within a budget and little of it is padding.
@@ -41,6 +44,20 @@ def token_budget_batches(lengths: Sequence[int], budget: int, *, spare: int = 0)
             end += 1
         yield order[start:end]
         start = end
+
+
+def even_budget(lengths: Sequence[int], budget: int, cores: int) -> int:
+    """A smaller budget that gives every core as many batches as the others, of about equal size.
+
+    Args:
+        lengths: Tokens of each text.
+        budget: Most tokens of a padded batch.
+        cores: How many compute a batch each at a time.
+    """
+    total = sum(lengths)
+    rounds = -(-total // (budget * cores))
+    even = max(_SMALL, -(-total // max(1, rounds * cores)))
+    return min(budget, even + max(lengths, default=1) - 1)  # whole texts: rounded up to the next one
 
 
 def made_ahead(items: Sequence[T], make: Callable[[T], Ready]) -> Iterator[tuple[T, Ready]]:

@@ -57,7 +57,7 @@ class TermMaxima:
             return (_greatest(texts, self._weight.T) + self._bias).relu_()
         maxima = self._weight.new_zeros(len(texts), len(self._weight))
         for states, terms, row in zip(texts, self._possible(texts), maxima, strict=True):
-            row[terms] = (states @ self._weight[terms].T).amax(0) + self._bias[terms]
+            row[terms] = (self._weight.index_select(0, terms) @ states.T).amax(1) + self._bias[terms]
         return maxima.relu_()
 
     def _possible(self, texts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:

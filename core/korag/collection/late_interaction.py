@@ -16,7 +16,6 @@ from korag.collection import token_codes, token_scan
 from korag.collection.segments import Part
 from korag.collection.token_codes import RoundedQuery
 from korag.scoring import Ints, maxsim_packed
-from korag.workers import run_all
 
 _TOGETHER = 4
 """Queries that share one pass over the codes."""
@@ -24,8 +23,6 @@ _WORTH = 4
 """With fewer than this many documents for each one wanted, there is little to leave out."""
 _MANY = 1_000
 """Documents that are worth one more estimate before they are scored one by one."""
-_SCORED = 16
-"""Documents a core scores at a time."""
 _SHARES = 20
 """A pruned search takes the documents with the best summaries by twentieths of all, …"""
 _LEAST = 10
@@ -108,21 +105,8 @@ def _prune(parts: Sequence[Part], query: RoundedQuery, summaries: Scores, k: int
 
 def _score(parts: Sequence[Part], query: RoundedQuery) -> Scores:
     """Exact scores."""
-    firsts = np.cumsum([0, *(len(part.rows) for part in parts)]).tolist()
-    scores = np.empty(firsts[-1], np.float32)
-
-    def work(task: tuple[Part, int, int]) -> None:
-        part, first, start = task
-        rows = part.rows[start : start + _SCORED]
-        found = maxsim_packed(query.vectors, part.arrays["tokens"], part.arrays["offsets"], rows)
-        scores[first + start : first + start + len(rows)] = found
-
-    run_all(work, [
-        (part, first, start)
-        for part, first in zip(parts, firsts, strict=False)
-        for start in range(0, len(part.rows), _SCORED)
-    ])  # fmt: skip
-    return scores
+    scores = [maxsim_packed(query.vectors, part.arrays["tokens"], part.arrays["offsets"], part.rows) for part in parts]
+    return np.concatenate([np.zeros(0, np.float32), *scores])
 
 
 def _narrow(parts: Sequence[Part], positions: Ints) -> list[Part]:

@@ -133,7 +133,7 @@ class EncoderLeg:
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
         """A batch of one for each query."""
         vectors = self.encoder.encode_queries(texts)
-        return [vectors[index : index + 1] for index in range(len(texts))]
+        return [vectors[index : index + 1] for index in range(len(texts))] if len(texts) > 1 else [vectors]
 
     def prepare(self, query: Any, segments: Sequence[LiveSegment]) -> Any:
         """A vector needs to know nothing of the collection."""
@@ -262,12 +262,6 @@ class SparseLeg(EncoderLeg):
             scores = scores[rows]
         np.copyto(scores, -np.inf, where=scores <= 0)  # five times as fast as scores[…] = …
         return scores
-
-    def search(
-        self, queries: Sequence[Any], parts: Sequence[Part], k: int, *, exact: bool
-    ) -> Iterator[NDArray[np.float32]]:
-        """Scores every document; scipy would hold Python's lock."""
-        return score_all(self, queries, parts, threads=postings.can_add())
 
     def best_score(self, query: sp.csr_array) -> float:
         """The query with itself."""

@@ -91,10 +91,10 @@ def _maxsim_each(query: Floats, documents: Iterable[Floats]) -> NDArray[np.float
 
 def _as_float32(vectors: Floats) -> NDArray[np.float32]:
     if vectors.dtype != np.float16:
-        return vectors.astype(np.float32, copy=False)
+        return np.ascontiguousarray(vectors, np.float32)  # a product of others may round otherwise
     import torch  # converts with the processor's instruction for it: three times as fast
 
-    half, single = np.array(vectors).reshape(-1), np.empty(vectors.size, np.float32)
+    half, single = np.array(vectors, order="C").reshape(-1), np.empty(vectors.size, np.float32)
     for start in range(0, len(half), _PIECE):
         piece = slice(start, start + _PIECE)
         torch.from_numpy(single[piece]).copy_(torch.from_numpy(half[piece]))

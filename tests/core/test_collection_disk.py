@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import os
 import pickle
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -745,6 +747,20 @@ def test_filters_that_look_alike_are_not_taken_for_each_other(tmp_path: Path) ->
                 assert [hit.id for hit in hits] == [str(number)]
         for number in range(100):  # more than are remembered
             assert collection.search("글", using="dense", where={"x": 1000 + number}) == []
+
+
+def test_segments_that_were_replaced_are_let_go(tmp_path: Path) -> None:
+    """A search remembers what its filter left; that must not keep the files of old segments mapped."""
+    with Collection.open(fill(tmp_path / "다섯"), **legs()) as collection:
+        for where in (None, {"번호": 1}):
+            collection.search(QUERIES[0], where=where)
+        old = [weakref.ref(view.arrays["keys"]) for view in collection._reader.read().views]
+        collection.add(["새 글"], ids=["새"], metadata=[{"번호": 9}])
+        collection.compact()
+        collection.add(["또 새 글"], ids=["또"], metadata=[{"번호": 9}])  # reads the collection, and searches nothing
+        gc.collect()
+        assert old
+        assert [reference() for reference in old] == [None] * len(old)
 
 
 def test_a_search_is_exact_or_not(tmp_path: Path) -> None:

@@ -93,6 +93,16 @@ def test_choosing_rows_changes_no_score(dtype: type[np.floating[Any]]) -> None:
         assert maxsim_packed(query, tokens, offsets, rows).tolist() == whole[rows].tolist()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_how_vectors_lie_in_memory_changes_no_score(dtype: type[np.floating[Any]]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        wide = rng.standard_normal((17, 96)).astype(dtype)
+        query = units(rng, 5, 48)
+        for view in (wide[:, ::2], np.asfortranarray(wide[:, :48])):
+            assert maxsim(query, [view]).tolist() == maxsim(query, [view.copy(order="C")]).tolist()
+
+
 def test_no_more_than_a_document_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     matmul = np.matmul

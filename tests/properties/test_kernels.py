@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -65,10 +68,28 @@ def test_documents_that_do_not_exist(begin: int, length: int) -> None:
         byte_maxsim(np.zeros((4, 32), np.int8), np.array([begin]), np.array([length]), query)
 
 
-def test_dimensions_the_kernel_is_not_made_for() -> None:
-    assert not can_multiply(0)
-    assert not can_multiply(48)
-    assert not can_multiply(1)
+@needs_vnni
+def test_what_the_kernel_is_not_made_for() -> None:
+    assert can_multiply(128)
+    assert not any(map(can_multiply, (0, 1, 48)))
+    query = pack([(np.ones((1, 32), np.int8), np.ones(1, np.float32))])
+    codes, places = np.zeros((4, 32), np.int8), np.array([0, 2])
+    wide = np.zeros((4, 64), np.int8)
+    for others in (
+        wide,
+        np.zeros((4, 48), np.int8),
+        codes.astype(np.uint8),
+        wide[:, ::2],
+        np.zeros((32, 4), np.int8).T,
+    ):
+        with pytest.raises(ValueError, match="byte_maxsim takes"):
+            byte_maxsim(others, places, places + 1, query)
+    for begins, lengths in ((places, np.array([1])), (places.astype(np.int32), places), (np.arange(4)[::2], places)):
+        with pytest.raises(ValueError, match="byte_maxsim takes"):
+            byte_maxsim(codes, begins, lengths, query)
+    for none in ([], [(np.zeros((0, 32), np.int8), np.zeros(0, np.float32))]):
+        with pytest.raises(ValueError, match="at least one"):
+            pack(none)
 
 
 @needs_compiler
@@ -111,6 +132,39 @@ def test_postings_that_do_not_exist() -> None:
     one = np.ones(1, np.float32)
     postings.add_postings(weights, rows, np.array([0]), np.array([3]), one, scores)
     assert scores.tolist() == [1.0, 0.0]  # rows 2 and -1 are of no document: a damaged file must not write elsewhere
-    for start, end in ((-1, 2), (0, 4)):
+    for start, end in ((-1, 2), (0, 4), (0, -1), (2, 1)):
         with pytest.raises(ValueError, match="do not exist"):
             postings.add_postings(weights, rows, np.array([start]), np.array([end]), one, scores)
+    with pytest.raises(ValueError, match="for each term"):
+        postings.add_postings(weights, rows, np.array([0, 1]), np.array([1]), one, scores)
+    scores.flags.writeable = False
+    with pytest.raises(ValueError, match="to write to"):
+        postings.add_postings(weights, rows, np.array([0]), np.array([1]), one, scores)
+
+
+class TestNoCompiler:
+    """Whatever is wrong with it, there are no kernels, and searches go the plain way."""
+
+    @pytest.fixture(autouse=True)
+    def _afresh(self) -> Iterator[None]:
+        processor_features.cache_clear()
+        yield
+        processor_features.cache_clear()
+
+    def test_absent(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+        assert not can_multiply(128)
+        assert not postings.can_add()
+        assert not caplog.records
+
+    @needs_compiler
+    def test_too_old_or_forbidden(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        def refuse(*_: object) -> None:
+            raise RuntimeError("LLVM IR parsing error\n<string>:1:1: error: expected type")
+
+        monkeypatch.setattr("llvmlite.binding.parse_assembly", refuse)
+        assert not can_multiply(128)
+        assert not postings.can_add()
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "llvmlite 0.45 이상" in caplog.text
+        assert "0.45 or newer" in caplog.text

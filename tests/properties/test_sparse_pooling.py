@@ -65,6 +65,19 @@ def test_maxima_without_the_logits(
     assert (found[clear] > 0).all()
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bytes_first", [True, False])
+def test_a_text_that_is_not_finite_harms_no_other(bad: float, bytes_first: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    good, other = torch.randn(5, 24, generator=generator), torch.randn(7, 24, generator=generator)
+    other[2, 3] = bad
+    maxima = TermMaxima(torch.randn(50, 24, generator=generator), None, bytes_first=bytes_first)
+    alone, together = maxima([good]), maxima([good, other])
+    assert (alone > 0).any()
+    assert torch.equal(together[:1], alone)
+    assert not together[1].isfinite().all()  # it shows
+
+
 TEXTS = ["바다가 보이는 방을 예약하려고 합니다.", "", "환불", "버스 정류장에서 학교까지 걸어서 십 분쯤 걸린다. " * 30]
 
 

@@ -133,7 +133,7 @@ class EncoderLeg:
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
         """A batch of one for each query."""
         vectors = self.encoder.encode_queries(texts)
-        return [vectors[index : index + 1] for index in range(len(texts))] if len(texts) > 1 else [vectors]
+        return [vectors[index : index + 1] for index in range(len(texts))] if len(texts) != 1 else [vectors]
 
     def prepare(self, query: Any, segments: Sequence[LiveSegment]) -> Any:
         """A vector needs to know nothing of the collection."""

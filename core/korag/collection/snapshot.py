@@ -107,23 +107,22 @@ class SnapshotReader:
         """
         name = repr(condition)
         with self._database.lock:
-            while True:
-                snapshot = self.read()
-                known = self._selections.get(name)
-                if known is None or known.snapshot is not snapshot:
-                    allowed = None if condition is None else self._database.keys(*condition)
-                    if self._database.generation() != snapshot.generation:  # another process changed it in between
-                        continue
-                    rows = [view.live if allowed is None else view.rows(allowed) for view in snapshot.views]
-                    keys = [view.keys[own] for view, own in zip(snapshot.views, rows, strict=True)]
-                    known = Selection(snapshot, rows, np.concatenate([np.zeros(0, np.int64), *keys]))
-                    if not any(selection.snapshot is snapshot for selection in self._selections.values()):
-                        self._selections.clear()  # of an older one, which they would keep in memory
-                    self._selections[name] = known
+            snapshot = self.read()
+            if name in self._selections:
                 self._selections.move_to_end(name)
+                return self._selections[name]
+            # If another process commits between the two reads, these keys are newer than the snapshot: new documents
+            # are in no row of it, and deleted ones are left out. The next search reads both anew.
+            allowed = None if condition is None else self._database.keys(*condition)
+        rows = [view.live if allowed is None else view.rows(allowed) for view in snapshot.views]
+        keys = [view.keys[own] for view, own in zip(snapshot.views, rows, strict=True)]
+        selection = Selection(snapshot, rows, np.concatenate([np.zeros(0, np.int64), *keys]))
+        with self._database.lock:
+            if self._last is snapshot:
+                self._selections[name] = selection
                 if len(self._selections) > _FILTERS:
                     self._selections.popitem(last=False)
-                return known
+        return selection
 
     def read(self) -> Snapshot:
         """Returns the current snapshot.
@@ -138,6 +137,7 @@ class SnapshotReader:
                 generation, entries, keys = self._database.state()
                 try:
                     self._last = Snapshot(generation, [self._view(entry, keys) for entry in entries])
+                    self._selections.clear()  # they would keep the old segments in memory
                 except SegmentError:
                     # Another process may have merged segments between the two reads: then look again.
                     if self._database.generation() == generation:

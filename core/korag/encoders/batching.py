@@ -47,7 +47,7 @@ def token_budget_batches(lengths: Sequence[int], budget: int, *, spare: int = 0)
 
 
 def even_budget(lengths: Sequence[int], budget: int, cores: int) -> int:
-    """A smaller budget that gives every core as many batches as the others, of about equal size.
+    """A smaller budget that gives every core about as many batches as the others, of about equal size.
 
     Args:
         lengths: Tokens of each text.
@@ -57,7 +57,7 @@ def even_budget(lengths: Sequence[int], budget: int, cores: int) -> int:
     total = sum(lengths)
     rounds = -(-total // (budget * cores))
     even = max(_SMALL, -(-total // max(1, rounds * cores)))
-    return min(budget, even + max(lengths, default=1) - 1)  # whole texts: rounded up to the next one
+    return min(budget, even + -(-total // max(1, len(lengths))) - 1)  # whole texts: rounded up to the next one
 
 
 def made_ahead(items: Sequence[T], make: Callable[[T], Ready]) -> Iterator[tuple[T, Ready]]:

@@ -23,10 +23,10 @@ class SparseEncoder(Encoder[sp.csr_array]):
 
     ``encode_*`` return a float32 `scipy.sparse.csr_array` with sorted indices. Shape: (n_texts, vocab).
 
-    On the CPU the logits of a batch are never held at once (see `korag.encoders.splade_head`). On a GPU, in half
-    precision and with other backends they are, (tokens × vocab) numbers, where ``tokens`` is the larger of
-    ``batch_tokens`` (2,048 by default) and the longest single text: in float32 with a vocabulary of 50,000 some 0.4 GB
-    at the default, and 1.6 GB for one text of 8,192 tokens.
+    On the CPU the logits of a batch are not held at once where the last layer is a plain product (see
+    `korag.encoders.splade_head`). On a GPU, in half precision and with other backends they are, (tokens × vocab)
+    numbers, where ``tokens`` is the larger of ``batch_tokens`` (2,048 by default) and the longest single text: in
+    float32 with a vocabulary of 50,000 some 0.4 GB at the default, and 1.6 GB for one text of 8,192 tokens.
     """
 
     family: ClassVar[Family] = "sparse"

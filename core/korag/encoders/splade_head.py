@@ -37,9 +37,10 @@ class TermMaxima:
         self._weight, self._bias = weight.detach(), weight.new_zeros(len(weight)) if bias is None else bias.detach()
         self._bytes_first = multiplies_bytes_fast() if bytes_first is None else bytes_first
         if self._bytes_first:
-            scales, codes = _rounded(self._weight, per_row=True)
-            restored = codes * scales
-            self._scales, self._norms = scales[:, 0], restored.norm(dim=1)
+            self._scales = _scale(self._weight.abs().amax(1))
+            codes = (self._weight / self._scales[:, None]).round()
+            restored = codes * self._scales[:, None]
+            self._norms = restored.norm(dim=1)
             self._errors = (self._weight - restored).norm(dim=1) + _SLACK * self._norms
             self._codes = codes.char().T
 
@@ -64,12 +65,19 @@ class TermMaxima:
         """The terms whose greatest logit can be above zero, for each text."""
         import torch
 
+        sizes = [len(states) for states in texts]
         tokens = torch.cat(list(texts))
-        scale, codes = _rounded(tokens, per_row=False)
-        longest, error = tokens.norm(dim=1).max(), (tokens - codes * scale).norm(dim=1).max()
-        least = -(longest * self._errors + error * self._norms + self._bias) / (scale * self._scales)
-        for greatest in _greatest(torch.split(codes.char(), [len(states) for states in texts]), self._codes):
-            yield (greatest > least).nonzero()[:, 0]
+        # Of each text its own: what one of them finds must not depend on the others.
+        scales = torch.stack([_scale(states.abs().max()) for states in texts])
+        rounded = tokens / scales.repeat_interleave(torch.tensor(sizes))[:, None]
+        codes = rounded.round()
+        norms = torch.split(tokens.norm(dim=1), sizes)
+        errors = torch.split((rounded - codes).norm(dim=1), sizes)
+        greatest = _greatest(torch.split(codes.char(), sizes), self._codes)
+        for scale, norm, error, products in zip(scales, norms, errors, greatest, strict=True):
+            bound = norm.max() * self._errors + scale * error.max() * self._norms
+            least = -(bound + self._bias) / (scale * self._scales)
+            yield (~(products <= least)).nonzero()[:, 0]  # so that of what is not finite no term is left out
 
 
 def _greatest(texts: Sequence[torch.Tensor], terms: torch.Tensor) -> torch.Tensor:
@@ -96,11 +104,9 @@ def _greatest(texts: Sequence[torch.Tensor], terms: torch.Tensor) -> torch.Tenso
     return greatest
 
 
-def _rounded(rows: torch.Tensor, *, per_row: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whole numbers from -127 to 127, and what to multiply them by: one factor for each row or for all."""
-    greatest = rows.abs().amax(1, keepdim=True) if per_row else rows.abs().max()
-    scale = greatest.clamp(min=1e-9) / 127
-    return scale, (rows / scale).round()
+def _scale(greatest: torch.Tensor) -> torch.Tensor:
+    """What whole numbers from -127 to 127 are to be multiplied by for the greatest to be this."""
+    return greatest.clamp(min=1e-9) / 127
 
 
 def speed_up(model: Any) -> None:

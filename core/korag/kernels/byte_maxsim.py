@@ -45,8 +45,13 @@ def pack(queries: Sequence[tuple[NDArray[np.int8], NDArray[np.float32]]]) -> Pac
     """Lays queries out for the kernel.
 
     Args:
-        queries: Codes, shape (tokens, dim), and steps, shape (tokens,), of each; none without tokens.
+        queries: Codes, shape (tokens, dim), and steps, shape (tokens,), of each.
+
+    Raises:
+        ValueError: If there is no query, or one without tokens.
     """
+    if not queries or not all(len(codes) for codes, _ in queries):
+        raise ValueError("pack takes queries with at least one token each")
     groups = [-(-len(codes) // _COLUMNS) for codes, _ in queries]
     firsts = np.cumsum([0, *groups])
     dim = queries[0][0].shape[1]
@@ -77,8 +82,12 @@ def byte_maxsim(
     """
     groups, dim = len(queries.codes), codes.shape[1]
     places = (begins, lengths)
-    if not all(a.flags.c_contiguous for a in (codes, *places)) or any(a.dtype != np.int64 for a in places):
-        raise ValueError("byte_maxsim takes contiguous arrays, places in int64")
+    if codes.dtype != np.int8 or any(array.dtype != np.int64 for array in places):
+        raise ValueError("byte_maxsim takes codes in int8 and places in int64")
+    if not codes.flags.c_contiguous or not all(array.flags.c_contiguous for array in places):
+        raise ValueError("byte_maxsim takes contiguous arrays")
+    if not can_multiply(dim) or queries.codes.shape[1] * 4 != dim or begins.shape != lengths.shape:
+        raise ValueError("byte_maxsim takes queries and documents of one dimension, and a begin and a length for each")
     if ((begins < 0) | (lengths < 1) | (begins > len(codes)) | (lengths > len(codes) - begins)).any():
         raise ValueError("these documents do not exist")
     shifts = _SHIFT * queries.codes.sum(axis=(1, 4), dtype=np.int32).reshape(groups, _COLUMNS)

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+logger = logging.getLogger("korag")
+_PROBE = "define void @probe() { %place = alloca <2 x i8> store <2 x i8> splat (i8 1), ptr %place ret void }"
+"""What older versions cannot read."""
 Kernel = Callable[..., None]
 """Runs outside Python's lock. Takes addresses and whole numbers."""
 
 
 @cache
 def processor_features() -> frozenset[str]:
-    """What this processor can do, in LLVM's words; empty without llvmlite, so that no kernel is made."""
+    """What this processor can do, in LLVM's words; empty where nothing can be compiled, so that no kernel is made.
+
+    That is without llvmlite, with one older than LLVM 20 (numba brings its own, whatever korag asks for), and where the
+    system forbids code made at run time.
+    """
     try:
         import llvmlite.binding as llvm
+
+        features = llvm.get_host_cpu_features()
+        compile_kernel(_PROBE, "probe", 0)()
     except ImportError:
         return frozenset()
-    try:
-        features = llvm.get_host_cpu_features()
-    except RuntimeError:  # LLVM does not know this processor
+    except (OSError, RuntimeError) as error:
+        logger.warning(
+            "korag[fast]를 쓸 수 없어 torch와 scipy로 검색합니다(llvmlite 0.45 이상이 필요합니다): %s / Searching with "
+            "torch and scipy, since llvmlite compiles nothing here (0.45 or newer is needed): %s",
+            *[str(error).splitlines()[0] if str(error) else repr(error)] * 2,
+        )
         return frozenset()
     return frozenset(name for name, present in features.items() if present)
 
@@ -34,7 +48,7 @@ def compile_kernel(code: str, name: str, arguments: int) -> Kernel:
         arguments: How many it takes, each an address or a 64-bit whole number.
 
     Returns:
-        The function. Compiled in some ten milliseconds; keep it.
+        The function. Compiled in some tens of milliseconds; keep it.
     """
     import llvmlite.binding as llvm
 

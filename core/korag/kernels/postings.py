@@ -41,8 +41,9 @@ def add_postings(
     arrays, types = (weights, rows, scores), (np.float32, np.int32, np.float32)
     if not all(a.flags.c_contiguous and a.dtype == dtype for a, dtype in zip(arrays, types, strict=True)):
         raise ValueError("add_postings takes contiguous arrays of its types")
-    places_exist = starts.min(initial=0) >= 0 and ends.max(initial=0) <= min(len(weights), len(rows))
-    if not places_exist or not len(starts) == len(ends) == len(factors):
+    if not scores.flags.writeable or not starts.shape == ends.shape == factors.shape == (len(factors),):
+        raise ValueError("add_postings takes a start, an end and a factor for each term, and scores to write to")
+    if ((starts < 0) | (ends < starts) | (ends > min(len(weights), len(rows)))).any():
         raise ValueError("these postings do not exist")
     _kernel()(
         weights.ctypes.data, rows.ctypes.data, starts.ctypes.data, ends.ctypes.data, factors.ctypes.data,

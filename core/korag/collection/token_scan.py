@@ -102,12 +102,10 @@ def _scan_by_kernel(
 
     def tasks() -> Iterator[tuple[Part, Ints, Ints]]:
         for part, first in zip(parts, firsts.tolist(), strict=False):
-            places = part.arrays["code_places"][part.rows]
-            order = np.argsort(places[:, 0], kind="stable")  # as they lie in the file
-            order = order[places[order, 1] > 0]
+            order, places = _filled(part)
             for start in range(0, len(order), _DOCUMENTS):
-                own = order[start : start + _DOCUMENTS]
-                yield part, places[own], first + own
+                own = slice(start, start + _DOCUMENTS)
+                yield part, places[own], first + order[own]
 
     run_all(work, tasks())
 
@@ -158,10 +156,8 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
         arrays, size = part.arrays, _BLOCK_ROWS[kind]
         scale = 1.0 if kind == "tokens" else float(arrays["code_scale"][0])
         blocks = _tensor(arrays[kind].reshape(len(arrays[kind]) // size, size, arrays[kind].shape[1]))
-        places = arrays["code_places"][part.rows]
-        order = np.argsort(places[:, 0], kind="stable")  # by length, too
-        order = order[places[order, 1] > 0]
-        begins, lengths = np.ascontiguousarray(places[order].T)
+        order, places = _filled(part)
+        begins, lengths = np.ascontiguousarray(places.T)
         counts = lengths.tolist()
         if kind == "tokens":
             begins, ends = arrays["offsets"][part.rows[order]], arrays["offsets"][part.rows[order] + 1]
@@ -179,6 +175,14 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
                 longest = int(lengths[own].max())
             yield _Group(blocks, begins[own], lengths[own], positions[own], longest, together, scale)
             start = end
+
+
+def _filled(part: Part) -> tuple[Ints, Ints]:
+    """Which of a part's documents have tokens, as they lie in the file, so by length, too; and their places there."""
+    places = part.arrays["code_places"][part.rows]
+    order = np.argsort(places[:, 0], kind="stable")
+    order = order[places[order, 1] > 0]
+    return order, places[order]
 
 
 def _gather(group: _Group) -> torch.Tensor:

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.kernels.compiler import Kernel, compile_kernel, processor_features
+from korag.kernels.compiler import Kernel, compile_kernel, loop_end, processor_features
 
 _ROWS, _LANES = 8, 16
 _COLUMNS = 2 * _LANES
@@ -33,11 +33,13 @@ class PackedQueries:
     Attributes:
         codes: Shape: (groups, dim / 4, 2, 16, 4).
         steps: What each token's products are multiplied by; 0 for one filled up. Shape: (groups, 32).
+        shifts: What each token's sums are to be moved down by. Shape: (groups, 32).
         firsts: First group of each query. Shape: (queries,).
     """
 
     codes: NDArray[np.int8]
     steps: NDArray[np.float32]
+    shifts: NDArray[np.int32]
     firsts: NDArray[np.int64]
 
 
@@ -60,7 +62,9 @@ def pack(queries: Sequence[tuple[NDArray[np.int8], NDArray[np.float32]]]) -> Pac
     for (own, own_steps), first in zip(queries, (firsts[:-1] * _COLUMNS).tolist(), strict=True):
         codes[first : first + len(own)], steps[first : first + len(own)] = own, own_steps
     packed = codes.reshape(-1, 2, _LANES, dim // 4, 4).transpose(0, 3, 1, 2, 4)
-    return PackedQueries(np.ascontiguousarray(packed), steps.reshape(-1, _COLUMNS), firsts[:-1])
+    shifts = _SHIFT * codes.sum(axis=1, dtype=np.int32)
+    by_group = (-1, _COLUMNS)
+    return PackedQueries(np.ascontiguousarray(packed), steps.reshape(by_group), shifts.reshape(by_group), firsts[:-1])
 
 
 def byte_maxsim(
@@ -90,12 +94,11 @@ def byte_maxsim(
         raise ValueError("byte_maxsim takes queries and documents of one dimension, and a begin and a length for each")
     if ((begins < 0) | (lengths < 1) | (begins > len(codes)) | (lengths > len(codes) - begins)).any():
         raise ValueError("these documents do not exist")
-    shifts = _SHIFT * queries.codes.sum(axis=(1, 4), dtype=np.int32).reshape(groups, _COLUMNS)
     maxima = np.empty((groups, _COLUMNS), np.int32)  # of one document
     sums = np.empty((len(begins), groups), np.float32)
     _kernel(dim)(
         codes.ctypes.data, begins.ctypes.data, lengths.ctypes.data, len(begins), queries.codes.ctypes.data, groups,
-        shifts.ctypes.data, queries.steps.ctypes.data, maxima.ctypes.data, sums.ctypes.data,
+        queries.shifts.ctypes.data, queries.steps.ctypes.data, maxima.ctypes.data, sums.ctypes.data,
     )  # fmt: skip
     return sums if len(queries.firsts) == groups else np.add.reduceat(sums, queries.firsts, axis=1)
 
@@ -204,9 +207,7 @@ step:
   %k4 = mul i64 %k, 4
   %fours = getelementptr i8, ptr %rows, i64 %k4
 {products}
-  %k.next = add i64 %k, 1
-  %k.more = icmp ult i64 %k.next, {dim // 4}
-  br i1 %k.more, label %step, label %group.end
+{loop_end("k", str(dim // 4), "step", "group.end")}
 
 group.end:
   %place = mul i64 %p, 128
@@ -220,14 +221,10 @@ group.end:
 {maxima}
   store <16 x i32> %max{_ROWS - 1}.0, ptr %old0.at, align 4
   store <16 x i32> %max{_ROWS - 1}.1, ptr %old1.at, align 4
-  %p.next = add i64 %p, 1
-  %p.more = icmp ult i64 %p.next, %groups
-  br i1 %p.more, label %group, label %block.end
+{loop_end("p", "%groups", "group", "block.end")}
 
 block.end:
-  %row.next = add i64 %row, {_ROWS}
-  %row.more = icmp ult i64 %row.next, %length
-  br i1 %row.more, label %block, label %sum
+{loop_end("row", "%length", "block", "sum", by=_ROWS)}
 
 sum:
   %s = phi i64 [ 0, %block.end ], [ %s.next, %sum ]
@@ -239,14 +236,10 @@ sum:
   %sums.place = add i64 %sums.document, %s
   %sum.at = getelementptr float, ptr %sums, i64 %sums.place
   store float %sum.value, ptr %sum.at
-  %s.next = add i64 %s, 1
-  %s.more = icmp ult i64 %s.next, %groups
-  br i1 %s.more, label %sum, label %document.end
+{loop_end("s", "%groups", "sum", "document.end")}
 
 document.end:
-  %d.next = add i64 %d, 1
-  %d.more = icmp ult i64 %d.next, %documents
-  br i1 %d.more, label %document, label %end
+{loop_end("d", "%documents", "document", "end")}
 
 end:
   ret void

@@ -65,3 +65,18 @@ def compile_kernel(code: str, name: str, arguments: int) -> Kernel:
     function: Any = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)(engine.get_function_address(name))
     function.engine = engine  # owns the code
     return function  # type: ignore[no-any-return]
+
+
+def loop_end(index: str, limit: str, again: str, then: str, *, by: int = 1) -> str:
+    """The last lines of a loop's block: counts on, and goes round again while below a limit.
+
+    Args:
+        index: Name of the number that is counted; its next value gets ``.next``.
+        limit: What it stays below.
+        again: Label of the loop.
+        then: Label to go to after it.
+        by: How far it counts.
+    """
+    return f"""  %{index}.next = add i64 %{index}, {by}
+  %{index}.more = icmp ult i64 %{index}.next, {limit}
+  br i1 %{index}.more, label %{again}, label %{then}"""

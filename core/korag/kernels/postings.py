@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.kernels.compiler import Kernel, compile_kernel, processor_features
+from korag.kernels.compiler import Kernel, compile_kernel, loop_end, processor_features
 
 
 def can_add() -> bool:
@@ -53,9 +53,9 @@ def add_postings(
 
 @cache
 def _kernel() -> Kernel:
-    code = """
+    code = f"""
 define void @add_postings(ptr %weights, ptr %rows, ptr %starts, ptr %ends, ptr %factors, i64 %terms, ptr %scores,
-    i64 %documents) {
+    i64 %documents) {{
 entry:
   %any = icmp ugt i64 %terms, 0
   br i1 %any, label %term, label %end
@@ -90,17 +90,13 @@ add:
   br label %posting.end
 
 posting.end:
-  %p.next = add i64 %p, 1
-  %p.more = icmp ult i64 %p.next, %stop
-  br i1 %p.more, label %posting, label %term.end
+{loop_end("p", "%stop", "posting", "term.end")}
 
 term.end:
-  %t.next = add i64 %t, 1
-  %t.more = icmp ult i64 %t.next, %terms
-  br i1 %t.more, label %term, label %end
+{loop_end("t", "%terms", "term", "end")}
 
 end:
   ret void
-}
+}}
 """
     return compile_kernel(code, "add_postings", 8)

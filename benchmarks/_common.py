@@ -25,7 +25,12 @@ PACKAGES = ("korag", "torch", "transformers", "sentence-transformers", "numpy", 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16")
 """What decides how fast a processor multiplies matrices."""
 
+PATIENCE = 20
+"""Seconds after which a searcher is asked no more queries."""
+
 Row = Mapping[str, object]
+Searcher = Callable[[int], list[str]]
+"""From a query's number to the ids of the best documents."""
 
 
 def machine_facts(*packages: str) -> dict[str, Any]:
@@ -89,6 +94,31 @@ def interleaved(
                 seconds[name].append(time.perf_counter() - started)
     gc.unfreeze()
     return seconds
+
+
+def take_turns(
+    searchers: dict[str, Searcher], queries: int
+) -> tuple[dict[str, list[float]], dict[str, list[list[str]]]]:
+    """Puts each query to all searchers, once unmeasured for the first, until one has taken too long.
+
+    Args:
+        searchers: By name.
+        queries: How many.
+
+    Returns:
+        Seconds, and the ids found, of each searcher; one a query it has answered.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in searchers}
+    found: dict[str, list[list[str]]] = {name: [] for name in searchers}
+    for query in [0, *range(queries)]:
+        for name in searchers if query % 2 else reversed(searchers):
+            if len(seconds[name]) > 2 and sum(seconds[name]) > PATIENCE:
+                continue
+            started = time.perf_counter()
+            ids = searchers[name](query)
+            seconds[name].append(time.perf_counter() - started)
+            found[name].append(ids)
+    return {name: own[1:] for name, own in seconds.items()}, {name: own[1:] for name, own in found.items()}
 
 
 def ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:

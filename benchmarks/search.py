@@ -26,23 +26,18 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import _peers
 import numpy as np
-from _common import copy_gbs, machine_facts, matmul_gflops, publish, results
+from _common import Searcher, copy_gbs, machine_facts, matmul_gflops, publish, results, take_turns
 from _vectors import DIM, QUERY_TOKENS, RealSource, Source, SplicedSource, Vectors, recall
 
 from korag import Collection
 
 K = 10
-_PATIENCE = 20
-"""Seconds."""
 CACHE = _peers.DEFAULT.parent / "vectors"
-Searcher = Callable[[int], list[str]]
-"""From a query's number to the ids of the best documents."""
 EXACT, PRUNED, SHARE, MANY = "KoRAG exact", "KoRAG exact=False", "KoRAG exact, filter 10 %", "KoRAG search_many of 20"
 
 
@@ -128,23 +123,6 @@ def ours(collection: Collection) -> dict[str, Searcher]:
         PRUNED: lambda query: [hit.id for hit in collection.search(str(query), k=K, exact=False)],
         SHARE: lambda query: [hit.id for hit in collection.search(str(query), k=K, where=tenth)],
     }
-
-
-def take_turns(
-    searchers: dict[str, Searcher], queries: int
-) -> tuple[dict[str, list[float]], dict[str, list[list[str]]]]:
-    """Puts each query to all searchers, once unmeasured for the first; returns seconds and what was found."""
-    seconds: dict[str, list[float]] = {name: [] for name in searchers}
-    found: dict[str, list[list[str]]] = {name: [] for name in searchers}
-    for query in [0, *range(queries)]:
-        for name in searchers if query % 2 else reversed(searchers):
-            if len(seconds[name]) > 2 and sum(seconds[name]) > _PATIENCE:
-                continue
-            started = time.perf_counter()
-            ids = searchers[name](query)
-            seconds[name].append(time.perf_counter() - started)
-            found[name].append(ids)
-    return {name: own[1:] for name, own in seconds.items()}, {name: own[1:] for name, own in found.items()}
 
 
 def compare(source: Source, options: argparse.Namespace) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from _common import copy_gbs, machine_facts, publish, results
+from _common import copy_gbs, machine_facts, publish, results, take_turns
 from _vectors import Vectors, recall
 
 from korag import Collection
@@ -100,29 +100,24 @@ def main() -> None:
             "scipy, columns of one matrix": by_columns,
         }
         by_rows = {"scipy, rows of one matrix": lambda query: best(documents @ queries[[query]].toarray()[0])}
-        seconds: dict[str, list[float]] = {name: [] for name in searchers | by_rows}
-        found: dict[str, list[list[str]]] = {name: [] for name in seconds}
-        for group in (searchers, by_rows):  # which reads the whole matrix, and nothing else would stay in the cache
-            for query in [0, *range(options.queries)]:
-                for name in group if query % 2 else reversed(group):
-                    started = time.perf_counter()
-                    hits = group[name](query)
-                    seconds[name].append(time.perf_counter() - started)
-                    found[name].append(hits)
+        seconds, found = take_turns(searchers, options.queries)
+        # By itself: it reads the whole matrix, and nothing else would stay in the cache.
+        its_seconds, its_found = take_turns(by_rows, options.queries)
+        seconds, found = seconds | its_seconds, found | its_found
         collection.close()
     postings = statistics.mean(np.diff(columns.indptr)[queries[[n]].indices].sum() for n in range(options.queries))
     rows = [
         {
             "searcher": name,
-            "p50, ms": statistics.median(own[1:]) * 1e3,
-            "p95, ms": float(np.quantile(own[1:], 0.95)) * 1e3,
+            "p50, ms": statistics.median(own) * 1e3,
+            "p95, ms": float(np.quantile(own, 0.95)) * 1e3,
             "recall@10": None if "filter" in name else statistics.mean(map(recall, found[name], found["KoRAG"])),
-            "time ÷ KoRAG": statistics.median(a / b for a, b in zip(own[1:], seconds["KoRAG"][1:], strict=True)),
+            "time ÷ KoRAG": statistics.median(a / b for a, b in zip(own, seconds["KoRAG"], strict=False)),
         }
         for name, own in seconds.items()
     ]
     title = f"Sparse: {options.documents:,} documents, {documents.nnz / options.documents:.0f} terms each"
-    limit = postings * 8 / statistics.median(seconds["KoRAG"][1:]) / 1e9
+    limit = postings * 8 / statistics.median(seconds["KoRAG"]) / 1e9
     notes = [
         f"A query's terms occur {postings:,.0f} times (8 bytes each): {limit:.1f} GB/s; copying memory {gbs:.1f} GB/s.",
         f"Added in {added:.0f} s; opened, with checksums, in {opened:.1f} s.",

@@ -42,7 +42,7 @@ def build(folder: Path, shape: str, family: Family) -> Path:
     Returns:
         The folder.
     """
-    from korag.models import shipped_models
+    from korag.checkpoints.bundled import shipped_models
 
     if folder.exists():
         return folder

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from korag import load_encoder
+from korag.checkpoints.fingerprint import Fingerprint
+from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
-from korag.fingerprint import Fingerprint
-from korag.specs import Family
 
 QUERY_TOKENS, DIM = 32, 128
 

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from bm25_quality import load, ndcg
 
 from korag import Collection
-from korag.lexical import resolve_tokenizer
+from korag.legs.tokenizers import resolve_tokenizer
 
 K1, B = 1.2, 0.75  # FTS5 has them built in
 Tokens = Sequence[Sequence[str]]

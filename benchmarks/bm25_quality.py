@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from korag import Collection
-from korag.lexical import Tokenizer, resolve_tokenizer
+from korag.legs.tokenizers import Tokenizer, resolve_tokenizer
 
 
 @dataclass(frozen=True)

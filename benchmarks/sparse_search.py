@@ -24,7 +24,7 @@ from _common import copy_gbs, machine_facts, publish, results, take_turns
 from _vectors import Vectors, recall
 
 from korag import Collection
-from korag.specs import Family
+from korag.checkpoints.presets import Family
 
 VOCABULARY, K = 50_000, 10
 CURVE = np.cumsum((np.arange(VOCABULARY) + 100.0) ** -0.8)

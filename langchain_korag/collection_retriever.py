@@ -16,19 +16,19 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.arguments import open_saved, reject_unknown
+from korag.checkpoints.presets import Family
+from korag.checks import check_count, check_flag, check_fraction
 from korag.collection import Collection, Hit
-from korag.collection.checks import check_count, check_flag, check_share
-from korag.collection.filters import parse
-from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike, TokenizerLike
 from korag.encoders.load import as_encoder
-from korag.specs import Family
+from korag.filters.parse import parse
 from langchain_korag.documents import (
-    Fields,
+    Records,
     delete_documents,
     how_to_make,
-    take_apart,
     texts_to_documents,
     to_document,
+    to_records,
 )
 
 
@@ -38,7 +38,7 @@ class CollectionRetriever(BaseRetriever):
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a
             lower score, which has no fixed scale.
         exact: False lets a ColBERT search look closely only at some documents (see `korag.Collection.search`).
@@ -55,7 +55,7 @@ class CollectionRetriever(BaseRetriever):
     score_key: str | None = "score"
 
     _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact")
-    """Fields that ``invoke`` and its kin take as keywords."""
+    """Records that ``invoke`` and its kin take as keywords."""
 
     # Before pydantic's own checks, which would turn "3" and True into numbers, and know no Korean.
 
@@ -80,7 +80,7 @@ class CollectionRetriever(BaseRetriever):
     @field_validator("score_threshold", mode="before")
     @classmethod
     def _check_threshold(cls, threshold: Any) -> float | None:
-        return None if threshold is None else check_share("score_threshold", threshold)
+        return None if threshold is None else check_fraction("score_threshold", threshold)
 
     @field_validator("exact", mode="before")
     @classmethod
@@ -133,7 +133,7 @@ class CollectionRetriever(BaseRetriever):
     ) -> Self:
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
         cls._check_keywords(cls.from_documents, fields)
-        prepared: Fields = take_apart(documents, ids, by_content=path is not None)
+        prepared: Records = to_records(documents, ids, by_content=path is not None)
         encoders = [as_encoder(model, family=family) for model in models]
         if path is None:
             collection = Collection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer)
@@ -180,7 +180,7 @@ class CollectionRetriever(BaseRetriever):
         Raises:
             InvalidTextError: If something is not a `Document`.
         """
-        return take_apart(documents, ids).add_to(self.collection)
+        return to_records(documents, ids).add_to(self.collection)
 
     async def aadd_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
         """`add_documents`, beside the event loop."""
@@ -240,12 +240,12 @@ class CollectionRetriever(BaseRetriever):
             query,
             k=settings.pop("k"),
             where=settings.pop("filter"),
-            min_relevance=check_share("score_threshold", settings.pop("score_threshold")),
+            min_relevance=check_fraction("score_threshold", settings.pop("score_threshold")),
             exact=settings.pop("exact"),
-            **self._how(settings),
+            **self._search_kwargs(settings),
         )
 
-    def _how(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Turns the subclass's own settings into the keywords of `Collection.search`."""
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from korag.collection import Collection, Hit
-from korag.collection.checks import check_documents as check_fields
+from korag.collection.documents import check_documents as check_fields
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.text import check_texts
 
@@ -22,7 +22,7 @@ _CONTENT = uuid.UUID("6b6f5261-6700-4000-8000-000000000001")
 
 
 @dataclass(frozen=True)
-class Fields:
+class Records:
     """What a collection stores of documents, checked.
 
     Attributes:
@@ -112,7 +112,7 @@ def check_documents(documents: Iterable[Document]) -> list[Document]:
     return documents
 
 
-def take_apart(documents: Iterable[Document], ids: Sequence[str] | None = None, *, by_content: bool = False) -> Fields:
+def to_records(documents: Iterable[Document], ids: Sequence[str] | None = None, *, by_content: bool = False) -> Records:
     """Checks documents before anything is made or changed for them.
 
     Args:
@@ -131,7 +131,7 @@ def take_apart(documents: Iterable[Document], ids: Sequence[str] | None = None, 
         made = _content_ids(documents) if by_content else [str(uuid.uuid4()) for _ in documents]
         own = [document.id or new for document, new in zip(documents, made, strict=True)]
         stored = check_fields([document.text for document in stored], own, [document.metadata for document in stored])
-    return Fields([d.text for d in stored], [d.id for d in stored], [d.metadata for d in stored])
+    return Records([d.text for d in stored], [d.id for d in stored], [d.metadata for d in stored])
 
 
 def _content_ids(documents: Sequence[Document]) -> list[str]:

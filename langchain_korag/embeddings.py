@@ -16,12 +16,12 @@ from pydantic import (
     field_validator,
 )
 
+from korag.checkpoints.presets import DEFAULT_DENSE
 from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.load import as_encoder, encoder_with
 from korag.errors import InvalidArgumentError
 from korag.scoring import unit_rows
-from korag.specs import DEFAULT_DENSE
 from korag.text import check_text
 from langchain_korag.huggingface import hide_tokens, read_settings, without_tokens
 

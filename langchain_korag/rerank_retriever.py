@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.arguments import reject_unknown
-from korag.collection.checks import check_count
+from korag.checks import check_count
 from korag.text import check_text
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.documents import check_documents

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from korag.cross_encoder import CrossEncoderReranker
-from korag.encoders.late_interaction import LateInteractionEncoder
+from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
 from korag.encoders.load import late_interaction_encoder
+from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.errors import CheckpointError
-from korag.reranking import Reranker, TextReranker, TokenCache
-from korag.specs import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
+from korag.reranking.base import TextReranker
+from korag.reranking.colbert import Reranker, TokenCache
+from korag.reranking.cross_encoder import CrossEncoderReranker
 from langchain_korag.documents import check_documents
 
 

@@ -10,12 +10,12 @@ from langchain_core.documents import Document
 from pydantic import Field, ValidationInfo, field_validator
 
 from korag.arguments import check_method, name_weights
+from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
+from korag.checks import check_count
 from korag.collection import Collection
-from korag.collection.checks import check_count
-from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike, TokenizerLike
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
-from korag.specs import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
 from langchain_korag.collection_retriever import CollectionRetriever
 
 
@@ -34,7 +34,7 @@ class _OneLegRetriever(CollectionRetriever):
             )
         return collection
 
-    def _how(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {"using": self._leg}
 
 
@@ -76,7 +76,7 @@ class KoColBERTRetriever(_ModelRetriever):
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
         score_threshold: Leave out documents whose mean best match a query token is lower, in [0, 1].
         exact: False lets the search look closely only at some documents (see `korag.Collection.search`).
         score_key: Metadata key of the score, written over what was there; None leaves it out.
@@ -127,7 +127,7 @@ class KoSpladeRetriever(_ModelRetriever):
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
         score_threshold: Leave out documents whose score is a smaller share of the query's with itself, in [0, 1].
         exact: Without effect: only a ColBERT search can be other than exact.
         score_key: Metadata key of the score, written over what was there; None leaves it out.
@@ -170,7 +170,7 @@ class KoBM25Retriever(_OneLegRetriever):
     Attributes:
         collection: The documents and their terms; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
         score_threshold: Leave out documents whose score is a smaller share of the query's greatest possible one,
             in [0, 1].
         exact: Without effect: only a ColBERT search can be other than exact.
@@ -239,7 +239,7 @@ class KoHybridRetriever(CollectionRetriever):
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.collection.filters`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
         score_threshold: Leave out documents whose fused score is a smaller share of that of a document first in every
             leg, in [0, 1].
         exact: False lets the ColBERT leg look closely only at some documents (see `korag.Collection.search`).
@@ -354,7 +354,7 @@ class KoHybridRetriever(CollectionRetriever):
         models = None if models is None else _listed(models)
         return cls._open(path, models=models, tokenizer=tokenizer, fields={"k": k, **fields})
 
-    def _how(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {
             "using": "hybrid",
             "weights": name_weights(self.collection.legs, settings["weights"]),

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
+from korag.checkpoints.presets import DEFAULT_SPLADE
 from korag.encoders.base import Encoder, Task
 from korag.encoders.load import as_encoder, encoder_with
 from korag.encoders.sparse import SparseEncoder, index_weight_lists
 from korag.explain import Term, explain_terms
-from korag.specs import DEFAULT_SPLADE
 from korag.text import check_text
 from langchain_korag.huggingface import hide_tokens, read_settings, without_tokens
 
 if TYPE_CHECKING or importlib.util.find_spec("langchain_qdrant") is not None:
     from langchain_qdrant.sparse_embeddings import SparseEmbeddings, SparseVector
 else:
-    from langchain_korag.sparse_interface import SparseEmbeddings, SparseVector
+    from langchain_korag._qdrant_compat import SparseEmbeddings, SparseVector
 
 
 class KoSparseEmbeddings(BaseModel, SparseEmbeddings):

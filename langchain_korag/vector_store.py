@@ -13,12 +13,12 @@ from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
 from korag.arguments import check_method, open_saved, reject_unknown
+from korag.checks import check_count, check_fraction
 from korag.collection import Collection, Hit
-from korag.collection.checks import check_count, check_share
-from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike, TokenizerLike
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
-from langchain_korag.documents import delete_documents, how_to_make, take_apart, texts_to_documents, to_document
+from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records
 from langchain_korag.embeddings import KoEmbeddings
 
 _SEARCH = ("filter", "using", "fetch_k", "method", "weights", "score_threshold", "exact")
@@ -35,7 +35,7 @@ class KoVectorStore(VectorStore):
     >>> store.similarity_search("보증금은 언제 돌려받나요?", k=4, filter={"분류": "주거"})
     >>> retriever = store.as_retriever(search_kwargs={"k": 4, "using": "colbert"})
 
-    Every search takes `filter` (see `korag.collection.filters`; applied before the k best are taken), `using` (a leg:
+    Every search takes `filter` (see `korag.filters.parse`; applied before the k best are taken), `using` (a leg:
     ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``, or ``"hybrid"``; by default the only leg, else hybrid),
     `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact` (see `korag.Collection.search`), and for hybrid
     searches `method` (``"rrf"`` or ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other
@@ -118,7 +118,7 @@ class KoVectorStore(VectorStore):
         """Makes a store and adds documents; arguments as for `from_texts`."""
         reject_unknown(cls, kwargs, _MAKING)  # first: what comes next may take long
         ids = kwargs.pop("ids", None)
-        prepared = take_apart(documents, ids, by_content=kwargs.get("path") is not None)
+        prepared = to_records(documents, ids, by_content=kwargs.get("path") is not None)
         store = cls(**_with_embedding(embedding, kwargs))
         prepared.add_to(store.collection)
         return store
@@ -218,7 +218,7 @@ class KoVectorStore(VectorStore):
             The ids, in order.
         """
         reject_unknown(self, kwargs, _ADDING)
-        return take_apart(documents, kwargs.get("ids")).add_to(self.collection)
+        return to_records(documents, kwargs.get("ids")).add_to(self.collection)
 
     async def aadd_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
         """`add_documents`, beside the event loop."""
@@ -348,7 +348,7 @@ def _candidates(k: int, fetch_k: int) -> int:
 
 
 def _threshold(keywords: dict[str, Any]) -> float:
-    return check_share("score_threshold", keywords.get("score_threshold"))
+    return check_fraction("score_threshold", keywords.get("score_threshold"))
 
 
 def _with_embedding(embedding: Embeddings | None, arguments: dict[str, Any]) -> dict[str, Any]:

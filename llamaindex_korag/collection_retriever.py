@@ -18,13 +18,13 @@ from llama_index.core.storage.docstore import BaseDocumentStore
 from llama_index.core.vector_stores import MetadataFilters
 
 from korag.arguments import open_saved, reject_unknown
+from korag.checkpoints.presets import Family
+from korag.checks import check_count, check_flag, check_fraction
 from korag.collection import Collection
-from korag.collection.checks import check_count, check_flag, check_share
-from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike, TokenizerLike
 from korag.encoders.load import as_encoder
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
-from korag.specs import Family
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.nodes import DOCUMENT_ID, prepare, split, to_node, to_scored
@@ -321,7 +321,7 @@ class CollectionRetriever(BaseRetriever):
             where=where,
             min_relevance=self.min_relevance,
             exact=self.exact,
-            **self._how(),
+            **self._search_kwargs(),
         )
         if len(queries) == 1:
             return [to_scored(hit) for hit in found[0]]
@@ -337,14 +337,14 @@ class CollectionRetriever(BaseRetriever):
         made = query_bundle.custom_embedding_strs if self._embedding_strs else None
         return check_texts(made, "custom_embedding_strs") if made else [query]
 
-    def _how(self) -> dict[str, Any]:
+    def _search_kwargs(self) -> dict[str, Any]:
         """The subclass's own settings as keywords of `Collection.search_many`."""
         raise NotImplementedError
 
     def _check(self) -> dict[str, Any] | None:
         """Checks what may have been assigned meanwhile, and returns the filter."""
         check_count("similarity_top_k", self.similarity_top_k)
-        check_share("min_relevance", self.min_relevance)
+        check_fraction("min_relevance", self.min_relevance)
         check_flag("exact", self.exact)
         return to_where(self.filters, node_ids=self.node_ids, doc_ids=self.doc_ids)
 

@@ -11,9 +11,9 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, fie
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
+from korag.checkpoints.presets import DEFAULT_DENSE
 from korag.encoders.base import Task
 from korag.encoders.dense import DenseEncoder
-from korag.specs import DEFAULT_DENSE
 from korag.text import check_text, check_texts
 from llamaindex_korag.embeddings_cache import EmbeddingsCache
 from llamaindex_korag.encoder_fields import EncoderFields, find_encoder

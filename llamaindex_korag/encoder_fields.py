@@ -7,9 +7,9 @@ from typing import Any
 
 from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
 
+from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
 from korag.encoders.load import encoder_with
-from korag.specs import Family
 
 
 class EncoderFields(BaseModel):

@@ -22,10 +22,10 @@ from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores import MetadataFilters
 
 from korag.arguments import reject_unknown
+from korag.checkpoints.presets import DEFAULT_COLBERT
 from korag.collection import Collection
-from korag.collection.manifest import EncoderLike
+from korag.collection.local.manifest import EncoderLike
 from korag.errors import InvalidTextError
-from korag.specs import DEFAULT_COLBERT
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
 from llamaindex_korag.retrievers import KoColBERTRetriever
 

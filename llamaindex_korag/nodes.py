@@ -26,7 +26,7 @@ from llama_index.core.schema import (
 )
 
 from korag.collection import Collection, Hit, StoredDocument
-from korag.collection.checks import check_documents
+from korag.collection.documents import check_documents
 from korag.errors import IndexStateError, InvalidArgumentError, InvalidTextError
 from korag.text import check_text, is_empty
 
@@ -39,7 +39,7 @@ _HOME = BaseNode.__module__
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Records:
     """What a collection stores of nodes, checked.
 
     Attributes:
@@ -59,7 +59,7 @@ class Prepared:
         return collection.add(self.texts, ids=self.ids, metadata=self.metadata, show_progress=show_progress)
 
 
-def prepare(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Prepared:
+def prepare(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Records:
     """Checks nodes before anything is made or changed for them.
 
     Args:
@@ -85,7 +85,7 @@ def prepare(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Prepared:
             objects[node.index_id] = node.obj
         metadata.append({**node.metadata, NODE: _describe(node, text, f"nodes[{index}]")})
     stored = check_documents(texts, [node.node_id for node in checked], metadata)
-    return Prepared(texts, [d.id for d in stored], [d.metadata for d in stored], objects)
+    return Records(texts, [d.id for d in stored], [d.metadata for d in stored], objects)
 
 
 def to_node(found: Hit | StoredDocument) -> BaseNode:

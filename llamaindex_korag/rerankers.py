@@ -13,12 +13,13 @@ from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRan
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
-from korag.cross_encoder import CrossEncoderReranker, cross_encoder_with
-from korag.encoders.late_interaction import LateInteractionEncoder
+from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
 from korag.encoders.load import encoder_with, late_interaction_encoder
+from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.errors import InvalidArgumentError
-from korag.reranking import Reranker, TextReranker
-from korag.specs import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
+from korag.reranking.base import TextReranker
+from korag.reranking.colbert import Reranker
+from korag.reranking.cross_encoder import CrossEncoderReranker, cross_encoder_with
 
 RETRIEVAL_SCORE = "retrieval_score"
 dispatcher = get_dispatcher(__name__)

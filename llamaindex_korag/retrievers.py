@@ -11,11 +11,11 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore import BaseDocumentStore
 
 from korag.arguments import check_method, name_weights
+from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
+from korag.checks import check_count
 from korag.collection import Collection
-from korag.collection.checks import check_count
-from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike, TokenizerLike
 from korag.errors import IndexStateError, InvalidArgumentError
-from korag.specs import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
 from llamaindex_korag.collection_retriever import CollectionRetriever
 
 
@@ -34,7 +34,7 @@ class _OneLegRetriever(CollectionRetriever):
                 f"{cls.__name__}.from_defaults.",
             )
 
-    def _how(self) -> dict[str, Any]:
+    def _search_kwargs(self) -> dict[str, Any]:
         return {"using": self._leg}
 
 
@@ -326,7 +326,7 @@ class KoHybridRetriever(CollectionRetriever):
             check_count("fetch_k", self.fetch_k)
         return super()._check()
 
-    def _how(self) -> dict[str, Any]:
+    def _search_kwargs(self) -> dict[str, Any]:
         return {
             "using": "hybrid",
             "weights": name_weights(self.collection.legs, self.weights),

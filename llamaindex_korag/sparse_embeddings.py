@@ -10,10 +10,10 @@ from typing import Any, cast
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, SparseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 
+from korag.checkpoints.presets import DEFAULT_SPLADE
 from korag.encoders.base import Task
 from korag.encoders.sparse import SparseEncoder, index_weight_lists
 from korag.explain import Term, explain_terms
-from korag.specs import DEFAULT_SPLADE
 from korag.text import check_text
 from llamaindex_korag.embeddings import DEFAULT_BATCH_SIZE
 from llamaindex_korag.encoder_fields import EncoderFields, find_encoder

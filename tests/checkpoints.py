@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from korag.models import shipped_models
+from korag.checkpoints.bundled import shipped_models
 
 HIDDEN = 32
 DIMS = (4, 8, 12, 16)

@@ -50,8 +50,8 @@ def cross_encoder(cross_encoder_folder: Path) -> CrossEncoderReranker:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """The ``exact`` of each search that a collection is asked for, in order."""
+def search_calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The ``exact`` of each search that a collection is search_calls for, in order."""
     seen: list[bool] = []
     original = Collection.search_many  # `Collection.search` calls it too
 

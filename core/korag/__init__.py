@@ -12,14 +12,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from korag.collection import Collection, Hit
-    from korag.cross_encoder import CrossEncoderReranker
     from korag.encoders.dense import DenseEncoder
-    from korag.encoders.late_interaction import LateInteractionEncoder
     from korag.encoders.load import load_encoder
+    from korag.encoders.multi_vector import LateInteractionEncoder
     from korag.encoders.sparse import SparseEncoder
     from korag.errors import KoragError
     from korag.fusion import reciprocal_rank_fusion, weighted_fusion
-    from korag.reranking import Reranker
+    from korag.reranking.colbert import Reranker
+    from korag.reranking.cross_encoder import CrossEncoderReranker
     from korag.scoring import maxsim
 
 __all__ = [
@@ -39,12 +39,12 @@ __all__ = [
 
 _MODULES = {
     "Collection": "korag.collection",
-    "CrossEncoderReranker": "korag.cross_encoder",
+    "CrossEncoderReranker": "korag.reranking.cross_encoder",
     "DenseEncoder": "korag.encoders.dense",
     "Hit": "korag.collection",
     "KoragError": "korag.errors",
-    "LateInteractionEncoder": "korag.encoders.late_interaction",
-    "Reranker": "korag.reranking",
+    "LateInteractionEncoder": "korag.encoders.multi_vector",
+    "Reranker": "korag.reranking.colbert",
     "SparseEncoder": "korag.encoders.sparse",
     "load_encoder": "korag.encoders.load",
     "maxsim": "korag.scoring",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from korag.collection import Collection
-from korag.collection.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike, TokenizerLike
 from korag.errors import IndexStateError, InvalidArgumentError
 from korag.fusion import check_weights
 

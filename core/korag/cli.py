@@ -163,8 +163,8 @@ def _weights(pairs: Sequence[str]) -> dict[str, float] | None:
 
 
 def _models(_: argparse.Namespace) -> None:
-    from korag.models import shipped_models
-    from korag.specs import SPECS
+    from korag.checkpoints.bundled import shipped_models
+    from korag.checkpoints.presets import SPECS
 
     shipped = shipped_models()
     rows = [("model", "family", "dims", "tokens", "licence", "source")]

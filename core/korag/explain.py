@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from korag.collection.hit import Hit
+from korag.collection.base import Hit
 from korag.encoders.base import Task
-from korag.encoders.late_interaction import LateInteractionEncoder
+from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.encoders.sparse import SparseEncoder
 from korag.errors import InvalidArgumentError
 from korag.text import check_text

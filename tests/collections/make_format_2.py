@@ -1,4 +1,4 @@
-"""Makes the collection beside this file; run with KoRAG 0.1.0 as of format 2: `python make_format_2.py FOLDER ANSWERS`."""
+"""Made the collection in format_2/, run with KoRAG 0.1.0: `python make_format_2.py FOLDER ANSWERS`."""
 
 import json
 import pathlib

@@ -100,7 +100,7 @@ def write_and_die(folder: Path, log: Log, step: int) -> None:
     for name in ("rename", "unlink", "mkdir"):
         setattr(Path, name, stepping(getattr(Path, name)))
     log.tell("open")
-    from korag.collection.database import Database
+    from korag.collection.local.database import Database
 
     connect = Database._connect
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from korag.checkpoints.fingerprint import Fingerprint
+from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
 from korag.encoders.lazy import LoadOptions
-from korag.fingerprint import Fingerprint
 from korag.scoring import unit_rows
-from korag.specs import Family
 from korag.text import check_texts, normalize
 
 

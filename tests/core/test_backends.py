@@ -171,7 +171,7 @@ class TestMistakes:
         from sentence_transformers.sentence_transformer.modules import StaticEmbedding
         from tokenizers import Tokenizer
 
-        from korag.models import shipped_models
+        from korag.checkpoints.bundled import shipped_models
 
         words = Tokenizer.from_file(str(Path(shipped_models()["mini-dense"]) / "tokenizer.json"))
         folder = tmp_path / "static"

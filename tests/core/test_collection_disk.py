@@ -27,8 +27,7 @@ from stand_in import StandIn, StandInColbert
 from korag import Collection, load_encoder
 from korag.collection import database as database_module
 from korag.collection import snapshot as snapshot_module
-from korag.collection.legs import SparseLeg
-from korag.collection.segments import SegmentFolder
+from korag.collection.local.segments import SegmentFolder
 from korag.errors import (
     CollectionLockedError,
     FingerprintError,
@@ -39,6 +38,7 @@ from korag.errors import (
     ReadOnlyError,
     SegmentError,
 )
+from korag.legs.sparse import SparseLeg
 
 TEXTS = [f"제{n}조 보증금 {topic}" for n, topic in enumerate(["환불", "도서관 휴관", "연차 휴가", "김치찌개", "점검"])]
 IDS = [f"문서{n}" for n in range(len(TEXTS))]
@@ -604,7 +604,7 @@ def test_an_add_that_is_only_empty_needs_no_segment(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_committed_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("korag.collection.local._COMMIT_DOCUMENTS", 2)
+    monkeypatch.setattr("korag.collection.local.collection._COMMIT_DOCUMENTS", 2)
     with Collection.open(tmp_path, **legs()) as collection:
         encode, calls = StandIn._encode, []
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from test_load_encoder import LAYOUTS, assert_bilingual, assert_same, dense_rows
 
 from korag import load_encoder
-from korag.encoders.matryoshka import read_heads
+from korag.checkpoints.matryoshka import read_heads
 from korag.errors import CheckpointNotFoundError, InvalidArgumentError, InvalidTextError
 
 # peft's, at every load of an adapter

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from korag.collection import Collection
-from korag.collection.filters import (
+from korag.errors import FilterError
+from korag.filters.parse import (
     And,
     AnyOf,
     Compare,
@@ -21,7 +22,6 @@ from korag.collection.filters import (
     parse,
     to_sql,
 )
-from korag.errors import FilterError
 
 INF = math.inf
 DOC: dict[str, Any] = {

@@ -74,7 +74,7 @@ class TestAuto:
 
     @pytest.mark.parametrize("layout", ["dense", "splade", "matryoshka"])
     def test_float32_untouched_where_16_bits_move_vectors_too_far(self, built, layout, fast_bfloat16, monkeypatch):
-        monkeypatch.setattr(backends, "CLOSE", 1.1)
+        monkeypatch.setattr(backends, "MIN_COSINE", 1.1)
         exact, encoder = (load_encoder(built(layout), device="cpu", dtype=dtype) for dtype in ("float32", "auto"))
         assert encoder.dtype is None
         np.testing.assert_array_equal(

@@ -12,7 +12,7 @@ import pytest
 
 from korag import Collection, LateInteractionEncoder, Reranker, load_encoder, maxsim
 from korag.errors import InvalidArgumentError, InvalidTextError, WrongFamilyError
-from korag.reranking import TokenCache
+from korag.reranking.colbert import TokenCache
 
 QUERY = "보증금은 언제 돌려받나요?"
 

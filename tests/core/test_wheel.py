@@ -6,7 +6,7 @@ from pathlib import Path
 import korag
 import langchain_korag
 import llamaindex_korag
-from korag.models import shipped_models
+from korag.checkpoints.bundled import shipped_models
 
 
 def test_version_is_the_distribution_s() -> None:

@@ -19,7 +19,7 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer, Spars
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 HERE = Path(__file__).parent
-MODELS = HERE.parents[1] / "core/korag/models"
+MODELS = HERE.parents[1] / "core/korag/checkpoints/bundled"
 DIMS = (32, 128)
 PROMPTS = {"query": "[Q] ", "document": "[D] "}
 

@@ -27,12 +27,12 @@ def kind(request: pytest.FixtureRequest, colbert: LateInteractionEncoder, splade
 
 
 @pytest.fixture(scope="session")
-def standing(kind: Kind, papers: list[Document]) -> CollectionRetriever:
+def read_only_retriever(kind: Kind, papers: list[Document]) -> CollectionRetriever:
     """An index for the tests that only read."""
     return kind.make(papers, k=3)
 
 
 @pytest.fixture
-def growing(kind: Kind, papers: list[Document]) -> CollectionRetriever:
+def writable_retriever(kind: Kind, papers: list[Document]) -> CollectionRetriever:
     """An index of one's own, to write to: the first four documents."""
     return kind.make(papers[:4])

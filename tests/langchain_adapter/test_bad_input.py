@@ -66,22 +66,22 @@ SEARCHES: list[tuple[dict[str, Any], type[KoragError], str]] = [
 
 @pytest.mark.parametrize(("keywords", "error", "match"), SEARCHES)
 async def test_wrong_keywords_of_retrievers(
-    standing: CollectionRetriever, keywords: dict[str, Any], error: type[KoragError], match: str
+    read_only_retriever: CollectionRetriever, keywords: dict[str, Any], error: type[KoragError], match: str
 ) -> None:
     with pytest.raises(error, match=match) as raised:
-        standing.invoke(QUERY, **keywords)
+        read_only_retriever.invoke(QUERY, **keywords)
     assert bilingual(raised.value)
-    for call in (standing.ainvoke, standing.asimilarity_search_with_score):
+    for call in (read_only_retriever.ainvoke, read_only_retriever.asimilarity_search_with_score):
         with pytest.raises(error, match=match):
             await call(QUERY, **keywords)
     with pytest.raises(ValidationError, match=match) as wrapped:
-        type(standing)(collection=standing.collection, **keywords)
+        type(read_only_retriever)(collection=read_only_retriever.collection, **keywords)
     assert bilingual(wrapped.value)
-    copied = standing.model_copy()
+    copied = read_only_retriever.model_copy()
     ((name, value),) = keywords.items()
     with pytest.raises(ValidationError, match=match):
         setattr(copied, name, value)
-    assert getattr(copied, name) == getattr(standing, name)
+    assert getattr(copied, name) == getattr(read_only_retriever, name)
 
 
 @pytest.mark.parametrize(("keywords", "error", "match"), SEARCHES)
@@ -160,31 +160,35 @@ def test_wrong_calls_of_the_store(store: KoVectorStore, call: Callable[[KoVector
 
 
 @pytest.mark.parametrize("query", [None, 3, ["보증금"], b"x", LONE])
-async def test_queries_that_are_no_text(standing: CollectionRetriever, store: KoVectorStore, query: Any) -> None:
-    for call in (standing.invoke, store.similarity_search, store.max_marginal_relevance_search):
+async def test_queries_that_are_no_text(
+    read_only_retriever: CollectionRetriever, store: KoVectorStore, query: Any
+) -> None:
+    for call in (read_only_retriever.invoke, store.similarity_search, store.max_marginal_relevance_search):
         with pytest.raises(InvalidTextError, match="query") as raised:
             call(query)
         assert bilingual(raised.value)
     with pytest.raises(InvalidTextError, match="query"):
-        await standing.ainvoke(query)
+        await read_only_retriever.ainvoke(query)
 
 
-async def test_misspelt_keywords_of_retrievers(kind: Kind, standing: CollectionRetriever, tmp_path: Path) -> None:
+async def test_misspelt_keywords_of_retrievers(
+    kind: Kind, read_only_retriever: CollectionRetriever, tmp_path: Path
+) -> None:
     for keyword in ("topk", "filters", "score_key"):  # the last is a field, not a keyword of a search
         with pytest.raises(InvalidArgumentError, match=f"takes no '{keyword}'") as raised:
-            standing.invoke(QUERY, **{keyword: 3})
+            read_only_retriever.invoke(QUERY, **{keyword: 3})
         assert bilingual(raised.value)
         with pytest.raises(InvalidArgumentError, match=keyword):
-            await standing.ainvoke(QUERY, **{keyword: 3})
+            await read_only_retriever.ainvoke(QUERY, **{keyword: 3})
         with pytest.raises(InvalidArgumentError, match=keyword):
-            standing.similarity_search_with_score(QUERY, **{keyword: 3})
+            read_only_retriever.similarity_search_with_score(QUERY, **{keyword: 3})
     with pytest.raises(InvalidArgumentError, match="Did you mean score_key") as raised:
         kind.make_of_texts(["글"], path=tmp_path / "x", score_keys="점수")
     assert bilingual(raised.value)
     with pytest.raises(InvalidArgumentError, match="takes no 'top_k'"):
         kind.load(tmp_path / "x", top_k=3)
     with pytest.raises(ValidationError, match="Did you mean score_key") as wrapped:
-        kind.cls(collection=standing.collection, score_keys="점수")
+        kind.cls(collection=read_only_retriever.collection, score_keys="점수")
     assert bilingual(wrapped.value)
     assert not (tmp_path / "x").exists()
 

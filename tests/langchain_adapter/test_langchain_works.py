@@ -49,7 +49,7 @@ def words(papers: list[Document]) -> KoBM25Retriever:
 # -- chains and traces ------------------------------------------------------------------------------------
 
 
-async def test_a_chain_with_any_retriever(standing: CollectionRetriever, papers: list[Document]) -> None:
+async def test_a_chain_with_any_retriever(read_only_retriever: CollectionRetriever, papers: list[Document]) -> None:
     seen: list[str] = []
 
     def answer(prompt: Any) -> Any:
@@ -57,7 +57,7 @@ async def test_a_chain_with_any_retriever(standing: CollectionRetriever, papers:
         return FakeListChatModel(responses=["계약이 끝나면 돌려받습니다."])
 
     prompt = ChatPromptTemplate.from_template("다음 글만 보고 답하세요.\n{context}\n질문: {question}")
-    context = standing | (lambda found: "\n".join(document.page_content for document in found))
+    context = read_only_retriever | (lambda found: "\n".join(document.page_content for document in found))
     chain = {"context": context, "question": RunnablePassthrough()} | prompt | answer | StrOutputParser()
     expected = "계약이 끝나면 돌려받습니다."
     assert chain.invoke(QUERY) == expected
@@ -113,10 +113,10 @@ class TestToolIntegration(_ToolSuite, ToolsIntegrationTests):
     """LangChain's integration suite for tools."""
 
 
-async def test_a_tools_artifact_is_the_documents(standing: CollectionRetriever) -> None:
+async def test_a_tools_artifact_is_the_documents(read_only_retriever: CollectionRetriever) -> None:
     call = {"name": "search", "args": {"query": QUERY}, "id": "1", "type": "tool_call"}
-    expected = standing.invoke(QUERY)
-    for message in (_tool(standing).invoke(call), await _tool(standing).ainvoke(call)):
+    expected = read_only_retriever.invoke(QUERY)
+    for message in (_tool(read_only_retriever).invoke(call), await _tool(read_only_retriever).ainvoke(call)):
         assert message.artifact == expected
         assert message.content == "\n\n".join(document.page_content for document in expected)
 
@@ -128,11 +128,11 @@ class _FakeAgent(FakeMessagesListChatModel):
         return self
 
 
-async def test_a_langgraph_agent_calls_the_retriever(standing: CollectionRetriever) -> None:
+async def test_a_langgraph_agent_calls_the_retriever(read_only_retriever: CollectionRetriever) -> None:
     call = {"name": "search", "args": {"query": QUERY}, "id": "1"}
     said = [AIMessage("", tool_calls=[call]), AIMessage("계약이 끝나면 돌려받습니다.")]
-    tools = [_tool(standing)]
-    expected = standing.invoke(QUERY)
+    tools = [_tool(read_only_retriever)]
+    expected = read_only_retriever.invoke(QUERY)
     for run in ("sync", "async"):
         model = _FakeAgent(responses=said).bind_tools(tools)
 

@@ -157,11 +157,11 @@ class TestKeywords:
         assert [chunk async for chunk in retriever.astream(QUERY, **keywords)] == [expected]
         assert retriever.bind(**keywords).invoke(QUERY) == expected
 
-    async def test_exact_is_passed_to_the_base(self, retriever: KoRerankRetriever, asked: list[bool]) -> None:
+    async def test_exact_is_passed_to_the_base(self, retriever: KoRerankRetriever, search_calls: list[bool]) -> None:
         expected = retriever.invoke(QUERY)
         assert retriever.invoke(QUERY, exact=False) == expected  # so few are all looked at
         assert await retriever.ainvoke(QUERY, exact=False) == expected
-        assert asked == [True, False, False]
+        assert search_calls == [True, False, False]
         with pytest.raises(InvalidArgumentError, match="exact='yes'"):
             retriever.invoke(QUERY, exact="yes")
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from korag import LateInteractionEncoder, Reranker, load_encoder, maxsim
 from korag.errors import CheckpointNotFoundError, InvalidTextError, WrongFamilyError
-from korag.reranking import TokenCache
+from korag.reranking.colbert import TokenCache
 from langchain_korag import KoColBERTReranker, KoColBERTRetriever
 
 QUERY = "보증금은 언제 돌려받나요?"

@@ -34,7 +34,7 @@ from korag.errors import (
     InvalidTextError,
     WrongFamilyError,
 )
-from korag.reranking import TextReranker
+from korag.reranking.base import TextReranker
 from langchain_korag import KoColBERTReranker, KoColBERTRetriever, KoCrossEncoderReranker
 from langchain_korag.rerankers import DocumentReranker
 

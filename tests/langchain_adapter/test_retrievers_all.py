@@ -84,52 +84,52 @@ async def every_way(retriever: CollectionRetriever, query: str, **keywords: Any)
 
 
 class TestKeywords:
-    async def test_k_and_filter(self, standing: CollectionRetriever) -> None:
-        found = await every_way(standing, WIDE, k=2, filter={"쪽.처음": {"$gte": 4}})
+    async def test_k_and_filter(self, read_only_retriever: CollectionRetriever) -> None:
+        found = await every_way(read_only_retriever, WIDE, k=2, filter={"쪽.처음": {"$gte": 4}})
         assert len(found) == 2
         assert all(document.metadata["쪽"]["처음"] >= 4 for document in found)
-        assert await every_way(standing, WIDE, k=0) == []
+        assert await every_way(read_only_retriever, WIDE, k=0) == []
 
-    async def test_score_threshold(self, standing: CollectionRetriever) -> None:
-        hits = standing._search(WIDE, {"k": 8})
+    async def test_score_threshold(self, read_only_retriever: CollectionRetriever) -> None:
+        hits = read_only_retriever._search(WIDE, {"k": 8})
         limit = hits[1].relevance
         kept = [hit.id for hit in hits if hit.relevance >= limit]
         assert 0 < len(kept) < len(hits)
-        assert ids(await every_way(standing, WIDE, k=8, score_threshold=limit)) == kept
-        strict = standing.model_copy(update={"score_threshold": limit, "k": 8})
+        assert ids(await every_way(read_only_retriever, WIDE, k=8, score_threshold=limit)) == kept
+        strict = read_only_retriever.model_copy(update={"score_threshold": limit, "k": 8})
         assert ids(strict.invoke(WIDE)) == kept
         assert ids(strict.invoke(WIDE, score_threshold=0)) == [hit.id for hit in hits]
         assert ids(strict.invoke(WIDE, score_threshold=None)) == kept
 
     async def test_exact(
-        self, standing: CollectionRetriever, kind: Kind, papers: list[Document], asked: list[bool]
+        self, read_only_retriever: CollectionRetriever, kind: Kind, papers: list[Document], search_calls: list[bool]
     ) -> None:
-        expected = standing.invoke(WIDE)
-        assert (len(expected), asked) == (3, [True])
-        asked.clear()
-        assert await every_way(standing, WIDE, exact=False) == expected  # so few are all looked at
-        assert asked
-        assert not any(asked)
+        expected = read_only_retriever.invoke(WIDE)
+        assert (len(expected), search_calls) == (3, [True])
+        search_calls.clear()
+        assert await every_way(read_only_retriever, WIDE, exact=False) == expected  # so few are all looked at
+        assert search_calls
+        assert not any(search_calls)
         pruning = kind.make(papers, k=3, exact=False)
-        asked.clear()
+        search_calls.clear()
         for keywords in ({}, {"exact": True}, {"exact": None}):
             assert pruning.invoke(WIDE, **keywords) == expected
-        assert asked == [False, True, False]
+        assert search_calls == [False, True, False]
 
-    def test_fields_do_what_keywords_do(self, standing: CollectionRetriever) -> None:
+    def test_fields_do_what_keywords_do(self, read_only_retriever: CollectionRetriever) -> None:
         keywords: dict[str, Any] = {"k": 2, "filter": {"주제": {"$ne": "주거"}}, "score_threshold": 0.01}
         keywords["exact"] = False
-        retriever = type(standing)(collection=standing.collection, **keywords)
-        assert retriever.invoke(WIDE) == standing.invoke(WIDE, **keywords)
-        assert ids(retriever.invoke(WIDE, filter={}, k=1)) == ids(standing.invoke(WIDE, k=1))
+        retriever = type(read_only_retriever)(collection=read_only_retriever.collection, **keywords)
+        assert retriever.invoke(WIDE) == read_only_retriever.invoke(WIDE, **keywords)
+        assert ids(retriever.invoke(WIDE, filter={}, k=1)) == ids(read_only_retriever.invoke(WIDE, k=1))
         for name, value in keywords.items():
             setattr(retriever, name, value)
             assert getattr(retriever, name) == value
 
     @pytest.mark.parametrize("key", ["score", "점수", "주제", None])
-    def test_score_key(self, standing: CollectionRetriever, papers: list[Document], key: str | None) -> None:
-        (found,) = standing.model_copy(update={"score_key": key}).invoke(QUERY, k=1)
-        ((plain, score),) = standing.similarity_search_with_score(QUERY, k=1)
+    def test_score_key(self, read_only_retriever: CollectionRetriever, papers: list[Document], key: str | None) -> None:
+        (found,) = read_only_retriever.model_copy(update={"score_key": key}).invoke(QUERY, k=1)
+        ((plain, score),) = read_only_retriever.similarity_search_with_score(QUERY, k=1)
         assert plain == papers[0]
         assert found.metadata == {**papers[0].metadata, **({} if key is None else {key: score})}
 
@@ -163,19 +163,21 @@ class TestKeywords:
 
 
 class TestResults:
-    def test_the_right_document_comes_first(self, standing: CollectionRetriever, papers: list[Document]) -> None:
-        found = standing.invoke(QUERY)
+    def test_the_right_document_comes_first(
+        self, read_only_retriever: CollectionRetriever, papers: list[Document]
+    ) -> None:
+        found = read_only_retriever.invoke(QUERY)
         assert (found[0].id, found[0].page_content) == (papers[0].id, papers[0].page_content)
         scores = [document.metadata["score"] for document in found]
         assert all(type(score) is float for score in scores)
         assert scores == sorted(scores, reverse=True)
 
-    def test_results_are_ones_own(self, standing: CollectionRetriever) -> None:
-        before = standing.invoke(QUERY)
-        changed = standing.invoke(QUERY)[0]
+    def test_results_are_ones_own(self, read_only_retriever: CollectionRetriever) -> None:
+        before = read_only_retriever.invoke(QUERY)
+        changed = read_only_retriever.invoke(QUERY)[0]
         changed.metadata["쪽"]["태그"].append("바꿈")
         changed.page_content = "바꿈"
-        assert standing.invoke(QUERY) == before
+        assert read_only_retriever.invoke(QUERY) == before
 
     def test_arguments_are_not_changed(self, kind: Kind, papers: list[Document]) -> None:
         given, metadatas = copy.deepcopy(papers), [copy.deepcopy(paper.metadata) for paper in papers]
@@ -199,9 +201,9 @@ class TestResults:
 
 class TestSharing:
     def test_configurable_fields_neither_load_nor_index(
-        self, standing: CollectionRetriever, monkeypatch: pytest.MonkeyPatch
+        self, read_only_retriever: CollectionRetriever, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        configurable = standing.configurable_fields(
+        configurable = read_only_retriever.configurable_fields(
             k=ConfigurableField(id="k"),
             filter=ConfigurableField(id="filter"),
             score_key=ConfigurableField(id="key"),
@@ -209,17 +211,17 @@ class TestSharing:
         )
         monkeypatch.setattr(local, "Database", lambda *_, **__: pytest.fail("opened again"))
         monkeypatch.setattr(Collection, "add", lambda *_, **__: pytest.fail("indexed again"))
-        for encoder in standing.collection.encoders.values():
+        for encoder in read_only_retriever.collection.encoders.values():
             monkeypatch.setattr(type(encoder), "_load", lambda *_, **__: pytest.fail("loaded again"))
         config: Any = {"configurable": {"k": 1, "filter": {"주제": "규정"}, "key": None, "exact": False}}
         prepared, _ = configurable.prepare(config)  # type: ignore[attr-defined]
-        assert prepared.collection is standing.collection
-        assert (prepared.exact, standing.exact) == (False, True)
-        assert type(prepared) is type(standing)
+        assert prepared.collection is read_only_retriever.collection
+        assert (prepared.exact, read_only_retriever.exact) == (False, True)
+        assert type(prepared) is type(read_only_retriever)
         (found,) = configurable.invoke("규정", config)
         assert found.metadata.keys() == {"주제", "쪽"}
         assert configurable.with_config(config).invoke("규정") == [found]
-        assert len(configurable.invoke(WIDE)) == standing.k
+        assert len(configurable.invoke(WIDE)) == read_only_retriever.k
         for wrong in ({"k": -1}, {"k": "3"}, {"filter": {"주제": {"$like": "x"}}}, {"exact": 0}):
             with pytest.raises(ValidationError, match=next(iter(wrong))):
                 configurable.invoke(QUERY, {"configurable": wrong})
@@ -234,16 +236,18 @@ class TestSharing:
         assert configurable.invoke(WIDE, config) == expected
         assert configurable.invoke(WIDE) == retriever.invoke(WIDE)
 
-    async def test_with_config(self, standing: CollectionRetriever) -> None:
-        named = standing.with_config(tags=["법률"], run_name="찾기")
-        assert named.bound is standing  # type: ignore[attr-defined]
+    async def test_with_config(self, read_only_retriever: CollectionRetriever) -> None:
+        named = read_only_retriever.with_config(tags=["법률"], run_name="찾기")
+        assert named.bound is read_only_retriever  # type: ignore[attr-defined]
         events = [event async for event in named.astream_events(QUERY, version="v2")]
         (start,) = [event for event in events if event["event"] == "on_retriever_start"]
         assert (start["name"], start["tags"]) == ("찾기", ["법률"])
 
     @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])  # noqa: S301
-    def test_deepcopy_and_pickle(self, growing: CollectionRetriever, duplicate: Callable[[Any], Any]) -> None:
-        given = growing.model_copy(update={"k": 2, "score_threshold": 0.01})
+    def test_deepcopy_and_pickle(
+        self, writable_retriever: CollectionRetriever, duplicate: Callable[[Any], Any]
+    ) -> None:
+        given = writable_retriever.model_copy(update={"k": 2, "score_threshold": 0.01})
         expected = given.invoke(WIDE)
         copied = duplicate(given)
         assert type(copied) is type(given)
@@ -259,43 +263,45 @@ class TestSharing:
         assert len(pickled) < 10_000
         assert ids(pickle.loads(pickled).invoke(WIDE)) == ids(retriever.invoke(WIDE))  # noqa: S301
 
-    def test_repr_and_serialised_form(self, standing: CollectionRetriever) -> None:
-        assert repr(standing) == f"{type(standing).__name__}(k=3)"
-        dumped = json.dumps(dumpd(standing), ensure_ascii=False) + standing.model_dump_json()
+    def test_repr_and_serialised_form(self, read_only_retriever: CollectionRetriever) -> None:
+        assert repr(read_only_retriever) == f"{type(read_only_retriever).__name__}(k=3)"
+        dumped = json.dumps(dumpd(read_only_retriever), ensure_ascii=False) + read_only_retriever.model_dump_json()
         assert "보증금" not in dumped
         assert len(dumped) < 1_000
 
-    def test_schemas(self, standing: CollectionRetriever) -> None:
-        fields = type(standing).model_json_schema()["properties"]
+    def test_schemas(self, read_only_retriever: CollectionRetriever) -> None:
+        fields = type(read_only_retriever).model_json_schema()["properties"]
         assert {"k", "filter", "score_threshold", "score_key", "exact"} <= set(fields)
         assert "collection" not in fields
         assert (fields["k"]["minimum"], fields["k"]["default"]) == (0, 4)
-        assert standing.get_input_schema().model_json_schema()["type"] == "string"
-        assert standing.get_output_schema().model_json_schema()["type"] == "array"
+        assert read_only_retriever.get_input_schema().model_json_schema()["type"] == "string"
+        assert read_only_retriever.get_output_schema().model_json_schema()["type"] == "array"
 
-    def test_tracer_params(self, standing: CollectionRetriever) -> None:
+    def test_tracer_params(self, read_only_retriever: CollectionRetriever) -> None:
         names = {
             "KoColBERTRetriever": ("kocolbert", "mini-colbert"),
             "KoSpladeRetriever": ("kosplade", "mini-splade"),
             "KoBM25Retriever": ("kobm25", None),
             "KoHybridRetriever": ("kohybrid", "mini-colbert, mini-splade"),
         }
-        name, model = names[type(standing).__name__]
+        name, model = names[type(read_only_retriever).__name__]
         expected = {"ls_retriever_name": name, "ls_vector_store_provider": "KoRAG"}
         if model:
             expected |= {"ls_embedding_provider": "KoRAG", "ls_embedding_model": model}
-        assert standing._get_ls_params() == expected
+        assert read_only_retriever._get_ls_params() == expected
 
 
 class TestAsync:
-    async def test_64_at_once_equal_one_by_one(self, standing: CollectionRetriever, documents: list[str]) -> None:
+    async def test_64_at_once_equal_one_by_one(
+        self, read_only_retriever: CollectionRetriever, documents: list[str]
+    ) -> None:
         queries = [f"{text[: 5 + index % 9]} {index % 16}" for index, text in enumerate(documents * 8)]
-        expected = [standing.invoke(query) for query in queries]
+        expected = [read_only_retriever.invoke(query) for query in queries]
         assert len(queries) == 64
         assert len({tuple(ids(found)) for found in expected}) > 4
-        assert await asyncio.gather(*map(standing.ainvoke, queries)) == expected
-        assert await standing.abatch(queries[:16], {"max_concurrency": 5}) == expected[:16]
-        assert standing.batch(queries[:16], {"max_concurrency": 8}) == expected[:16]
+        assert await asyncio.gather(*map(read_only_retriever.ainvoke, queries)) == expected
+        assert await read_only_retriever.abatch(queries[:16], {"max_concurrency": 5}) == expected[:16]
+        assert read_only_retriever.batch(queries[:16], {"max_concurrency": 8}) == expected[:16]
 
     @pytest.mark.parametrize(
         ("method", "call"),
@@ -307,28 +313,28 @@ class TestAsync:
         ],
     )
     async def test_the_event_loop_is_not_blocked(
-        self, growing: CollectionRetriever, monkeypatch: pytest.MonkeyPatch, method: str, call: Any
+        self, writable_retriever: CollectionRetriever, monkeypatch: pytest.MonkeyPatch, method: str, call: Any
     ) -> None:
-        await assert_loop_stays_free(monkeypatch, Collection, method, lambda: call(growing))
+        await assert_loop_stays_free(monkeypatch, Collection, method, lambda: call(writable_retriever))
 
     async def test_a_cancelled_search_leaves_nothing_broken(
-        self, standing: CollectionRetriever, monkeypatch: pytest.MonkeyPatch
+        self, read_only_retriever: CollectionRetriever, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        expected = standing.invoke(QUERY)
+        expected = read_only_retriever.invoke(QUERY)
         with monkeypatch.context() as patch:
-            ended = await cancelled(patch, "search", lambda: standing.ainvoke(QUERY))
+            ended = await cancelled(patch, "search", lambda: read_only_retriever.ainvoke(QUERY))
         assert await asyncio.to_thread(ended.wait, 20)
-        assert await standing.ainvoke(QUERY) == expected
+        assert await read_only_retriever.ainvoke(QUERY) == expected
 
     async def test_a_cancelled_addition_is_whole(
-        self, growing: CollectionRetriever, papers: list[Document], monkeypatch: pytest.MonkeyPatch
+        self, writable_retriever: CollectionRetriever, papers: list[Document], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            ended = await cancelled(patch, "add", lambda: growing.aadd_documents(papers[4:]))
+            ended = await cancelled(patch, "add", lambda: writable_retriever.aadd_documents(papers[4:]))
         assert await asyncio.to_thread(ended.wait, 20)
-        assert len(growing.collection) == 8  # a thread cannot be stopped halfway
-        await growing.aadd_documents(papers[4:])
-        assert len(growing.collection) == 8
+        assert len(writable_retriever.collection) == 8  # a thread cannot be stopped halfway
+        await writable_retriever.aadd_documents(papers[4:])
+        assert len(writable_retriever.collection) == 8
 
 
 async def cancelled(patch: pytest.MonkeyPatch, method: str, call: Callable[[], Any]) -> threading.Event:

@@ -15,28 +15,30 @@ from langchain_korag.collection_retriever import CollectionRetriever
 
 
 class TestDocuments:
-    async def test_added_replaced_and_removed(self, growing: CollectionRetriever, papers: list[Document]) -> None:
-        assert growing.add_documents(papers[4:5]) == ["문서-4"]
-        assert await growing.aadd_documents(iter(papers[5:7]), ids=["가", "나"]) == ["가", "나"]
-        assert len(growing.collection) == 7
+    async def test_added_replaced_and_removed(
+        self, writable_retriever: CollectionRetriever, papers: list[Document]
+    ) -> None:
+        assert writable_retriever.add_documents(papers[4:5]) == ["문서-4"]
+        assert await writable_retriever.aadd_documents(iter(papers[5:7]), ids=["가", "나"]) == ["가", "나"]
+        assert len(writable_retriever.collection) == 7
         new = Document(id="문서-0", page_content="자전거 보관소는 지하에 있다.", metadata={"판": 2})
-        await growing.aadd_documents([new])
-        assert len(growing.collection) == 7
-        ((found, _),) = growing.similarity_search_with_score("자전거 보관소", k=1)
+        await writable_retriever.aadd_documents([new])
+        assert len(writable_retriever.collection) == 7
+        ((found, _),) = writable_retriever.similarity_search_with_score("자전거 보관소", k=1)
         assert found == new
-        assert await growing.adelete(["문서-0", "없음"]) == 1
-        assert "문서-0" not in ids(growing.invoke("자전거 보관소", k=10))
-        assert growing.delete(["가", "나"], filter={"쪽.처음": 5}) == 1
-        assert await growing.adelete(filter={"주제": {"$ne": "규정"}}) == 4
-        assert growing.delete(filter={}) == 1
-        assert growing.invoke(WIDE) == []
+        assert await writable_retriever.adelete(["문서-0", "없음"]) == 1
+        assert "문서-0" not in ids(writable_retriever.invoke("자전거 보관소", k=10))
+        assert writable_retriever.delete(["가", "나"], filter={"쪽.처음": 5}) == 1
+        assert await writable_retriever.adelete(filter={"주제": {"$ne": "규정"}}) == 4
+        assert writable_retriever.delete(filter={}) == 1
+        assert writable_retriever.invoke(WIDE) == []
 
-    async def test_delete_wants_to_be_told_what(self, growing: CollectionRetriever) -> None:
+    async def test_delete_wants_to_be_told_what(self, writable_retriever: CollectionRetriever) -> None:
         with pytest.raises(InvalidArgumentError, match=r"pass filter=\{\}"):
-            growing.delete()
+            writable_retriever.delete()
         with pytest.raises(InvalidArgumentError, match=r"pass filter=\{\}"):
-            await growing.adelete()
-        assert len(growing.collection) == 4
+            await writable_retriever.adelete()
+        assert len(writable_retriever.collection) == 4
 
     def test_from_texts(self, kind: Kind, documents: list[str]) -> None:
         names = [str(index) for index in range(len(documents))]
@@ -59,11 +61,11 @@ class TestDocuments:
         retriever.add_documents([Document(id="빈", page_content="보증금 반환")])  # filled in later
         assert set(ids(retriever.invoke("보증금", k=10))) == {"글", "빈"}
 
-    def test_an_empty_corpus_and_k_beyond_it(self, kind: Kind, standing: CollectionRetriever) -> None:
+    def test_an_empty_corpus_and_k_beyond_it(self, kind: Kind, read_only_retriever: CollectionRetriever) -> None:
         retriever = kind.make([])
         assert retriever.invoke(QUERY) == []
-        assert standing.invoke("") == []
-        found = standing.invoke(WIDE, k=10_000)
+        assert read_only_retriever.invoke("") == []
+        found = read_only_retriever.invoke(WIDE, k=10_000)
         assert 4 <= len(found) <= 8
         assert len(set(ids(found))) == len(found)
 
@@ -95,15 +97,15 @@ class TestFolders:
         kind.make_of_texts([documents[0]], [{"쪽": 9}], path=tmp_path)
         assert len(first.collection) == 4
 
-    def test_saved_copies(self, growing: CollectionRetriever, kind: Kind, tmp_path: Path) -> None:
-        expected = growing.invoke(WIDE)
-        assert growing.save_local(str(tmp_path / "사본")) == tmp_path / "사본"
-        growing.delete(["문서-0"])
+    def test_saved_copies(self, writable_retriever: CollectionRetriever, kind: Kind, tmp_path: Path) -> None:
+        expected = writable_retriever.invoke(WIDE)
+        assert writable_retriever.save_local(str(tmp_path / "사본")) == tmp_path / "사본"
+        writable_retriever.delete(["문서-0"])
         assert kind.load(tmp_path / "사본").invoke(WIDE) == expected
         with pytest.raises(InvalidArgumentError, match="overwrite=True"):
-            growing.save_local(tmp_path / "사본")
+            writable_retriever.save_local(tmp_path / "사본")
         assert len(kind.load(tmp_path / "사본").collection) == 4
-        growing.save_local(tmp_path / "사본", overwrite=True)
+        writable_retriever.save_local(tmp_path / "사본", overwrite=True)
         assert len(kind.load(tmp_path / "사본").collection) == 3
         assert [path.name for path in tmp_path.iterdir()] == ["사본"]
 
@@ -119,13 +121,15 @@ class TestFolders:
 
 
 class TestTexts:
-    def test_decomposed_hangul(self, kind: Kind, standing: CollectionRetriever, papers: list[Document]) -> None:
+    def test_decomposed_hangul(
+        self, kind: Kind, read_only_retriever: CollectionRetriever, papers: list[Document]
+    ) -> None:
         query = unicodedata.normalize("NFD", QUERY)
         assert query != QUERY
-        assert standing.invoke(query) == standing.invoke(QUERY)
+        assert read_only_retriever.invoke(query) == read_only_retriever.invoke(QUERY)
         texts = [unicodedata.normalize("NFD", paper.page_content) for paper in papers]
         decomposed = kind.make_of_texts(texts, ids=ids(papers))
-        composed = standing.invoke(QUERY, k=4)
+        composed = read_only_retriever.invoke(QUERY, k=4)
         found = decomposed.invoke(QUERY, k=4)
         assert [(d.id, d.metadata["score"]) for d in found] == [(d.id, d.metadata["score"]) for d in composed]
         assert found[0].page_content == texts[0] != papers[0].page_content  # returned as it was given

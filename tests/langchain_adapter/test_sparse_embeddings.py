@@ -23,7 +23,7 @@ from qdrant_client import QdrantClient, models
 from korag import DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
 from korag.errors import CheckpointNotFoundError, InvalidArgumentError, InvalidTextError, WrongFamilyError
 from korag.explain import explain_terms
-from langchain_korag import KoEmbeddings, KoSparseEmbeddings, sparse_interface
+from langchain_korag import KoEmbeddings, KoSparseEmbeddings, _qdrant_compat
 
 QUERY = "보증금은 언제 돌려받나요?"
 
@@ -170,17 +170,17 @@ class TestInterface:
         spec.loader.exec_module(module)
         alike = module.KoSparseEmbeddings(model=splade)
         assert not isinstance(alike, SparseEmbeddings)
-        assert isinstance(alike, sparse_interface.SparseEmbeddings)
+        assert isinstance(alike, _qdrant_compat.SparseEmbeddings)
         query, document = sparse.embed_query(QUERY), sparse.embed_documents([QUERY])[0]
         found = [alike.embed_query(QUERY), await alike.aembed_query(QUERY)]
         found += [*alike.embed_documents([QUERY]), *await alike.aembed_documents([QUERY])]
         for vector, expected in zip(found, [query, query, document, document], strict=True):
-            assert type(vector) is sparse_interface.SparseVector
+            assert type(vector) is _qdrant_compat.SparseVector
             assert vector.model_dump() == expected.model_dump()
 
     @pytest.mark.parametrize("name", ["SparseEmbeddings", "SparseVector"])
     def test_the_stand_in_has_what_langchain_qdrant_s_has(self, name: str) -> None:
-        theirs, own = globals()[name], getattr(sparse_interface, name)
+        theirs, own = globals()[name], getattr(_qdrant_compat, name)
         assert {each for each in vars(theirs) if each.startswith(("embed", "aembed"))} <= set(vars(own))
         assert getattr(theirs, "model_fields", {}).keys() == getattr(own, "model_fields", {}).keys()
         assert getattr(theirs, "__abstractmethods__", None) == getattr(own, "__abstractmethods__", None)

@@ -51,7 +51,7 @@ def store(
 
 
 @pytest.fixture
-def growing(dense: DenseEncoder, papers: list[Document]) -> KoVectorStore:
+def writable_retriever(dense: DenseEncoder, papers: list[Document]) -> KoVectorStore:
     """A store of one's own, to write to: the first four documents."""
     return KoVectorStore.from_documents(papers[:4], KoEmbeddings(model=dense), bm25=True)
 
@@ -165,48 +165,48 @@ class TestSearch:
 
 
 class TestDocuments:
-    def test_ids_given_own_and_new(self, growing: KoVectorStore) -> None:
+    def test_ids_given_own_and_new(self, writable_retriever: KoVectorStore) -> None:
         own = Document(id="자기", page_content="하나")
-        assert growing.add_documents([own, Document(page_content="둘")], ids=["가", "나"]) == ["가", "나"]
-        first, second = growing.add_documents([own, Document(page_content="둘")])
+        assert writable_retriever.add_documents([own, Document(page_content="둘")], ids=["가", "나"]) == ["가", "나"]
+        first, second = writable_retriever.add_documents([own, Document(page_content="둘")])
         assert first == "자기"
         assert second not in {"가", "나", "자기"}
-        assert growing.get_by_ids(["나", "자기", "없음", "나"]) == [
+        assert writable_retriever.get_by_ids(["나", "자기", "없음", "나"]) == [
             Document(id="나", page_content="둘"),
             own,
             Document(id="나", page_content="둘"),
         ]
 
-    async def test_texts_and_async(self, growing: KoVectorStore) -> None:
-        assert growing.add_texts(["하나"], [{"쪽": 1}], ids=["1"]) == ["1"]
-        assert await growing.aadd_texts(["둘"], [{"쪽": 2}], ids=["2"]) == ["2"]
-        assert await growing.aadd_documents([Document(id="3", page_content="셋")]) == ["3"]
-        found = await growing.aget_by_ids(["3", "2", "1"])
+    async def test_texts_and_async(self, writable_retriever: KoVectorStore) -> None:
+        assert writable_retriever.add_texts(["하나"], [{"쪽": 1}], ids=["1"]) == ["1"]
+        assert await writable_retriever.aadd_texts(["둘"], [{"쪽": 2}], ids=["2"]) == ["2"]
+        assert await writable_retriever.aadd_documents([Document(id="3", page_content="셋")]) == ["3"]
+        found = await writable_retriever.aget_by_ids(["3", "2", "1"])
         assert [(d.id, d.page_content, d.metadata) for d in found] == [
             ("3", "셋", {}),
             ("2", "둘", {"쪽": 2}),
             ("1", "하나", {"쪽": 1}),
         ]
-        assert await growing.adelete(["1", "없음"]) is True
-        assert growing.get_by_ids(["1"]) == []
-        assert len(growing) == 6
+        assert await writable_retriever.adelete(["1", "없음"]) is True
+        assert writable_retriever.get_by_ids(["1"]) == []
+        assert len(writable_retriever) == 6
 
-    def test_delete_by_filter(self, growing: KoVectorStore) -> None:
-        assert growing.delete(filter={"주제": {"$in": ["주거", "음식"]}}) is True
-        assert ids(growing.get_by_ids([f"문서-{index}" for index in range(4)])) == ["문서-1", "문서-3"]
-        growing.delete(["문서-1", "문서-3"], filter={"주제": "생활"})
-        assert ids(growing.get_by_ids(["문서-1", "문서-3"])) == ["문서-3"]
+    def test_delete_by_filter(self, writable_retriever: KoVectorStore) -> None:
+        assert writable_retriever.delete(filter={"주제": {"$in": ["주거", "음식"]}}) is True
+        assert ids(writable_retriever.get_by_ids([f"문서-{index}" for index in range(4)])) == ["문서-1", "문서-3"]
+        writable_retriever.delete(["문서-1", "문서-3"], filter={"주제": "생활"})
+        assert ids(writable_retriever.get_by_ids(["문서-1", "문서-3"])) == ["문서-3"]
         with pytest.raises(InvalidArgumentError, match=r"filter=\{\}"):
-            growing.delete()
-        growing.delete(filter={})
-        assert len(growing) == 0
+            writable_retriever.delete()
+        writable_retriever.delete(filter={})
+        assert len(writable_retriever) == 0
 
-    def test_an_update_replaces_text_and_metadata(self, growing: KoVectorStore) -> None:
-        growing.add_documents([Document(id="문서-0", page_content="사과와 배", metadata={"판": 2})])
-        (found,) = growing.similarity_search("사과", k=1, using="bm25")
+    def test_an_update_replaces_text_and_metadata(self, writable_retriever: KoVectorStore) -> None:
+        writable_retriever.add_documents([Document(id="문서-0", page_content="사과와 배", metadata={"판": 2})])
+        (found,) = writable_retriever.similarity_search("사과", k=1, using="bm25")
         assert found == Document(id="문서-0", page_content="사과와 배", metadata={"판": 2})
-        assert growing.similarity_search("보증금", using="bm25") == []
-        assert len(growing) == 4
+        assert writable_retriever.similarity_search("보증금", using="bm25") == []
+        assert len(writable_retriever) == 4
 
 
 class TestMaking:
@@ -249,26 +249,26 @@ class TestMaking:
             store = KoVectorStore.from_texts(texts, None, metadatas, encoders=[dense], path=tmp_path)
             assert len(store) == 3
 
-    def test_saved_copies(self, growing: KoVectorStore, papers: list[Document], tmp_path: Any) -> None:
-        assert growing.save_local(tmp_path / "copy") == tmp_path / "copy"
-        expected = growing.similarity_search(WIDE)
-        growing.add_documents(papers[4:])
+    def test_saved_copies(self, writable_retriever: KoVectorStore, papers: list[Document], tmp_path: Any) -> None:
+        assert writable_retriever.save_local(tmp_path / "copy") == tmp_path / "copy"
+        expected = writable_retriever.similarity_search(WIDE)
+        writable_retriever.add_documents(papers[4:])
         assert KoVectorStore.load_local(tmp_path / "copy").similarity_search(WIDE) == expected
         with pytest.raises(InvalidArgumentError, match="overwrite=True"):
-            growing.save_local(tmp_path / "copy")
-        growing.save_local(tmp_path / "copy", overwrite=True)
+            writable_retriever.save_local(tmp_path / "copy")
+        writable_retriever.save_local(tmp_path / "copy", overwrite=True)
         assert len(KoVectorStore.load_local(tmp_path / "copy")) == 8
 
     @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])  # noqa: S301
-    def test_deepcopy_and_pickle(self, growing: KoVectorStore, duplicate: Callable[[Any], Any]) -> None:
-        expected = growing.similarity_search(WIDE)
-        copied = duplicate(growing)
+    def test_deepcopy_and_pickle(self, writable_retriever: KoVectorStore, duplicate: Callable[[Any], Any]) -> None:
+        expected = writable_retriever.similarity_search(WIDE)
+        copied = duplicate(writable_retriever)
         assert copied.similarity_search(WIDE) == expected
         copied.delete(filter={})
-        assert growing.similarity_search(WIDE) == expected
+        assert writable_retriever.similarity_search(WIDE) == expected
 
-    def test_repr(self, growing: KoVectorStore) -> None:
-        assert repr(growing) == "KoVectorStore(Collection(in memory, documents=4, legs=['dense', 'bm25']))"
+    def test_repr(self, writable_retriever: KoVectorStore) -> None:
+        assert repr(writable_retriever) == "KoVectorStore(Collection(in memory, documents=4, legs=['dense', 'bm25']))"
 
 
 class TestAsync:
@@ -290,6 +290,6 @@ class TestAsync:
         ],
     )
     async def test_the_event_loop_is_not_blocked(
-        self, growing: KoVectorStore, monkeypatch: pytest.MonkeyPatch, method: str, call: Any
+        self, writable_retriever: KoVectorStore, monkeypatch: pytest.MonkeyPatch, method: str, call: Any
     ) -> None:
-        await assert_loop_stays_free(monkeypatch, Collection, method, lambda: call(growing))
+        await assert_loop_stays_free(monkeypatch, Collection, method, lambda: call(writable_retriever))

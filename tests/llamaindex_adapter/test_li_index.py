@@ -73,13 +73,13 @@ class TestSearching:
         assert [one.node.ref_doc_id for one in response.source_nodes] == ["문서-0"]
         assert str(await engine.aquery(QUERY)) == str(response)
 
-    async def test_exact(self, shared: KoColBERTIndex, asked: list[bool]) -> None:
+    async def test_exact(self, shared: KoColBERTIndex, search_calls: list[bool]) -> None:
         expected = shared.as_retriever().retrieve(QUERY)
         assert shared.as_retriever(exact=False).retrieve(QUERY) == expected  # so few are all looked at
         engine = shared.as_query_engine(llm=MockLLM(), exact=False)
         assert engine.query(QUERY).source_nodes == expected
         assert (await engine.aquery(QUERY)).source_nodes == expected
-        assert asked == [True, False, False, False]
+        assert search_calls == [True, False, False, False]
         with pytest.raises(InvalidArgumentError, match="exact='yes'"):
             shared.as_retriever(exact="yes")
 

@@ -141,22 +141,22 @@ class TestEveryClass:
             assert retriever.retrieve(QUERY) == everything[:k]
 
     async def test_exact(
-        self, make: Make, any_kind: Any, nodes: list[TextNode], tmp_path: Path, asked: list[bool]
+        self, make: Make, any_kind: Any, nodes: list[TextNode], tmp_path: Path, search_calls: list[bool]
     ) -> None:
         pruning = make(nodes, exact=False)
         pruning.persist(tmp_path / "저장")
         opened = type(pruning).from_persist_dir(tmp_path / "저장", exact=False)
         expected = any_kind.retrieve(QUERY)
-        assert asked == [True]
+        assert search_calls == [True]
         assert pruning.retrieve(QUERY) == expected  # so few are all looked at
         assert await pruning.aretrieve(QUERY) == expected
         assert opened.retrieve(QUERY) == expected
         bundle = QueryBundle(QUERY, custom_embedding_strs=[QUERY, "도서관은 언제 쉬나요?"])
         assert pruning.retrieve(bundle) == any_kind.retrieve(bundle)
-        assert asked[1:] == [False] * 4 + [True]
+        assert search_calls[1:] == [False] * 4 + [True]
         pruning.exact = True
         assert pruning.retrieve(QUERY) == expected
-        assert asked[-1] is True
+        assert search_calls[-1] is True
 
     def test_nothing_to_find(self, make: Make, any_kind: Any) -> None:
         assert make([]).retrieve(QUERY) == []

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from korag import CrossEncoderReranker, LateInteractionEncoder, load_encoder
 from korag.errors import CheckpointNotFoundError, InvalidArgumentError, InvalidTextError, WrongFamilyError
-from korag.reranking import TextReranker
+from korag.reranking.base import TextReranker
 from llamaindex_korag import KoColBERTRerank, KoCrossEncoderRerank
 
 QUERY = "보증금은 언제 돌려받나요?"

@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korag.collection.legs import SparseLeg
 from korag.kernels import postings
 from korag.kernels.byte_maxsim import byte_maxsim, can_multiply, pack
 from korag.kernels.compiler import processor_features
+from korag.legs.sparse import SparseLeg
 from korag.scoring import sparse_dot
 
 needs_vnni = pytest.mark.skipif("avx512vnni" not in processor_features(), reason="this processor has no AVX-512 VNNI")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from korag.collection import legs
-from korag.collection.segments import Part
+from korag.legs.base import Part
 from korag.scoring import dot_rows
 
 

@@ -10,7 +10,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 
 from korag import load_encoder
-from korag.encoders.splade_head import TermMaxima, max_first
+from korag.encoders.splade_head import MaxLogitHead, max_first
 
 
 @given(
@@ -59,7 +59,7 @@ def test_maxima_without_the_logits(
     weight[3] = 0
     biases = None if bias is None else bias + torch.randn(211, generator=generator)
     expected = torch.nn.functional.linear(states, weight, biases).amax(0).relu()
-    found = TermMaxima(weight, biases, bytes_first=bytes_first)([states[:1], states])[1]
+    found = MaxLogitHead(weight, biases, bytes_first=bytes_first)([states[:1], states])[1]
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * scale)
     clear = expected > 1e-4 * scale  # nearer to zero the order of a sum decides
     assert (found[clear] > 0).all()
@@ -71,7 +71,7 @@ def test_a_text_that_is_not_finite_harms_no_other(bad: float, bytes_first: bool)
     generator = torch.Generator().manual_seed(1)
     good, other = torch.randn(5, 24, generator=generator), torch.randn(7, 24, generator=generator)
     other[2, 3] = bad
-    maxima = TermMaxima(torch.randn(50, 24, generator=generator), None, bytes_first=bytes_first)
+    maxima = MaxLogitHead(torch.randn(50, 24, generator=generator), None, bytes_first=bytes_first)
     alone, together = maxima([good]), maxima([good, other])
     assert (alone > 0).any()
     assert torch.equal(together[:1], alone)

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korag import Collection, LateInteractionEncoder, processor, workers
-from korag.collection import late_interaction, token_codes, token_scan
-from korag.collection.legs import LateInteractionLeg
-from korag.collection.segments import Part
+from korag import Collection, LateInteractionEncoder, workers
+from korag.kernels import processor
+from korag.legs.base import Part
+from korag.legs.multi_vector import codecs, scan
+from korag.legs.multi_vector import search as multi_vector_search
+from korag.legs.multi_vector.leg import LateInteractionLeg
 from korag.scoring import maxsim_packed, pack_tokens, top_k
 
 WAYS = ["kernel", "bytes", "floats"]
@@ -51,7 +53,7 @@ def _case(seed: int, count: int, dim: int, tokens: int, scale: float, part: floa
         half = vectors.astype(np.float16)
         rows = np.flatnonzero(rng.random(len(own)) < part)
         if len(rows):
-            parts.append(Part({"tokens": half, "offsets": offsets, **token_codes.encode(half, offsets)}, rows))
+            parts.append(Part({"tokens": half, "offsets": offsets, **codecs.encode(half, offsets)}, rows))
     queries = [rng.standard_normal((tokens, dim)).astype(np.float32) for _ in range(6)]
     near = np.concatenate(documents).astype(np.float32)[:tokens]
     for query in queries[::2]:
@@ -66,16 +68,16 @@ def _exact(parts: list[Part], query: np.ndarray) -> np.ndarray:
 
 def _choose(way: str, patch: pytest.MonkeyPatch) -> None:
     if way != "kernel":
-        patch.setattr(token_scan, "can_multiply", lambda _dim: False)
+        patch.setattr(scan, "can_multiply", lambda _dim: False)
     if way == "floats":
-        patch.setattr(processor, "multiplies_bytes_fast", lambda: False)
+        patch.setattr(processor, "has_fast_int8_matmul", lambda: False)
 
 
 def _search(parts: list[Part], queries: list[np.ndarray], k: int, *, exact: bool, way: str) -> list[np.ndarray]:
     with pytest.MonkeyPatch.context() as patch:
         _choose(way, patch)
-        patch.setattr(late_interaction, "_MANY", 5)  # or the step between would need thousands of documents
-        return list(late_interaction.search(queries, parts, k, exact=exact))
+        patch.setattr(multi_vector_search, "RESCAN_FROM", 5)  # or the step between would need thousands of documents
+        return list(multi_vector_search.search(queries, parts, k, exact=exact))
 
 
 @given(**shapes)
@@ -105,7 +107,7 @@ def test_a_pruned_search_gives_true_scores_and_at_least_k(
         kept = np.flatnonzero(found > -np.inf)
         assert found[kept].tolist() == exact[kept].tolist()
         assert len(kept) >= min(k, int((exact > -np.inf).sum()))
-        if k * late_interaction._LEAST >= len(exact):  # too few to leave out any
+        if k * multi_vector_search.MIN_STEP >= len(exact):  # too few to leave out any
             best = top_k(exact, np.arange(len(exact)), k)
             assert top_k(found, np.arange(len(exact)), k).tolist() == best.tolist()
     for query, found in zip(queries, pruned, strict=True):  # alone as in company
@@ -118,16 +120,16 @@ def test_no_estimate_is_further_off_than_its_bound(
     seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, way: str
 ) -> None:
     parts, queries = _case(seed, count, dim, max(1, tokens), scale, part, segments)
-    rounded = [token_codes.round_query(query) for query in queries]
+    rounded = [codecs.quantize_query(query) for query in queries]
     for kind in ("codes", "tokens"):
         with pytest.MonkeyPatch.context() as patch:
             _choose(way, patch)
-            together = token_scan.estimate(parts, rounded, kind)
+            together = scan.estimate(parts, rounded, kind)
         for query, estimates in zip(rounded, together.T, strict=True):
             exact = _exact(parts, query.vectors)
             filled = exact > -np.inf
             assert ((estimates > -np.inf) == filled).all()
-            bounds = token_scan.bounds(parts, query, kind)
+            bounds = scan.bounds(parts, query, kind)
             assert (np.abs(estimates[filled] - exact[filled]) <= bounds[filled]).all()
 
 
@@ -136,7 +138,7 @@ def test_most_documents_are_left_out(colbert: LateInteractionEncoder, documents:
     texts = [f"{text} {number}번째 안내문입니다." for number in range(20) for text in documents]
     arrays = LateInteractionLeg(colbert).pack(colbert.encode_documents(texts))
     (query,) = colbert.encode_queries(["보증금은 언제 돌려받나요?"])
-    (scores,) = late_interaction.search([query], [Part(arrays, np.arange(len(texts)))], 3, exact=True)
+    (scores,) = multi_vector_search.search([query], [Part(arrays, np.arange(len(texts)))], 3, exact=True)
     assert (scores > -np.inf).sum() < len(texts) / 3
 
 
@@ -144,7 +146,7 @@ def test_codes_say_how_far_they_are_off(colbert: LateInteractionEncoder) -> None
     texts = ["도서관은 월요일에 쉬고, 화요일부터 금요일까지는 저녁 아홉 시에 닫는다.", "연차는 사흘 전에 낸다."]
     vectors, offsets = pack_tokens(colbert.encode_documents(texts), dim=1)
     half = vectors.astype(np.float16)
-    arrays = token_codes.encode(half, offsets)
+    arrays = codecs.encode(half, offsets)
     scale, longest = arrays["code_scale"]
     codes = arrays["codes"].astype(np.float32) * scale
     assert arrays["codes"].nbytes <= half.nbytes / 2 + 2 * 8 * colbert.dim

@@ -17,7 +17,7 @@ from checkpoints import BUILDERS, DIMS
 from safetensors.numpy import load_file
 
 from korag import load_encoder
-from korag.encoders.matryoshka import read_heads
+from korag.checkpoints.matryoshka import read_heads
 from korag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError, WrongFamilyError
 from korag.training import RECIPES, LoRA, Pair, finetune, merge_adapter, mine_negatives
 from korag.training.resuming import last_checkpoint_step

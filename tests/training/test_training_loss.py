@@ -7,7 +7,7 @@ import torch
 from checkpoints import DIMS, matryoshka_safetensors, pylate
 
 from korag import load_encoder
-from korag.encoders.matryoshka import read_heads
+from korag.checkpoints.matryoshka import read_heads
 from korag.errors import InvalidArgumentError, MissingHeadsError
 from korag.training.heads import MatryoshkaDense, attach_heads, detach_heads
 from korag.training.losses import MatryoshkaColBERTLoss, make_loss, maxsim_matrix

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from korag.encoders.matryoshka import write_heads
+from korag.checkpoints.matryoshka import write_heads
 from training.minis.config import HEAD_DIMS, HIDDEN_SIZE, QUERY_LENGTH, SKIPPED_WORDS, VOCAB_SIZE, Folders
 from training.minis.model import Mini, model_config
 

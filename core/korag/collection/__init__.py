@@ -1,6 +1,6 @@
 """Collections: documents with their representations, added, filtered and searched."""
 
-from korag.collection.hit import Hit, StoredDocument
-from korag.collection.local import Collection
+from korag.collection.base import Hit, StoredDocument
+from korag.collection.local.collection import Collection
 
 __all__ = ["Collection", "Hit", "StoredDocument"]

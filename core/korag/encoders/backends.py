@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from korag.encoders.lazy import LoadOptions
-from korag.encoders.precision import CLOSE, Deviation, candidates, probe
+from korag.encoders.precision import MIN_COSINE, Deviation, candidates, probe
 from korag.errors import CheckpointError, InvalidArgumentError, KoragError
 
 logger = logging.getLogger("korag")
@@ -27,7 +27,7 @@ _SAME = 0.9999
 
 
 @dataclass(frozen=True)
-class Running:
+class RuntimeInfo:
     """How a loaded model is run.
 
     Attributes:
@@ -39,7 +39,7 @@ class Running:
     deviation: Deviation | None = None
 
 
-def run_as(model: Any, options: LoadOptions, *, name: str) -> Running:
+def apply_runtime(model: Any, options: LoadOptions, *, name: str) -> RuntimeInfo:
     """Makes a loaded model run in the precision and by the backend asked for.
 
     Args:
@@ -58,11 +58,11 @@ def run_as(model: Any, options: LoadOptions, *, name: str) -> Running:
 
     choices = candidates(options, model.device.type)
     if (options.backend, choices[0]) == ("torch", "float32"):
-        return Running("float32")
+        return RuntimeInfo("float32")
     transformers = [module for module in model.modules() if isinstance(module, Transformer)]
     if not transformers:
         if (options.backend, options.dtype) == ("torch", "auto"):
-            return Running("float32")
+            return RuntimeInfo("float32")
         raise _without_transformer(name, options)
     exact = probe(model)
     for dtype in choices:
@@ -72,14 +72,14 @@ def run_as(model: Any, options: LoadOptions, *, name: str) -> Running:
         deviation = Deviation.between(exact, probe(model))
         if dtype == "float32" and deviation.least < _SAME:
             raise _not_the_same(name, options.backend, deviation)
-        level = logging.INFO if deviation.least >= CLOSE else logging.WARNING
-        if options.dtype != "auto" or deviation.least >= CLOSE:
+        level = logging.INFO if deviation.least >= MIN_COSINE else logging.WARNING
+        if options.dtype != "auto" or deviation.least >= MIN_COSINE:
             logger.log(level, "%s: %s, %s, %s", name, options.backend, dtype, deviation)
-            return Running(dtype, deviation)
+            return RuntimeInfo(dtype, deviation)
         logger.info("%s: %s, %s: %s; 쓰지 않음 / not used", name, options.backend, dtype, deviation)
         for restore in undo:
             restore()
-    return Running("float32")
+    return RuntimeInfo("float32")
 
 
 def _replace(transformer: Any, backend: str, dtype: str, name: str) -> Callable[[], None]:

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from korag.checkpoints import Checkpoint, find_adapter, read_checkpoint, read_json
-from korag.encoders.batching import blocks, even_budget, made_ahead, token_budget_batches
+from korag.checkpoints.fingerprint import Fingerprint, digest_folders
+from korag.checkpoints.layouts import Checkpoint, find_adapter, read_checkpoint, read_json
+from korag.checkpoints.presets import Family
+from korag.encoders.batching import batched, even_budget, prefetch, token_budget_batches
 from korag.encoders.lazy import LazyModel, LoadOptions
-from korag.encoders.processes import Processes, check_devices
+from korag.encoders.processes import WorkerPool, check_devices
 from korag.encoders.query_cache import QueryCache
-from korag.encoders.reports import TextReport
+from korag.encoders.reports import TruncationReport
 from korag.encoders.vocabulary import readable
 from korag.errors import InvalidArgumentError
-from korag.fingerprint import Fingerprint, digest_folders
-from korag.specs import Family
 from korag.text import check_text, check_texts, normalize
 from korag.workers import cores, run_all
 
@@ -69,7 +69,7 @@ class Encoder(LazyModel, Generic[Vectors]):
 
     def _reset(self) -> None:
         super()._reset()
-        self._processes: Processes | None = None
+        self._processes: WorkerPool | None = None
         self._query_cache = QueryCache()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -218,11 +218,11 @@ class Encoder(LazyModel, Generic[Vectors]):
         total: int | None,
         show_progress: bool | None,  # noqa: FBT001
     ) -> Iterator[Vectors]:
-        report = TextReport("document", self.max_length)
+        report = TruncationReport("document", self.max_length)
         done = 0
         try:
             with _progress(self.family, total, show_progress) as bar:
-                for some in blocks(texts, block):
+                for some in batched(texts, block):
                     checked = [normalize(check_text(text, f"texts[{done + i}]")) for i, text in enumerate(some)]
                     yield self._collate(self._encode_block(checked, "document", report, bar, log=False))
                     done += len(checked)
@@ -254,7 +254,7 @@ class Encoder(LazyModel, Generic[Vectors]):
                     "이 인코더는 이미 여러 프로세스로 돌고 있습니다. with 블록을 겹치지 마세요.",
                     "This encoder runs in several processes already; do not nest the with blocks.",
                 )
-            processes = self._processes = Processes(self, self._weights_folder(), checked)
+            processes = self._processes = WorkerPool(self, self._weights_folder(), checked)
         try:
             yield self
         finally:
@@ -330,11 +330,13 @@ class Encoder(LazyModel, Generic[Vectors]):
     def _encode_rows(self, texts: list[str], task: Task, show_progress: bool | None) -> list[Any]:  # noqa: FBT001
         if not texts:
             return []
-        report = TextReport(task, self._limit(task))
+        report = TruncationReport(task, self._limit(task))
         with _progress(self.family, len(texts), show_progress) as bar:
             return self._encode_block(texts, task, report, bar, log=True)
 
-    def _encode_block(self, texts: list[str], task: Task, report: TextReport, bar: Any, *, log: bool) -> list[Any]:
+    def _encode_block(
+        self, texts: list[str], task: Task, report: TruncationReport, bar: Any, *, log: bool
+    ) -> list[Any]:
         model = self._loaded()
         lengths = self._count_tokens(model, texts, task)
         report.count(texts, lengths)
@@ -376,7 +378,7 @@ class Encoder(LazyModel, Generic[Vectors]):
             # A batch a core: torch's own way, a product over all cores, leaves them waiting for each other.
             run_all(lambda batch: put(batch, self._compute(model, tokenize(batch), task)), batches)
         else:
-            for batch, features in made_ahead(batches, tokenize):
+            for batch, features in prefetch(batches, tokenize):
                 put(batch, self._compute(model, features, task))
 
     def _computes_a_batch_a_core(self, model: Any) -> bool:

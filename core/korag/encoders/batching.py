@@ -60,7 +60,7 @@ def even_budget(lengths: Sequence[int], budget: int, cores: int) -> int:
     return min(budget, even + -(-total // max(1, len(lengths))) - 1)  # whole texts: rounded up to the next one
 
 
-def made_ahead(items: Sequence[T], make: Callable[[T], Ready]) -> Iterator[tuple[T, Ready]]:
+def prefetch(items: Sequence[T], make: Callable[[T], Ready]) -> Iterator[tuple[T, Ready]]:
     """Makes something of each item in another thread, one item ahead of whoever consumes it.
 
     Args:
@@ -83,7 +83,7 @@ def made_ahead(items: Sequence[T], make: Callable[[T], Ready]) -> Iterator[tuple
             yield item, ready
 
 
-def blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Takes any number of items, `size` at a time."""
     iterator = iter(items)
     while block := list(islice(iterator, size)):

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder, as_float32
-from korag.encoders.models import load_single_vector
-from korag.specs import Family
+from korag.encoders.sentence_transformers import load_single_vector
 
 
 class DenseEncoder(Encoder[NDArray[np.float32]]):

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from korag._optional import require
-from korag.encoders.precision import SENTENCES
+from korag.encoders.precision import PROBE_TEXTS
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _OPSET = 17
@@ -97,7 +97,7 @@ class _Traced(torch.nn.Module):
 
 
 def _export(transformer: Any, output: str, path: Path) -> None:
-    features = transformer.preprocess(list(SENTENCES))  # padded, so that the mask is not left out of the graph
+    features = transformer.preprocess(list(PROBE_TEXTS))  # padded, so that the mask is not left out of the graph
     names = tuple(name for name in _INPUTS if name in features)
     # With torch's fused attention, a padding token that sees nothing in its window becomes NaN in other engines.
     transformer.model.set_attn_implementation("eager")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
+from korag.checkpoints.hub import ModelFiles
 from korag.errors import CheckpointError, KoragError
-from korag.hub import Source
 
 if TYPE_CHECKING:
-    from korag.encoders.backends import Running
+    from korag.encoders.backends import RuntimeInfo
     from korag.encoders.precision import Deviation
 
 
@@ -37,11 +37,11 @@ class LoadOptions:
     query_cache: int = 0
 
 
-class Described(Protocol):
-    """A description of a model folder, as `korag.checkpoints` makes it."""
+class CheckpointLike(Protocol):
+    """A description of a model folder, as `korag.checkpoints.layouts` makes it."""
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ModelFiles:
         """Where the files are."""
         ...
 
@@ -57,12 +57,12 @@ class LazyModel(ABC):
     first use.
     """
 
-    _checkpoint: Any  # a `Described`; each subclass says which
+    _checkpoint: Any  # a `CheckpointLike`; each subclass says which
     _options: LoadOptions
 
     def _reset(self) -> None:
         self._model: Any = None
-        self._running: Running | None = None
+        self._running: RuntimeInfo | None = None
         self._snapshot: Path | None = None
         self._load_lock = threading.Lock()
         # A fast tokenizer keeps its truncation and padding as state, so two threads encoding queries and
@@ -103,12 +103,12 @@ class LazyModel(ABC):
     def _loaded(self) -> Any:
         with self._load_lock:
             if self._model is None:
-                from korag.encoders.backends import run_as
+                from korag.encoders.backends import apply_runtime
                 from korag.encoders.precision import check_dtype
 
                 check_dtype(self._options)
                 model = self._load_checked()
-                self._running = run_as(model, self._options, name=self.model_name)
+                self._running = apply_runtime(model, self._options, name=self.model_name)
                 self._model = model
             return self._model
 
@@ -155,7 +155,7 @@ class LazyModel(ABC):
         if self._snapshot is not None:
             return self._snapshot
         options = self._options
-        source: Source = self._checkpoint.source
+        source: ModelFiles = self._checkpoint.source
         folder = source.fetch_weights(remote_code=options.trust_remote_code).folder
         if source.revision is not None:  # a local folder is looked at each time: it may be gone
             self._snapshot = folder

@@ -8,11 +8,20 @@ import os
 from typing import Any, Literal, get_args
 
 from korag._optional import check
-from korag.checkpoints import Checkpoint, cross_encoder_error, find_adapter, read_checkpoint, read_json, wrong_family
+from korag.checkpoints.hub import ModelFiles, resolve_model
+from korag.checkpoints.layouts import (
+    Checkpoint,
+    cross_encoder_error,
+    find_adapter,
+    read_checkpoint,
+    read_json,
+    wrong_family,
+)
+from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
-from korag.encoders.late_interaction import LateInteractionEncoder
 from korag.encoders.lazy import LazyModel, LoadOptions
+from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.encoders.precision import DTYPES
 from korag.encoders.sparse import SparseEncoder
 from korag.errors import (
@@ -22,8 +31,6 @@ from korag.errors import (
     MissingBaseError,
     UnknownDimError,
 )
-from korag.hub import Source, find
-from korag.specs import Family
 
 _ENCODERS: dict[Family, type[Encoder[Any]]] = {
     "dense": DenseEncoder,
@@ -113,10 +120,10 @@ def load_encoder(
     )
     check_options(options)
     hub = {"cache_folder": cache_folder, "local_files_only": local_files_only, "token": token}
-    source = find(model, revision=revision, **hub)  # type: ignore[arg-type]
+    source = resolve_model(model, revision=revision, **hub)  # type: ignore[arg-type]
     base: Checkpoint | None = None
     if adapter is not None:
-        base, source = read_checkpoint(source, family="dense"), find(adapter, **hub)  # type: ignore[arg-type]
+        base, source = read_checkpoint(source, family="dense"), resolve_model(adapter, **hub)  # type: ignore[arg-type]
         if find_adapter(source.folder) is None:
             raise CheckpointNotFoundError(
                 f"adapter='{adapter}' 폴더에 adapter_config.json이 없습니다.",
@@ -262,11 +269,11 @@ def late_interaction_encoder(
     return model
 
 
-def _find_base(source: Source, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:
+def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:
     name = settings.get("base_model_name_or_path") or ""
     beside = source.folder / name  # where `Encoder.save` puts it
     try:
-        found = find(beside if name and beside.is_dir() else name, revision=settings.get("revision"), **hub)
+        found = resolve_model(beside if name and beside.is_dir() else name, revision=settings.get("revision"), **hub)
     except (CheckpointNotFoundError, HubUnreachableError) as error:
         raise MissingBaseError(
             f"어댑터 '{source.name}'의 베이스 모델 '{name}'을(를) 찾을 수 없습니다. 베이스를 받아 두었다면 "

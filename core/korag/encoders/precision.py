@@ -21,9 +21,9 @@ DTYPES = {
     "openvino": ("float32", "bfloat16", "int8"),
 }
 """What each backend can be asked for, beside ``"auto"``."""
-CLOSE = 0.999
+MIN_COSINE = 0.999
 """The least cosine to float32 that ``dtype="auto"`` accepts."""
-SENTENCES = (
+PROBE_TEXTS = (
     "계약을 해지하면 위약금을 얼마나 내야 하나요?",
     "임차인은 계약 기간이 끝나기 두 달 전까지 갱신을 요구할 수 있으며, 임대인은 정당한 이유 없이 이를 거절하지 못한다.",
     "서울 지하철 2호선 첫차는 05:30에 출발합니다.",
@@ -106,7 +106,7 @@ def check_dtype(options: LoadOptions) -> None:
 
 
 def probe(model: Any) -> NDArray[np.float32]:
-    """Encodes `SENTENCES` with a loaded model.
+    """Encodes `PROBE_TEXTS` with a loaded model.
 
     Args:
         model: A sentence-transformers model of any kind.
@@ -118,7 +118,7 @@ def probe(model: Any) -> NDArray[np.float32]:
     from sentence_transformers import CrossEncoder
     from sentence_transformers.util import batch_to_device
 
-    texts = [(SENTENCES[0], text) for text in SENTENCES] if isinstance(model, CrossEncoder) else list(SENTENCES)
+    texts = [(PROBE_TEXTS[0], text) for text in PROBE_TEXTS] if isinstance(model, CrossEncoder) else list(PROBE_TEXTS)
     task = {} if isinstance(model, CrossEncoder) else {"task": "document"}
     with torch.inference_mode():
         features = model(batch_to_device(model.preprocess(texts, **task), model.device), **task)

@@ -47,8 +47,8 @@ def check_devices(devices: Sequence[str], *, backend: str) -> list[str]:
     return list(devices)
 
 
-class Processes:
-    """Processes with an encoder each. They start with the first batch and end with `close`.
+class WorkerPool:
+    """WorkerPool with an encoder each. They start with the first batch and end with `close`.
 
     Args:
         encoder: The encoder; each process loads its own from the same files.

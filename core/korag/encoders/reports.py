@@ -11,7 +11,7 @@ from korag.text import is_empty
 logger = logging.getLogger("korag")
 
 
-class TextReport:
+class TruncationReport:
     """Counts over any number of blocks of texts.
 
     Args:

@@ -9,10 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder, as_float32
-from korag.encoders.models import load_single_vector
-from korag.encoders.splade_head import speed_up
-from korag.specs import Family
+from korag.encoders.sentence_transformers import load_single_vector
+from korag.encoders.splade_head import fuse_splade_head
 
 
 class SparseEncoder(Encoder[sp.csr_array]):
@@ -39,7 +39,7 @@ class SparseEncoder(Encoder[sp.csr_array]):
 
     def _load_checked(self) -> Any:  # only for encoding: what training loads must save and learn as it was made
         model = super()._load_checked()
-        speed_up(model)
+        fuse_splade_head(model)
         return model
 
     def _rows(self, features: dict[str, Any]) -> list[sp.csr_array]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from korag.processor import multiplies_bytes_fast
+from korag.kernels.processor import has_fast_int8_matmul
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ _SLACK = 1e-5
 """For what float32 itself rounds, as a share of |h|·|e|: 6e-8 a number, many times over."""
 
 
-class TermMaxima:
+class MaxLogitHead:
     """The greatest logit of each term over the tokens of a text, zero where it is negative.
 
     Args:
@@ -35,7 +35,7 @@ class TermMaxima:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, bytes_first: bool | None = None) -> None:
         self._weight, self._bias = weight.detach(), weight.new_zeros(len(weight)) if bias is None else bias.detach()
-        self._bytes_first = multiplies_bytes_fast() if bytes_first is None else bytes_first
+        self._bytes_first = has_fast_int8_matmul() if bytes_first is None else bytes_first
         if self._bytes_first:
             self._scales = _scale(self._weight.abs().amax(1))
             codes = (self._weight / self._scales[:, None]).round()
@@ -57,11 +57,11 @@ class TermMaxima:
         if not self._bytes_first:
             return (_greatest(texts, self._weight.T) + self._bias).relu_()
         maxima = self._weight.new_zeros(len(texts), len(self._weight))
-        for states, terms, row in zip(texts, self._possible(texts), maxima, strict=True):
+        for states, terms, row in zip(texts, self._within_error_bound(texts), maxima, strict=True):
             row[terms] = (self._weight.index_select(0, terms) @ states.T).amax(1) + self._bias[terms]
         return maxima.relu_()
 
-    def _possible(self, texts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def _within_error_bound(self, texts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """The terms whose greatest logit can be above zero, for each text."""
         import torch
 
@@ -109,7 +109,7 @@ def _scale(greatest: torch.Tensor) -> torch.Tensor:
     return greatest.clamp(min=1e-9) / 127
 
 
-def speed_up(model: Any) -> None:
+def fuse_splade_head(model: Any) -> None:
     """Changes a loaded SPLADE model so that it gives the same vectors in less time and memory, for encoding alone.
 
     The maximum comes before the logarithm everywhere. Where the last layer is a plain float32 product on the CPU,
@@ -125,7 +125,7 @@ def speed_up(model: Any) -> None:
             model.register_module(name, max_first(module, _take_out_last_layer(model)))
 
 
-def max_first(pooling: Any, maxima: TermMaxima | None = None) -> Any:
+def max_first(pooling: Any, maxima: MaxLogitHead | None = None) -> Any:
     """Makes a pooling with the same result as another, which takes the maximum before the logarithm.
 
     Args:
@@ -158,7 +158,7 @@ def _unpadded(states: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
     return [row[kept.bool()] for row, kept in zip(states, mask, strict=True)]
 
 
-def _take_out_last_layer(model: Any) -> TermMaxima | None:
+def _take_out_last_layer(model: Any) -> MaxLogitHead | None:
     """Makes the backbone end before its last layer; None, and no change, where that layer is not a plain product."""
     import torch
 
@@ -173,7 +173,7 @@ def _take_out_last_layer(model: Any) -> TermMaxima | None:
     name = next(name for name, module in backbone.named_modules() if module is layer)
     parent, _, child = name.rpartition(".")
     setattr(backbone.get_submodule(parent), child, torch.nn.Identity())
-    return TermMaxima(layer.weight, layer.bias)
+    return MaxLogitHead(layer.weight, layer.bias)
 
 
 def _ends_with(model: Any, layer: torch.nn.Linear) -> bool:

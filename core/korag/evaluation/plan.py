@@ -12,7 +12,7 @@ from korag.encoders.load import load_encoder
 from korag.errors import InvalidArgumentError
 from korag.evaluation.retrievers import CollectionLeg, CollectionSystem, RetrieverSystem
 from korag.evaluation.systems import Hybrid, HybridSystem, LegSystem, System
-from korag.lexical import Tokenizer, resolve_tokenizer
+from korag.legs.tokenizers import Tokenizer, resolve_tokenizer
 
 Systems = Mapping[str, Any] | Iterable[Any]
 

@@ -144,7 +144,7 @@ def _identify(result: Any, dataset: Dataset, by_text: Mapping[str, str], name: s
         text = getattr(item, attribute, None)
         if isinstance(text, str) and (id_ := by_text.get(text.strip())) is not None:
             return id_, None if score is None else float(score)
-    raise _stranger(next(_candidates(item), None) or f"{item!r:.80}", dataset, name)
+    raise _unknown_document(next(_candidates(item), None) or f"{item!r:.80}", dataset, name)
 
 
 def _candidates(item: Any) -> Iterator[str]:
@@ -156,11 +156,11 @@ def _candidates(item: Any) -> Iterator[str]:
 
 def _known(id_: str, dataset: Dataset, name: str) -> str:
     if id_ not in dataset.documents:
-        raise _stranger(id_, dataset, name)
+        raise _unknown_document(id_, dataset, name)
     return id_
 
 
-def _stranger(id_: str, dataset: Dataset, name: str) -> DatasetError:
+def _unknown_document(id_: str, dataset: Dataset, name: str) -> DatasetError:
     example = next(iter(dataset.documents))
     return DatasetError(
         f"'{name}'이(가) 찾은 {id_!r}은(는) '{dataset.name}'의 문서가 아닙니다. 평가 데이터의 id(예: {example!r})를 "

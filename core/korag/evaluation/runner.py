@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from korag._optional import check
-from korag.collection.checks import check_count
+from korag.checks import check_count
 from korag.errors import InvalidArgumentError
 from korag.evaluation.autorag import autorag_scores
 from korag.evaluation.bootstrap import intervals

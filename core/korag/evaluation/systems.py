@@ -13,14 +13,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.collection.bm25 import K1, B, BM25Leg
-from korag.collection.legs import LEG_NAMES, LateInteractionLeg, Leg, LiveSegment, make_leg
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.sparsity import SparsityCounter
 from korag.fusion import reciprocal_rank_fusion, weighted_fusion
-from korag.lexical import CustomTokenizer, Tokenizer
+from korag.legs.base import Leg, LiveSegment
+from korag.legs.bm25 import K1, B, BM25Leg
+from korag.legs.multi_vector.leg import LateInteractionLeg
+from korag.legs.registry import LEG_NAMES, make_leg
+from korag.legs.tokenizers import CustomTokenizer, Tokenizer
 from korag.scoring import top_k
 from korag.text import is_empty
 

@@ -12,14 +12,14 @@ from typing import Any
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
 from korag.text import check_texts
-from korag.training.judging import held_out_set, mean_ndcg
+from korag.training.evaluate import held_out_set, mean_ndcg
 from korag.training.pairs import Pair, check_pairs, read_pairs
 from korag.training.recipes import Recipe, check_recipe, default_recipe, find_recipe
 from korag.training.report import TrainingReport
-from korag.training.saving import check_new, save_model, whole_folder
+from korag.training.run_state import RunState
+from korag.training.saving import atomic_folder, check_new, save_model
 from korag.training.splits import Split, check_leaks, split_pairs
 from korag.training.trainer import check_installed, load_trainable, train
-from korag.training.work import Work
 
 logger = logging.getLogger("korag")
 PairsLike = str | os.PathLike[str] | Sequence[Pair | tuple[Any, ...]]
@@ -86,13 +86,13 @@ def finetune(
     warnings = check_recipe(chosen, pairs=len(split.train), similarity=encoder.similarity)
     for warning in warnings:
         logger.warning("%s", warning)
-    work = Work.open(target, encoder, chosen, split, documents, seed, max_steps, restart=restart, mine=mine)
+    work = RunState.open(target, encoder, chosen, split, documents, seed, max_steps, restart=restart, mine=mine)
     try:
         trained_on = work.training_pairs(split, encoder, chosen, documents, mine=mine, show_progress=show_progress)
         test = held_out_set(split.held_out, trained_on, corpus=documents)
         ndcg = work.before(test, encoder, show_progress=show_progress)
         finished, outcome = _train(encoder, trained_on, chosen, work.folder, seed, max_steps, show_progress)
-        with whole_folder(target) as unfinished:
+        with atomic_folder(target) as unfinished:
             save_model(finished, unfinished, encoder)
             del finished
             if ndcg:

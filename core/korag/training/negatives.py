@@ -17,7 +17,7 @@ from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.errors import InvalidArgumentError
 from korag.fusion import reciprocal_rank_fusion
-from korag.lexical import TokenizeFunction, Tokenizer
+from korag.legs.tokenizers import TokenizeFunction, Tokenizer
 from korag.scoring import dot_rows, maxsim, unit_rows
 from korag.text import check_texts
 from korag.training.pairs import Pair, key

@@ -6,8 +6,8 @@ import difflib
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from korag.checkpoints.presets import Family
 from korag.errors import InvalidArgumentError
-from korag.specs import Family
 
 Loss = Literal["matryoshka-colbert", "splade", "multiple-negatives", "cached-multiple-negatives"]
 _FAMILY_OF_LOSS: dict[str, Family] = {

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from korag.checkpoints import find_adapter, read_json
+from korag.checkpoints.layouts import find_adapter, read_json
+from korag.checkpoints.matryoshka import write_heads
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
-from korag.encoders.matryoshka import write_heads
 from korag.errors import CheckpointError, InvalidArgumentError
 
 
@@ -34,7 +34,7 @@ def check_new(output: str | os.PathLike[str]) -> Path:
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `target` when all went well and vanishes when not."""
     unfinished = target.with_name(target.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -151,7 +151,7 @@ def merge_adapter(
             f"'{os.fspath(folder)}' is no adapter (no adapter_config.json); it can be used as it is.",
         )
     model = encoder._load(encoder._weights_folder())  # the loader merges: an adapter is never run as one
-    with whole_folder(target) as unfinished, quietly():
+    with atomic_folder(target) as unfinished, quietly():
         model.save_pretrained(str(unfinished), create_model_card=False)
         check_saved(unfinished, encoder)
     return target

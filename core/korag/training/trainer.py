@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from korag._optional import check, require
+from korag.checkpoints.matryoshka import read_heads
 from korag.encoders.base import Encoder
-from korag.encoders.matryoshka import read_heads
 from korag.errors import InvalidArgumentError
 from korag.training.columns import to_columns
 from korag.training.pairs import Pair

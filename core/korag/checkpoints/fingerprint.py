@@ -1,0 +1,144 @@
+"""The identity of an encoder: everything that changes its vectors, and nothing else.
+
+An index holds the fingerprint of the encoder that filled it. Device, precision, backend and batch sizes are
+not part of it, and neither is the folder's place on disk: a model fetched from the Hub and its copy on an
+air-gapped machine are the same model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from korag.checkpoints.matryoshka import find_heads, read_heads
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+_PASSED_OVER = re.compile(r"(\..*|checkpoint-.*|onnx|openvino)")
+"""Folders with other copies of the weights, or with what downloading and training left behind."""
+_SETTINGS = (
+    "modules.json", "config.json", "config_sentence_transformers.json", "sentence_bert_config.json",
+    "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
+    "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "artifact.metadata",
+)  # fmt: skip
+_NOT_VECTORS = {
+    "__version__",
+    "transformers_version",
+    "_name_or_path",
+    "prompts",
+    "base_model_name_or_path",
+    "revision",
+}
+"""Keys of settings files that do not change vectors, or are fingerprinted in their resolved form."""
+_NOTHING = hashlib.sha256(b"{}").hexdigest()
+"""Of a settings file with none but such keys."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """What changes an encoder's vectors.
+
+    Attributes:
+        model: The name the model was loaded by; for people, not compared.
+        revision: Its Hub commit; not compared (the weights are).
+        family: ``"dense"``, ``"sparse"`` or ``"late_interaction"``.
+        weights: SHA-256 over weights, tokenizer and settings.
+        dim: Vector size in use.
+        query_prompt: Put before every query.
+        document_prompt: Put before every document.
+        query_length: Longest query in tokens.
+        document_length: Longest document in tokens.
+        normalized: Whether vectors have unit length.
+    """
+
+    model: str = field(compare=False)
+    revision: str | None = field(compare=False)
+    family: str
+    weights: str
+    dim: int
+    query_prompt: str
+    document_prompt: str
+    query_length: int | None
+    document_length: int | None
+    normalized: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Fingerprint:
+        """Builds it from what `to_dict` returned."""
+        return cls(**fields)
+
+    def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
+        """Returns the compared fields that differ, as name → (own value, other's value)."""
+        names = [f.name for f in dataclasses.fields(self) if f.compare]
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    def __str__(self) -> str:
+        """Returns a short digest: equal for equal fingerprints."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.compare}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest_folders(*folders: Path) -> str:
+    """Returns the SHA-256 of the files in some folders that vectors depend on.
+
+    Reads every weights file once (about a second per GB), except in the Hub cache, where a file's SHA-256
+    is its name. Names, order and content count; the folders' own paths do not. Nor does what changes no
+    vector: a second copy of the weights in another format, the file format of Matryoshka heads, and the
+    projection which they replace.
+    """
+    digest = hashlib.sha256()
+    for folder in folders:
+        inner = [other for other in folders if other != folder and other.is_relative_to(folder)]
+        heads = find_heads(folder)
+        entries = {
+            path.relative_to(folder).as_posix(): _digest_file(path)
+            for path in folder.rglob("*")
+            if _counts(path, folder, heads) and not any(path.is_relative_to(other) for other in inner)
+        }
+        if heads is not None:
+            entries["matryoshka_heads"] = _digest_heads(heads)
+        for name, content in sorted(entries.items()):
+            if content != _NOTHING:
+                digest.update(name.encode() + b"\0" + content.encode())
+    return digest.hexdigest()
+
+
+def _counts(path: Path, folder: Path, heads: Path | None) -> bool:
+    """Whether vectors depend on a file; heads are looked at apart."""
+    place = path.relative_to(folder).parts
+    if any(map(_PASSED_OVER.fullmatch, place[:-1])) or path.stem == "matryoshka_heads":
+        return False
+    if path.suffix == ".safetensors":
+        return heads is None or not place[0].endswith("_Dense")
+    if path.suffix == ".bin":
+        return path.name != "training_args.bin" and not any(path.parent.glob("*.safetensors"))
+    return path.name in _SETTINGS
+
+
+def _digest_heads(path: Path) -> str:
+    digest = hashlib.sha256()
+    for dim, head in read_heads(path).items():
+        digest.update(f"{dim}\0".encode() + head.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _digest_file(path: Path) -> str:
+    if path.suffix == ".json" and path.name != "tokenizer.json":
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(settings, dict):
+            settings = {key: value for key, value in settings.items() if key not in _NOT_VECTORS}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name):
+        return blob.name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,191 @@
+"""Where a model's files are: shipped with the package, in a local folder, or on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from korag.checkpoints.bundled import shipped_models
+from korag.checkpoints.presets import SPECS
+from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError, InvalidArgumentError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SETTINGS = ["*.json", "artifact.metadata", "matryoshka_heads.*"]
+"""What tells the family, lengths, prompts and dims: a few hundred kB and the tokenizer, no weights."""
+_WEIGHTS = ["*.safetensors", "*.txt", "*.model"]
+_WEIGHT_SUFFIXES = (".safetensors", ".bin")
+_NOT_A_BACKBONE = re.compile(r"[1-9]\d*_[^/]+/.*|matryoshka_heads\..*|training_args\.bin")
+"""Weights files that are no model alone: later modules such as ``1_Dense``, heads, a trainer's settings."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model's files.
+
+    Attributes:
+        name: What the user called it.
+        folder: Local folder; for a model on the Hub, its snapshot in the cache.
+        revision: The Hub commit; None for a local folder.
+        cache_folder: The Hub cache; None for the default one.
+        local_files_only: Never ask the Hub.
+        token: Hub token; in no repr.
+    """
+
+    name: str
+    folder: Path
+    revision: str | None = None
+    cache_folder: str | None = None
+    local_files_only: bool = False
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def portable_name(self) -> str:
+        """What finds it again from any working directory: the Hub id or shipped name, or the whole path."""
+        shipped = shipped_models().get(self.name) == self.folder
+        return self.name if self.revision or shipped else str(self.folder)
+
+    def fetch_weights(self, *, remote_code: bool) -> ModelFiles:
+        """Downloads what the first encoding needs; for a local folder, sees that it is still there.
+
+        Args:
+            remote_code: Also fetch the repository's Python files.
+
+        Raises:
+            HubUnreachableError: If the weights are neither in the cache nor to be had.
+            CheckpointNotFoundError: If a local folder has none any more.
+        """
+        if self.revision is None:
+            self.check_weights()
+            return self
+        patterns = _SETTINGS + _WEIGHTS + (["*.py"] if remote_code else [])
+        source = _snapshot(self, patterns)
+        if not has_weights(source.folder):  # an older repository: only pickled weights, read as tensors only
+            source = _snapshot(self, [*patterns, "*.bin"])
+        source.check_weights()
+        return source
+
+    def check_weights(self) -> None:
+        """Raises if the folder holds settings only.
+
+        Raises:
+            CheckpointNotFoundError: If a local folder has no weights.
+            HubUnreachableError: If they are missing from the cache.
+        """
+        if has_weights(self.folder):
+            return
+        kind = CheckpointNotFoundError if self.revision is None else HubUnreachableError
+        raise kind(
+            f"'{self.name}'의 설정 파일은 있지만 가중치 파일(model.safetensors)이 없습니다. 모델을 다시 받으세요.",
+            f"'{self.name}' has its settings but no weights (model.safetensors); fetch the model again.",
+        )
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds the weights of a backbone or an adapter; a projection's or heads alone do not count."""
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix in _WEIGHT_SUFFIXES)
+    return not all(map(_NOT_A_BACKBONE.fullmatch, files))
+
+
+def resolve_model(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_folder: str | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> ModelFiles:
+    """Finds a model's files: a local folder first, then a shipped name, then the Hub (settings only).
+
+    Args:
+        model: A path, the name of a shipped model, or a Hub id ``owner/name``.
+        revision: Hub branch, tag or commit.
+        cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
+        local_files_only: Use the cache, ask nothing of the network.
+        token: Hub token.
+
+    Raises:
+        InvalidArgumentError: If `model` is neither a string nor a path.
+        CheckpointNotFoundError: If there is no such path, name or repository.
+        HubUnreachableError: If the model is not in the cache and the Hub cannot be reached.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise InvalidArgumentError(
+            f"model={model!r:.80}은(는) 쓸 수 없습니다. 모델 이름이나 경로(str)를 넣으세요. 예: 'mini-colbert'.",
+            f"model={model!r:.80} is not possible; give the name or the path of a model, for example 'mini-colbert'.",
+        )
+    name = os.fspath(model)
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():  # "" would be the working directory
+        return ModelFiles(name, folder.resolve())
+    if name and folder.exists():
+        raise CheckpointNotFoundError(
+            f"'{name}'은(는) 파일입니다. 모델이 들어 있는 폴더의 경로를 넣으세요.",
+            f"'{name}' is a file; pass the folder that holds the model.",
+        )
+    if name in (shipped := shipped_models()):
+        return ModelFiles(name, shipped[name])
+    if not _HUB_ID.fullmatch(name) or name.startswith("."):
+        close = difflib.get_close_matches(name, SPECS, n=1)
+        raise CheckpointNotFoundError(
+            f"'{name}' 모델을 찾을 수 없습니다. 그런 폴더도, 함께 배포되는 모델({', '.join(shipped)})도 없고, "
+            "허브 이름(owner/name) 꼴도 아닙니다." + (f" 혹시 '{close[0]}'인가요?" if close else ""),
+            f"There is no model '{name}': no such folder, not one of the shipped models "
+            f"({', '.join(shipped)}), and not of the form owner/name of the Hub."
+            + (f" Did you mean '{close[0]}'?" if close else ""),
+        )
+    cache = cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+    source = _snapshot(ModelFiles(name, folder, revision, cache, local_files_only, token), _SETTINGS)
+    if not any(source.folder.glob("*.json")):
+        raise _unreachable(source)
+    return source
+
+
+def _snapshot(source: ModelFiles, patterns: list[str]) -> ModelFiles:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        folder = snapshot_download(
+            source.name,
+            revision=source.revision,
+            cache_dir=source.cache_folder,
+            local_files_only=source.local_files_only,
+            token=source.token,
+            allow_patterns=patterns,
+        )
+    except errors.HFValidationError as error:
+        raise CheckpointNotFoundError(
+            f"'{source.name}'은(는) 폴더도 아니고 허브 이름(owner/name)으로도 쓸 수 없습니다.",
+            f"'{source.name}' is neither a folder nor a possible Hub name (owner/name).",
+        ) from error
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"'{source.name}'은(는) 이용 동의가 필요한 모델입니다. 허브에서 동의한 뒤 token=을 넣으세요.",
+            f"'{source.name}' is gated: accept its terms on the Hub, then pass token=.",
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"'{source.name}'에 revision '{source.revision}'이(가) 없습니다.",
+            f"'{source.name}' has no revision '{source.revision}'.",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"허브에 '{source.name}' 모델이 없거나 비공개입니다. 이름을 확인하고, 비공개라면 token=을 넣으세요.",
+            f"The Hub has no model '{source.name}', or it is private: check the name, or pass token=.",
+        ) from error
+    except Exception as error:  # not in the cache, offline, or whatever this version's HTTP library raises
+        raise _unreachable(source) from error
+    return replace(source, folder=Path(folder), revision=Path(folder).name)
+
+
+def _unreachable(source: ModelFiles) -> HubUnreachableError:
+    return HubUnreachableError(
+        f"'{source.name}' 모델이 이 컴퓨터에 없고 허브에서 받을 수도 없습니다"
+        f"(local_files_only={source.local_files_only}). 인터넷이 되는 곳에서 받은 폴더를 복사해 그 경로를 넣거나, "
+        f"함께 배포되는 {', '.join(shipped_models())} 가운데 하나를 쓰세요.",
+        f"The model '{source.name}' is not on this machine and cannot be fetched from the Hub "
+        f"(local_files_only={source.local_files_only}). Copy the folder from a machine with a connection and "
+        f"pass its path, or use a model that ships: {', '.join(shipped_models())}.",
+    )

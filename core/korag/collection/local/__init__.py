@@ -1,0 +1,1 @@
+"""The collection in one folder, or in memory."""

@@ -1,0 +1,362 @@
+"""The SQLite side of a collection: documents, metadata, ids, and which segments are live.
+
+One connection, one lock around each statement or transaction; SQLite's write-ahead log gives the rest: other
+processes read while one writes, and a process killed at any moment leaves the last commit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.collection.base import StoredDocument
+from korag.collection.local.segments import SegmentInfo
+from korag.errors import (
+    CollectionLockedError,
+    ForeignFolderError,
+    FormatVersionError,
+    IndexStateError,
+    ReadOnlyError,
+)
+from korag.filters.sql import add_functions
+
+DATABASE_FILE = "korag.sqlite3"
+FORMAT_VERSION = 2  # 1 had no summaries of token vectors
+_APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
+_BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,  -- insertion order; never used twice
+    id TEXT NOT NULL UNIQUE,
+    text TEXT NOT NULL,
+    metadata TEXT NOT NULL
+);
+CREATE TABLE segments (name TEXT PRIMARY KEY, size INTEGER, checksum INTEGER, rows INTEGER) WITHOUT ROWID;
+"""
+
+Keys = NDArray[np.int64]
+
+
+class Database:
+    """Documents and bookkeeping of one collection.
+
+    Args:
+        path: The file; None for a database in memory.
+        timeout: Seconds to wait for another writer.
+    """
+
+    def __init__(self, path: Path | None, *, timeout: float = _BUSY_SECONDS) -> None:
+        self.path = path
+        self.timeout = timeout
+        self.lock = threading.RLock()
+        self._connection = self._connect()
+        weakref.finalize(self, self._connection.close)  # for those who do not: Python 3.13 warns of it
+
+    # -- opening ------------------------------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.path is None:
+            connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        else:
+            uri = self.path.resolve().as_uri()
+            if self.path.exists() and not os.access(self.path.parent, os.W_OK):
+                # A write-ahead log needs a writable folder even to read; a database nobody can write to
+                # cannot change either, which is what `immutable` tells SQLite. It then passes over the log,
+                # so not where a killed process left commits in one.
+                log = self.path.with_name(self.path.name + "-wal")
+                uri += "?mode=ro" if log.exists() and log.stat().st_size else "?mode=ro&immutable=1"
+            connection = sqlite3.connect(
+                uri, uri=True, check_same_thread=False, isolation_level=None, timeout=self.timeout
+            )
+        add_functions(connection)
+        return connection
+
+    def create(self, settings: dict[str, Any]) -> None:
+        """Makes the tables of a new collection; waits for, and leaves alone, one made meanwhile."""
+        with self._translated():
+            if self.path is not None:
+                self._use_write_ahead_log()
+            with self.transaction():
+                if self.version() == 0:
+                    for statement in _SCHEMA.split(";\n"):
+                        self._connection.execute(statement)
+                    self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                    self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+                    self._write_setting("generation", 0)
+                    for name, value in settings.items():
+                        self._write_setting(name, value)
+
+    def _use_write_ahead_log(self) -> None:
+        """Switches the file over; SQLite refuses this at once, whatever its time-out, while another does the same."""
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def version(self) -> int:
+        """The format version of the file; 0 for a new one.
+
+        Raises:
+            ForeignFolderError: If the file is another program's, or no database.
+            FormatVersionError: If a newer KoRAG wrote it, or one before the last change of the format.
+        """
+        with self._read_transaction():  # or another process could make the tables between two of these
+            version: int = self._all("PRAGMA user_version")[0][0]
+            application: int = self._all("PRAGMA application_id")[0][0]
+            tables: int = self._all("SELECT count(*) FROM sqlite_master")[0][0]
+        if application != _APPLICATION_ID and (tables or version):
+            raise self._foreign()
+        if 0 < version < FORMAT_VERSION:
+            raise FormatVersionError(
+                f"'{self.path}'은(는) 예전 형식 {version}입니다(이 버전은 {FORMAT_VERSION}). 새 폴더에 다시 "
+                "색인하세요. 아무것도 바꾸지 않았습니다.",
+                f"'{self.path}' has the old format {version} (this version reads {FORMAT_VERSION}). Index again "
+                "into a new folder; nothing was changed.",
+            )
+        if version > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"'{self.path}'은(는) 더 새로운 KoRAG가 만든 형식 {version}입니다(이 버전은 {FORMAT_VERSION}까지). "
+                "pip install -U korag로 올린 뒤 여세요. 아무것도 바꾸지 않았습니다.",
+                f"'{self.path}' has format {version}, made by a newer KoRAG (this one reads up to "
+                f"{FORMAT_VERSION}). Run pip install -U korag; nothing was changed.",
+            )
+        return version
+
+    def _foreign(self) -> ForeignFolderError:
+        return ForeignFolderError(
+            f"'{self.path}'은(는) KoRAG 컬렉션이 아닙니다. 다른 폴더를 쓰세요. 아무것도 바꾸지 않았습니다.",
+            f"'{self.path}' is not a KoRAG collection. Use another folder; nothing was changed.",
+        )
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self.lock:
+            self._connection.close()
+
+    # -- transactions -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside is committed together, or not at all; other writers wait.
+
+        Raises:
+            CollectionLockedError: If another process is still writing after the time-out.
+            ReadOnlyError: If the folder cannot be written to.
+        """
+        with self.lock, self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def check_writable(self) -> None:
+        """Raises `ReadOnlyError` now: in a read-only database a transaction begins all the same, as one that reads."""
+        self._connection.execute("DELETE FROM segments WHERE FALSE")
+
+    @contextmanager
+    def _read_transaction(self) -> Iterator[None]:
+        """Everything read inside is of one moment, whatever other processes commit meanwhile."""
+        with self.lock, self._translated():
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:  # some errors end it
+                    self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's errors in the words of someone who has a collection."""
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            if "closed" not in str(error):
+                raise
+            raise IndexStateError(
+                f"이 컬렉션은 이미 닫혔습니다('{self.path or ':memory:'}'). 다시 여세요.",
+                f"This collection is closed ('{self.path or ':memory:'}'); open it again.",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise CollectionLockedError(
+                    f"다른 프로세스가 '{self.path}'에 쓰고 있습니다({self.timeout:g}초 기다림). "
+                    "그 작업이 끝난 뒤 다시 하세요.",
+                    f"Another process is writing to '{self.path}' (waited {self.timeout:g} s); try again after it.",
+                ) from error
+            if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+                raise ReadOnlyError(
+                    f"'{self.path}'에 쓸 수 없습니다. 폴더의 쓰기 권한을 확인하세요.",
+                    f"'{self.path}' cannot be written to; check the folder's permissions.",
+                ) from error
+            if code == sqlite3.SQLITE_FULL:
+                raise IndexStateError(
+                    f"디스크가 가득 차서 '{self.path}'에 쓰지 못했습니다. 이전 상태는 그대로입니다.",
+                    f"The disk is full; '{self.path}' keeps its previous state.",
+                ) from error
+            if code == sqlite3.SQLITE_NOTADB:
+                raise self._foreign() from error
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
+                raise IndexStateError(
+                    f"'{self.path}'을(를) 읽을 수 없습니다({error}). 파일이 손상되었거나 디스크에 문제가 있습니다. "
+                    "아무것도 고쳐 쓰지 않았습니다. 백업에서 폴더를 되살리거나 문서를 새 폴더에 다시 색인하세요.",
+                    f"'{self.path}' cannot be read ({error}): the file is damaged or the disk fails. Nothing was "
+                    "changed; restore the folder from a backup, or index the documents again into a new folder.",
+                ) from error
+            raise
+
+    def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        with self.lock, self._translated():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    # -- settings -----------------------------------------------------------------------------------------
+
+    def setting(self, name: str) -> Any:
+        """Returns a stored JSON value, or None."""
+        rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def _write_setting(self, name: str, value: Any) -> None:
+        text = json.dumps(value, ensure_ascii=False)
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, text))
+
+    def generation(self) -> int:
+        """A number that every committed change raises."""
+        generation: int = self.setting("generation")
+        return generation
+
+    def _advance(self) -> None:
+        self._connection.execute("UPDATE settings SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
+
+    # -- documents (inside a transaction) -----------------------------------------------------------------
+
+    def upsert(self, documents: Sequence[StoredDocument]) -> Keys:
+        """Stores documents, each under a new key, replacing those with the same ids.
+
+        Args:
+            documents: Ids all different.
+
+        Returns:
+            Their keys, ascending. Shape: (n,).
+        """
+        self._delete_keys(self.keys_of([document.id for document in documents]))
+        keys = []
+        for document in documents:
+            metadata = json.dumps(document.metadata, ensure_ascii=False)
+            cursor = self._connection.execute(
+                "INSERT INTO documents (id, text, metadata) VALUES (?, ?, ?)", (document.id, document.text, metadata)
+            )
+            keys.append(cursor.lastrowid)
+        self._advance()
+        return np.array(keys, np.int64)
+
+    def delete(self, keys: Keys) -> None:
+        """Removes documents by key."""
+        self._delete_keys(keys)
+        self._advance()
+
+    def _delete_keys(self, keys: Keys) -> None:
+        rows = [(int(key),) for key in keys]
+        self._connection.executemany("DELETE FROM documents WHERE key = ?", rows)
+
+    def replace_segments(self, old: Iterable[SegmentInfo], new: Iterable[SegmentInfo]) -> None:
+        """Names new segments and forgets old ones."""
+        self._connection.executemany("DELETE FROM segments WHERE name = ?", [(entry.name,) for entry in old])
+        self._connection.executemany(
+            "INSERT INTO segments VALUES (?, ?, ?, ?)",
+            [(entry.name, entry.size, entry.checksum, entry.rows) for entry in new],
+        )
+        self._advance()
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def segments(self) -> list[SegmentInfo]:
+        """The live segments."""
+        return [SegmentInfo(*row) for row in self._all("SELECT name, size, checksum, rows FROM segments")]
+
+    def state(self) -> tuple[int, list[SegmentInfo], Keys]:
+        """Generation, segments and live keys of one moment, whatever other processes commit meanwhile."""
+        with self._read_transaction():
+            return self.generation(), self.segments(), self.keys()
+
+    def keys(self, where: str = "TRUE", parameters: Sequence[object] = ()) -> Keys:
+        """Keys of the documents an SQL condition holds for, ascending. Shape: (n,)."""
+        rows = self._all(f"SELECT key FROM documents WHERE {where} ORDER BY key", parameters)  # noqa: S608 (to_sql binds values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def keys_of(self, ids: Sequence[str]) -> Keys:
+        """Keys of the ids that exist, ascending. Shape: (n,)."""
+        return self.keys("id IN (SELECT value FROM json_each(?))", (json.dumps(ids, ensure_ascii=False),))
+
+    def id_by_key(self, ids: Sequence[str]) -> dict[int, str]:
+        """The keys of the ids that exist, with the id of each."""
+        listed = json.dumps(list(ids), ensure_ascii=False)
+        return dict(self._all("SELECT key, id FROM documents WHERE id IN (SELECT value FROM json_each(?))", (listed,)))
+
+    def documents(self, keys: Iterable[int]) -> dict[int, StoredDocument]:
+        """Documents by key; those deleted meanwhile are left out."""
+        rows = self._all(
+            "SELECT key, id, text, metadata FROM documents WHERE key IN (SELECT value FROM json_each(?))",
+            (json.dumps([int(key) for key in keys]),),
+        )
+        return {key: StoredDocument(id_, text, json.loads(metadata)) for key, id_, text, metadata in rows}
+
+    def count(self) -> int:
+        """Number of documents."""
+        total: int = self._all("SELECT count(*) FROM documents")[0][0]
+        return total
+
+    # -- copies -------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """The content of a database in memory."""
+        with self.lock:
+            return self._connection.serialize()
+
+    def copy_to(self, path: Path, segments: Iterable[SegmentInfo]) -> None:
+        """Writes all documents and settings to a new file, which names other segments.
+
+        Args:
+            path: The file; must not exist.
+            segments: What the copy names in place of this database's segments.
+        """
+        copy = Database(path)
+        try:
+            with self.lock, self._translated():
+                self._connection.backup(copy._connection)
+            with copy._translated():
+                copy._use_write_ahead_log()
+            with copy.transaction():
+                copy.replace_segments(copy.segments(), segments)
+        finally:
+            copy.close()  # the last connection also empties the write-ahead log into the file
+
+    def restore(self, content: bytes) -> None:
+        """Replaces a new database in memory by what `dump` returned."""
+        with self.lock:
+            self._connection.deserialize(content)

@@ -1,0 +1,81 @@
+"""Copies of collections: written whole beside their place, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import uuid
+from pathlib import Path
+
+from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.segments import SegmentFolder
+from korag.collection.local.snapshot import Snapshot
+from korag.errors import ForeignFolderError, InvalidArgumentError, ReadOnlyError
+
+SEGMENT_FOLDER = "segments"
+
+
+def save_copy(database: Database, snapshot: Snapshot, folder: Path, *, overwrite: bool) -> Path:
+    """Writes documents and segments of one moment into a folder.
+
+    Args:
+        database: The documents.
+        snapshot: The segments, at the database's generation.
+        folder: Where to; absolute.
+        overwrite: Replace a collection that is there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InvalidArgumentError: If there is a collection and `overwrite` is False.
+        ForeignFolderError: If there is something else.
+        ReadOnlyError: If the folder cannot be written.
+    """
+    taken = folder.exists() and (folder.is_file() or any(folder.iterdir()))
+    if taken and not (folder / DATABASE_FILE).exists():
+        raise ForeignFolderError(
+            f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 비어 있거나 없는 폴더에 저장하세요. "
+            "아무것도 바꾸지 않았습니다.",
+            f"'{folder}' holds something other than a KoRAG collection; save into a folder that is empty or does not "
+            "exist. Nothing was changed.",
+        )
+    if taken and not overwrite:
+        raise InvalidArgumentError(
+            f"'{folder}'에 이미 컬렉션이 있습니다. 다른 폴더에 저장하거나 overwrite=True로 바꾸세요.",
+            f"There is a collection in '{folder}' already; save into another folder, or replace it with "
+            "overwrite=True.",
+        )
+    mark = uuid.uuid4().hex[:8]
+    unfinished = folder.with_name(f"{folder.name}.{mark}.tmp")
+    try:
+        unfinished.mkdir(parents=True)
+        store = SegmentFolder(unfinished / SEGMENT_FOLDER)
+        entries = [store.write(view.arrays, view.entry.rows) for view in snapshot.views]
+        database.copy_to(unfinished / DATABASE_FILE, entries)
+        if taken:
+            # Two renames: killed between them, the old collection is whole under the other name.
+            old = folder.with_name(f"{folder.name}.{mark}.old")
+            folder.rename(old)
+            unfinished.rename(folder)
+            shutil.rmtree(old)
+        else:
+            if folder.exists():
+                folder.rmdir()
+            unfinished.rename(folder)
+    except PermissionError as error:
+        raise _read_only(folder) from error
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise _read_only(folder) from error
+        raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _read_only(folder: Path) -> ReadOnlyError:
+    return ReadOnlyError(
+        f"'{folder}'에 쓸 수 없습니다. 폴더의 쓰기 권한을 확인하세요.",
+        f"'{folder}' cannot be written to; check the folder's permissions.",
+    )

@@ -1,0 +1,235 @@
+"""Searching a collection: queries → each leg's best among the documents allowed → fusion → hits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.checks import check_count, check_flag, check_fraction
+from korag.collection.base import Hit
+from korag.collection.local.database import Database, Keys
+from korag.collection.local.snapshot import FilteredRows, SnapshotReader
+from korag.errors import InvalidArgumentError
+from korag.filters.parse import parse, to_sql
+from korag.fusion import RRF_CONSTANT, check_weights, reciprocal_rank_fusion, weighted_fusion
+from korag.legs.base import Leg, Part
+from korag.legs.dense import DenseLeg
+from korag.scoring import top_k
+from korag.text import check_texts, is_empty
+
+logger = logging.getLogger("korag")
+_FETCH = 100
+"""Candidates each leg gives to a fusion, by default."""
+_COMPARED_BY = ("dense", "colbert", "sparse", "bm25")
+"""The first of these legs that a search goes by also tells how alike two documents are."""
+
+Run = list[tuple[int, float]]
+"""(key, score) of documents, best first."""
+
+
+class Searcher:
+    """Finds documents of one collection; `korag.collection.Collection.search` has the arguments' meaning.
+
+    Args:
+        database: Documents and metadata.
+        reader: Where vectors are read.
+        legs: The collection's legs by name.
+    """
+
+    def __init__(self, database: Database, reader: SnapshotReader, legs: Mapping[str, Leg]) -> None:
+        self._database = database
+        self._reader = reader
+        self._legs = legs
+
+    def search(
+        self,
+        queries: Iterable[str],
+        *,
+        k: int,
+        using: str | None,
+        where: Mapping[str, Any] | None,
+        fetch_k: int | None,
+        fusion: str,
+        weights: Mapping[str, float] | None,
+        min_relevance: float | None,
+        exact: bool,
+    ) -> list[list[Hit]]:
+        """Checks everything, encodes all queries at once, and returns the hits of each, in order."""
+        checked = check_texts(queries, "queries")
+        k = check_count("k", k)
+        least = check_fraction("min_relevance", min_relevance)
+        exact = check_flag("exact", exact)
+        legs = self._choose(using)
+        fetch = max(k, _FETCH) if fetch_k is None else max(k, check_count("fetch_k", fetch_k))
+        if fusion not in ("rrf", "weighted"):
+            raise InvalidArgumentError(
+                f"fusion={fusion!r}은(는) 쓸 수 없습니다. 'rrf' 또는 'weighted'여야 합니다.",
+                f"fusion={fusion!r} is not possible; it must be 'rrf' or 'weighted'.",
+            )
+        if weights is not None:
+            check_weights(legs, weights)
+        condition = None if (parsed := parse(where)) is None else to_sql(parsed)
+        filled = [index for index, query in enumerate(checked) if not is_empty(query)]
+        if len(filled) < len(checked):
+            warn_empty(len(checked) - len(filled), len(checked))
+        hits: list[list[Hit]] = [[] for _ in checked]
+        if not filled or k == 0:
+            return hits
+        texts = [checked[index] for index in filled]
+        encoded = {leg: self._legs[leg].encode_queries(texts) for leg in legs}
+        fetch = fetch if len(legs) > 1 else k
+        found = self._find(
+            encoded, self._reader.select(condition), fetch, Fusion(fusion, weights), k, least, exact=exact
+        )
+        for index, own in zip(filled, found, strict=True):
+            hits[index] = own
+        return hits
+
+    def search_by_vector(
+        self, vector: Sequence[float], *, k: int, where: Mapping[str, Any] | None, min_relevance: float | None
+    ) -> list[Hit]:
+        """`search` with the dense leg, for a query that is encoded already."""
+        least = check_fraction("min_relevance", min_relevance)
+        k = check_count("k", k)
+        leg = self._legs.get("dense")
+        if not isinstance(leg, DenseLeg):
+            raise InvalidArgumentError(
+                f"벡터 하나로는 dense 모델이 있는 컬렉션만 찾을 수 있습니다(이 컬렉션: {', '.join(self._legs)}). "
+                "질의 문자열로 찾으세요.",
+                f"Only a collection with a dense model can be searched by one vector; this one has "
+                f"{', '.join(self._legs)}. Search with the query's text.",
+            )
+        query = leg.check_query(vector)
+        condition = None if (parsed := parse(where)) is None else to_sql(parsed)
+        if k == 0:
+            return []
+        (hits,) = self._find({"dense": [query]}, self._reader.select(condition), k, Fusion(), k, least, exact=True)
+        return hits
+
+    def similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
+        """How alike documents are to the first leg of a search that compares vectors.
+
+        Args:
+            ids: Of the documents.
+            using: As for `search`.
+
+        Returns:
+            The ids that exist, in their order, and the similarities of these, two by two. Shape: (n, n).
+        """
+        legs = self._choose(using)
+        name = next(name for name in _COMPARED_BY if name in legs)
+        leg = self._legs[name]
+        snapshot = self._reader.read()
+        id_by_key = self._database.id_by_key(ids)
+        wanted = np.array(sorted(id_by_key), np.int64)
+        parts, found = [], []
+        for view in snapshot.views:
+            rows = view.rows(wanted)
+            if len(rows):
+                parts.append(leg.unpack(view.legs[name].arrays, rows))
+                found += [id_by_key[key] for key in view.keys[rows].tolist()]
+        if not found:
+            return [], np.zeros((0, 0), np.float32)
+        place = {id_: index for index, id_ in enumerate(found)}
+        order = [place[id_] for id_ in ids if id_ in place]
+        return [found[index] for index in order], leg.similarities(leg.join(parts))[np.ix_(order, order)]
+
+    def _choose(self, using: str | None) -> tuple[str, ...]:
+        legs = tuple(self._legs)
+        if using is None or (using == "hybrid" and len(legs) > 1):
+            return legs
+        if using in legs:
+            return (using,)
+        choices = ", ".join((*legs, *(["hybrid"] if len(legs) > 1 else [])))
+        raise InvalidArgumentError(
+            f"using={using!r}은(는) 이 컬렉션에 없습니다. 쓸 수 있는 값: {choices}.",
+            f"using={using!r} is not in this collection; it offers: {choices}.",
+        )
+
+    def _find(
+        self,
+        queries: Mapping[str, Sequence[Any]],
+        selection: FilteredRows,
+        fetch: int,
+        fusion: Fusion,
+        k: int,
+        least: float,
+        *,
+        exact: bool,
+    ) -> Iterator[list[Hit]]:
+        """The k best documents for each query, by all the legs that queries are encoded for."""
+        prepared: dict[str, list[Any]] = {}
+        found: dict[str, Iterator[NDArray[np.float32]]] = {}
+        for name, encoded in queries.items():
+            segments = [view.legs[name] for view in selection.snapshot.views]
+            parts = [
+                Part(segment.arrays, own) for segment, own in zip(segments, selection.rows, strict=True) if len(own)
+            ]
+            prepared[name] = [self._legs[name].prepare(query, segments) for query in encoded]
+            found[name] = self._legs[name].search(prepared[name], parts, fetch, exact=exact)
+        for position in range(len(next(iter(queries.values())))):
+            runs = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
+            if len(runs) == 1:
+                ((name, fused),) = runs.items()
+                max_score = self._legs[name].max_score(prepared[name][position])
+            else:
+                fused, max_score = fusion(runs)
+            best = sorted(fused, key=lambda item: (-item[1], item[0]))[:k]
+            yield [hit for hit in self._hits(best, max_score, runs) if hit.relevance >= least]
+
+    def _hits(self, best: Run, max_score: float, runs: Mapping[str, Run]) -> list[Hit]:
+        """Looks documents up."""
+        ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}
+        documents = self._database.documents(key for key, _ in best)
+        return [
+            Hit(
+                id=documents[key].id,
+                score=score,
+                text=documents[key].text,
+                metadata=documents[key].metadata,
+                legs={leg: found[key] for leg, found in ranks.items() if key in found},
+                relevance=min(1.0, max(0.0, score / max_score)) if max_score > 0 else 0.0,
+            )
+            for key, score in best
+            if key in documents  # deleted meanwhile
+        ]
+
+
+def _best(scores: NDArray[np.float32], keys: Keys, k: int) -> Run:
+    """The k best of one leg."""
+    return [(int(keys[index]), float(scores[index])) for index in top_k(scores, keys, k)]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How the legs' runs become one.
+
+    Attributes:
+        method: ``"rrf"`` or ``"weighted"``.
+        weights: Weight of each leg; 1 where not given.
+    """
+
+    method: str = "rrf"
+    weights: Mapping[str, float] | None = None
+
+    def __call__(self, runs: Mapping[str, Run]) -> tuple[Run, float]:
+        """Returns the fused run, and the score of a document that is first in every leg."""
+        weights = self.weights or {}
+        total = sum(weights.get(leg, 1.0) for leg in runs)
+        if self.method == "weighted":
+            return weighted_fusion(runs, weights=self.weights), total
+        ranked = {leg: [key for key, _ in run] for leg, run in runs.items()}
+        return reciprocal_rank_fusion(ranked, weights=self.weights), total / (RRF_CONSTANT + 1)
+
+
+def warn_empty(empty: int, total: int) -> None:
+    """Reports texts that cannot be searched, or searched for."""
+    logger.warning(
+        "%d개 가운데 %d개의 텍스트가 비어 있어 검색되지 않습니다. / %d of %d texts are empty and match nothing.",
+        total, empty, empty, total,
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""Documents from an iterable of any length, a block at a time, going on where an earlier run was interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from korag.collection.base import StoredDocument
+from korag.collection.documents import check_documents
+from korag.encoders.batching import batched
+from korag.errors import InvalidArgumentError
+from korag.text import check_text
+
+Fields = Mapping[str, Any]
+
+
+def stream_into(
+    documents: Iterable[tuple[str, str] | tuple[str, str, Fields | None]],
+    size: int,
+    *,
+    get: Callable[[Sequence[str]], list[StoredDocument]],
+    add: Callable[[list[StoredDocument]], None],
+    total: int | None,
+    show_progress: bool | None,
+) -> int:
+    """Adds what a collection does not have yet.
+
+    Args:
+        documents: (id, text) or (id, text, metadata) of each.
+        size: Documents a block.
+        get: Returns those of some ids that the collection has.
+        add: Encodes and commits documents.
+        total: How many there are, for the progress bar; None if not known.
+        show_progress: Show a progress bar; None shows one in a terminal.
+
+    Returns:
+        How many were added or replaced.
+    """
+    from tqdm.auto import tqdm
+
+    show = sys.stderr.isatty() if show_progress is None else show_progress
+    changed = 0
+    with tqdm(total=total, desc="Adding documents", disable=not show) as bar:
+        for block in _checked(documents, size):
+            there = {document.id: document for document in get([document.id for document in block])}
+            new = [document for document in block if there.get(document.id) != document]
+            if new:
+                add(new)
+            changed += len(new)
+            bar.update(len(block))
+    return changed
+
+
+def _checked(documents: Iterable[Any], size: int) -> Iterator[list[StoredDocument]]:
+    done = 0
+    for block in batched(documents, size):
+        parts = [_parts(document, done + place) for place, document in enumerate(block)]
+        ids, texts, metadata = (list(column) for column in zip(*parts, strict=True))
+        yield check_documents(texts, ids, metadata)
+        done += len(block)
+
+
+def _parts(document: object, place: int) -> tuple[Any, Any, Any]:
+    if not isinstance(document, tuple | list) or len(document) not in (2, 3):
+        raise InvalidArgumentError(
+            f"documents[{place}]의 값 {document!r:.80}은(는) (id, text) 또는 (id, text, metadata)가 아닙니다. "
+            f"앞의 {place}개까지 온전한 묶음은 저장되었고, 고쳐서 다시 부르면 이어 갑니다.",
+            f"documents[{place}] is {document!r:.80}, neither (id, text) nor (id, text, metadata). Whole blocks before "
+            "it were stored; the same call, mended, goes on from there.",
+        )
+    id_, text, *rest = document
+    check_text(id_, f"documents[{place}][0]")
+    check_text(text, f"documents[{place}][1]")
+    return id_, text, (rest[0] if rest and rest[0] is not None else {})

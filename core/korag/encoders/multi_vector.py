@@ -1,0 +1,79 @@
+"""Late-interaction encoders (ColBERT): one vector a token, compared by MaxSim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.checkpoints.matryoshka import find_heads, read_heads, write_heads
+from korag.checkpoints.presets import Family
+from korag.encoders.base import Encoder, Task, as_float32
+from korag.encoders.sentence_transformers import load_multi_vector
+from korag.text import normalize
+
+
+class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
+    """One unit vector a token, compared by MaxSim (ColBERT, https://arxiv.org/abs/2004.12832).
+
+    ``encode_*`` return a list of float32 arrays. Shape of each: (n_tokens, dim). Queries are padded with
+    mask tokens to `query_length` where the model was trained so; punctuation of documents is left out where
+    the checkpoint says so. Choose `dim` among `dims` when loading a model with Matryoshka heads.
+    """
+
+    family: ClassVar[Family] = "late_interaction"
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The dimensions the checkpoint offers."""
+        return self._checkpoint.dims
+
+    @property
+    def query_length(self) -> int | None:
+        """Longest query in tokens, prompt and special tokens included."""
+        return self._checkpoint.query_length
+
+    def encode_tokens(self, text: str, task: Task) -> tuple[list[int], NDArray[np.float32]]:
+        """Encodes one text and says which token each vector is of.
+
+        Args:
+            text: A query or a document, in any Unicode normalization form.
+            task: Which of the two.
+
+        Returns:
+            (vocabulary ids, unit vectors), prompt, special and expansion tokens included. Shapes: (n_tokens,),
+            (n_tokens, dim).
+        """
+        model = self._loaded()
+        features = self._forward(model, self._tokenize(model, [normalize(text)], task), task)
+        kept = features["attention_mask"][0].bool()
+        return features["input_ids"][0][kept].tolist(), self._rows(features)[0]
+
+    def _load(self, folder: Path) -> Any:
+        return load_multi_vector(
+            self._checkpoint,
+            folder,
+            dim=self.dim,
+            prompts=self.prompts,
+            max_length=self._max_length,
+            options=self._options,
+        )
+
+    def _rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
+        vectors, mask = as_float32(features["token_embeddings"]), features["attention_mask"].bool().cpu().numpy()
+        return [row[kept] for row, kept in zip(vectors, mask, strict=True)]
+
+    def _collate(self, rows: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        return rows
+
+    def _padded_length(self, model: Any, task: Task) -> int:
+        expansion = getattr(model[0], "query_expansion", None) or {}
+        return expansion.get("length", 0) if task == "query" else 0
+
+    def _finish_save(self, folder: Path) -> None:
+        heads = find_heads(folder)
+        if heads is not None and heads.suffix != ".safetensors":
+            write_heads(read_heads(heads), folder)
+            heads.unlink()

@@ -1,0 +1,1 @@
+"""Metadata filters: the ``where`` of a collection."""

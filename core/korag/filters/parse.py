@@ -1,0 +1,253 @@
+"""Metadata filters: the ``where`` of a collection, what it means, and the mistakes it may hold.
+
+A filter is a dict in the dialect of MongoDB and Chroma. `parse` makes a small tree of it that every backend
+translates: `matches` is the reference, in Python, and `to_sql` the one for SQLite.
+
+* ``{"연도": 2024}`` is equality, ``{"연도": {"$gte": 2020, "$lt": 2024}}`` applies operators:
+  ``$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $icontains $empty``. Several entries in one dict are
+  joined by "and". ``$and`` and ``$or`` take a list of filters, ``$not`` takes one.
+* Values compare within their kind only: numbers with numbers (``3 == 3.0``), strings with strings (by code
+  point, not normalised), booleans with booleans (``True`` is not ``1``). Across kinds nothing is equal and
+  nothing is ordered.
+* ``None`` equals null and a missing field. ``$exists`` asks whether the key is there, null or not.
+* ``$contains`` is Python's ``in``: a list has the value as an element, or a string has it as a part.
+  ``$icontains`` is the same of strings alone, whatever their case (Unicode's full case folding).
+* ``$empty`` asks whether the field is missing, null, ``""`` or ``[]``.
+* ``$ne``, ``$nin`` and ``$not`` are plain negations, so they match documents that lack the field.
+* A list matches any other operator when any of its elements does, each operator on its own; an empty list matches
+  none. A dict, or a list in a list, matches nothing but ``$exists``.
+* ``"a.b"`` is the key ``"a.b"`` where the document has it, otherwise the key ``b`` in the dict under ``a``.
+* An operand that is an integer has 64 bits at most; infinity is allowed (``{"$lt": inf}``: every number). A
+  larger integer *in the metadata* counts as the nearest float, as SQLite reads it. Metadata is JSON: NaN,
+  infinity, lone surrogates and U+0000 (at which SQLite's JSON functions end a string) have no place in it.
+"""
+
+import difflib
+import math
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+from korag.errors import FilterError
+from korag.filters.ast import (
+    MAX_INT,
+    MIN_INT,
+    And,
+    AnyOf,
+    Compare,
+    Contains,
+    Empty,
+    Exists,
+    Filter,
+    Not,
+    Or,
+    Scalar,
+    matches,
+)
+from korag.filters.sql import add_functions, to_sql
+
+__all__ = [
+    "And",
+    "AnyOf",
+    "Compare",
+    "Contains",
+    "Empty",
+    "Exists",
+    "Filter",
+    "Not",
+    "Or",
+    "Scalar",
+    "add_functions",
+    "matches",
+    "parse",
+    "to_sql",
+]
+
+MAX_DEPTH = 16  # nested $and/$or/$not: SQLite's parser has a stack of 100, and a dict may contain itself
+_FIELD_OPS = (
+    *("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists"),
+    *("$contains", "$icontains", "$empty"),
+)
+_LOGICAL_OPS = ("$and", "$or", "$not")
+_ALIASES = {"==": "$eq", "=": "$eq", "!=": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
+
+_RULES = {  # the rule and the fix, in Korean and in English
+    "filter": (
+        '필터는 비어 있지 않은 dict여야 합니다. 예: {"연도": {"$gte": 2020}}',
+        'a filter is a non-empty dict, for example {"year": {"$gte": 2020}}',
+    ),
+    "depth": (
+        f"$and, $or, $not은 {MAX_DEPTH}단계까지만 중첩할 수 있습니다. 안쪽 목록을 바깥 목록에 합치세요",
+        f"$and, $or and $not nest {MAX_DEPTH} levels deep at most; merge inner lists into the outer ones",
+    ),
+    "filters": (
+        '비어 있지 않은 필터 목록을 주세요. 예: [{"연도": 2024}, {"연도": 2025}]',
+        'it takes a non-empty list of filters, for example [{"year": 2024}, {"year": 2025}]',
+    ),
+    "name": (
+        '필드 이름은 문자열이어야 합니다. {"1": …}처럼 따옴표로 감싸세요',
+        'a field name is a string; quote it, as in {"1": …}',
+    ),
+    "no operator": (
+        f"필드의 dict에는 연산자가 있어야 합니다: {', '.join(_FIELD_OPS)}",
+        f"a field's dict holds at least one operator of {', '.join(_FIELD_OPS)}",
+    ),
+    "values": (
+        '값의 목록을 주세요. 예: {"$in": ["민법", "상법"]}',
+        'it takes a list of values, for example {"$in": ["a", "b"]}',
+    ),
+    "exists": ("True나 False를 주세요", "it takes True or False"),
+    "part": (
+        "들어 있을 문자열, 수, bool 하나를 주세요. 값이 없는 문서는 $empty나 $eq로 찾으세요",
+        "it takes the one string, number or bool to be contained; find documents without a value by $empty or $eq",
+    ),
+    "text part": ("들어 있을 문자열을 주세요", "it takes the string to be contained"),
+    "order": (
+        "크기 비교는 수와 문자열에만 쓸 수 있습니다. True, False, None에는 $eq나 $ne를 쓰세요",
+        "numbers and strings have an order; for True, False and None use $eq or $ne",
+    ),
+    "character": (
+        "U+0000과 짝 없는 서로게이트는 메타데이터에 저장할 수 없는 문자입니다. 그 문자를 빼세요",
+        "metadata cannot hold U+0000 or a lone surrogate, so nothing could match; remove it",
+    ),
+    "integer": (
+        "정수는 64비트까지입니다. 더 큰 수는 메타데이터와 필터에 모두 문자열로 쓰세요",
+        "integers have 64 bits at most; write larger ones as strings, in the metadata and in the filter",
+    ),
+    "nan": (
+        "NaN은 어떤 값과도 같지 않습니다. 값이 없는 문서를 찾으려면 None을 쓰세요",
+        "NaN equals nothing; use None to find documents without a value",
+    ),
+    "list": ("목록과는 $in이나 $nin으로 비교하세요", "compare with a list by $in or $nin"),
+    "scalar": (
+        "값은 str, int, float, bool, None 중 하나여야 합니다. "
+        "날짜는 ISO 8601 문자열로, numpy 값은 .item()으로 바꾸세요",
+        "a value is a str, int, float, bool or None; write a date as ISO 8601, a numpy value as .item()",
+    ),
+    "logical": (
+        f"$로 시작하는 이름은 {', '.join(_LOGICAL_OPS)}뿐입니다. "
+        '필드의 연산자는 {"연도": {"$gte": 2020}}처럼 필드 안에 쓰세요',
+        f"the only names with a $ here are {', '.join(_LOGICAL_OPS)}; "
+        'the operators of a field go inside it, as in {"year": {"$gte": 2020}}',
+    ),
+    "operator": (
+        f'필드의 연산자는 {", ".join(_FIELD_OPS)}입니다. $not은 {{"$not": {{필드: …}}}}처럼 필드 밖에, '
+        '중첩된 필드는 {"a.b": 값}으로 쓰세요',
+        f"the operators of a field are {', '.join(_FIELD_OPS)}; "
+        '$not goes outside, as in {"$not": {field: …}}, and a nested field is {"a.b": value}',
+    ),
+}
+
+
+def parse(where: Mapping[str, Any] | None) -> Filter | None:
+    """Check a ``where`` filter and make a tree of it.
+
+    Args:
+        where: The filter as the user wrote it; ``None`` and ``{}`` are no filter.
+
+    Returns:
+        The filter, or ``None`` where there is nothing to filter by. The tree shares nothing with ``where``.
+
+    Raises:
+        FilterError: An unknown operator, or an operand of the wrong kind.
+    """
+    if where is None or (isinstance(where, Mapping) and not where):
+        return None
+    return _filter("where", where, 0)
+
+
+def _filter(place: str, where: Any, depth: int) -> Filter:
+    if not isinstance(where, Mapping) or not where:
+        raise _error(place, where, "filter")
+    if depth > MAX_DEPTH:
+        raise _error(place, where, "depth")
+    parts: list[Filter] = []
+    for key, operand in where.items():
+        if key in ("$and", "$or"):
+            if not isinstance(operand, (list, tuple)) or not operand:
+                raise _error(key, operand, "filters")
+            inner = [_filter(f"{key}[{i}]", item, depth + 1) for i, item in enumerate(operand)]
+            parts.append(_join(And if key == "$and" else Or, inner))
+        elif key == "$not":
+            parts.append(Not(_filter(key, operand, depth + 1)))
+        elif not isinstance(key, str):
+            raise _error(place, key, "name")
+        elif key.startswith("$"):
+            raise _error(place, key, "logical", guess=True)
+        else:
+            _scalar(place, key)  # a name is made of the same characters as a value
+            parts.extend(_field(key, operand))
+    return _join(And, parts)
+
+
+def _join(kind: type[And] | type[Or], parts: list[Filter]) -> Filter:
+    return parts[0] if len(parts) == 1 else kind(tuple(parts))
+
+
+def _field(field: str, operand: Any) -> list[Filter]:
+    if not isinstance(operand, Mapping):
+        return [AnyOf(field, (_scalar(field, operand),))]
+    if not operand:
+        raise _error(field, operand, "no operator")
+    return [_operator(field, op, value) for op, value in operand.items()]
+
+
+def _operator(field: str, op: Any, value: Any) -> Filter:
+    place = f"{field} {op}"
+    match op:
+        case "$eq" | "$ne":
+            equal = AnyOf(field, (_scalar(place, value),))
+            return equal if op == "$eq" else Not(equal)
+        case "$in" | "$nin":
+            if not isinstance(value, (list, tuple, set, frozenset)):
+                raise _error(place, value, "values")
+            among = AnyOf(field, tuple(_scalar(place, x) for x in value))
+            return among if op == "$in" else Not(among)
+        case "$exists" | "$empty":
+            if not isinstance(value, bool):
+                raise _error(place, value, "exists")
+            asked = Exists(field) if op == "$exists" else Empty(field)
+            return asked if value else Not(asked)
+        case "$contains" | "$icontains":
+            part = _scalar(place, value)
+            if part is None:
+                raise _error(place, value, "part")
+            if op == "$icontains" and not isinstance(part, str):
+                raise _error(place, value, "text part")
+            return Contains(field, part, ignore_case=op == "$icontains")
+        case "$gt" | "$gte" | "$lt" | "$lte":
+            bound = _scalar(place, value)
+            if bound is None or isinstance(bound, bool):
+                raise _error(place, value, "order")
+            return Compare(field, op, bound)
+    raise _error(field, op, "operator", guess=True)
+
+
+def _scalar(place: str, value: Any) -> Scalar:
+    """The value, if it can be an operand, as a plain built-in (an enum or a numpy float is a subclass)."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= x <= "\udfff" for x in value):
+            raise _error(place, value, "character")
+        return str.__str__(value)
+    if isinstance(value, int):
+        if not MIN_INT <= value <= MAX_INT:
+            raise _error(place, value, "integer")
+        return int(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise _error(place, value, "nan")
+        return float(value)
+    raise _error(place, value, "list" if isinstance(value, (list, tuple, set, frozenset)) else "scalar")
+
+
+def _error(place: str, value: Any, rule: str, *, guess: bool = False) -> FilterError:
+    korean, english = _RULES[rule]
+    if guess:
+        near = difflib.get_close_matches(str(value).lower(), (*_FIELD_OPS, *_LOGICAL_OPS), n=1)
+        if meant := _ALIASES.get(str(value)) or (near[0] if near else None):
+            korean, english = f"{meant}을(를) 쓰려던 것인가요? {korean}", f"did you mean {meant}? {english}"
+    shown = reprlib.repr(value)  # shortened: the value may be a list of a million ids
+    place = place.encode("utf-8", "backslashreplace").decode()  # a name with a lone surrogate cannot be printed
+    return FilterError(f"where 필터의 {place}: {shown} — {korean}.", f"where filter, {place}: {shown} — {english}.")

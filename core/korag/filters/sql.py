@@ -1,0 +1,182 @@
+"""Metadata filters as SQL: an expression over a column of JSON text that means what `matches` means.
+
+Every value and every field name is a bound parameter. The expression is 0 or 1 and never NULL, so ``NOT`` and
+``OR`` around it mean what they say. It needs SQLite's JSON1 functions and nothing newer, and `add_functions` on the
+connection.
+"""
+
+import json
+import math
+import sqlite3
+from dataclasses import dataclass
+
+from korag.filters.ast import And, AnyOf, Compare, Contains, Empty, Exists, Filter, Not, Or, Scalar, fold
+
+_SQL_OPS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sql:
+    """A piece of SQL with the parameters of its question marks, in their order."""
+
+    text: str
+    params: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a field's value is: expressions for its JSON type (NULL: missing) and its SQL value."""
+
+    type: _Sql
+    value: _Sql
+
+
+_NOTHING = _Sql("")
+_ELEMENT = _Place(_Sql("e.type"), _Sql("e.value"))
+"""An element of a list: what `_any_element` calls ``e``."""
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Gives a connection the one function that SQLite has not: its own ``lower`` knows ASCII only, or all, by build."""
+    connection.create_function("korag_fold", 1, fold, deterministic=True)
+
+
+def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[object]]:
+    r"""Translate a filter to an SQL expression for a ``WHERE``.
+
+    Args:
+        filter: From `filters.parse`; ``None`` lets everything pass.
+        column: The column with the metadata: a trusted name such as ``metadata`` or ``d.metadata``, qualified
+            where it is also a column of ``json_each``. It is NOT NULL and holds JSON objects as written by
+            ``json.dumps(metadata, ensure_ascii=False, allow_nan=False)``; with ``\uXXXX`` in place of Hangul,
+            SQLite finds no Korean field.
+
+    Returns:
+        The expression, and the parameters to bind to its question marks.
+    """
+    if filter is None:
+        return "1", []
+    sql = _translate(filter, column)
+    return sql.text, list(sql.params)
+
+
+def _translate(filter: Filter, column: str) -> _Sql:
+    match filter:
+        case And(parts):
+            return _balanced("AND", [_translate(part, column) for part in parts])
+        case Or(parts):
+            return _balanced("OR", [_translate(part, column) for part in parts])
+        case Not(part):
+            return _sql("NOT ({})", _translate(part, column))
+    literal = _place(column, [filter.field])
+    if "." not in filter.field:
+        return _test(filter, literal)
+    nested = _place(column, filter.field.split("."))
+    return _sql(
+        "CASE WHEN {} IS NULL THEN {} ELSE {} END",
+        literal.type,
+        _test(filter, nested),
+        _test(filter, literal),
+    )
+
+
+def _test(filter: AnyOf | Compare | Exists | Contains | Empty, place: _Place) -> _Sql:
+    """The filter on the value at a place: itself, or any element where it is a list."""
+    match filter:
+        case Exists():
+            return _sql("({} IS NOT NULL)", place.type)
+        case Empty():
+            empty = _sql("WHEN 'text' THEN {} = '' WHEN 'array' THEN {} = '[]'", place.value, place.value)
+            return _sql("CASE coalesce({}, 'null') WHEN 'null' THEN 1 {} ELSE 0 END", place.type, empty)
+        case Contains(_, value, ignore_case):
+            return _contained(value, place, ignore_case=ignore_case)
+    return _on_scalar(filter, place, _any_element(place, _on_scalar(filter, _ELEMENT)))
+
+
+def _any_element(place: _Place, test: _Sql) -> _Sql:
+    return _sql("WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({}) AS e WHERE {})", place.value, test)
+
+
+def _contained(value: Scalar, place: _Place, *, ignore_case: bool) -> _Sql:
+    """An element of a list, or a part of a string."""
+    if not isinstance(value, str):
+        return _sql("CASE {} {} ELSE 0 END", place.type, _any_element(place, _on_scalar(AnyOf("", (value,)), _ELEMENT)))
+    fill = "korag_fold({})" if ignore_case else "{}"
+    wanted = _bound(fold(value) if ignore_case else value)
+    equal = _sql(f"(e.type = 'text' AND {fill} = {{}})", _ELEMENT.value, wanted)
+    part = _sql(f"WHEN 'text' THEN instr({fill}, {{}}) > 0", place.value, wanted)
+    return _sql("CASE {} {} {} ELSE 0 END", place.type, part, _any_element(place, equal))
+
+
+def _on_scalar(filter: AnyOf | Compare, place: _Place, other: _Sql = _NOTHING) -> _Sql:
+    """One branch for each JSON type the filter can match: the kinds never mix, and ELSE leaves no NULL."""
+    values = filter.values if isinstance(filter, AnyOf) else (filter.value,)
+    texts = [x for x in values if isinstance(x, str)]
+    numbers = [x for x in values if isinstance(x, (int, float)) and not isinstance(x, bool)]
+    kind = place.type
+    branches = []
+    if texts:
+        branches.append(_sql("WHEN 'text' THEN {}", _comparison(filter, place.value, texts)))
+    if numbers:
+        test = _comparison(filter, place.value, numbers)
+        branches += [_sql("WHEN 'integer' THEN {}", test), _sql("WHEN 'real' THEN {}", test)]
+    if None in values:
+        kind = _sql("coalesce({}, 'null')", kind)
+        branches.append(_Sql("WHEN 'null' THEN 1"))
+    if any(x is True for x in values):
+        branches.append(_Sql("WHEN 'true' THEN 1"))
+    if any(x is False for x in values):
+        branches.append(_Sql("WHEN 'false' THEN 1"))
+    if other.text:
+        branches.append(other)
+    return _sql("CASE {} " + "{} " * len(branches) + "ELSE 0 END", kind, *branches) if branches else _Sql("0")
+
+
+def _comparison(filter: AnyOf | Compare, value: _Sql, operands: list[str] | list[int | float]) -> _Sql:
+    if len(operands) > 1:
+        # One parameter for them all, as SQLite limits the number. JSON has no infinity, and none is stored.
+        array = json.dumps([x for x in operands if x not in (math.inf, -math.inf)], ensure_ascii=False)
+        return _sql("{} IN (SELECT value FROM json_each({}))", value, _bound(array))
+    op = "=" if isinstance(filter, AnyOf) else _SQL_OPS[filter.op]
+    return _sql(f"{{}} {op} {{}}", value, _operand(operands[0]))
+
+
+def _operand(value: Scalar) -> _Sql:
+    if isinstance(value, float) and math.isfinite(value):
+        # read like the metadata: some builds of SQLite read decimals with the last bit off, then both alike
+        return _sql("(SELECT json_extract({}, '$'))", _bound(json.dumps(value)))
+    return _bound(value)
+
+
+def _place(column: str, keys: list[str]) -> _Place:
+    if all(key and '"' not in key and "\\" not in key and min(key) >= " " for key in keys):
+        path = "$" + "".join(f'."{key}"' for key in keys)
+        return _Place(_Sql(f"json_type({column}, ?)", (path,)), _Sql(f"json_extract({column}, ?)", (path,)))
+    # A quoted path knows no escapes, or other ones, depending on the version: look such keys up as values.
+    tables = [f"json_each({column}) AS k0"]
+    for i in range(1, len(keys)):
+        tables.append(f"json_each(CASE k{i - 1}.type WHEN 'object' THEN k{i - 1}.value ELSE '{{}}' END) AS k{i}")
+    last = len(keys) - 1
+    wanted = " AND ".join(f"k{i}.key = ?" for i in range(len(keys)))
+    source = f"FROM {', '.join(tables)} WHERE {wanted}"
+    return _Place(
+        _Sql(f"(SELECT k{last}.type {source})", tuple(keys)),
+        _Sql(f"(SELECT k{last}.value {source})", tuple(keys)),
+    )
+
+
+def _balanced(op: str, parts: list[_Sql]) -> _Sql:
+    """Join by halves: SQLite allows 1,000 levels, and each term of ``a OR b OR c …`` is one."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return _sql(f"({{}} {op} {{}})", _balanced(op, parts[:middle]), _balanced(op, parts[middle:]))
+
+
+def _bound(value: object) -> _Sql:
+    return _Sql("?", (value,))
+
+
+def _sql(template: str, *parts: _Sql) -> _Sql:
+    """Fill the template's braces, keeping the parameters in the order of their question marks."""
+    return _Sql(template.format(*(part.text for part in parts)), tuple(x for part in parts for x in part.params))

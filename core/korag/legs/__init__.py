@@ -1,0 +1,1 @@
+"""Legs: the ways to search, each with its storage."""

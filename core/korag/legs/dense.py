@@ -1,0 +1,90 @@
+"""Dense vectors: one a text, compared by cosine or dot product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.encoders.base import Encoder
+from korag.errors import InvalidArgumentError
+from korag.legs.base import Arrays, EncoderLeg, Part, score_all
+from korag.scoring import Ints, dot_rows, unit_rows
+
+
+class DenseLeg(EncoderLeg):
+    """Vectors in float32, of unit length if they are compared by cosine. Shape: (n, dim)."""
+
+    def __init__(self, encoder: Encoder[Any]) -> None:
+        super().__init__(encoder)
+        self._cosine = encoder.similarity == "cosine"
+
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> NDArray[np.float32]:
+        """Scaled here, once: scaling again when segments are merged would change the last bits."""
+        vectors: NDArray[np.float32] = super().encode_documents(texts, show_progress=show_progress)
+        return self._scaled(vectors)
+
+    def encode_queries(self, texts: Sequence[str]) -> list[Any]:
+        """A vector each. Shape: (dim,)."""
+        return list(self._scaled(self.encoder.encode_queries(texts)))
+
+    def check_query(self, vector: Sequence[float]) -> NDArray[np.float32]:
+        """Returns a query vector as `encode_queries` does.
+
+        Raises:
+            InvalidArgumentError: If it is not a vector of this leg's dimension, or not finite.
+        """
+        try:
+            given = np.asarray(vector, np.float32)
+        except (TypeError, ValueError):  # not numbers: no shape of theirs would do
+            given = np.zeros(0, np.float32)
+        if given.shape != (self.encoder.dim,) or not np.isfinite(given).all():
+            raise InvalidArgumentError(
+                f"질의 벡터의 모양이 {given.shape}입니다. 유한한 수 {self.encoder.dim}개여야 합니다. 같은 모델"
+                f"('{self.encoder.model_name}')로 질의를 인코딩하세요.",
+                f"The query vector has shape {given.shape}; it must be {self.encoder.dim} finite numbers of "
+                f"'{self.encoder.model_name}'. Encode the query with the same model.",
+            )
+        scaled: NDArray[np.float32] = self._scaled(given[None])[0]
+        return scaled
+
+    def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        return unit_rows(vectors) if self._cosine else vectors
+
+    def pack(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Stores rows."""
+        return {"vectors": vectors}
+
+    def unpack(self, arrays: Arrays, rows: Ints) -> NDArray[np.float32]:
+        """Shape: (len(rows), dim)."""
+        unpacked: NDArray[np.float32] = arrays["vectors"][rows]
+        return unpacked
+
+    def join(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Shape: (sum of rows, dim)."""
+        return np.concatenate(parts)
+
+    def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints) -> NDArray[np.float32]:
+        """Cosine or dot product."""
+        vectors: NDArray[np.float32] = arrays["vectors"]
+        if len(rows) < len(vectors):
+            vectors = vectors[rows]
+        return dot_rows(query, vectors)
+
+    def search(
+        self, queries: Sequence[Any], parts: Sequence[Part], k: int, *, exact: bool
+    ) -> Iterator[NDArray[np.float32]]:
+        """Scores every document."""
+        return score_all(self, queries, parts, threads=True)
+
+    def max_score(self, query: NDArray[np.float32]) -> float:
+        """The query with itself: 1 for cosine."""
+        return float(query @ query)
+
+    def similarities(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Cosines."""
+        rows = unit_rows(vectors)
+        alike: NDArray[np.float32] = rows @ rows.T
+        return alike

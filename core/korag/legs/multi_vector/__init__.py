@@ -1,0 +1,1 @@
+"""The late-interaction leg: storage, scanning and search."""

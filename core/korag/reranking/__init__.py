@@ -1,0 +1,1 @@
+"""Rerankers: a query and candidate texts in, the candidates in order of their scores out."""

@@ -1,0 +1,255 @@
+"""Reranking with a cross-encoder: a model that reads the query and a text together and gives one score."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.checkpoints.cross_encoder import CrossEncoderCheckpoint, read_cross_encoder
+from korag.checkpoints.fingerprint import Fingerprint, digest_folders
+from korag.checkpoints.hub import resolve_model
+from korag.checkpoints.layouts import wrong_family
+from korag.encoders.base import PROGRESS_FROM, Encoder, as_float32
+from korag.encoders.batching import token_budget_batches
+from korag.encoders.lazy import LazyModel, LoadOptions
+from korag.encoders.load import check_backend, check_length, check_options, check_settings
+from korag.encoders.sentence_transformers import load_cross_encoder, missing_head
+from korag.reranking.base import TextReranker
+from korag.text import normalize
+
+logger = logging.getLogger("korag")
+_BATCH_TOKENS = 4_096
+_SHORTEST = 8  # both texts and the special tokens around them; below that nothing of a text may be left
+
+
+class CrossEncoderReranker(TextReranker, LazyModel):
+    """Scores candidate texts for a query with a cross-encoder. Safe to use from many threads.
+
+    >>> reranker = CrossEncoderReranker("dragonkue/bge-reranker-v2-m3-ko")
+    >>> reranker.rerank("보증금은 언제 돌려받나요?", ["…", "…"], top_n=3)
+
+    Scores are what the checkpoint's own activation makes of its one logit. With a sigmoid, which most have (and
+    which is taken where none is saved), they are in [0, 1] and are themselves the relevance `score_threshold` goes
+    by; with any other activation there is no relevance and a threshold is an error.
+
+    The weights are loaded at the first use; everything that can be wrong without reading them is an error here.
+    Copies share the model; pickles hold its name and settings only, no weights and no token.
+
+    Args:
+        model: A local folder or a Hub id.
+        device: ``"cpu"``, ``"cuda"``, …; None for the best there is.
+        dtype: Precision of the computation, as for `korag.load_encoder`.
+        backend: ``"torch"``, or on the CPU ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``).
+        revision: Hub branch, tag or commit.
+        cache_folder: Hub cache folder.
+        local_files_only: Never ask the network.
+        token: Hub token; never shown and never pickled.
+        trust_remote_code: Run Python files that come with the checkpoint.
+        max_length: Longest pair in tokens, special tokens included; None for the model's own.
+        batch_tokens: Most tokens of a padded batch; by default 4,096.
+
+    Raises:
+        CheckpointNotFoundError: If there is no such path or model.
+        HubUnreachableError: If the model is not on this machine and the Hub cannot be reached.
+        WrongFamilyError: If it is a dense, sparse or late-interaction model.
+        UnknownFamilyError: If it has no classification head.
+        CheckpointError: If it does not give exactly one score.
+        InvalidArgumentError: If another argument is outside its rule.
+        MissingDependencyError: If `backend` needs a package that is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        device: str | None = None,
+        dtype: str = "auto",
+        backend: Literal["torch", "onnx", "openvino"] = "torch",
+        revision: str | None = None,
+        cache_folder: str | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+        trust_remote_code: bool = False,
+        max_length: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        self._options = LoadOptions(
+            device=device,
+            dtype=dtype,
+            backend=backend,
+            trust_remote_code=trust_remote_code,
+            batch_tokens=batch_tokens,
+        )
+        check_options(self._options)
+        if isinstance(model, Encoder):
+            raise wrong_family(model.model_name, model.family, "cross_encoder")
+        source = resolve_model(
+            model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only, token=token
+        )
+        self._checkpoint: CrossEncoderCheckpoint = read_cross_encoder(source, remote_code=trust_remote_code)
+        check_backend(backend)
+        if source.revision is None or local_files_only:  # otherwise the first use fetches them
+            source.check_weights()
+        check_length(max_length, limit=self._checkpoint.max_positions, least=_SHORTEST)
+        self._max_length = self._checkpoint.max_length if max_length is None else max_length
+        self._fingerprint: Fingerprint | None = None
+        self._reset()
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest pair in tokens, special tokens included."""
+        return self._max_length
+
+    @property
+    def activation(self) -> str:
+        """Dotted name of what is applied to the logit."""
+        return self._checkpoint.activation
+
+    @property
+    def normalized(self) -> bool:
+        """Whether scores are in [0, 1]: the activation is a sigmoid."""
+        return self.activation.startswith("torch.") and self.activation.endswith(".Sigmoid")
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What changes the scores and nothing else. Fetches the weights, but does not load them."""
+        if self._fingerprint is None:
+            self._fingerprint = Fingerprint(
+                model=self.model_name,
+                revision=self._checkpoint.source.revision,
+                family="cross_encoder",
+                weights=digest_folders(self._weights_folder()),
+                dim=1,
+                query_prompt="",
+                document_prompt="",
+                query_length=None,
+                document_length=self.max_length,
+                normalized=self.normalized,
+            )
+        return self._fingerprint
+
+    @property
+    def load_arguments(self) -> dict[str, Any]:
+        """Keywords that make a reranker of the same fingerprint; JSON values."""
+        source = self._checkpoint.source
+        return {"model": source.portable_name, "revision": source.revision, "max_length": self.max_length}
+
+    def _score(
+        self,
+        query: str,
+        texts: list[str],
+        show_progress: bool | None,  # noqa: FBT001
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        # Each distinct text once, in an order of its own: equal texts tie to the last bit, in whatever order the
+        # candidates came, though batches round differently.
+        normalized = [normalize(text) for text in texts]
+        distinct = sorted(set(normalized))
+        found = dict(zip(distinct, self._predict(normalize(query), distinct, show_progress).tolist(), strict=True))
+        scores = np.array([found[text] for text in normalized], np.float32)
+        return scores, scores if self.normalized else None
+
+    def _predict(self, query: str, texts: list[str], show_progress: bool | None) -> NDArray[np.float32]:  # noqa: FBT001
+        from tqdm.auto import tqdm
+
+        model = self._loaded()
+        lengths = self._count_tokens(model, query, texts)
+        self._report_truncation(lengths)
+        lengths = [min(length, self._max_length or length) for length in lengths]
+        if show_progress is None:
+            show_progress = len(texts) > PROGRESS_FROM and sys.stderr.isatty()
+        scores = np.empty(len(texts), np.float32)
+        with tqdm(total=len(texts), desc="Scoring (cross_encoder)", disable=not show_progress) as bar:
+            for batch in token_budget_batches(lengths, self._options.batch_tokens or _BATCH_TOKENS):
+                scores[batch] = self._predict_batch(model, [(query, texts[index]) for index in batch])
+                bar.update(len(batch))
+        return scores
+
+    def _predict_batch(self, model: Any, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
+        import torch
+        from sentence_transformers.util import batch_to_device
+
+        prompt = model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
+        with self._tokenizer_lock:
+            features = model.preprocess(pairs, prompt=prompt)
+        with torch.inference_mode():
+            logits = model(batch_to_device(features, model.device))["scores"]
+            logits = logits.float()  # before the activation, which would round many to the same 16 bits
+            return as_float32(model.activation_fn(logits)).reshape(len(pairs))
+
+    def _count_tokens(self, model: Any, query: str, texts: list[str]) -> list[int]:
+        """Tokens of each pair before any truncation, special tokens included."""
+        with self._tokenizer_lock:
+            encoded = model.tokenizer(
+                [query, *texts], add_special_tokens=False, truncation=False, padding=False,
+                return_attention_mask=False, verbose=False,
+            )  # fmt: skip
+            special = model.tokenizer.num_special_tokens_to_add(pair=True)
+        own, *others = (len(ids) for ids in encoded["input_ids"])
+        return [own + other + special for other in others]
+
+    def _report_truncation(self, lengths: list[int]) -> None:
+        limit = self._max_length
+        if limit is not None and (cut := sum(length > limit for length in lengths)):
+            logger.warning(
+                "질의와 문서 %d쌍 가운데 %d쌍이 잘렸습니다(가장 긴 것 %s토큰, 한도 %s). / "
+                "%d of %d query-document pairs truncated (longest %s tokens, limit %s).",
+                len(lengths), cut, f"{max(lengths):,}", f"{limit:,}",
+                cut, len(lengths), f"{max(lengths):,}", f"{limit:,}",
+            )  # fmt: skip
+
+    def _no_relevance(self) -> tuple[str, str] | None:
+        if self.normalized:
+            return None
+        return (
+            f"'{self.model_name}'의 활성화 함수가 {self.activation}이라서(Sigmoid가 아님) 점수의 범위가 정해져 있지 "
+            "않습니다.",
+            f"the activation of '{self.model_name}' is {self.activation}, no sigmoid, so its scores have no fixed "
+            "range.",
+        )
+
+    def _load(self, folder: Path) -> Any:
+        return load_cross_encoder(folder, max_length=self._max_length, options=self._options)
+
+    def _differs(self, model: Any) -> str | None:
+        from sentence_transformers.util import fullname
+
+        if model.num_labels != 1:
+            return f"its settings say one label, its weights {model.num_labels}"
+        loaded = fullname(model.activation_fn)
+        if loaded.rpartition(".")[2] != self.activation.rpartition(".")[2]:
+            return f"its settings say the activation {self.activation}, but {loaded} was loaded"
+        if missing := missing_head(model, self._weights_folder()):
+            return f"its weights lack the classification head: {', '.join(missing)}"
+        return None
+
+    def __repr__(self) -> str:
+        options = self._options
+        return (
+            f"{type(self).__name__}({self.model_name!r}, max_length={self.max_length}, "
+            f"activation={self.activation.rpartition('.')[2]!r}, device={options.device or 'auto'!r}, "
+            f"dtype={self._shown_dtype()!r}, backend={options.backend!r})"
+        )
+
+
+def cross_encoder_with(model: CrossEncoderReranker | str | os.PathLike[str], **settings: Any) -> CrossEncoderReranker:
+    """Loads a cross-encoder with settings, or returns a loaded one that has them.
+
+    Args:
+        model: A loaded one, a name, or a path.
+        settings: Keywords of `CrossEncoderReranker`; None counts as not given.
+
+    Raises:
+        WrongFamilyError: If it is a dense, sparse or late-interaction model.
+        InvalidArgumentError: If a loaded one was loaded with another value of a setting.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not isinstance(model, CrossEncoderReranker):
+        return CrossEncoderReranker(model, **given)
+    check_settings(model, model.load_arguments, given, loader="CrossEncoderReranker")
+    return model

@@ -5,13 +5,26 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: it reads this once
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its warning after a fork is about us, not for us
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sentences import DOCUMENTS
 
-from korag import Collection, CrossEncoderReranker, DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
+from korag import CrossEncoderReranker, DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
+from korag.collection import LocalCollection, SearchOptions
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_vectors_on_every_processor() -> Iterator[None]:
+    """With AMX, ``dtype="auto"`` picks bfloat16, whose scores differ in the third digit from those of other machines."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        for instruction in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+            patch.setattr(torch.cpu, instruction, lambda: False, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -51,13 +64,13 @@ def cross_encoder(cross_encoder_folder: Path) -> CrossEncoderReranker:
 
 @pytest.fixture
 def search_calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """The ``exact`` of each search that a collection is search_calls for, in order."""
+    """The ``exact`` of every search made of a local collection, in order."""
     seen: list[bool] = []
-    original = Collection.search_many  # `Collection.search` calls it too
+    original = LocalCollection._search
 
-    def watched(*arguments: Any, **keywords: Any) -> Any:
-        seen.append(keywords["exact"])
-        return original(*arguments, **keywords)
+    def watched(self: LocalCollection, queries: list[str], options: SearchOptions) -> Any:
+        seen.append(options.exact)
+        return original(self, queries, options)
 
-    monkeypatch.setattr(Collection, "search_many", watched)
+    monkeypatch.setattr(LocalCollection, "_search", watched)
     return seen

@@ -4,8 +4,9 @@ import json
 import pathlib
 import sys
 
-from korag import Collection
+from korag import Collection, load_encoder
 
+MODELS = ("mini-colbert", "mini-splade", "mini-dense")
 out = pathlib.Path(sys.argv[1])
 DOCS = [
     ("보증금", "임대차가 끝나면 집주인은 보증금을 세입자에게 돌려주어야 합니다.", {"분류": "임대차", "번호": 1}),
@@ -18,7 +19,7 @@ DOCS = [
     ("빈 문서", "", {"분류": "없음"}),
 ]
 QUERIES = ["보증금은 언제 돌려받나요?", "퇴직금을 늦게 주면 어떻게 되나요?", "메모리 부족 오류", "김치 익히는 법"]
-c = Collection.open(out, encoders=["mini-colbert", "mini-splade", "mini-dense"], bm25=True)
+c = Collection.open(out, encoders=[load_encoder(name, dtype="float32") for name in MODELS], bm25=True)
 first = DOCS[:5]
 c.add([t for _, t, _ in first], ids=[i for i, _, _ in first], metadata=[m for _, _, m in first])
 rest = DOCS[5:]

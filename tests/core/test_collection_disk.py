@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from stand_in import StandIn, StandInColbert
 
 from korag import Collection, load_encoder
-from korag.collection import database as database_module
-from korag.collection import snapshot as snapshot_module
+from korag.collection.local import database as database_module
+from korag.collection.local import snapshot as snapshot_module
 from korag.collection.local.segments import SegmentFolder
 from korag.errors import (
     CollectionLockedError,
@@ -604,7 +604,7 @@ def test_an_add_that_is_only_empty_needs_no_segment(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_committed_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("korag.collection.local.collection._COMMIT_DOCUMENTS", 2)
+    monkeypatch.setattr("korag.collection.local.collection.COMMIT_DOCUMENTS", 2)
     with Collection.open(tmp_path, **legs()) as collection:
         encode, calls = StandIn._encode, []
 

@@ -9,7 +9,7 @@ import pytest
 from stand_in import StandIn
 
 from korag import Collection
-from korag.collection import local
+from korag.collection import base
 from korag.errors import InvalidArgumentError, InvalidTextError
 
 
@@ -25,7 +25,7 @@ class Counting(StandIn):
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_COMMIT_DOCUMENTS", 4)
+    monkeypatch.setattr(base, "COMMIT_DOCUMENTS", 4)
 
 
 def documents(count: int) -> list[tuple[str, str, dict[str, Any]]]:

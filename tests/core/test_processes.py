@@ -17,7 +17,7 @@ def rows(vectors) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(("name", "devices"), [("mini-colbert", ["cpu", "cpu"]), ("mini-splade", ["cpu"])])
 def test_the_same_vectors_in_order(name, devices):
-    encoder = load_encoder(name, device="cpu", batch_tokens=200)
+    encoder = load_encoder(name, device="cpu", dtype="float32", batch_tokens=200)
     expected = rows(encoder.encode_documents(TEXTS))
     collection = Collection.in_memory(encoders=[encoder])
     with encoder.processes(devices) as same:

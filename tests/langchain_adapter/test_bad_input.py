@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from retriever_kinds import QUERY, Kind
 
 from korag import Collection, DenseEncoder, LateInteractionEncoder, SparseEncoder
-from korag.collection import database, saving
+from korag.collection.local import database, saving
 from korag.encoders.base import Encoder
 from korag.errors import (
     FilterError,
@@ -194,7 +194,9 @@ async def test_misspelt_keywords_of_retrievers(
 
 
 def test_a_misspelt_keyword_asks_nothing_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("korag.encoders.load.find", lambda *_, **__: pytest.fail("looked for the default model"))
+    monkeypatch.setattr(
+        "korag.encoders.load.resolve_model", lambda *_, **__: pytest.fail("looked for the default model")
+    )
     with pytest.raises(InvalidArgumentError, match="Did you mean models"):
         KoHybridRetriever.from_texts(["글"], model="mini-colbert")
     with pytest.raises(InvalidArgumentError, match="Did you mean model"):

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 import langchain_korag
 from korag import Collection, LateInteractionEncoder, load_encoder
-from korag.collection import local
+from korag.collection.local import collection as local
 from korag.errors import (
     FilterError,
     FingerprintError,

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from retriever_kinds import QUERY, WIDE, Kind, ids, kind_of
 
 from korag import Collection, LateInteractionEncoder, SparseEncoder
-from korag.collection import local
+from korag.collection.local import collection as local
 from korag.errors import IndexStateError
 from langchain_korag import KoHybridRetriever
 from langchain_korag.collection_retriever import CollectionRetriever

@@ -8,13 +8,14 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korag.collection import legs
+from korag.legs import base
 from korag.legs.base import Part
+from korag.legs.sparse import SparseLeg
 from korag.scoring import dot_rows
 
 
 class Dots:
-    def scores(self, arrays: legs.Arrays, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def scores(self, arrays: base.Arrays, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return dot_rows(query, arrays["vectors"][rows])
 
 
@@ -28,9 +29,9 @@ def test_threads_change_nothing(seed: int, sizes: list[int], asked: int) -> None
         parts.append(Part({"vectors": vectors}, np.flatnonzero(rng.random(size) < 0.7)))
     queries = list(rng.standard_normal((asked, 8)).astype(np.float32))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(legs, "_SMALL", -1)
-        together = [scores.tolist() for scores in legs.score_all(Dots(), queries, parts, threads=True)]
-    alone = [scores.tolist() for scores in legs.score_all(Dots(), queries, parts)]
+        patch.setattr(base, "_SMALL", -1)
+        together = [scores.tolist() for scores in base.score_all(Dots(), queries, parts, threads=True)]
+    alone = [scores.tolist() for scores in base.score_all(Dots(), queries, parts)]
     assert together == alone
     assert [len(scores) for scores in alone] == [sum(len(part.rows) for part in parts)] * asked
 
@@ -40,7 +41,7 @@ def test_a_filtered_sparse_search_is_the_search_of_those_rows(seed: int, documen
     rng = np.random.default_rng(seed)
     dense = (rng.integers(1, 5, (documents, 12)) * (rng.random((documents, 12)) < 0.4)).astype(np.float32)
     query = (rng.integers(1, 5, (1, 12)) * (rng.random((1, 12)) < 0.5)).astype(np.float32)
-    leg = legs.SparseLeg.__new__(legs.SparseLeg)  # no encoder takes part
+    leg = SparseLeg.__new__(SparseLeg)  # no encoder takes part
     rows = np.flatnonzero(rng.random(documents) < share)
     parts = [Part(leg.pack(sp.csr_array(dense)), rows)]
     (found,) = leg.search([sp.csr_array(query)], parts, 3, exact=True)

@@ -1,6 +1,13 @@
-"""Collections: documents with their representations, added, filtered and searched."""
+"""Collections: documents with their representations, added, filtered and searched.
 
-from korag.collection.base import Hit, StoredDocument
-from korag.collection.local.collection import Collection
+`Collection` is the local store, `korag.collection.local.collection.LocalCollection`: the one that ``open`` and
+``in_memory`` make. What every store does is `korag.collection.base.Collection`.
+"""
 
-__all__ = ["Collection", "Hit", "StoredDocument"]
+from korag.collection.base import Hit, SearchOptions
+from korag.collection.documents import StoredDocument
+from korag.collection.local.collection import LocalCollection
+
+Collection = LocalCollection
+
+__all__ = ["Collection", "Hit", "LocalCollection", "SearchOptions", "StoredDocument"]

@@ -1,26 +1,48 @@
-"""What a search returns."""
+"""What every collection does, and what goes in and comes out of it.
+
+A store (a folder, a server) derives from `Collection` and implements its abstract methods; everything that merely uses
+a collection is typed against this class. `korag.testing.CollectionContract` tests a store.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Self, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.checks import check_count, check_flag, check_fraction
+from korag.collection.documents import StoredDocument
+from korag.collection.streaming import stream_into
+from korag.diversity import maximal_marginal_relevance
+from korag.encoders.base import Encoder
+from korag.errors import InvalidArgumentError
+from korag.filters.parse import parse
+from korag.text import check_text, check_texts
+
+DEFAULT_FETCH_K = 100
+"""Candidates of each leg in a hybrid search."""
+COMMIT_DOCUMENTS = 2_048
+"""Documents encoded and committed together."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One document found.
+    """A document found by a search.
 
     Attributes:
         id: The document's id.
-        score: Its score; of the leg's own kind, or fused for a hybrid search. Comparable within one search.
+        score: Its score, of the leg's own kind or fused for a hybrid search. Comparable within one search only.
         text: The text as it was added.
-        metadata: The metadata as it was added; a copy of one's own.
+        metadata: A copy of the metadata as it was added.
         legs: (rank from 1, score) in each leg that found it.
-        relevance: The score as a share of the best one the query could get, in [0, 1]; what thresholds go by.
-            Dense: the cosine. ColBERT: the mean over query tokens of each one's best match. Sparse: against the
-            query itself. BM25: against a document with endless repetitions of every query term. Hybrid: against a
-            document that is first in every leg, which tells ranks apart but not good matches from poor ones.
+        relevance: The score as a fraction of the best one the query could get, in [0, 1]; thresholds apply to it.
+            Dense: the cosine. ColBERT: each query token's best match, averaged. Sparse: against the query itself.
+            BM25: against a document that repeats every query term endlessly. Hybrid: against a document that ranks
+            first in every leg, which reflects rank only and does not tell a good match from a poor one.
     """
 
     id: str
@@ -31,16 +53,276 @@ class Hit:
     relevance: float = 0.0
 
 
-@dataclass(frozen=True)
-class StoredDocument:
-    """One document of a collection.
+class SearchSettings(TypedDict, total=False):
+    """The fields of `SearchOptions` as keywords of `Collection.search`."""
+
+    k: int
+    using: str | None
+    where: Mapping[str, Any] | None
+    fetch_k: int | None
+    fusion: Literal["rrf", "weighted"]
+    weights: Mapping[str, float] | None
+    min_relevance: float | None
+    exact: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How a collection is searched. Checked when it is made, except for what depends on the collection's legs.
 
     Attributes:
-        id: Its id.
-        text: The text as it was added.
-        metadata: The metadata as it was added; a copy of one's own.
+        k: Hits at most.
+        using: A leg, or ``"hybrid"`` for all legs fused; None for the only leg, or hybrid if there are several.
+        where: Metadata filter, applied before the k best are taken (see `korag.filters`).
+        fetch_k: Candidates of each leg in a hybrid search; None for 100, or k if that is more.
+        fusion: ``"rrf"`` by rank, or ``"weighted"`` by scaled scores.
+        weights: Weight of each leg in a hybrid search; 1 where not given.
+        min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
+        exact: False lets the late-interaction leg score only promising documents: faster in large collections, at the
+            risk of missing some of the k best. Scores are the same. The other legs are always exact.
+
+    Raises:
+        InvalidArgumentError: If a value breaks its rule.
+        FilterError: If `where` is not a filter.
     """
 
-    id: str
-    text: str
-    metadata: dict[str, Any] = field(default_factory=dict)
+    k: int = 10
+    using: str | None = None
+    where: Mapping[str, Any] | None = None
+    fetch_k: int | None = None
+    fusion: Literal["rrf", "weighted"] = "rrf"
+    weights: Mapping[str, float] | None = None
+    min_relevance: float | None = None
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        check_count("k", self.k)
+        if self.fetch_k is not None:
+            check_count("fetch_k", self.fetch_k)
+        check_fraction("min_relevance", self.min_relevance)
+        check_flag("exact", self.exact)
+        if self.fusion not in ("rrf", "weighted"):
+            raise InvalidArgumentError(
+                f"fusion={self.fusion!r}은(는) 쓸 수 없습니다. 'rrf' 또는 'weighted'여야 합니다.",
+                f"fusion={self.fusion!r} is invalid; it must be 'rrf' or 'weighted'.",
+            )
+        parse(self.where)
+
+    @property
+    def candidates(self) -> int:
+        """Documents each leg contributes to a fusion; at least k."""
+        return max(self.k, DEFAULT_FETCH_K if self.fetch_k is None else self.fetch_k)
+
+
+class Collection(ABC):
+    """Documents with one representation per leg, added, filtered and searched.
+
+    Texts are stored and returned as given; searching uses their NFC form. Empty documents are kept and never found.
+    Safe for use by many threads.
+    """
+
+    # -- documents ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def add(
+        self,
+        texts: Iterable[str],
+        *,
+        ids: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        show_progress: bool | None = None,
+    ) -> list[str]:
+        """Adds documents; one whose id exists replaces it and counts as newly inserted.
+
+        Everything is checked before any work is done. Documents are committed in batches; adding the same ids again
+        after an interruption completes the job.
+
+        Args:
+            texts: The documents.
+            ids: Their ids, all different; generated if not given.
+            metadata: A dict of JSON values for each document; copied.
+            show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            InvalidTextError: If a text or id is not a string.
+            InvalidArgumentError: If the numbers differ, an id occurs twice, or metadata is not JSON.
+        """
+
+    @abstractmethod
+    def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+        """Removes documents by id, by filter, or those among `ids` that match the filter.
+
+        Returns:
+            How many were removed. Unknown ids are ignored.
+
+        Raises:
+            InvalidArgumentError: If neither is given.
+        """
+
+    @abstractmethod
+    def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
+        """Returns the documents that exist: by id in the order given, otherwise in insertion order."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of documents."""
+
+    def add_stream(
+        self,
+        documents: Iterable[tuple[str, str] | tuple[str, str, Mapping[str, Any] | None]],
+        *,
+        total: int | None = None,
+        show_progress: bool | None = None,
+    ) -> int:
+        """Adds documents from an iterable of any length in constant memory.
+
+        Documents are checked, encoded and committed 2,048 at a time. Those already stored with the same text and
+        metadata are skipped without encoding, so after an interruption the same call continues where it stopped. One
+        whose id exists with another text or other metadata replaces it.
+
+        Args:
+            documents: (id, text) or (id, text, metadata) for each; may be a generator.
+            total: Their number, for the progress bar's estimate of the time left; None if unknown.
+            show_progress: Show a progress bar; None shows one in a terminal.
+
+        Returns:
+            How many were added or replaced.
+
+        Raises:
+            InvalidTextError: If a text or id is not a string. Batches before it are stored.
+            InvalidArgumentError: If an entry is something else, an id occurs twice in a batch, or metadata is not
+                JSON.
+        """
+
+        def add(some: list[StoredDocument]) -> None:
+            self.add(
+                [document.text for document in some],
+                ids=[document.id for document in some],
+                metadata=[document.metadata for document in some],
+                show_progress=False,
+            )
+
+        return stream_into(documents, COMMIT_DOCUMENTS, get=self.get, add=add, total=total, show_progress=show_progress)
+
+    # -- search -------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def legs(self) -> tuple[str, ...]:
+        """The names that `using` accepts, besides ``"hybrid"``."""
+
+    @property
+    @abstractmethod
+    def encoders(self) -> dict[str, Encoder[Any]]:
+        """The encoders by leg."""
+
+    def search(
+        self, query: str, *, options: SearchOptions | None = None, **settings: Unpack[SearchSettings]
+    ) -> list[Hit]:
+        """Finds the k best documents for a query.
+
+        Args:
+            query: The query, in any Unicode normalization form. An empty one finds nothing.
+            options: How to search; instead of `settings`.
+            settings: The fields of `SearchOptions`: `k` (10), `using`, `where`, `fetch_k`, `fusion` (``"rrf"``),
+                `weights`, `min_relevance`, `exact` (True).
+
+        Returns:
+            Hits, best first; equal scores in insertion order.
+
+        Raises:
+            InvalidTextError: If the query is not a string.
+            InvalidArgumentError: If a setting breaks its rule, or both `options` and settings are given.
+            FilterError: If `where` is not a filter.
+        """
+        check_text(query, "query")
+        return self.search_many([query], options=options, **settings)[0]
+
+    def search_many(
+        self, queries: Iterable[str], *, options: SearchOptions | None = None, **settings: Unpack[SearchSettings]
+    ) -> list[list[Hit]]:
+        """`search` for many queries, encoded together. Returns one list of hits per query, in order."""
+        checked = check_texts(queries, "queries")
+        if options is None:
+            options = SearchOptions(**settings)
+        elif settings:
+            raise InvalidArgumentError(
+                f"options와 {', '.join(settings)}을(를) 함께 넣었습니다. dataclasses.replace(options, ...)로 바꾸거나 "
+                "하나만 넣으세요.",
+                f"Both options and {', '.join(settings)} are given; use dataclasses.replace(options, ...), or give "
+                "only one of them.",
+            )
+        return self._search(checked, options)
+
+    @abstractmethod
+    def _search(self, queries: list[str], options: SearchOptions) -> list[list[Hit]]:
+        """`search_many` of checked queries, which may be empty.
+
+        Raises:
+            InvalidArgumentError: If `using` or `weights` name a leg that does not exist.
+        """
+
+    @abstractmethod
+    def search_by_vector(
+        self,
+        vector: Sequence[float],
+        *,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        min_relevance: float | None = None,
+    ) -> list[Hit]:
+        """`search` with the dense leg, for a query already encoded by its model.
+
+        Args:
+            vector: Shape: (dim,).
+            k: Hits at most.
+            where: Metadata filter, applied before the k best are taken.
+            min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
+
+        Raises:
+            InvalidArgumentError: If there is no dense leg, or the vector does not fit it.
+        """
+
+    def diversify(
+        self, hits: Sequence[Hit], *, k: int = 10, lambda_mult: float = 0.5, using: str | None = None
+    ) -> list[Hit]:
+        """Chooses hits that differ from each other, by maximal marginal relevance.
+
+        Args:
+            hits: What a search of this collection found; more than `k` of them.
+            k: How many to choose at most.
+            lambda_mult: 1 for relevance alone, 0 for difference alone.
+            using: The leg searched, or ``"hybrid"``, as for `search`.
+
+        Returns:
+            Hits in the order chosen, without those deleted meanwhile.
+        """
+        check_count("k", k)
+        ids, similarities = self._similarities([hit.id for hit in hits], using)
+        by_id = {hit.id: hit for hit in hits}
+        relevance = np.array([by_id[id_].relevance for id_ in ids], np.float32)
+        chosen = maximal_marginal_relevance(relevance, similarities, k=k, lambda_mult=lambda_mult)
+        return [by_id[ids[index]] for index in chosen]
+
+    @abstractmethod
+    def _similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
+        """Compares documents pairwise, by the first leg searched in the registry's order of comparison.
+
+        Returns:
+            The ids that exist, in order, and their similarities. Shape: (n, n).
+        """
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def close(self) -> None:
+        """Releases files and connections; the collection cannot be used afterwards."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

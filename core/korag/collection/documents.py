@@ -1,15 +1,30 @@
-"""Checks texts, ids and metadata, and puts them together."""
+"""Documents as a collection stores them: checked texts, ids and metadata."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from korag.checks import check_ids, check_metadata
-from korag.collection.base import StoredDocument
 from korag.errors import InvalidArgumentError
 from korag.text import check_texts
+
+
+@dataclass(frozen=True)
+class StoredDocument:
+    """A document of a collection.
+
+    Attributes:
+        id: Its id.
+        text: The text as it was added.
+        metadata: A copy of the metadata as it was added.
+    """
+
+    id: str
+    text: str
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def check_documents(

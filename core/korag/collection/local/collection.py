@@ -1,4 +1,4 @@
-"""`Collection`: documents and their vectors in one folder, or in memory."""
+"""`LocalCollection`: documents and their vectors in one folder, or in memory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from korag.checks import check_count, check_ids
-from korag.collection.base import Hit, StoredDocument
-from korag.collection.documents import check_documents
+from korag.checks import check_ids
+from korag.collection.base import COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
+from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import (
     EncoderLike,
@@ -27,8 +28,6 @@ from korag.collection.local.saving import SEGMENT_FOLDER, save_copy
 from korag.collection.local.search import Searcher, warn_empty
 from korag.collection.local.segments import SegmentFolder, SegmentMemory, SegmentStore
 from korag.collection.local.snapshot import SnapshotReader, choose_merge, merge_views
-from korag.collection.local.streaming import stream_into
-from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
 from korag.filters.parse import parse, to_sql
@@ -36,13 +35,10 @@ from korag.legs.base import Leg
 from korag.legs.bm25 import BM25Leg
 from korag.legs.registry import make_leg
 from korag.legs.tokenizers import Tokenizer, resolve_tokenizer
-from korag.text import check_text, is_empty
-
-_COMMIT_DOCUMENTS = 2_048
-"""Documents encoded, written and committed together by `add`."""
+from korag.text import is_empty
 
 
-class Collection:
+class LocalCollection(Collection):
     """Documents with one representation a leg: ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``.
 
     Made by `open` or `in_memory`. Searches are exact. Many threads may use one collection, and many processes
@@ -190,45 +186,9 @@ class Collection:
         documents = check_documents(texts, ids, metadata)
         if documents:
             self._reader.read()  # merging reads every segment: a damaged one is an error before any work
-        for start in range(0, len(documents), _COMMIT_DOCUMENTS):
-            self._add_batch(documents[start : start + _COMMIT_DOCUMENTS], show_progress)
+        for start in range(0, len(documents), COMMIT_DOCUMENTS):
+            self._add_batch(documents[start : start + COMMIT_DOCUMENTS], show_progress)
         return [document.id for document in documents]
-
-    def add_stream(
-        self,
-        documents: Iterable[tuple[str, str] | tuple[str, str, Mapping[str, Any] | None]],
-        *,
-        total: int | None = None,
-        show_progress: bool | None = None,
-    ) -> int:
-        """Adds documents from an iterable of any length, in memory that does not grow with it.
-
-        Documents are taken, checked, encoded and committed 2,048 at a time. Those that are there already, with the same
-        text and metadata, are passed over without encoding: after an interruption, the same call goes on where it
-        stopped. Others of an id that exists replace it.
-
-        Args:
-            documents: (id, text) or (id, text, metadata) of each; a generator will do.
-            total: How many there are, for the progress bar's estimate of the time left; None if not known.
-            show_progress: Show a progress bar; None shows one in a terminal.
-
-        Returns:
-            How many were added or replaced.
-
-        Raises:
-            InvalidTextError: If a text or id is not a string. Blocks before it are stored.
-            InvalidArgumentError: If an entry is something else, an id comes twice in a block, or metadata is not JSON.
-            CollectionLockedError: If another process is still writing after the time-out.
-            ReadOnlyError: If the folder cannot be written to.
-        """
-        return stream_into(
-            documents,
-            _COMMIT_DOCUMENTS,
-            get=self.get,
-            add=lambda some: self._add_batch(some, show_progress=False),
-            total=total,
-            show_progress=show_progress,
-        )
 
     def _add_batch(self, documents: list[StoredDocument], show_progress: bool | None) -> None:  # noqa: FBT001
         filled = [index for index, document in enumerate(documents) if not is_empty(document.text)]
@@ -305,80 +265,8 @@ class Collection:
         """The folder; None in memory."""
         return self._database.path.parent if self._database.path else None
 
-    def search(
-        self,
-        query: str,
-        *,
-        k: int = 10,
-        using: str | None = None,
-        where: Mapping[str, Any] | None = None,
-        fetch_k: int | None = None,
-        fusion: Literal["rrf", "weighted"] = "rrf",
-        weights: Mapping[str, float] | None = None,
-        min_relevance: float | None = None,
-        exact: bool = True,
-    ) -> list[Hit]:
-        """Finds the k best documents for a query.
-
-        Args:
-            query: The query, in any Unicode normalization form. An empty one finds nothing.
-            k: How many at most.
-            using: A leg, or ``"hybrid"`` for all of them fused; None for the only leg, else hybrid.
-            where: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
-            fetch_k: Candidates of each leg in a hybrid search; by default 100, or k if that is more.
-            fusion: ``"rrf"`` by rank, or ``"weighted"`` by scaled scores.
-            weights: Weight of each leg in a hybrid search; 1 where not given.
-            min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
-            exact: False lets the late-interaction leg look closely only at documents whose summaries are good. It is
-                faster in large collections, and may miss some of the k best; the scores of what it finds are the
-                same. The other legs are exact either way.
-
-        Returns:
-            Hits, best first; equal scores in insertion order.
-
-        Raises:
-            InvalidTextError: If the query is not a string.
-            InvalidArgumentError: If another argument is outside its rule.
-            FilterError: If `where` is not a filter.
-        """
-        check_text(query, "query")
-        return self.search_many(
-            [query],
-            k=k,
-            using=using,
-            where=where,
-            fetch_k=fetch_k,
-            fusion=fusion,
-            weights=weights,
-            min_relevance=min_relevance,
-            exact=exact,
-        )[0]
-
-    def search_many(
-        self,
-        queries: Iterable[str],
-        *,
-        k: int = 10,
-        using: str | None = None,
-        where: Mapping[str, Any] | None = None,
-        fetch_k: int | None = None,
-        fusion: Literal["rrf", "weighted"] = "rrf",
-        weights: Mapping[str, float] | None = None,
-        min_relevance: float | None = None,
-        exact: bool = True,
-    ) -> list[list[Hit]]:
-        """`search` for many queries, encoded together. Returns one list of hits a query, in order."""
-        return self._searcher.search(
-            queries,
-            k=k,
-            using=using,
-            where=where,
-            fetch_k=fetch_k,
-            fusion=fusion,
-            weights=weights,
-            min_relevance=min_relevance,
-            exact=exact,
-        )
+    def _search(self, queries: list[str], options: SearchOptions) -> list[list[Hit]]:
+        return self._searcher.search(queries, options)
 
     def search_by_vector(
         self,
@@ -388,41 +276,11 @@ class Collection:
         where: Mapping[str, Any] | None = None,
         min_relevance: float | None = None,
     ) -> list[Hit]:
-        """`search` with the dense leg, for a query that its model has encoded already.
+        """As `korag.collection.base.Collection.search_by_vector`."""
+        return self._searcher.search_by_vector(vector, SearchOptions(k=k, where=where, min_relevance=min_relevance))
 
-        Args:
-            vector: Shape: (dim,).
-            k: How many at most.
-            where: Metadata filter, applied before the k best are taken.
-            min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
-
-        Raises:
-            InvalidArgumentError: If there is no dense leg, or the vector is not one of its.
-        """
-        return self._searcher.search_by_vector(vector, k=k, where=where, min_relevance=min_relevance)
-
-    def diversify(
-        self, hits: Sequence[Hit], *, k: int = 10, lambda_mult: float = 0.5, using: str | None = None
-    ) -> list[Hit]:
-        """Chooses hits that differ from each other, by maximal marginal relevance.
-
-        Documents are compared by the vectors of the first leg there is of dense, ColBERT, sparse and BM25.
-
-        Args:
-            hits: What a search of this collection found; more than `k` of them.
-            k: How many to choose at most.
-            lambda_mult: 1 goes by relevance alone, 0 by difference alone.
-            using: The leg searched, or ``"hybrid"``, as for `search`.
-
-        Returns:
-            Hits in the order chosen; those deleted meanwhile are not among them.
-        """
-        check_count("k", k)
-        ids, similarities = self._searcher.similarities([hit.id for hit in hits], using)
-        by_id = {hit.id: hit for hit in hits}
-        relevance = np.array([by_id[id_].relevance for id_ in ids], np.float32)
-        chosen = maximal_marginal_relevance(relevance, similarities, k=k, lambda_mult=lambda_mult)
-        return [by_id[ids[index]] for index in chosen]
+    def _similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
+        return self._searcher.similarities(ids, using)
 
     def _condition(self, where: Mapping[str, Any] | None) -> tuple[str, list[object]]:
         return to_sql(parse(where))
@@ -488,12 +346,6 @@ class Collection:
         """Closes the folder's files; the collection cannot be used afterwards."""
         self._database.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         place = f"'{self.path}'" if self.path else "in memory"
         return f"Collection({place}, documents={len(self)}, legs={list(self.legs)})"
@@ -510,7 +362,7 @@ class Collection:
         if "database" in state:
             database = Database(None)
             database.restore(state["database"])
-            Collection.__init__(self, database, state["segments"], state["encoders"], state["tokenizer"])
+            LocalCollection.__init__(self, database, state["segments"], state["encoders"], state["tokenizer"])
             return
         folder: Path = state["path"]
         if not (folder / DATABASE_FILE).exists():  # opening would make an empty one
@@ -518,7 +370,7 @@ class Collection:
                 f"'{folder}'에 있던 컬렉션이 없습니다. 옮겼다면 Collection.open으로 새 위치에서 여세요.",
                 f"The collection in '{folder}' is gone. If it was moved, open it there with Collection.open.",
             )
-        opened = Collection.open(
+        opened = LocalCollection.open(
             folder,
             encoders=list(state["encoders"].values()),
             bm25=state["tokenizer"] is not None,

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.collection.base import StoredDocument
+from korag.collection.documents import StoredDocument
 from korag.collection.local.segments import SegmentInfo
 from korag.errors import (
     CollectionLockedError,

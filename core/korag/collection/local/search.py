@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checks import check_count, check_flag, check_fraction
-from korag.collection.base import Hit
+from korag.checks import check_fraction
+from korag.collection.base import Hit, SearchOptions
 from korag.collection.local.database import Database, Keys
-from korag.collection.local.snapshot import FilteredRows, SnapshotReader
+from korag.collection.local.snapshot import SnapshotReader
 from korag.errors import InvalidArgumentError
 from korag.filters.parse import parse, to_sql
 from korag.fusion import RRF_CONSTANT, check_weights, reciprocal_rank_fusion, weighted_fusion
 from korag.legs.base import Leg, Part
 from korag.legs.dense import DenseLeg
 from korag.scoring import top_k
-from korag.text import check_texts, is_empty
+from korag.text import is_empty
 
 logger = logging.getLogger("korag")
-_FETCH = 100
-"""Candidates each leg gives to a fusion, by default."""
 _COMPARED_BY = ("dense", "colbert", "sparse", "bm25")
 """The first of these legs that a search goes by also tells how alike two documents are."""
 
@@ -46,56 +44,25 @@ class Searcher:
         self._reader = reader
         self._legs = legs
 
-    def search(
-        self,
-        queries: Iterable[str],
-        *,
-        k: int,
-        using: str | None,
-        where: Mapping[str, Any] | None,
-        fetch_k: int | None,
-        fusion: str,
-        weights: Mapping[str, float] | None,
-        min_relevance: float | None,
-        exact: bool,
-    ) -> list[list[Hit]]:
-        """Checks everything, encodes all queries at once, and returns the hits of each, in order."""
-        checked = check_texts(queries, "queries")
-        k = check_count("k", k)
-        least = check_fraction("min_relevance", min_relevance)
-        exact = check_flag("exact", exact)
-        legs = self._choose(using)
-        fetch = max(k, _FETCH) if fetch_k is None else max(k, check_count("fetch_k", fetch_k))
-        if fusion not in ("rrf", "weighted"):
-            raise InvalidArgumentError(
-                f"fusion={fusion!r}은(는) 쓸 수 없습니다. 'rrf' 또는 'weighted'여야 합니다.",
-                f"fusion={fusion!r} is not possible; it must be 'rrf' or 'weighted'.",
-            )
-        if weights is not None:
-            check_weights(legs, weights)
-        condition = None if (parsed := parse(where)) is None else to_sql(parsed)
-        filled = [index for index, query in enumerate(checked) if not is_empty(query)]
-        if len(filled) < len(checked):
-            warn_empty(len(checked) - len(filled), len(checked))
-        hits: list[list[Hit]] = [[] for _ in checked]
-        if not filled or k == 0:
+    def search(self, queries: list[str], options: SearchOptions) -> list[list[Hit]]:
+        """Encodes all queries together, and returns the hits of each, in order."""
+        legs = self._choose(options.using)
+        if options.weights is not None:
+            check_weights(legs, options.weights)
+        filled = [index for index, query in enumerate(queries) if not is_empty(query)]
+        if len(filled) < len(queries):
+            warn_empty(len(queries) - len(filled), len(queries))
+        hits: list[list[Hit]] = [[] for _ in queries]
+        if not filled or options.k == 0:
             return hits
-        texts = [checked[index] for index in filled]
+        texts = [queries[index] for index in filled]
         encoded = {leg: self._legs[leg].encode_queries(texts) for leg in legs}
-        fetch = fetch if len(legs) > 1 else k
-        found = self._find(
-            encoded, self._reader.select(condition), fetch, Fusion(fusion, weights), k, least, exact=exact
-        )
-        for index, own in zip(filled, found, strict=True):
+        for index, own in zip(filled, self._find(encoded, options), strict=True):
             hits[index] = own
         return hits
 
-    def search_by_vector(
-        self, vector: Sequence[float], *, k: int, where: Mapping[str, Any] | None, min_relevance: float | None
-    ) -> list[Hit]:
+    def search_by_vector(self, vector: Sequence[float], options: SearchOptions) -> list[Hit]:
         """`search` with the dense leg, for a query that is encoded already."""
-        least = check_fraction("min_relevance", min_relevance)
-        k = check_count("k", k)
         leg = self._legs.get("dense")
         if not isinstance(leg, DenseLeg):
             raise InvalidArgumentError(
@@ -105,10 +72,9 @@ class Searcher:
                 f"{', '.join(self._legs)}. Search with the query's text.",
             )
         query = leg.check_query(vector)
-        condition = None if (parsed := parse(where)) is None else to_sql(parsed)
-        if k == 0:
+        if options.k == 0:
             return []
-        (hits,) = self._find({"dense": [query]}, self._reader.select(condition), k, Fusion(), k, least, exact=True)
+        (hits,) = self._find({"dense": [query]}, options)
         return hits
 
     def similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
@@ -151,18 +117,13 @@ class Searcher:
             f"using={using!r} is not in this collection; it offers: {choices}.",
         )
 
-    def _find(
-        self,
-        queries: Mapping[str, Sequence[Any]],
-        selection: FilteredRows,
-        fetch: int,
-        fusion: Fusion,
-        k: int,
-        least: float,
-        *,
-        exact: bool,
-    ) -> Iterator[list[Hit]]:
-        """The k best documents for each query, by all the legs that queries are encoded for."""
+    def _find(self, queries: Mapping[str, Sequence[Any]], options: SearchOptions) -> Iterator[list[Hit]]:
+        """The best documents for each query, by all the legs that queries are encoded for."""
+        condition = None if (parsed := parse(options.where)) is None else to_sql(parsed)
+        selection = self._reader.select(condition)
+        fetch = options.candidates if len(queries) > 1 else options.k
+        fusion = Fusion(options.fusion, options.weights)
+        least = check_fraction("min_relevance", options.min_relevance)
         prepared: dict[str, list[Any]] = {}
         found: dict[str, Iterator[NDArray[np.float32]]] = {}
         for name, encoded in queries.items():
@@ -171,7 +132,7 @@ class Searcher:
                 Part(segment.arrays, own) for segment, own in zip(segments, selection.rows, strict=True) if len(own)
             ]
             prepared[name] = [self._legs[name].prepare(query, segments) for query in encoded]
-            found[name] = self._legs[name].search(prepared[name], parts, fetch, exact=exact)
+            found[name] = self._legs[name].search(prepared[name], parts, fetch, exact=options.exact)
         for position in range(len(next(iter(queries.values())))):
             runs = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
             if len(runs) == 1:
@@ -179,7 +140,7 @@ class Searcher:
                 max_score = self._legs[name].max_score(prepared[name][position])
             else:
                 fused, max_score = fusion(runs)
-            best = sorted(fused, key=lambda item: (-item[1], item[0]))[:k]
+            best = sorted(fused, key=lambda item: (-item[1], item[0]))[: options.k]
             yield [hit for hit in self._hits(best, max_score, runs) if hit.relevance >= least]
 
     def _hits(self, best: Run, max_score: float, runs: Mapping[str, Run]) -> list[Hit]:

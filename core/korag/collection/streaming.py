@@ -1,4 +1,4 @@
-"""Documents from an iterable of any length, a block at a time, going on where an earlier run was interrupted."""
+"""Adds documents from an iterable of any length in batches; an interrupted run can be repeated."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from korag.collection.base import StoredDocument
-from korag.collection.documents import check_documents
+from korag.collection.documents import StoredDocument, check_documents
 from korag.encoders.batching import batched
 from korag.errors import InvalidArgumentError
 from korag.text import check_text
 
-Fields = Mapping[str, Any]
-
 
 def stream_into(
-    documents: Iterable[tuple[str, str] | tuple[str, str, Fields | None]],
+    documents: Iterable[tuple[str, str] | tuple[str, str, Mapping[str, Any] | None]],
     size: int,
     *,
     get: Callable[[Sequence[str]], list[StoredDocument]],
@@ -24,14 +21,14 @@ def stream_into(
     total: int | None,
     show_progress: bool | None,
 ) -> int:
-    """Adds what a collection does not have yet.
+    """Adds documents a collection does not have yet.
 
     Args:
-        documents: (id, text) or (id, text, metadata) of each.
-        size: Documents a block.
-        get: Returns those of some ids that the collection has.
+        documents: (id, text) or (id, text, metadata) for each.
+        size: Documents per batch.
+        get: Returns the stored documents among the given ids.
         add: Encodes and commits documents.
-        total: How many there are, for the progress bar; None if not known.
+        total: Their number, for the progress bar; None if unknown.
         show_progress: Show a progress bar; None shows one in a terminal.
 
     Returns:
@@ -42,23 +39,23 @@ def stream_into(
     show = sys.stderr.isatty() if show_progress is None else show_progress
     changed = 0
     with tqdm(total=total, desc="Adding documents", disable=not show) as bar:
-        for block in _checked(documents, size):
-            there = {document.id: document for document in get([document.id for document in block])}
-            new = [document for document in block if there.get(document.id) != document]
+        for batch in _checked(documents, size):
+            there = {document.id: document for document in get([document.id for document in batch])}
+            new = [document for document in batch if there.get(document.id) != document]
             if new:
                 add(new)
             changed += len(new)
-            bar.update(len(block))
+            bar.update(len(batch))
     return changed
 
 
 def _checked(documents: Iterable[Any], size: int) -> Iterator[list[StoredDocument]]:
     done = 0
-    for block in batched(documents, size):
-        parts = [_parts(document, done + place) for place, document in enumerate(block)]
+    for batch in batched(documents, size):
+        parts = [_parts(document, done + place) for place, document in enumerate(batch)]
         ids, texts, metadata = (list(column) for column in zip(*parts, strict=True))
         yield check_documents(texts, ids, metadata)
-        done += len(block)
+        done += len(batch)
 
 
 def _parts(document: object, place: int) -> tuple[Any, Any, Any]:

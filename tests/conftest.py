@@ -18,7 +18,7 @@ from korag.collection import LocalCollection, SearchOptions
 
 @pytest.fixture(scope="session", autouse=True)
 def same_vectors_on_every_processor() -> Iterator[None]:
-    """With AMX, ``dtype="auto"`` picks bfloat16, whose scores differ in the third digit from those of other machines."""
+    """With AMX, ``dtype="auto"`` picks bfloat16: scores differ in the third digit from those of other machines."""
     import torch
 
     with pytest.MonkeyPatch.context() as patch:

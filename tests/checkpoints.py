@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from korag import DenseEncoder, LateInteractionEncoder, SparseEncoder
 from korag.checkpoints.bundled import shipped_models
 
 HIDDEN = 32
@@ -356,6 +357,21 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
         native, cross_encoder, saved_cross_encoder, identity_cross_encoder, two_label_cross_encoder, bare_bert,
     )
 }  # fmt: skip
+# Encoder class, dimension, query prompt, document prompt and longest document of each layout
+LAYOUTS = {
+    "dense": (DenseEncoder, HIDDEN, "query: ", "passage: ", 256),
+    "roberta": (DenseEncoder, HIDDEN, "", "", 128),
+    "lora": (DenseEncoder, HIDDEN, QUERY_PROMPT, DOCUMENT_PROMPT, 128),
+    "bare_lora": (DenseEncoder, HIDDEN, "", "", 128),
+    "splade": (SparseEncoder, 12_288, "", "", 256),
+    "sparse_autoencoder": (SparseEncoder, 128, "", "", 512),
+    "pylate": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
+    "matryoshka": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
+    "matryoshka_safetensors": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
+    "residual": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
+    "stanford": (LateInteractionEncoder, 16, "[unused0] ", "[unused1] ", 220),
+    "native": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 200),
+}
 
 
 def hub_cache(folder: Path, cache: Path, name: str, *, only: Callable[[Path], bool] | None = None) -> str:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from assertions import assert_bilingual, cosines, dense_rows
+from checkpoints import LAYOUTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sentences import DOCUMENTS
-from test_load_encoder import LAYOUTS, assert_bilingual, dense_rows
-from test_precision import LONG, cosines
+from sentences import DOCUMENTS, LONG
 
 from korag import CrossEncoderReranker, LateInteractionEncoder, load_encoder
 from korag.encoders import engines

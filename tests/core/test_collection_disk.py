@@ -384,7 +384,7 @@ def test_a_read_only_folder_that_a_killed_process_left(folder: Path, request: py
         "collection.add(['나중 글'], ids=['나중'])\n"
         "os._exit(0)"
     )
-    subprocess.run([sys.executable, "-c", code, folder, *sys.path], check=True)
+    subprocess.run([sys.executable, "-c", code, folder, str(Path(__file__).parent), *sys.path], check=True)
     assert (folder / f"{FILE}-wal").stat().st_size
     before = digest(folder)
     request.getfixturevalue("read_only")
@@ -421,7 +421,7 @@ class Other:
 
     def __init__(self, folder: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", OTHER_PROCESS, folder, *sys.path],
+            [sys.executable, "-c", OTHER_PROCESS, folder, str(Path(__file__).parent), *sys.path],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.hear() == "ready"

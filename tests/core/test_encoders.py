@@ -14,9 +14,9 @@ import unicodedata
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from checkpoints import DIMS, edit_json, hub_cache, lora_base
+from assertions import assert_bilingual, assert_same, dense_rows
+from checkpoints import DIMS, LAYOUTS, edit_json, hub_cache, lora_base
 from safetensors.torch import load_file, save_file
-from test_load_encoder import LAYOUTS, assert_bilingual, assert_same, dense_rows
 
 from korag import load_encoder
 from korag.checkpoints.matryoshka import read_heads

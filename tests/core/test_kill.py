@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is f
 
 def run(*arguments: object) -> dict[str, int]:
     """Runs the command of its own process: forking this one, with torch's threads, would not do."""
-    script = Path(__file__).with_name("kill_writer.py")
+    script = Path(__file__).parents[1] / "kill_writer.py"
     done = subprocess.run([sys.executable, script, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     counts: dict[str, int] = json.loads(done.stdout)

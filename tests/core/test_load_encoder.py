@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from assertions import HANGUL, assert_bilingual, assert_same, dense_rows
 from checkpoints import (
     DIMS,
     DOCUMENT_PROMPT,
     HIDDEN,
+    LAYOUTS,
     QUERY_PROMPT,
     edit_json,
     heads,
@@ -26,7 +27,7 @@ from checkpoints import (
 )
 from safetensors.torch import load_file, save_file
 
-from korag import DenseEncoder, KoragError, LateInteractionEncoder, SparseEncoder, load_encoder
+from korag import LateInteractionEncoder, load_encoder
 from korag.errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -44,20 +45,6 @@ from korag.errors import (
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 TEXTS = ["임대차 계약이 끝나면 보증금을 돌려준다.", "도서관은 월요일에 쉰다!", "GPU 서버 3대"]
-LAYOUTS = {
-    "dense": (DenseEncoder, HIDDEN, "query: ", "passage: ", 256),
-    "roberta": (DenseEncoder, HIDDEN, "", "", 128),
-    "lora": (DenseEncoder, HIDDEN, QUERY_PROMPT, DOCUMENT_PROMPT, 128),
-    "bare_lora": (DenseEncoder, HIDDEN, "", "", 128),
-    "splade": (SparseEncoder, 12_288, "", "", 256),
-    "sparse_autoencoder": (SparseEncoder, 128, "", "", 512),
-    "pylate": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
-    "matryoshka": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
-    "matryoshka_safetensors": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
-    "residual": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 300),
-    "stanford": (LateInteractionEncoder, 16, "[unused0] ", "[unused1] ", 220),
-    "native": (LateInteractionEncoder, 16, "[Q] ", "[D] ", 200),
-}
 QUERY_LENGTHS = {
     "pylate": 32,
     "matryoshka": 32,
@@ -66,30 +53,6 @@ QUERY_LENGTHS = {
     "stanford": 24,
     "native": 20,
 }
-HANGUL = re.compile("[가-힣]")
-
-
-def assert_bilingual(error: BaseException, *parts: str) -> None:
-    """Korean first, then English, both naming the same things."""
-    assert isinstance(error, KoragError)
-    korean, english = error.args
-    assert HANGUL.search(korean)
-    assert re.search("[a-z]{3}", english)
-    assert not HANGUL.search(english)
-    assert str(error) == f"{korean}\n{english}"
-    for part in parts:
-        assert part in korean
-        assert part in english
-
-
-def dense_rows(vectors) -> np.ndarray:
-    if isinstance(vectors, list):
-        return np.concatenate(vectors)
-    return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
-
-
-def assert_same(left, right, tolerance: float = 1e-5) -> None:
-    np.testing.assert_allclose(dense_rows(left), dense_rows(right), atol=tolerance, rtol=0)
 
 
 class TestLayouts:

@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from assertions import assert_bilingual, cosines, dense_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sentences import DOCUMENTS
-from test_load_encoder import assert_bilingual, dense_rows
+from sentences import DOCUMENTS, LONG
 
 from korag import CrossEncoderReranker, LateInteractionEncoder, load_encoder
 from korag.encoders import backends, precision
@@ -24,14 +24,6 @@ from korag.errors import InvalidArgumentError
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 LAYOUTS = ["dense", "roberta", "lora", "splade", "sparse_autoencoder", "pylate", "matryoshka", "residual", "stanford"]
-LONG = "전기 요금은 매달 이십오 일까지 내야 하며 늦으면 연체료가 붙는다. " * 12
-
-
-def cosines(left, right) -> np.ndarray:
-    left, right = dense_rows(left).astype(np.float64), dense_rows(right).astype(np.float64)
-    assert left.shape == right.shape
-    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    return (left * right).sum(axis=1)[lengths > 0] / lengths[lengths > 0]
 
 
 @pytest.fixture

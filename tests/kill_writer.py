@@ -1,7 +1,7 @@
 """Kills a process that writes to a collection, again and again, and looks for anything lost.
 
-    python tests/core/kill_writer.py --rounds 200     # SIGKILL at random moments
-    python tests/core/kill_writer.py --steps          # SIGKILL at every step of a fixed course of changes
+    python tests/kill_writer.py --rounds 200     # SIGKILL at random moments
+    python tests/kill_writer.py --steps          # SIGKILL at every step of a fixed course of changes
 
 Each writer says what it is about to do, and again when the call has returned. After the kill this process
 opens the collection: every change acknowledged must be there, and the one under way wholly or not at all.
@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "core")]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "core")]
 
 import numpy as np  # noqa: E402 (the path above lets this run as a script)
 from stand_in import StandIn, StandInColbert  # noqa: E402

@@ -153,7 +153,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_model(built, tmp_path) -> N
     rows = [{"query": pair.query, "positive": pair.positive} for pair in PAIRS]
     pairs.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
     steps = 25
-    script = Path(__file__).with_name("kill_training.py")
+    script = Path(__file__).parents[1] / "kill_training.py"
     # sys.path goes along: the tests also run against an installed wheel
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     arguments = [sys.executable, str(script), str(built("matryoshka")), str(pairs)]

@@ -28,7 +28,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "cor
 import numpy as np  # noqa: E402 (the path above lets this run as a script)
 from stand_in import StandIn, StandInColbert  # noqa: E402
 
-from korag.collection import Collection, snapshot  # noqa: E402
+from korag import Collection  # noqa: E402
+from korag.collection.local import snapshot  # noqa: E402
 
 Documents = dict[str, str]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from korag.errors import InvalidArgumentError
@@ -75,6 +76,34 @@ def weighted_fusion(
             scaled = (score - least) / (greatest - least) if greatest > least else 1.0
             terms.setdefault(id_, []).append(weights[leg] * scaled)
     return _add_up(terms)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Settings of a hybrid search.
+
+    Attributes:
+        method: ``"rrf"`` by rank, or ``"weighted"`` by scaled scores.
+        weights: Weight of each leg; 1 where not given.
+    """
+
+    method: str = "rrf"
+    weights: Mapping[str, float] | None = None
+
+    def __call__(self, runs: Mapping[str, Sequence[tuple[Id, float]]]) -> tuple[list[tuple[Id, float]], float]:
+        """Fuses runs.
+
+        Args:
+            runs: (id, score) of each leg, best first.
+
+        Returns:
+            The fused (id, score), best first, and the score of a document that ranks first in every leg.
+        """
+        total = sum((self.weights or {}).get(leg, 1.0) for leg in runs)
+        if self.method == "weighted":
+            return weighted_fusion(runs, weights=self.weights), total
+        ranked = {leg: [id_ for id_, _ in run] for leg, run in runs.items()}
+        return reciprocal_rank_fusion(ranked, weights=self.weights), total / (RRF_CONSTANT + 1)
 
 
 def _add_up(terms: Mapping[Id, Sequence[float]]) -> list[tuple[Id, float]]:

@@ -120,7 +120,7 @@ class TestEvaluate:
             evaluate(dataset, [empty])
         empty.add(list(dataset.documents.values()), ids=list(dataset.documents))
         empty.add(["보증금은 언제 돌려받나요?"], ids=["남의 것"])
-        with pytest.raises(DatasetError, match="found '남의 것', which is no document of '우리 질문'"):
+        with pytest.raises(DatasetError, match="found '남의 것', which is not a document of '우리 질문'"):
             evaluate(dataset, [empty])
 
     def test_functions(self, dataset: Dataset) -> None:

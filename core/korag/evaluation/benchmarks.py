@@ -5,15 +5,13 @@ One row a benchmark: where it is on the Hub and which of four constructions make
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from korag.evaluation.dataset import Dataset, DatasetError, document_text
 from korag.evaluation.hub_tables import HubTables, Table
 from korag.evaluation.layouts import from_tables
-from korag.evaluation.tables import Row, column, text_column
-
-Rows = Iterable[tuple[str, Row]]
+from korag.evaluation.tables import TableRows, column, text_column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class Benchmark:
         return self.construction(self.name, *rows, source=str(hub.local or hub.dataset_id))
 
 
-def _belebele(name: str, rows: Rows, *, source: str) -> Dataset:
+def _belebele(name: str, rows: TableRows, *, source: str) -> Dataset:
     """Corpus: ``flores_passage``, one a ``link``. Queries: every different ``question``, relevant to its links."""
     documents: dict[str, str] = {}
     relevant: dict[str, dict[str, int]] = {}
@@ -58,8 +56,8 @@ def _belebele(name: str, rows: Rows, *, source: str) -> Dataset:
     return _by_question(name, documents, relevant, source)
 
 
-def _public_health_qa(name: str, rows: Rows, *, source: str) -> Dataset:
-    """Corpus: every different ``answer``. Queries: ``question``. Rows with None in either are dropped."""
+def _public_health_qa(name: str, rows: TableRows, *, source: str) -> Dataset:
+    """Corpus: every different ``answer``. Queries: ``question``. TableRows with None in either are dropped."""
     answers: dict[str, str] = {}
     relevant: dict[str, dict[str, int]] = {}
     for where, row in rows:
@@ -70,7 +68,7 @@ def _public_health_qa(name: str, rows: Rows, *, source: str) -> Dataset:
     return _by_question(name, {id_: answer for answer, id_ in answers.items()}, relevant, source)
 
 
-def _mldr(name: str, corpus: Rows, questions: Rows, *, source: str) -> Dataset:
+def _mldr(name: str, corpus: TableRows, questions: TableRows, *, source: str) -> Dataset:
     """Corpus: ``docid, text``. Relevant: the first of ``positive_passages``."""
     documents = {
         text_column(row, ("docid",), where): document_text(None, column(row, ("text",), where)) for where, row in corpus

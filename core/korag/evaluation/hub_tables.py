@@ -10,7 +10,7 @@ from typing import Any
 
 from korag._optional import require
 from korag.evaluation.dataset import DatasetError
-from korag.evaluation.tables import Row
+from korag.evaluation.tables import TableRow
 
 _BUILDERS = {"parquet": "parquet", "jsonl": "json", "jsonl.gz": "json", "csv": "csv", "tsv": "csv"}
 
@@ -51,7 +51,7 @@ class HubTables:
     revision: str | None = None
     cache_folder: str | os.PathLike[str] | None = None
 
-    def rows(self, table: Table) -> Iterator[tuple[str, Row]]:
+    def rows(self, table: Table) -> Iterator[tuple[str, TableRow]]:
         """Reads a table.
 
         Yields:

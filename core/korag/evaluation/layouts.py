@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from korag.evaluation.dataset import Dataset, DatasetError, Groups, document_text
-from korag.evaluation.tables import Row, column, find_table, read_rows, text_column
-
-Rows = Iterable[tuple[str, Row]]
+from korag.evaluation.tables import TableRows, column, find_table, read_rows, text_column
 
 ID = ("_id", "id")
 DOCUMENT_ID = ("_id", "id", "docid", "doc_id")
@@ -53,7 +51,7 @@ def read_folder(folder: Path, *, split: str = "test") -> Dataset:
     )
 
 
-def from_tables(name: str, corpus: Rows, queries: Rows, qrels: Rows, *, source: str = "") -> Dataset:
+def from_tables(name: str, corpus: TableRows, queries: TableRows, qrels: TableRows, *, source: str = "") -> Dataset:
     """Makes a data set of three tables, with the column names of BEIR, MTEB and MIRACL.
 
     Raises:

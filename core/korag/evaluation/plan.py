@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from korag.collection import Collection
+from korag.collection.base import Collection
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
 from korag.errors import InvalidArgumentError

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from korag.evaluation.metrics import MAIN_MEASURE, cutoff
-from korag.evaluation.store import write_whole
+from korag.evaluation.plot import Point, draw
+from korag.evaluation.store import write_atomically
 
 _COLUMNS = (MAIN_MEASURE, "nDCG@1", "Recall@10", "Recall@100", "MRR@10", "MAP@100", "Accuracy@1")
 """What the tables show of all the measures."""
@@ -139,8 +140,8 @@ class Report:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Writes ``report.json`` and ``report.md`` into a folder. Returns the folder."""
         target = Path(folder)
-        write_whole(target / "report.json", self.to_json())
-        write_whole(target / "report.md", self.to_markdown())
+        write_atomically(target / "report.json", self.to_json())
+        write_atomically(target / "report.md", self.to_markdown())
         return target
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
@@ -149,9 +150,20 @@ class Report:
         Raises:
             MissingDependencyError: If matplotlib is not installed.
         """
-        from korag.evaluation.plot import draw
-
-        return draw(self, Path(path))
+        points = [
+            Point(
+                name=row.name,
+                number=number,
+                kind=row.kind,
+                index_bytes=row.index_bytes,
+                quality=row.metrics[MAIN_MEASURE],
+                interval=row.intervals[MAIN_MEASURE],
+            )
+            for number, row in enumerate(self.rows, start=1)
+            if row.index_bytes
+        ]
+        size = f"{self.queries} queries, {self.documents} documents"
+        return draw(points, Path(path), dataset=self.dataset, size=size)
 
     def _title(self) -> str:
         return f"{self.dataset}: {self.queries:,} queries, {self.documents:,} documents"

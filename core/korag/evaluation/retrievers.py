@@ -1,6 +1,6 @@
 """Systems that bring their own index: collections, functions, LangChain and LlamaIndex retrievers.
 
-Retrievers are known by what they can do (``invoke`` or ``retrieve``); no framework is imported.
+Retrievers are recognised by their methods (``invoke`` or ``retrieve``); no framework is imported.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from korag.collection import Collection
+from korag.collection.base import Collection, SearchOptions
 from korag.evaluation.dataset import Dataset, DatasetError
-from korag.evaluation.systems import Advance, Outcome, Ranking, System
+from korag.evaluation.systems import Advance, Ranking, RetrievalRun, System, rank_all
 
 _METADATA_IDS = ("id", "_id", "doc_id", "docid", "document_id", "source_id")
-_BATCH = 64
 
 
 @dataclass(frozen=True)
 class CollectionLeg:
-    """One way of searching a collection.
+    """A collection, and how to search it.
 
     Attributes:
-        collection: It must hold the data set's documents under the data set's ids.
+        collection: Must hold the data set's documents under their ids.
         using: As for `Collection.search`.
         options: Further keywords of `Collection.search_many`, such as ``fusion`` and ``weights``.
     """
@@ -34,7 +33,7 @@ class CollectionLeg:
 
 
 class CollectionSystem(System):
-    """A collection as it stands."""
+    """A collection that already holds the documents."""
 
     kind = "collection"
 
@@ -45,11 +44,11 @@ class CollectionSystem(System):
         """Queries to answer."""
         return len(dataset.queries)
 
-    def run(self, dataset: Dataset, *, k: int, advance: Advance) -> Outcome:
+    def run(self, dataset: Dataset, *, k: int, advance: Advance) -> RetrievalRun:
         """Answers the queries.
 
         Raises:
-            DatasetError: If it holds a document that the data set does not, or lacks a relevant one.
+            DatasetError: If the collection lacks a relevant document, or finds one that is not in the data set.
         """
         collection = self._leg.collection
         needed = {id_ for grades in dataset.relevant.values() for id_ in grades}
@@ -57,30 +56,27 @@ class CollectionSystem(System):
         if missing:
             raise DatasetError(
                 f"{collection!r}에 관련 문서 {len(missing)}개가 없습니다(예: {min(missing)!r}). 평가 데이터의 "
-                "문서를 같은 id로 넣으세요: collection.add(list(data.documents.values()), ids=list(data.documents))",
+                "문서를 같은 id로 추가하세요: collection.add(list(data.documents.values()), ids=list(data.documents))",
                 f"{collection!r} lacks {len(missing)} relevant documents (such as {min(missing)!r}); add the data "
-                "set's under its ids: collection.add(list(data.documents.values()), ids=list(data.documents))",
+                "set's documents under their ids: collection.add(list(data.documents.values()), "
+                "ids=list(data.documents))",
             )
-        rankings: dict[str, Ranking] = {}
-        queries = list(dataset.queries.items())
+        options = SearchOptions(k=k, using=self._leg.using, **(self._leg.options or {}))
         start = time.perf_counter()
-        for first in range(0, len(queries), _BATCH):
-            batch = queries[first : first + _BATCH]
-            found = collection.search_many(
-                [text for _, text in batch], k=k, using=self._leg.using, **(self._leg.options or {})
-            )
-            for (query, _), hits in zip(batch, found, strict=True):
-                rankings[query] = [(_known(hit.id, dataset, self.name), hit.score) for hit in hits]
-            advance(len(batch))
-        return Outcome(rankings=rankings, search_seconds=time.perf_counter() - start)
+        rankings = rank_all(collection, dataset.queries, options, advance)
+        seconds = time.perf_counter() - start
+        for ranking in rankings.values():
+            for id_, _ in ranking:
+                _known(id_, dataset, self.name)
+        return RetrievalRun(rankings=rankings, search_seconds=seconds)
 
 
 class RetrieverSystem(System):
     """A function from a query to results, or an object with ``invoke`` (LangChain) or ``retrieve`` (LlamaIndex).
 
-    A result is an id, an (id, score), or an object: its id is looked for in ``id``, ``node_id``,
-    ``ref_doc_id``, the metadata (``id``, ``doc_id`` …), and last by its text, among the data set's ids and texts.
-    Several chunks of one document count once, at the best one's rank.
+    A result is an id, an (id, score), or an object. An object is identified by ``id``, ``node_id``, ``ref_doc_id``, its
+    metadata (``id``, ``doc_id`` …) or, failing these, its text: the first that occurs in the data set counts. Several
+    chunks of a document count once, at the rank of the best.
     """
 
     kind = "retriever"
@@ -95,11 +91,11 @@ class RetrieverSystem(System):
         """Queries to answer."""
         return len(dataset.queries)
 
-    def run(self, dataset: Dataset, *, k: int, advance: Advance) -> Outcome:
+    def run(self, dataset: Dataset, *, k: int, advance: Advance) -> RetrievalRun:
         """Answers the queries, one at a time.
 
         Raises:
-            DatasetError: If a result is none of the data set's documents.
+            DatasetError: If a result is not in the data set.
         """
         by_text: dict[str, str] = {}
         for id_, document in dataset.documents.items():
@@ -122,18 +118,18 @@ class RetrieverSystem(System):
                 ranking.setdefault(id_, -float(rank) if score is None else score)
             rankings[query] = list(ranking.items())[:k]
             advance(1)
-        return Outcome(rankings=rankings, search_seconds=seconds)
+        return RetrievalRun(rankings=rankings, search_seconds=seconds)
 
 
 def _identify(result: Any, dataset: Dataset, by_text: Mapping[str, str], name: str) -> tuple[str, float | None]:
-    """The id of the document a result stands for, and its score where it has one."""
+    """Returns the id of a result's document, and its score if it has one."""
     if isinstance(result, str):
         return _known(result, dataset, name), None
     if isinstance(result, tuple | list) and len(result) == 2:
         first, second = result
         if isinstance(first, str):
             return _known(first, dataset, name), float(second)
-        result, score = first, second  # (Document, score), as LangChain's similarity_search_with_score gives
+        result, score = first, second  # (Document, score) from LangChain's similarity_search_with_score
     else:
         score = getattr(result, "score", None)
     item = getattr(result, "node", result)  # LlamaIndex: NodeWithScore
@@ -165,6 +161,6 @@ def _unknown_document(id_: str, dataset: Dataset, name: str) -> DatasetError:
     return DatasetError(
         f"'{name}'이(가) 찾은 {id_!r}은(는) '{dataset.name}'의 문서가 아닙니다. 평가 데이터의 id(예: {example!r})를 "
         "결과의 id나 metadata['id']에 넣으세요.",
-        f"'{name}' found {id_!r}, which is no document of '{dataset.name}'; give results the data set's ids (such "
+        f"'{name}' found {id_!r}, which is not a document of '{dataset.name}'; give results the data set's ids (such "
         f"as {example!r}) as id or metadata['id'].",
     )

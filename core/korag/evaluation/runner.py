@@ -20,8 +20,8 @@ from korag.evaluation.loading import load_dataset
 from korag.evaluation.metrics import MAIN_MEASURE, PerQuery, cutoff, score_rankings
 from korag.evaluation.plan import Systems, plan
 from korag.evaluation.report import Report, Row
-from korag.evaluation.store import OutcomeStore
-from korag.evaluation.systems import HybridSystem, Outcome, System
+from korag.evaluation.store import RunStore
+from korag.evaluation.systems import HybridSystem, RetrievalRun, System
 
 _AUTORAG_CUTOFFS = (1, 3, 5, 10)
 
@@ -77,17 +77,17 @@ def evaluate(
         )
     rows = plan(systems, bm25=bm25, dims=dims, load_options=load_options)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
-    runner = _Runner(data, k, OutcomeStore(None if output is None else Path(output)), show_progress)
+    runner = _Runner(data, k, RunStore(None if output is None else Path(output)), show_progress)
     with_autorag = data.groups is not None if autorag is None else autorag
     scored: list[Row] = []
     baseline: PerQuery | None = None
     for system in rows:
-        outcome = runner.outcome(system)
-        ids = {query: [id_ for id_, _ in ranking] for query, ranking in outcome.rankings.items()}
+        run = runner.run(system)
+        ids = {query: [id_ for id_, _ in ranking] for query, ranking in run.rankings.items()}
         per_query = score_rankings(ids, data.relevant, depth=k)
         scored.append(
             _row(
-                system, outcome, per_query, baseline, data, seed,
+                system, run, per_query, baseline, data, seed,
                 autorag=_autorag(ids, data, k) if with_autorag else {},
             )
         )  # fmt: skip
@@ -102,28 +102,28 @@ def evaluate(
 
 
 class _Runner:
-    """Gives each system's outcome: from this call, from the folder, or by running it."""
+    """Runs systems, or reuses their runs from this evaluation or the folder."""
 
-    def __init__(self, dataset: Dataset, k: int, store: OutcomeStore, show_progress: bool | None) -> None:  # noqa: FBT001 (private, mirrors the public keyword)
+    def __init__(self, dataset: Dataset, k: int, store: RunStore, show_progress: bool | None) -> None:  # noqa: FBT001 (private, mirrors the public keyword)
         self._dataset, self._k, self._store = dataset, k, store
         self._show = sys.stderr.isatty() if show_progress is None else show_progress
-        self._done: dict[str, Outcome] = {}
+        self._done: dict[str, RetrievalRun] = {}
 
-    def outcome(self, system: System) -> Outcome:
+    def run(self, system: System) -> RetrievalRun:
         identity = system.identity
-        outcome = self._done.get(identity) if identity is not None else None
-        outcome = outcome or self._store.load(system, self._dataset, self._k)
-        if outcome is None:
-            outcome = self._run(system)
-            self._store.save(outcome, system, self._dataset, self._k)
+        run = self._done.get(identity) if identity is not None else None
+        run = run or self._store.load(system, self._dataset, self._k)
+        if run is None:
+            run = self._run(system)
+            self._store.save(run, system, self._dataset, self._k)
         if identity is not None:
-            self._done[identity] = outcome
-        return outcome
+            self._done[identity] = run
+        return run
 
-    def _run(self, system: System) -> Outcome:
+    def _run(self, system: System) -> RetrievalRun:
         from tqdm.auto import tqdm
 
-        legs = [self.outcome(leg) for leg in system.legs] if isinstance(system, HybridSystem) else []
+        legs = [self.run(leg) for leg in system.legs] if isinstance(system, HybridSystem) else []
         total = system.steps(self._dataset)
         with tqdm(total=total, desc=f"{self._dataset.name}: {system.name}", disable=not self._show) as bar:
             if isinstance(system, HybridSystem):
@@ -133,7 +133,7 @@ class _Runner:
 
 def _row(
     system: System,
-    outcome: Outcome,
+    run: RetrievalRun,
     per_query: PerQuery,
     baseline: PerQuery | None,
     dataset: Dataset,
@@ -157,13 +157,13 @@ def _row(
         metrics={name: float(mean) for name, mean in zip(names, values.mean(axis=0), strict=True)},
         intervals={name: (float(low[i]), float(high[i])) for i, name in enumerate(names)},
         difference=difference,
-        found=max(map(len, outcome.rankings.values()), default=0),
-        index_bytes=outcome.index_bytes,
-        index_seconds=outcome.index_seconds,
-        search_seconds=outcome.search_seconds,
-        documents_per_second=_rate(len(dataset.documents), outcome.index_seconds),
-        queries_per_second=_rate(len(dataset.queries), outcome.search_seconds),
-        facts=dict(outcome.facts),
+        found=max(map(len, run.rankings.values()), default=0),
+        index_bytes=run.index_bytes,
+        index_seconds=run.index_seconds,
+        search_seconds=run.search_seconds,
+        documents_per_second=_rate(len(dataset.documents), run.index_seconds),
+        queries_per_second=_rate(len(dataset.queries), run.search_seconds),
+        facts=dict(run.facts),
         autorag=autorag,
         per_query=dict(zip(dataset.relevant, map(float, per_query[MAIN_MEASURE]), strict=True)),
     )

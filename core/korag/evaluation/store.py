@@ -1,4 +1,4 @@
-"""Finished runs in a folder, so that an evaluation that was stopped goes on where it was."""
+"""Finished runs in a folder, so that an interrupted evaluation continues where it stopped."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import re
 from pathlib import Path
 
 from korag.evaluation.dataset import Dataset
-from korag.evaluation.systems import Outcome, System
+from korag.evaluation.systems import RetrievalRun, System
 
 logger = logging.getLogger("korag")
 
 _FORMAT = 1
 
 
-class OutcomeStore:
-    """One JSON file a finished run, named by what it depends on: data set, system, depth.
+class RunStore:
+    """Finished runs as JSON files, named after what they depend on: data set, system, depth.
 
     Args:
-        folder: Where; made at the first save. None keeps nothing.
+        folder: The folder, created by the first save; None keeps nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def load(self, system: System, dataset: Dataset, k: int) -> Outcome | None:
-        """Returns the saved run of an equal system on equal data; None if there is none."""
+    def load(self, system: System, dataset: Dataset, k: int) -> RetrievalRun | None:
+        """Returns the saved run of an equal system on equal data, or None."""
         path = self._path(system, dataset, k)
         if path is None or not path.is_file():
             return None
@@ -38,16 +38,19 @@ class OutcomeStore:
                 query: [(str(id_), float(score)) for id_, score in ranking]
                 for query, ranking in fields.pop("rankings").items()
             }
-            return Outcome(rankings=rankings, **fields)
+            return RetrievalRun(rankings=rankings, **fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            logger.warning("'%s'이(가) 손상되어 다시 평가합니다(%s). / It is damaged and evaluated again.", path, error)
+            logger.warning(
+                "'%s'이(가) 손상되어 다시 평가합니다(%s). / The saved run is damaged and will be evaluated again.",
+                path, error,
+            )  # fmt: skip
             return None
 
-    def save(self, outcome: Outcome, system: System, dataset: Dataset, k: int) -> None:
-        """Keeps a run; written whole, then renamed, so that a kill leaves no half file."""
+    def save(self, run: RetrievalRun, system: System, dataset: Dataset, k: int) -> None:
+        """Saves a run atomically: a kill leaves no partial file."""
         path = self._path(system, dataset, k)
         if path is not None:
-            write_whole(path, json.dumps(dataclasses.asdict(outcome), ensure_ascii=False))
+            write_atomically(path, json.dumps(dataclasses.asdict(run), ensure_ascii=False))
 
     def _path(self, system: System, dataset: Dataset, k: int) -> Path | None:
         if self._folder is None or (identity := system.identity) is None:
@@ -58,8 +61,8 @@ class OutcomeStore:
         return self._folder / "runs" / f"{slug}.{digest}.json"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a UTF-8 file by renaming a finished one into its place."""
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a UTF-8 file under a temporary name, then renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".tmp")
     unfinished.write_text(text, encoding="utf-8")

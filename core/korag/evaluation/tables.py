@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from korag.evaluation.dataset import DatasetError
 SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 """What `read_rows` reads, preferred first."""
 
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
+"""Values by column."""
+TableRows = Iterable[tuple[str, TableRow]]
+"""Rows, each with its location for error messages."""
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
+def read_rows(path: Path) -> Iterator[tuple[str, TableRow]]:
     """Reads a table row by row.
 
     Args:
@@ -58,7 +61,7 @@ def find_table(folder: Path, name: str) -> Path | None:
     return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
 
 
-def column(row: Row, names: Sequence[str], where: str) -> Any:
+def column(row: TableRow, names: Sequence[str], where: str) -> Any:
     """Returns the first of several columns that a row has.
 
     Raises:
@@ -74,7 +77,7 @@ def column(row: Row, names: Sequence[str], where: str) -> Any:
     )
 
 
-def text_column(row: Row, names: Sequence[str], where: str) -> str:
+def text_column(row: TableRow, names: Sequence[str], where: str) -> str:
     """`column` as a non-empty string; numbers (ids often are) become text.
 
     Raises:
@@ -91,7 +94,7 @@ def text_column(row: Row, names: Sequence[str], where: str) -> str:
     )
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
+def _parquet(path: Path) -> Iterator[tuple[str, TableRow]]:
     parquet = require("pyarrow.parquet", extra="eval")
     try:
         number = 0
@@ -107,7 +110,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
         ) from error
 
 
-def _jsonl(path: Path) -> Iterator[tuple[str, Row]]:
+def _jsonl(path: Path) -> Iterator[tuple[str, TableRow]]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -128,7 +131,7 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Row]]:
             yield where, row
 
 
-def _csv(path: Path, delimiter: str) -> Iterator[tuple[str, Row]]:
+def _csv(path: Path, delimiter: str) -> Iterator[tuple[str, TableRow]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         # No quoting in TSV: so BEIR writes and reads its qrels.
         reader = (

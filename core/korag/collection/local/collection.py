@@ -261,6 +261,12 @@ class LocalCollection(Collection):
         return dict(self._encoders)
 
     @property
+    def index_bytes(self) -> int:
+        """Bytes of the vectors and postings of all legs; texts and metadata are not counted."""
+        views = self._reader.read().views
+        return sum(array.nbytes for view in views for name, array in view.arrays.items() if name != "keys")
+
+    @property
     def path(self) -> Path | None:
         """The folder; None in memory."""
         return self._database.path.parent if self._database.path else None

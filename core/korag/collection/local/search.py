@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from korag.collection.local.database import Database, Keys
 from korag.collection.local.snapshot import SnapshotReader
 from korag.errors import InvalidArgumentError
 from korag.filters.parse import parse, to_sql
-from korag.fusion import RRF_CONSTANT, check_weights, reciprocal_rank_fusion, weighted_fusion
+from korag.fusion import Fusion, check_weights
 from korag.legs.base import Leg, Part
 from korag.legs.dense import DenseLeg
 from korag.scoring import top_k
@@ -164,28 +163,6 @@ class Searcher:
 def _best(scores: NDArray[np.float32], keys: Keys, k: int) -> Run:
     """The k best of one leg."""
     return [(int(keys[index]), float(scores[index])) for index in top_k(scores, keys, k)]
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """How the legs' runs become one.
-
-    Attributes:
-        method: ``"rrf"`` or ``"weighted"``.
-        weights: Weight of each leg; 1 where not given.
-    """
-
-    method: str = "rrf"
-    weights: Mapping[str, float] | None = None
-
-    def __call__(self, runs: Mapping[str, Run]) -> tuple[Run, float]:
-        """Returns the fused run, and the score of a document that is first in every leg."""
-        weights = self.weights or {}
-        total = sum(weights.get(leg, 1.0) for leg in runs)
-        if self.method == "weighted":
-            return weighted_fusion(runs, weights=self.weights), total
-        ranked = {leg: [key for key, _ in run] for leg, run in runs.items()}
-        return reciprocal_rank_fusion(ranked, weights=self.weights), total / (RRF_CONSTANT + 1)
 
 
 def warn_empty(empty: int, total: int) -> None:

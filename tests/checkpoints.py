@@ -116,7 +116,7 @@ def roberta(folder: Path) -> None:
 
 
 def _lora(base: Path):
-    from peft import LoraConfig, TaskType
+    from peft import LoraConfig, TaskType, get_peft_model
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(
@@ -125,12 +125,11 @@ def _lora(base: Path):
     with torch.random.fork_rng():
         torch.manual_seed(11)
         # init_lora_weights=False: B is zero otherwise, and the adapter would change nothing
-        model.add_adapter(
-            LoraConfig(
-                task_type=TaskType.FEATURE_EXTRACTION, r=4, lora_alpha=8, target_modules=["query", "value"],
-                init_lora_weights=False,
-            )
+        config = LoraConfig(
+            task_type=TaskType.FEATURE_EXTRACTION, r=4, lora_alpha=8, target_modules=["query", "value"],
+            init_lora_weights=False,
         )  # fmt: skip
+        model[0].model = get_peft_model(model[0].model, config)
     return model
 
 

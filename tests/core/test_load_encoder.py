@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ from checkpoints import (
     native,
     write_json,
 )
+from packaging.version import Version
 from safetensors.torch import load_file, save_file
+from transformers.integrations.peft import MIN_PEFT_VERSION
 
 from korag import LateInteractionEncoder, load_encoder
 from korag.errors import (
@@ -537,11 +540,19 @@ class TestHub:
 
 
 class TestAdapters:
-    def test_it_equals_sentence_transformers_own_loading(self, built):
+    @pytest.mark.parametrize("loader", ["peft", "sentence-transformers"])
+    def test_it_equals_their_own_loading(self, built, loader):
+        from peft import PeftModel
         from sentence_transformers import SentenceTransformer
 
         folder = built("lora")
-        reference = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        if loader == "peft":
+            reference = SentenceTransformer(str(lora_base(folder)), device="cpu", local_files_only=True)
+            reference[0].model = PeftModel.from_pretrained(reference[0].model, str(folder)).eval()
+        elif Version(version("peft")) >= Version(MIN_PEFT_VERSION):
+            reference = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        else:
+            pytest.skip(f"this transformers loads adapters with peft>={MIN_PEFT_VERSION} only")
         encoder = load_encoder(folder)
         assert_same(encoder.encode_queries(TEXTS), reference.encode(TEXTS, prompt=QUERY_PROMPT))
         assert_same(encoder.encode_documents(TEXTS), reference.encode(TEXTS, prompt=DOCUMENT_PROMPT))

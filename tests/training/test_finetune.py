@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,37 @@ def test_a_lora_run_resumes_too(built, tmp_path, monkeypatch) -> None:
     one, other = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("out", "through"))
     assert all(np.allclose(one[key], other[key], atol=1e-6) for key in one)
     assert report.ndcg == through.ndcg
+
+
+def test_a_lora_run_resumes_in_the_middle(built, tmp_path, monkeypatch) -> None:
+    recipe = replace(RECIPES["legal-lora"], batch_size=8, learning_rate=1e-2, lora=LoRA(rank=4, alpha=8, dropout=0.1))
+    monkeypatch.setattr("korag.training.finetuning.save_model", _fail)
+    with pytest.raises(RuntimeError, match="disk full"):
+        _run(built("roberta"), tmp_path / "out", recipe=recipe, max_steps=12)
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "out.unfinished/checkpoints/checkpoint-12")
+    report = _run(built("roberta"), tmp_path / "out", recipe=recipe, max_steps=12)
+    assert (report.resumed_from, report.steps) == (10, 12)
+    _run(built("roberta"), tmp_path / "through", recipe=recipe, max_steps=12)
+    one, other = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("out", "through"))
+    assert list(one) == list(other)
+    assert all(np.allclose(one[key], other[key], atol=1e-6) for key in one)
+
+
+def test_an_adapter_is_saved_as_peft_writes_it(built, tmp_path) -> None:
+    recipe = replace(RECIPES["legal-lora"], batch_size=8, lora=LoRA(rank=4, alpha=8, targets=("query", "value")))
+    _run(built("roberta"), tmp_path / "out", recipe=recipe)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "1_Pooling", "README.md", "adapter_config.json", "adapter_model.safetensors",
+        "config_sentence_transformers.json", "korag_training.json", "modules.json", "sentence_bert_config.json",
+        "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
+    names = load_file(tmp_path / "out/adapter_model.safetensors")
+    assert {name.rpartition(".encoder.layer.")[0] for name in names} == {"base_model.model"}
+    assert {name.split(".attention.self.")[1] for name in names} == {
+        f"{target}.lora_{side}.weight" for target in ("query", "value") for side in "AB"
+    }
+    assert "BM25" in (tmp_path / "out/README.md").read_text()
 
 
 def _fail(*_args, **_kwargs):

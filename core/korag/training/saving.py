@@ -93,6 +93,7 @@ def save_model(model: Any, folder: Path, encoder: Encoder[Any]) -> None:
     if heads is not None:
         write_heads(heads, folder)
     if (adapter := find_adapter(folder)) is not None:
+        (adapter / "README.md").unlink(missing_ok=True)  # PEFT's model card, a form with nothing filled in
         path = adapter / "adapter_config.json"
         base = encoder.load_arguments
         changes = {"base_model_name_or_path": base["model"], "revision": base["revision"]}

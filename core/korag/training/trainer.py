@@ -16,6 +16,7 @@ from korag._optional import check, require
 from korag.checkpoints.matryoshka import read_heads
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
+from korag.training.adapters import add_adapter, has_adapter, load_adapter_checkpoint
 from korag.training.columns import to_columns
 from korag.training.pairs import Pair
 from korag.training.recipes import Recipe
@@ -85,16 +86,7 @@ def load_trainable(encoder: Encoder[Any], recipe: Recipe) -> Any:
         elif recipe.dims:
             attach_heads(model, dims=recipe.dims)
     if recipe.lora is not None:
-        from peft import LoraConfig, TaskType
-
-        targets = list(recipe.lora.targets)
-        model.add_adapter(
-            LoraConfig(
-                task_type=TaskType.FEATURE_EXTRACTION, r=recipe.lora.rank, lora_alpha=recipe.lora.alpha,
-                lora_dropout=recipe.lora.dropout,
-                target_modules="all-linear" if targets == ["all-linear"] else targets,
-            )
-        )  # fmt: skip
+        add_adapter(model, recipe.lora)
     return model
 
 
@@ -178,7 +170,10 @@ def train(
     )
     # A checkpoint is for this process's successor: no model card, which would ask the Hub about the base.
     model._create_model_card = lambda *_, **__: None
-    plain = type(trainer_class.__name__, (trainer_class,), {"add_model_card_callback": lambda *_: None})
+    overrides: dict[str, Any] = {"add_model_card_callback": lambda *_: None}
+    if has_adapter(model):
+        overrides["_load_from_checkpoint"] = lambda _, path: load_adapter_checkpoint(model, Path(path))
+    plain = type(trainer_class.__name__, (trainer_class,), overrides)
     dataset = require("datasets", extra="train").Dataset.from_dict(columns)
     trainer = plain(model=model, args=arguments, train_dataset=dataset, loss=loss)
     trainer.remove_callback(PrinterCallback)

@@ -1,6 +1,6 @@
-"""노트북을 처음부터 끝까지 실행하고, 출력을 제자리에 다시 씁니다. 오류나 경고가 나오면 아무것도 고치지 않습니다.
+"""노트북을 처음부터 끝까지 실행하고 출력을 갱신합니다. 오류나 경고가 나오면 파일을 바꾸지 않습니다.
 
-Runs the notebooks from top to bottom and writes their outputs in place; an error or a warning leaves them as they are.
+Executes the notebooks and updates their outputs in place; on an error or a warning the files stay unchanged.
 
 실행(run): make notebooks
 """
@@ -23,7 +23,7 @@ def execute(path: Path) -> None:
 
     Raises:
         CellExecutionError: If a cell raises.
-        RuntimeError: If a cell gives anything but printed lines: warnings, progress bars, values of other machines.
+        RuntimeError: If a cell outputs anything but printed text, such as a warning or a progress bar.
     """
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,13 +44,13 @@ def execute(path: Path) -> None:
 
 
 def clean(cell: Any) -> None:
-    """Keeps what is the same in every run: the source, and what was printed as a single output."""
+    """Keeps only what is reproducible: the source, and the printed text as a single output."""
     cell.metadata = {}
     if cell.cell_type != "code":
         return
     for output in cell.outputs:
         if output.output_type != "stream" or output.name != "stdout":
-            raise RuntimeError(f"'{cell.id}'에 출력이 아닌 것이 있습니다 / is no printed output: {output}")
+            raise RuntimeError(f"'{cell.id}' 셀에 print 출력이 아닌 것이 있습니다 / not printed text: {output}")
     printed = "".join(output.text for output in cell.outputs)
     cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)] if printed else []
 
@@ -59,7 +59,7 @@ if __name__ == "__main__":
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, which misses ipywidgets and draws no bar here
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # from tqdm; ipywidgets is not needed, since no bar is drawn
     }
     for found in sorted(map(Path, sys.argv[1:]) if sys.argv[1:] else FOLDER.glob("*.ipynb")):
         execute(found)

@@ -1,7 +1,7 @@
-"""내 업무 용어로 미세 조정하기: 직원들이 부르는 별명('도장방', '곳간' …)을 모델에 가르칩니다.
+"""사내 용어로 미세 조정하기: 직원들이 쓰는 별명('도장방', '곳간' …)을 모델에 가르칩니다.
 
-Fine-tuning on one's own terms: staff call eight systems by nicknames that no document holds. 88 questions with
-their answers are split by document, a quarter is held out, and the model is judged on it before and after.
+Fine-tuning on in-house vocabulary: staff call eight systems by nicknames that occur in no document. 88 question-answer
+pairs are split by document; a quarter is held out to evaluate the model before and after training.
 No download; a few minutes on a CPU.
 
 실행(run): python examples/finetune.py
@@ -19,10 +19,10 @@ QUESTION = "도장방 비번이 뭐였더라"
 
 
 def main() -> None:
-    """Fine-tunes, prints nDCG@10 before and after, and asks one question of the new model."""
+    """Fine-tunes, prints nDCG@10 before and after, and runs one query with both models."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="mini-dense")
-    parser.add_argument("--output", help="where to keep the model; by default it is thrown away")
+    parser.add_argument("--output", help="folder for the model; by default it is discarded")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--max-steps", type=int)
     args = parser.parse_args()
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def ask(question: str, *models: str | Path) -> None:
-    """Prints what each model finds first among all notices."""
+    """Prints the top result of each model among all notices."""
     notices = list(dict.fromkeys(pair.positive for pair in read_pairs(PAIRS)))
     for model in models:
         with Collection.in_memory(encoders=[load_encoder(model)]) as collection:

@@ -1,6 +1,6 @@
-"""LangChain: 검색기와 리랭커를 체인에 넣습니다. 실제로 쓸 때는 가짜 모델을 여러분의 챗 모델로 바꾸세요.
+"""LangChain: 검색기와 리랭커를 체인에 연결합니다. 실제로는 가짜 모델 대신 쓰는 챗 모델을 넣으세요.
 
-A chain with our retriever and reranker; the fake chat model stands for yours.
+A chain with a KoRAG retriever and reranker; replace the fake chat model with your own.
 
 실행(run): python examples/langchain_chain.py
 """
@@ -15,7 +15,7 @@ from langchain_korag import KoColBERTReranker, KoColBERTRetriever
 
 
 def build_chain() -> Runnable[str, str]:
-    """Returns question → retrieve 10 → keep the best 2 → prompt → model → text."""
+    """Builds the chain: question → retrieve 10 → rerank to 2 → prompt → model → text."""
     retriever = KoColBERTRetriever.from_documents(read_documents(), model="mini-colbert", k=10)
     reranker = KoColBERTReranker(model="mini-colbert", top_n=2)
     context = RunnableLambda(

@@ -1,6 +1,6 @@
-"""LlamaIndex: 검색된 노드를 ColBERT로 다시 정렬합니다.
+"""LlamaIndex: 검색된 노드를 ColBERT로 재순위합니다.
 
-Nodes of any LlamaIndex retriever, put in order by a ColBERT model.
+Reranks the nodes of any LlamaIndex retriever with a ColBERT model.
 
 실행(run): python examples/llamaindex_rerank.py
 """
@@ -16,7 +16,7 @@ QUESTION = "집주인이 전세금을 안 돌려줘요"
 
 
 def main() -> None:
-    """Reranks the notices and shows the best three."""
+    """Reranks the notices and prints the top three."""
     nodes = [TextNode(id_=document.id, text=document.page_content) for document in read_documents()]
     query_engine = SummaryIndex(nodes).as_query_engine(
         llm=MockLLM(), node_postprocessors=[KoColBERTRerank(model_name="mini-colbert", top_n=3)]

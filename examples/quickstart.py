@@ -1,6 +1,6 @@
-"""빠른 시작: 한국어 안내문 24건에서 답이 들어 있는 문서를 찾습니다. 내려받는 것 없이 몇 초면 끝납니다.
+"""빠른 시작: 한국어 안내문 24건에서 답이 있는 문서를 찾습니다. 다운로드 없이 몇 초면 끝납니다.
 
-Quick start: finds, among 24 Korean notices, the one that holds the answer. No download, a few seconds.
+Quick start: finds the notice that answers each question, among 24 Korean notices. No download; takes a few seconds.
 
 실행(run): python examples/quickstart.py
 """
@@ -29,7 +29,7 @@ def read_documents() -> list[Document]:
 
 
 def main() -> None:
-    """Indexes the notices and answers the questions."""
+    """Indexes the notices and prints the best one for each question."""
     retriever = KoColBERTRetriever.from_documents(read_documents(), model="mini-colbert", k=1)
     for question in QUESTIONS:
         (best,) = retriever.invoke(question)

@@ -15,11 +15,11 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from korag.arguments import open_saved, reject_unknown
 from korag.checkpoints.presets import Family
-from korag.checks import check_count, check_flag, check_fraction
+from korag.checks import check_count, check_flag, check_fraction, reject_unknown
 from korag.collection import Collection, Hit
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.opening import open_saved
 from korag.encoders.load import as_encoder
 from korag.filters.parse import parse
 from langchain_korag.documents import (

@@ -12,6 +12,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from korag.checks import check_deletion, check_lengths
 from korag.collection import Collection, Hit
 from korag.collection.documents import check_documents as check_fields
 from korag.errors import InvalidArgumentError, InvalidTextError
@@ -49,11 +50,7 @@ def texts_to_documents(texts: Iterable[str], metadatas: Iterable[dict[str, Any]]
     """
     texts = check_texts(texts)
     metadatas = [{} for _ in texts] if metadatas is None else list(metadatas)
-    if len(metadatas) != len(texts):
-        raise InvalidArgumentError(
-            f"texts는 {len(texts)}개인데 metadatas는 {len(metadatas)}개입니다. 수가 같아야 합니다.",
-            f"There are {len(texts)} texts and {len(metadatas)} metadatas; there must be as many.",
-        )
+    check_lengths(texts=texts, metadatas=metadatas)
     for index, metadata in enumerate(metadatas):
         if not isinstance(metadata, dict):
             raise InvalidArgumentError(
@@ -74,11 +71,7 @@ def delete_documents(collection: Collection, ids: Sequence[str] | None, filter: 
     Raises:
         InvalidArgumentError: If neither is given.
     """
-    if ids is None and filter is None:
-        raise InvalidArgumentError(
-            "ids도 filter도 없습니다. 모두 지우려면 filter={}를 넣으세요.",
-            "Neither ids nor filter is given; to delete everything, pass filter={}.",
-        )
+    check_deletion("filter={}", ids=ids, filter=filter)
     return collection.delete(ids, where=filter)
 
 

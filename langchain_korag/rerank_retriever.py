@@ -17,8 +17,7 @@ from langchain_core.vectorstores import VectorStoreRetriever
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from korag.arguments import reject_unknown
-from korag.checks import check_count
+from korag.checks import check_count, reject_unknown
 from korag.text import check_text
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.documents import check_documents

@@ -9,13 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 from langchain_core.documents import Document
 from pydantic import Field, ValidationInfo, field_validator
 
-from korag.arguments import check_method, name_weights
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
-from korag.checks import check_count
+from korag.checks import check_count, check_fusion, check_list, name_weights
 from korag.collection import Collection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
-from korag.encoders.base import Encoder
-from korag.errors import IndexStateError, InvalidArgumentError
+from korag.errors import IndexStateError
 from langchain_korag.collection_retriever import CollectionRetriever
 
 
@@ -273,7 +271,7 @@ class KoHybridRetriever(CollectionRetriever):
     @field_validator("method", mode="before")
     @classmethod
     def _check_method(cls, method: Any) -> str:
-        return check_method(method)
+        return check_fusion(method, "method")
 
     @field_validator("fetch_k", mode="before")
     @classmethod
@@ -322,7 +320,7 @@ class KoHybridRetriever(CollectionRetriever):
             documents,
             ids=ids,
             path=path,
-            models=_listed(models),
+            models=check_list("models", models),
             bm25=bm25,
             tokenizer=tokenizer,
             fields={"weights": weights, "method": method, "k": k, **fields},
@@ -351,23 +349,13 @@ class KoHybridRetriever(CollectionRetriever):
             FingerprintError: If it was built with other models.
             IndexStateError: If there is no collection with several legs in the folder.
         """
-        models = None if models is None else _listed(models)
+        models = None if models is None else check_list("models", models)
         return cls._open(path, models=models, tokenizer=tokenizer, fields={"k": k, **fields})
 
     def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {
             "using": "hybrid",
             "weights": name_weights(self.collection.legs, settings["weights"]),
-            "fusion": check_method(settings["method"]),
+            "fusion": check_fusion(settings["method"], "method"),
             "fetch_k": settings["fetch_k"],
         }
-
-
-def _listed(models: Sequence[EncoderLike]) -> Sequence[EncoderLike]:
-    """Returns models as they are, unless it is a single one: a name is a sequence too, of letters."""
-    if isinstance(models, str | os.PathLike | Encoder):
-        raise InvalidArgumentError(
-            f"models={models!r}은(는) 리스트여야 합니다: models=[{models!r}].",
-            f"models={models!r} must be a list: models=[{models!r}].",
-        )
-    return models

@@ -12,10 +12,10 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
-from korag.arguments import check_method, open_saved, reject_unknown
-from korag.checks import check_count, check_fraction
+from korag.checks import check_count, check_fraction, check_fusion, reject_unknown
 from korag.collection import Collection, Hit
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.opening import open_saved
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
 from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records
@@ -319,7 +319,7 @@ class KoVectorStore(VectorStore):
             using=keywords.get("using"),
             where=keywords.get("filter"),
             fetch_k=keywords.get("fetch_k"),
-            fusion="rrf" if (method := keywords.get("method")) is None else check_method(method),
+            fusion="rrf" if (method := keywords.get("method")) is None else check_fusion(method, "method"),
             weights=keywords.get("weights"),
             min_relevance=_threshold(keywords),
             exact=True if (exact := keywords.get("exact")) is None else exact,

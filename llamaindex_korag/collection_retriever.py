@@ -17,11 +17,11 @@ from llama_index.core.settings import Settings
 from llama_index.core.storage.docstore import BaseDocumentStore
 from llama_index.core.vector_stores import MetadataFilters
 
-from korag.arguments import open_saved, reject_unknown
 from korag.checkpoints.presets import Family
-from korag.checks import check_count, check_flag, check_fraction
+from korag.checks import check_count, check_deletion, check_flag, check_fraction, reject_unknown
 from korag.collection import Collection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.opening import open_saved
 from korag.encoders.load import as_encoder
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
@@ -223,12 +223,7 @@ class CollectionRetriever(BaseRetriever):
         Raises:
             InvalidArgumentError: If neither is given.
         """
-        if node_ids is None and filters is None:
-            raise InvalidArgumentError(
-                "node_ids도 filters도 없습니다. 모두 지우려면 filters=MetadataFilters(filters=[])를 넣으세요.",
-                "Neither node_ids nor filters is given; to delete everything, pass "
-                "filters=MetadataFilters(filters=[]).",
-            )
+        check_deletion("filters=MetadataFilters(filters=[])", node_ids=node_ids, filters=filters)
         return self.collection.delete(node_ids, where=to_where(filters) or {})
 
     def delete_ref_doc(self, ref_doc_id: str) -> int:

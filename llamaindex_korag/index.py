@@ -21,8 +21,8 @@ from llama_index.core.storage.docstore.types import RefDocInfo
 from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores import MetadataFilters
 
-from korag.arguments import reject_unknown
 from korag.checkpoints.presets import DEFAULT_COLBERT
+from korag.checks import reject_unknown
 from korag.collection import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.errors import InvalidTextError

@@ -25,6 +25,7 @@ from llama_index.core.schema import (
     TransformComponent,
 )
 
+from korag.checks import check_distinct
 from korag.collection import Collection, Hit, StoredDocument
 from korag.collection.documents import check_documents
 from korag.errors import IndexStateError, InvalidArgumentError, InvalidTextError
@@ -146,7 +147,6 @@ def _check(nodes: Iterable[BaseNode]) -> list[BaseNode]:
             f"nodes is a single {type(nodes).__name__}; it must be a list of nodes: [node].",
         )
     checked = list(nodes)
-    seen: dict[str, int] = {}
     for index, node in enumerate(checked):
         if not isinstance(node, BaseNode):
             fix = ("node.node를", "take its node.node") if isinstance(node, NodeWithScore) else (
@@ -157,14 +157,7 @@ def _check(nodes: Iterable[BaseNode]) -> list[BaseNode]:
                 f"nodes[{index}] is a {type(node).__name__}; it must be a LlamaIndex node: {fix[1]}.",
             )
         _check_has_text(node, index)
-        if node.node_id in seen:
-            raise InvalidArgumentError(
-                f"nodes[{index}]의 id {node.node_id!r}가 nodes[{seen[node.node_id]}]와 같습니다. "
-                "한 번에 넣는 노드의 id는 서로 달라야 합니다.",
-                f"nodes[{index}] has the id {node.node_id!r} of nodes[{seen[node.node_id]}]; the ids of one call "
-                "must differ.",
-            )
-        seen[node.node_id] = index
+    check_distinct("nodes", (node.node_id for node in checked))
     return checked
 
 

@@ -10,12 +10,11 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore import BaseDocumentStore
 
-from korag.arguments import check_method, name_weights
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
-from korag.checks import check_count
+from korag.checks import check_count, check_fusion, check_list, name_weights
 from korag.collection import Collection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
-from korag.errors import IndexStateError, InvalidArgumentError
+from korag.errors import IndexStateError
 from llamaindex_korag.collection_retriever import CollectionRetriever
 
 
@@ -277,14 +276,9 @@ class KoHybridRetriever(CollectionRetriever):
         Raises:
             InvalidArgumentError: If two models are of one family.
         """
-        if isinstance(models, str | os.PathLike) or not isinstance(models, Iterable):
-            raise InvalidArgumentError(
-                f"models={models!r:.80}은(는) 리스트여야 합니다: models=['mini-colbert', 'mini-splade'].",
-                f"models={models!r:.80} must be a list: models=['mini-colbert', 'mini-splade'].",
-            )
         return cls._build(
             nodes, index, docstore,
-            models=list(models), bm25=bm25, tokenizer=tokenizer, path=path, show_progress=show_progress,
+            models=check_list("models", models), bm25=bm25, tokenizer=tokenizer, path=path, show_progress=show_progress,
             options=options,
         )  # fmt: skip
 
@@ -321,7 +315,7 @@ class KoHybridRetriever(CollectionRetriever):
 
     def _check(self) -> dict[str, Any] | None:
         name_weights(self.collection.legs, self.weights)
-        check_method(self.method)
+        check_fusion(self.method, "method")
         if self.fetch_k is not None:
             check_count("fetch_k", self.fetch_k)
         return super()._check()

@@ -1,52 +1,50 @@
-"""Argument checks, made before any work is done."""
+"""Argument checks: each returns the checked value or raises `InvalidArgumentError`, before any work starts.
+
+The first argument of a check is the argument's name as the caller wrote it, for the message. Checks of texts are in
+`korag.text`, those of `where` filters in `korag.filters`.
+"""
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+import numbers
+import os
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from korag.errors import InvalidArgumentError
 from korag.text import check_texts
 
+T = TypeVar("T")
+FusionMethod: TypeAlias = Literal["rrf", "weighted"]
+_FUSION_METHODS: tuple[FusionMethod, ...] = get_args(FusionMethod)
 _MAX_DEPTH = 100
-"""Levels of metadata in metadata: SQLite's JSON functions stop at 1,000, and a list may contain itself."""
+"""Nesting of metadata. SQLite's JSON functions stop at 1,000, and a list may contain itself."""
 
 
-def check_ids(ids: Iterable[str]) -> list[str]:
-    """Returns ids as a list of non-empty strings without NUL.
-
-    Raises:
-        InvalidTextError: If one is not a string.
-        InvalidArgumentError: If one is empty or holds NUL, which SQLite ends a string at.
-    """
-    checked = check_texts(ids, "ids")
-    for index, id_ in enumerate(checked):
-        if not id_ or "\0" in id_:
-            raise InvalidArgumentError(
-                f"ids[{index}]={id_!r}은(는) 쓸 수 없습니다. 비어 있지 않고 NUL 문자가 없는 문자열이어야 합니다.",
-                f"ids[{index}]={id_!r} is not possible; an id is a non-empty string without NUL.",
-            )
-    return checked
+# -- single values --------------------------------------------------------------------------------------------
 
 
-def check_count(name: str, value: object) -> int:
-    """Returns a number of results: an integer of at least 0.
+def check_count(name: str, value: object, *, at_least: int = 0) -> int:
+    """Returns an integer that is not below `at_least`; a bool is not an integer.
 
     Raises:
         InvalidArgumentError: If it is anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise InvalidArgumentError(
-            f"{name}={value!r}은(는) 쓸 수 없습니다. 0 이상의 정수여야 합니다.",
-            f"{name}={value!r} is not possible; it must be an integer of at least 0.",
+            f"{name}={value!r:.80}은(는) 쓸 수 없습니다. {at_least} 이상의 정수여야 합니다.",
+            f"{name}={value!r:.80} is invalid; it must be an integer of at least {at_least}.",
         )
     return value
 
 
 def check_flag(name: str, value: object) -> bool:
-    """Returns True or False.
+    """Returns a bool.
 
     Raises:
         InvalidArgumentError: If it is anything else.
@@ -54,13 +52,13 @@ def check_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidArgumentError(
             f"{name}={value!r:.80}은(는) 쓸 수 없습니다. True 또는 False여야 합니다.",
-            f"{name}={value!r:.80} is not possible; it must be True or False.",
+            f"{name}={value!r:.80} is invalid; it must be True or False.",
         )
     return value
 
 
 def check_fraction(name: str, value: object) -> float:
-    """Returns a number between 0 and 1; None is 0.
+    """Returns a relevance threshold, a number in [0, 1]; None counts as 0.
 
     Raises:
         InvalidArgumentError: If it is anything else.
@@ -69,20 +67,284 @@ def check_fraction(name: str, value: object) -> float:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InvalidArgumentError(
-            f"{name}={value!r}은(는) 쓸 수 없습니다. 0과 1 사이의 수여야 합니다. 점수(score)가 아니라 관련도"
-            "(relevance)에 거는 기준입니다.",
-            f"{name}={value!r} is not possible; it must be a number between 0 and 1: it goes by relevance, not by the "
-            "score.",
+            f"{name}={value!r:.80}은(는) 쓸 수 없습니다. 0과 1 사이의 수여야 합니다. 점수(score)가 아니라 "
+            "관련도(relevance)의 기준값입니다.",
+            f"{name}={value!r:.80} is invalid; it must be a number between 0 and 1. It applies to the relevance, not "
+            "the score.",
         )
     return float(value)
 
 
+def check_choice(name: str, value: object, choices: Collection[T]) -> T:
+    """Returns the choice equal to `value`.
+
+    Args:
+        name: The argument.
+        value: Its value.
+        choices: The values allowed. None may be one of them and is not listed in the message.
+
+    Raises:
+        InvalidArgumentError: If it is none of them.
+    """
+    for choice in choices:
+        if isinstance(value, type(choice)) and value == choice:
+            return choice
+    listed = ", ".join(repr(choice) for choice in choices if choice is not None)
+    raise InvalidArgumentError(
+        f"{name}={value!r:.80}은(는) 쓸 수 없습니다. 다음 중 하나여야 합니다: {listed}.",
+        f"{name}={value!r:.80} is invalid; it must be one of: {listed}.",
+    )
+
+
+def check_fusion(value: object, name: str = "fusion") -> FusionMethod:
+    """Returns a fusion method.
+
+    Raises:
+        InvalidArgumentError: If there is no such method.
+    """
+    return check_choice(name, value, _FUSION_METHODS)
+
+
+def check_new_folder(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a file or folder that does not exist yet.
+
+    Raises:
+        InvalidArgumentError: If it exists.
+    """
+    target = Path(path)
+    if target.exists():
+        raise InvalidArgumentError(
+            f"'{target}'이(가) 이미 있습니다. 덮어쓰지 않으니 없는 폴더 이름을 넣으세요.",
+            f"'{target}' exists and is not overwritten; choose a folder that does not exist.",
+        )
+    return target
+
+
+# -- lists ----------------------------------------------------------------------------------------------------
+
+
+def check_list(name: str, value: Iterable[T], *, example: str | None = None) -> list[T]:
+    """Returns an iterable's items as a list; a single item is refused. A string is one item, not its letters.
+
+    Args:
+        name: The argument.
+        value: Its value.
+        example: A correct value for the message; None puts brackets around the value.
+
+    Raises:
+        InvalidArgumentError: If it is a single string, path, dict or another single object.
+    """
+    if isinstance(value, str | bytes | os.PathLike | Mapping) or not isinstance(value, Iterable):
+        example = f"[{value!r:.80}]" if example is None else example
+        raise InvalidArgumentError(
+            f"{name}={value!r:.80}은(는) 리스트여야 합니다: {name}={example}.",
+            f"{name}={value!r:.80} must be a list: {name}={example}.",
+        )
+    return list(value)
+
+
+def check_lengths(**lists: Sized) -> None:
+    """Raises unless all lists are as long as the first.
+
+    Raises:
+        InvalidArgumentError: If one is shorter or longer; the message has both lengths.
+    """
+    (first, reference), *others = lists.items()
+    for name, values in others:
+        if len(values) != len(reference):
+            raise InvalidArgumentError(
+                f"{first}: {len(reference)}개, {name}: {len(values)}개. 개수가 같아야 합니다.",
+                f"There are {len(reference)} {first} and {len(values)} {name}; the counts must match.",
+            )
+
+
+def check_ids(ids: Iterable[str]) -> list[str]:
+    """Returns ids as a list of non-empty strings without NUL.
+
+    Raises:
+        InvalidTextError: If one is not a string.
+        InvalidArgumentError: If one is empty or contains NUL, where SQLite would cut it off.
+    """
+    checked = check_texts(ids, "ids")
+    for index, id_ in enumerate(checked):
+        if not id_ or "\0" in id_:
+            raise InvalidArgumentError(
+                f"ids[{index}]={id_!r:.80}은(는) 쓸 수 없습니다. 비어 있지 않고 NUL 문자가 없는 문자열이어야 합니다.",
+                f"ids[{index}]={id_!r:.80} is invalid; an id must be a non-empty string without NUL.",
+            )
+    return checked
+
+
+def check_distinct(name: str, ids: Iterable[str]) -> None:
+    """Raises if an id occurs twice.
+
+    Args:
+        name: The list that the ids are of, or belong to.
+        ids: The ids in its order.
+
+    Raises:
+        InvalidArgumentError: If one does; the message has both positions.
+    """
+    seen: dict[str, int] = {}
+    for index, id_ in enumerate(ids):
+        first = seen.setdefault(id_, index)
+        if first != index:
+            raise InvalidArgumentError(
+                f"{name}[{index}]의 id {id_!r:.80}이(가) {name}[{first}]에도 있습니다. 한 번에 넣는 id는 서로 달라야 "
+                "합니다.",
+                f"{name}[{index}] and {name}[{first}] have the same id {id_!r:.80}; ids must differ within a call.",
+            )
+
+
+# -- keywords -------------------------------------------------------------------------------------------------
+
+
+def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raises for a keyword that would otherwise be dropped silently.
+
+    Args:
+        owner: Whose method it is: an object, or the class of a class method.
+        given: Names of the keywords passed.
+        known: Names of the keywords accepted.
+
+    Raises:
+        InvalidArgumentError: If one is unknown; the message suggests the closest match.
+    """
+    owner_name = (owner if isinstance(owner, type) else type(owner)).__name__
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            korean, english = (f" 혹시 {close[0]}?", f" Did you mean {close[0]}?") if close else ("", "")
+            raise InvalidArgumentError(
+                f"{owner_name}에는 '{name}' 인자가 없습니다.{korean} 쓸 수 있는 것: {', '.join(known)}.",
+                f"{owner_name} takes no '{name}'.{english} It takes: {', '.join(known)}.",
+            )
+
+
+def rename_keyword(keywords: Mapping[str, Any], old: str, new: str, *, stacklevel: int = 3) -> dict[str, Any]:
+    """Returns keywords with a deprecated one under its new name, and warns if it was given.
+
+    Args:
+        keywords: What the caller passed.
+        old: The deprecated name.
+        new: The name that replaces it.
+        stacklevel: As for `warnings.warn`; the default points at the caller's caller.
+
+    Raises:
+        InvalidArgumentError: If both names are given.
+    """
+    renamed = dict(keywords)
+    if old in renamed:
+        if new in renamed:
+            raise InvalidArgumentError(
+                f"{old}=은 {new}=의 옛 이름입니다. 둘 다 넣지 말고 {new}=만 쓰세요.",
+                f"Both {new} and its old name {old} are given; use {new} only.",
+            )
+        warnings.warn(
+            f"{old}=의 새 이름은 {new}=입니다. 옛 이름은 다음 버전에서 없어집니다. / {old}= is now {new}=; the "
+            "old name will be removed in the next release.",
+            DeprecationWarning,
+            stacklevel=stacklevel,
+        )
+        renamed[new] = renamed.pop(old)
+    return renamed
+
+
+def check_deletion(everything: str, **selectors: object) -> None:
+    """Raises unless something says which documents to delete.
+
+    Args:
+        everything: How to delete all documents, e.g. ``"where={}"``.
+        selectors: The arguments that select documents; None means not given.
+
+    Raises:
+        InvalidArgumentError: If none is given.
+    """
+    if all(value is None for value in selectors.values()):
+        names = list(selectors)
+        raise InvalidArgumentError(
+            f"지울 대상이 없습니다. {', '.join(names)} 중 하나를 넣으세요. 모두 지우려면: {everything}.",
+            f"Nothing to delete: neither {' nor '.join(names)} is given. To delete everything, pass {everything}.",
+        )
+
+
+# -- weights --------------------------------------------------------------------------------------------------
+
+
+def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) -> dict[str, float]:
+    """Returns the weight of every leg, 1 where none is given.
+
+    Raises:
+        InvalidArgumentError: If `weights` names an unknown leg, a weight is negative or not finite, or all are 0.
+    """
+    if weights is not None and not isinstance(weights, Mapping):
+        raise InvalidArgumentError(
+            f"weights={weights!r:.80}은(는) dict여야 합니다. 예: {{'dense': 1.0, 'bm25': 0.5}}",
+            f"weights={weights!r:.80} must be a dict, for example {{'dense': 1.0, 'bm25': 0.5}}.",
+        )
+    weights = weights or {}
+    for leg, weight in weights.items():
+        if leg not in legs:
+            raise InvalidArgumentError(
+                f"weights에 없는 검색 방식 '{leg}'이(가) 있습니다. 쓸 수 있는 이름: {', '.join(legs)}.",
+                f"weights names '{leg}', which is not a leg; the legs are: {', '.join(legs)}.",
+            )
+        if not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
+            raise InvalidArgumentError(
+                f"weights['{leg}']={weight!r:.80}은(는) 쓸 수 없습니다. 0 이상의 유한한 수여야 합니다.",
+                f"weights['{leg}']={weight!r:.80} is invalid; it must be a finite number of at least 0.",
+            )
+    checked = {leg: float(weights.get(leg, 1.0)) for leg in legs}
+    if checked and not any(checked.values()):
+        raise InvalidArgumentError(
+            f"weights={weights!r:.80}: 모두 0이면 순위를 정할 수 없습니다. 하나는 0보다 커야 합니다.",
+            f"weights={weights!r:.80} are all 0, so nothing can be ranked; at least one must be greater than 0.",
+        )
+    return checked
+
+
+def name_weights(legs: Sequence[str], weights: Mapping[str, float] | Sequence[float] | None) -> dict[str, float] | None:
+    """Returns checked weights by leg, given by name or as a list.
+
+    Args:
+        legs: The legs to fuse, in the collection's order: the encoders', then ``"bm25"``.
+        weights: By name, or a list in that order; None for equal weights.
+
+    Raises:
+        InvalidArgumentError: If a list has another length, or for the reasons of `check_weights`.
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, Sequence) and not isinstance(weights, str):
+        if len(weights) != len(legs):
+            raise InvalidArgumentError(
+                f"weights가 {len(weights)}개인데 검색 방식은 {len(legs)}개입니다({', '.join(legs)}). 개수를 맞추거나 "
+                "이름을 적은 dict를 넣으세요.",
+                f"There are {len(weights)} weights for {len(legs)} legs ({', '.join(legs)}); give one for each, or a "
+                "dict by name.",
+            )
+        return check_weights(legs, dict(zip(legs, weights, strict=True)))
+    mapping: Any = weights  # possibly a string; the check reports it
+    return check_weights(legs, mapping)
+
+
+# -- metadata -------------------------------------------------------------------------------------------------
+
+
 def check_metadata(fields: object, index: int) -> dict[str, Any]:
-    """Returns a deep copy of JSON metadata."""
+    """Returns a deep copy of JSON metadata.
+
+    Args:
+        fields: The metadata of one document.
+        index: The document's position, for the message.
+
+    Raises:
+        InvalidArgumentError: If it is not a dict of JSON values; the message has the path of the wrong one.
+    """
     place = f"metadata[{index}]"
     if not isinstance(fields, Mapping):
         raise InvalidArgumentError(
-            f"{place}의 값 {fields!r:.80}은(는) dict가 아닙니다. 문자열 키를 가진 dict여야 합니다.",
+            f"{place}의 값 {fields!r:.80}은(는) dict가 아닙니다. 키가 문자열인 dict여야 합니다.",
             f"{place} is {fields!r:.80}; it must be a dict with string keys.",
         )
     fields = dict(fields)
@@ -94,13 +356,13 @@ def check_metadata(fields: object, index: int) -> dict[str, Any]:
 def _check_json(value: object, place: str, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise InvalidArgumentError(
-            f"{place:.80}…: 메타데이터가 {_MAX_DEPTH}단계보다 깊습니다. 덜 중첩하세요.",
-            f"{place:.80}… is nested more than {_MAX_DEPTH} levels deep; nest it less.",
+            f"{place:.80}…: 메타데이터가 {_MAX_DEPTH}단계보다 깊게 중첩되었습니다. 중첩을 줄이세요.",
+            f"{place:.80}… is nested more than {_MAX_DEPTH} levels deep; flatten it.",
         )
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise _not_json(place, key, "키가 문자열이 아닙니다", "has a key that is not a string")
+                raise _not_json(place, key, "키가 문자열이 아닙니다", "is a key, but not a string")
             _check_string(key, place)
             _check_json(inner, f"{place}[{key!r}]", depth + 1)
     elif isinstance(value, list):
@@ -113,7 +375,7 @@ def _check_json(value: object, place: str, depth: int) -> None:
             raise _not_json(place, value, "유한한 수가 아닙니다", "is not a finite number")
     elif isinstance(value, int):
         try:
-            float(value)  # as SQLite reads an integer of more than 64 bits
+            float(value)  # SQLite reads integers of more than 64 bits as floats
         except OverflowError:
             size = f"{value.bit_length():,}-bit integer"
             raise _not_json(place, size, "너무 큰 정수입니다", "is too large") from None
@@ -123,13 +385,15 @@ def _check_json(value: object, place: str, depth: int) -> None:
 
 def _check_string(value: str, place: str) -> None:
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise _not_json(place, value, "NUL이나 짝 없는 서로게이트가 들어 있습니다", "holds NUL or a lone surrogate")
+        raise _not_json(
+            place, value, "NUL이나 짝이 없는 서로게이트가 들어 있습니다", "contains NUL or a lone surrogate"
+        )
 
 
 def _not_json(place: str, value: object, korean: str, english: str) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"{place}: {value!a:.80} — {korean}. 메타데이터에는 문자열, 유한한 수, bool, None, "
-        "그리고 이들의 list와 dict만 넣을 수 있습니다. 날짜는 isoformat() 문자열로 바꾸세요.",
-        f"{place}: {value!a:.80} {english}. Metadata holds strings, finite numbers, bools, None, and lists and dicts "
-        "of them; turn dates into isoformat() strings.",
+        f"{place}: {value!a:.80} — {korean}. 메타데이터에는 문자열, 유한한 수, bool, None과 이들의 list, dict만 넣을 "
+        "수 있습니다. 날짜는 isoformat() 문자열로 바꾸세요.",
+        f"{place}: {value!a:.80} {english}. Metadata may hold strings, finite numbers, bools, None, and lists and "
+        "dicts of these; convert dates with isoformat().",
     )

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import numpy as np
 
+from korag.checks import check_choice, check_count
 from korag.collection.base import Hit
 from korag.encoders.base import Task
 from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.encoders.sparse import SparseEncoder
-from korag.errors import InvalidArgumentError
 from korag.text import check_text
 
 
@@ -69,12 +69,8 @@ def explain_terms(encoder: SparseEncoder, text: str, *, task: Task = "query", to
         InvalidArgumentError: If `task` is neither of the two, or `top` negative or no integer.
     """
     check_text(text, "text")
-    _check_task(task)
-    if isinstance(top, bool) or not isinstance(top, int) or top < 0:
-        raise InvalidArgumentError(
-            f"top={top!r}은(는) 쓸 수 없습니다. 0 이상의 정수여야 합니다.",
-            f"top={top!r} is not possible; it must be an integer of at least 0.",
-        )
+    check_choice("task", task, get_args(Task))
+    check_count("top", top)
     row = (encoder.encode_queries if task == "query" else encoder.encode_documents)([text])
     best = np.argsort(-row.data, kind="stable")[:top]
     ids, own = row.indices[best].tolist(), set(encoder.token_ids(text))
@@ -121,11 +117,3 @@ def explain_hit(hit: Hit) -> str:
     width = max(map(len, hit.legs), default=0)
     lines = [f"  {leg:<{width}}  #{rank}  {score:.4f}" for leg, (rank, score) in sorted(hit.legs.items())]
     return "\n".join([f"{hit.id}: {hit.score:.4f}", *lines])
-
-
-def _check_task(task: object) -> None:
-    if task not in get_args(Task):
-        raise InvalidArgumentError(
-            f"task={task!r}은(는) 쓸 수 없습니다. 'query'나 'document'여야 합니다.",
-            f"task={task!r} is not possible; it must be 'query' or 'document'.",
-        )

@@ -7,11 +7,11 @@ first seen, leg by leg, rank by rank.
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from korag.checks import check_weights
 from korag.errors import InvalidArgumentError
 
 Id = TypeVar("Id", bound=Hashable)
@@ -110,35 +110,3 @@ def _add_up(terms: Mapping[Id, Sequence[float]]) -> list[tuple[Id, float]]:
     """Best first. The exact sum, rounded once: ranks 1, 2, 3 and 3, 1, 2 tie however the legs are ordered."""
     fused = [(id_, math.fsum(parts)) for id_, parts in terms.items()]
     return sorted(fused, key=lambda item: -item[1])
-
-
-def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) -> dict[str, float]:
-    """Returns the weight of every leg, 1 where none is given.
-
-    Raises:
-        InvalidArgumentError: If `weights` names an unknown leg, holds a negative number, or nothing but zeros.
-    """
-    if weights is not None and not isinstance(weights, Mapping):
-        raise InvalidArgumentError(
-            f"weights={weights!r:.80}은(는) dict여야 합니다. 예: {{'dense': 1.0, 'bm25': 0.5}}",
-            f"weights={weights!r:.80} must be a dict, for example {{'dense': 1.0, 'bm25': 0.5}}.",
-        )
-    weights = weights or {}
-    for leg, weight in weights.items():
-        if leg not in legs:
-            raise InvalidArgumentError(
-                f"weights에 없는 검색 방식 '{leg}'이(가) 있습니다. 쓸 수 있는 이름: {', '.join(legs)}.",
-                f"weights names '{leg}', which is not a leg; the legs are: {', '.join(legs)}.",
-            )
-        if not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
-            raise InvalidArgumentError(
-                f"weights['{leg}']={weight!r}은(는) 쓸 수 없습니다. 0 이상의 수여야 합니다.",
-                f"weights['{leg}']={weight!r} is not possible; it must be a finite number of at least 0.",
-            )
-    checked = {leg: float(weights.get(leg, 1.0)) for leg in legs}
-    if checked and not any(checked.values()):
-        raise InvalidArgumentError(
-            f"weights={weights!r:.80}: 모두 0이면 순서를 정할 수 없습니다. 하나는 0보다 커야 합니다.",
-            f"weights={weights!r:.80} are all 0, which puts nothing in order; one must be greater than 0.",
-        )
-    return checked

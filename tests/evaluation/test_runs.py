@@ -152,7 +152,7 @@ class TestEvaluate:
             evaluate(dataset, [3])
         with pytest.raises(InvalidArgumentError, match="legs of different kinds"):
             evaluate(dataset, [Hybrid(["mini-dense"], bm25=None)])
-        with pytest.raises(InvalidArgumentError, match="must be a list: Hybrid"):
+        with pytest.raises(InvalidArgumentError, match="must be a list: models="):
             evaluate(dataset, [Hybrid("mini-dense")])
         with pytest.raises(InvalidArgumentError, match="weights names 'colbert'"):
             evaluate(dataset, [Hybrid(["mini-dense"], weights={"colbert": 1})])

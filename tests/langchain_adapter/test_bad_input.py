@@ -288,7 +288,7 @@ DOCUMENTS: list[tuple[Any, dict[str, Any], type[KoragError], str]] = [
     ([Document(page_content="글", metadata={"값": {1, 2}})], {}, InvalidArgumentError, "not a JSON value"),
     ([Document(page_content="글", metadata={"값": float("nan")})], {}, InvalidArgumentError, "not a finite number"),
     (TWO, {"ids": ["가"]}, InvalidArgumentError, "2 texts and 1 ids"),
-    (TWO, {"ids": ["가", "가"]}, InvalidArgumentError, "equals"),
+    (TWO, {"ids": ["가", "가"]}, InvalidArgumentError, "have the same id"),
     (TWO, {"ids": ["가", 3]}, InvalidTextError, r"ids\[1\] is 3"),
     (TWO, {"ids": ["가", None]}, InvalidTextError, r"ids\[1\] is None"),
     (TWO, {"ids": "가나"}, InvalidTextError, "single string"),
@@ -299,7 +299,7 @@ DOCUMENTS: list[tuple[Any, dict[str, Any], type[KoragError], str]] = [
         [Document(id="가", page_content="하나"), Document(id="가", page_content="둘")],
         {},
         InvalidArgumentError,
-        "equals",
+        "have the same id",
     ),
 ]
 
@@ -361,11 +361,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_folders_of_something_else(kind: Kind, papers: list[Document], tmp_path: Path) -> None:
-    with pytest.raises(IndexStateError, match="nothing saved") as raised:
+    with pytest.raises(IndexStateError, match="There is no collection in") as raised:
         kind.load(tmp_path / "없음")
     assert bilingual(raised.value)
     (tmp_path / "빈").mkdir()
-    with pytest.raises(IndexStateError, match="nothing saved"):
+    with pytest.raises(IndexStateError, match="There is no collection in"):
         kind.load(tmp_path / "빈")
     (tmp_path / "남").mkdir()
     (tmp_path / "남/index.faiss").write_bytes(b"x")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checks import check_count, check_flag, check_fraction
+from korag.checks import FusionMethod, check_count, check_flag, check_fraction, check_fusion
 from korag.collection.documents import StoredDocument
 from korag.collection.streaming import stream_into
 from korag.diversity import maximal_marginal_relevance
@@ -60,7 +60,7 @@ class SearchSettings(TypedDict, total=False):
     using: str | None
     where: Mapping[str, Any] | None
     fetch_k: int | None
-    fusion: Literal["rrf", "weighted"]
+    fusion: FusionMethod
     weights: Mapping[str, float] | None
     min_relevance: float | None
     exact: bool
@@ -90,7 +90,7 @@ class SearchOptions:
     using: str | None = None
     where: Mapping[str, Any] | None = None
     fetch_k: int | None = None
-    fusion: Literal["rrf", "weighted"] = "rrf"
+    fusion: FusionMethod = "rrf"
     weights: Mapping[str, float] | None = None
     min_relevance: float | None = None
     exact: bool = True
@@ -101,11 +101,7 @@ class SearchOptions:
             check_count("fetch_k", self.fetch_k)
         check_fraction("min_relevance", self.min_relevance)
         check_flag("exact", self.exact)
-        if self.fusion not in ("rrf", "weighted"):
-            raise InvalidArgumentError(
-                f"fusion={self.fusion!r}은(는) 쓸 수 없습니다. 'rrf' 또는 'weighted'여야 합니다.",
-                f"fusion={self.fusion!r} is invalid; it must be 'rrf' or 'weighted'.",
-            )
+        check_fusion(self.fusion)
         parse(self.where)
 
     @property

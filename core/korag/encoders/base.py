@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 from korag.checkpoints.fingerprint import Fingerprint, digest_folders
 from korag.checkpoints.layouts import Checkpoint, find_adapter, read_checkpoint, read_json
 from korag.checkpoints.presets import Family
+from korag.checks import check_count, check_new_folder
 from korag.encoders.batching import batched, even_budget, prefetch, token_budget_batches
 from korag.encoders.lazy import LazyModel, LoadOptions
 from korag.encoders.processes import WorkerPool, check_devices
@@ -204,11 +205,7 @@ class Encoder(LazyModel, Generic[Vectors]):
         """
         if isinstance(texts, str | bytes):
             check_texts(texts)  # raises
-        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
-            raise InvalidArgumentError(
-                f"block={block!r}은(는) 양의 정수가 아닙니다. 한 번에 인코딩할 문서 수를 1 이상으로 넣으세요.",
-                f"block={block!r} is no positive whole number; give how many documents to encode at a time.",
-            )
+        check_count("block", block, at_least=1)
         return self._stream(texts, block, total, show_progress)
 
     def _stream(
@@ -297,12 +294,7 @@ class Encoder(LazyModel, Generic[Vectors]):
         Raises:
             InvalidArgumentError: If the folder exists.
         """
-        target = Path(folder)
-        if target.exists():
-            raise InvalidArgumentError(
-                f"'{target}'이(가) 이미 있습니다. 덮어쓰지 않으니 없는 폴더 이름을 넣으세요.",
-                f"'{target}' exists and is not overwritten; name a folder that does not.",
-            )
+        target = check_new_folder(folder)
         unfinished = target.with_name(target.name + ".tmp")
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(self._weights_folder(), unfinished)

@@ -18,6 +18,7 @@ from korag.checkpoints.layouts import (
     wrong_family,
 )
 from korag.checkpoints.presets import Family
+from korag.checks import check_choice, check_count
 from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.lazy import LazyModel, LoadOptions
@@ -108,7 +109,7 @@ def load_encoder(
     """
     if isinstance(model, LazyModel) and not isinstance(model, Encoder):
         raise cross_encoder_error(model.model_name)
-    _check_choice("family", family, (None, *get_args(Family)))
+    check_choice("family", family, (None, *get_args(Family)))
     check_length(max_length, least=_SHORTEST)
     options = LoadOptions(
         device=device,
@@ -158,10 +159,11 @@ def check_options(options: LoadOptions) -> None:
         InvalidArgumentError: If something is outside its rule.
     """
     device, dtype, backend = options.device, options.dtype, options.backend
-    _check_choice("backend", backend, tuple(_BACKENDS))
-    _check_choice("dtype", dtype, tuple(dict.fromkeys(("auto", *itertools.chain(*DTYPES.values())))))
-    _check_positive("batch_tokens", options.batch_tokens)
-    _check_positive("query_cache", options.query_cache, least=0)
+    check_choice("backend", backend, tuple(_BACKENDS))
+    check_choice("dtype", dtype, tuple(dict.fromkeys(("auto", *itertools.chain(*DTYPES.values())))))
+    if options.batch_tokens is not None:
+        check_count("batch_tokens", options.batch_tokens, at_least=1)
+    check_count("query_cache", options.query_cache)
     if dtype not in ("auto", *DTYPES[backend]):
         raise _not_by(backend, f"dtype={dtype!r}", " | ".join(map(repr, ("auto", *DTYPES[backend]))))
     if backend != "torch" and device not in (None, "cpu"):
@@ -311,26 +313,11 @@ def check_length(max_length: int | None, *, limit: int | None = None, least: int
     Raises:
         InvalidArgumentError: If it is outside `least` … `limit`.
     """
-    _check_positive("max_length", max_length, least=least)
-    if max_length is not None and limit is not None and max_length > limit:
+    if max_length is None:
+        return
+    check_count("max_length", max_length, at_least=least)
+    if limit is not None and max_length > limit:
         raise InvalidArgumentError(
             f"max_length={max_length}은(는) 이 모델의 한도 {limit}토큰보다 깁니다.",
             f"max_length={max_length} is beyond this model's limit of {limit} tokens.",
-        )
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices if choice is not None)
-        raise InvalidArgumentError(
-            f"{name}={value!r}은(는) 쓸 수 없습니다. 다음 가운데 하나여야 합니다: {listed}.",
-            f"{name}={value!r} is not possible; it must be one of: {listed}.",
-        )
-
-
-def _check_positive(name: str, value: int | None, *, least: int = 1) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-        raise InvalidArgumentError(
-            f"{name}={value!r}은(는) 쓸 수 없습니다. {least} 이상의 정수여야 합니다.",
-            f"{name}={value!r} is not possible; it must be an integer of at least {least}.",
         )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from korag.checks import check_list
 from korag.collection.base import Collection
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
@@ -106,14 +107,9 @@ class _Loader:
         return [self._load(model, None if dim == encoder.dim else dim) for dim in self._dims]
 
     def _hybrid(self, name: str | None, hybrid: Hybrid) -> HybridSystem:
-        if isinstance(hybrid.models, str | os.PathLike | Encoder):
-            raise InvalidArgumentError(
-                f"Hybrid(models={hybrid.models!r})는 리스트여야 합니다: Hybrid([{hybrid.models!r}]).",
-                f"Hybrid(models={hybrid.models!r}) must be a list: Hybrid([{hybrid.models!r}]).",
-            )
         legs = [
             _encoder_row(None, model if isinstance(model, Encoder) else self._load(os.fspath(model)))
-            for model in hybrid.models
+            for model in check_list("models", hybrid.models)
         ]
         if hybrid.bm25 is not None:
             legs.append(self.bm25(hybrid.bm25))

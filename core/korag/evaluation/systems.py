@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from korag.checks import check_fusion, check_weights
 from korag.collection import LocalCollection
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, SearchOptions
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.sparsity import CountingEncoder
-from korag.fusion import Fusion, check_weights
+from korag.fusion import Fusion
 from korag.legs.bm25 import K1, B
 from korag.legs.registry import LEG_NAMES
 from korag.legs.tokenizers import CustomTokenizer, Tokenizer
@@ -197,7 +198,7 @@ class HybridSystem(System):
                 f"하이브리드에는 서로 다른 검색 방식이 둘 이상 있어야 합니다. 지정한 것: {', '.join(kinds) or '없음'}.",
                 f"A hybrid needs two or more legs of different kinds; these are: {', '.join(kinds) or 'none'}.",
             )
-        SearchOptions(fusion=fusion)  # checks the name
+        check_fusion(fusion)
         check_weights(kinds, weights)
         self.name, self.legs, self._fusion, self._weights = name, tuple(legs), fusion, weights
 

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from korag.checks import check_count
 from korag.collection import Collection
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
@@ -82,11 +83,7 @@ def mine_negatives(
             "encoder도 bm25도 없으면 오답을 찾을 수 없습니다.", "Neither an encoder nor bm25: nothing to mine with."
         )
     for name, number, least in (("n", n, 0), ("depth", depth, 1), ("skip", skip, 0)):
-        if number < least:
-            raise InvalidArgumentError(
-                f"{name}={number}은(는) 쓸 수 없습니다. {least} 이상이어야 합니다.",
-                f"{name}={number} is not possible; it must be at least {least}.",
-            )
+        check_count(name, number, at_least=least)
     texts, index_of, positives = _gather(pairs, check_texts(corpus, "corpus"))
     queries = {key(pair.query): pair.query for pair in pairs if len(pair.negatives) < n}
     names = list(queries)

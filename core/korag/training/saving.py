@@ -13,6 +13,7 @@ from typing import Any
 
 from korag.checkpoints.layouts import find_adapter, read_json
 from korag.checkpoints.matryoshka import write_heads
+from korag.checks import check_new_folder
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
 from korag.errors import CheckpointError, InvalidArgumentError
@@ -24,13 +25,7 @@ def check_new(output: str | os.PathLike[str]) -> Path:
     Raises:
         InvalidArgumentError: If it exists.
     """
-    target = Path(output).expanduser().absolute()
-    if target.exists():
-        raise InvalidArgumentError(
-            f"'{target}'이(가) 이미 있습니다. 덮어쓰지 않으니 없는 폴더 이름을 넣으세요.",
-            f"'{target}' exists and is not overwritten; name a folder that does not.",
-        )
-    return target
+    return check_new_folder(Path(output).expanduser().absolute())
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checks import check_ids
+from korag.checks import check_deletion, check_ids
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
 from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.local.database import DATABASE_FILE, Database
@@ -215,11 +215,7 @@ class LocalCollection(Collection):
         Raises:
             InvalidArgumentError: If neither is given.
         """
-        if ids is None and where is None:
-            raise InvalidArgumentError(
-                "ids도 where도 없습니다. 모두 지우려면 where={}를 넣으세요.",
-                "Neither ids nor where is given; to delete everything, pass where={}.",
-            )
+        check_deletion("where={}", ids=ids, where=where)
         checked = None if ids is None else check_ids(ids)
         condition = self._condition(where)
         with self._writing():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from korag.checkpoints.fingerprint import Fingerprint
+from korag.checks import check_list
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder, load_encoder
 from korag.errors import FingerprintError, IndexStateError, InvalidArgumentError, KoragError
@@ -23,13 +24,8 @@ def name_encoders(encoders: Sequence[EncoderLike]) -> dict[str, Encoder[Any]]:
     Raises:
         InvalidArgumentError: If two are of the same family.
     """
-    if isinstance(encoders, str | os.PathLike | Encoder):
-        raise InvalidArgumentError(
-            f"encoders={encoders!r}은(는) 리스트여야 합니다: encoders=[{encoders!r}].",
-            f"encoders={encoders!r} must be a list: encoders=[{encoders!r}].",
-        )
     named: dict[str, Encoder[Any]] = {}
-    for given in encoders:
+    for given in check_list("encoders", encoders):
         encoder = as_encoder(given)
         name = LEG_NAMES[encoder.family]
         if name in named:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checks import check_fraction
+from korag.checks import check_fraction, check_weights
 from korag.collection.base import Hit, SearchOptions
 from korag.collection.local.database import Database, Keys
 from korag.collection.local.snapshot import SnapshotReader
 from korag.errors import InvalidArgumentError
 from korag.filters.parse import parse, to_sql
-from korag.fusion import Fusion, check_weights
+from korag.fusion import Fusion
 from korag.legs.base import Leg, Part
 from korag.legs.dense import DenseLeg
 from korag.scoring import top_k

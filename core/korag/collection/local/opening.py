@@ -1,0 +1,41 @@
+"""Opening a folder that must already hold a collection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from korag.collection.local.collection import LocalCollection
+from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.errors import IndexStateError
+
+
+def open_saved(
+    path: str | os.PathLike[str],
+    *,
+    encoders: Sequence[EncoderLike] | None = None,
+    tokenizer: TokenizerLike = None,
+    made_by: str,
+) -> LocalCollection:
+    """Opens a folder that must hold a collection; `Collection.open` would create one.
+
+    Args:
+        path: The folder.
+        encoders: The encoders it was built with; None loads those its manifest names.
+        tokenizer: The tokenizer it was built with, if that is the caller's own function.
+        made_by: The call that creates such a folder, for the message.
+
+    Raises:
+        IndexStateError: If the folder does not exist or is empty.
+        FingerprintError: If it was built with other encoders or another tokenizer.
+    """
+    folder = Path(path)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise IndexStateError(
+            f"'{path}' 폴더에 저장된 컬렉션이 없습니다. 먼저 만드세요: {made_by}.",
+            f"There is no collection in '{path}'; create it first: {made_by}.",
+        )
+    options: dict[str, Any] = {"encoders": encoders, "tokenizer": tokenizer}
+    return LocalCollection.open(folder, **options)

@@ -1,8 +1,31 @@
-"""Every error KoRAG raises on purpose.
+"""The errors KoRAG raises on purpose.
 
-Each one says what happened, the value, the rule and the fix, in Korean first and then in English. They
-derive from `KoragError`, so ``except KoragError`` catches them all, and from the built-in error a caller
-would expect for the same mistake.
+Each message gives the value, the rule and the fix, in Korean and then in English. An error is also the built-in error
+one would expect for the same mistake, so both ``except KoragError`` and ``except ValueError`` work::
+
+    KoragError
+    ├── InvalidArgumentError (ValueError)
+    │   └── PairsError
+    ├── InvalidTextError (TypeError)
+    ├── FilterError (ValueError)
+    ├── DatasetError (ValueError)
+    ├── MissingDependencyError (ImportError)
+    ├── WorkerError (RuntimeError)
+    ├── CheckpointError
+    │   ├── CheckpointNotFoundError (FileNotFoundError)
+    │   ├── HubUnreachableError (ConnectionError)
+    │   ├── UnknownFamilyError (ValueError)
+    │   ├── WrongFamilyError (TypeError)
+    │   ├── UnknownDimError (ValueError)
+    │   ├── MissingHeadsError
+    │   └── MissingBaseError (FileNotFoundError)
+    └── IndexStateError
+        ├── ForeignFolderError
+        ├── FormatVersionError
+        ├── FingerprintError
+        ├── SegmentError
+        ├── CollectionLockedError (TimeoutError)
+        └── ReadOnlyError (PermissionError)
 """
 
 
@@ -21,48 +44,84 @@ class KoragError(Exception):
         return "\n".join(map(str, self.args))
 
 
-class MissingDependencyError(KoragError, ImportError):
-    """An optional package is not installed; the message names the ``pip install``."""
+# -- arguments and data ---------------------------------------------------------------------------------------
 
 
 class InvalidArgumentError(KoragError, ValueError):
-    """An argument has a value outside its rule."""
+    """An argument breaks its rule."""
 
 
 class InvalidTextError(KoragError, TypeError):
-    """A text is not a string, or holds a lone surrogate; the message names its position."""
+    """A text is not a string or contains a lone surrogate; the message gives its position."""
 
 
 class FilterError(KoragError, ValueError):
-    """A ``where`` filter has an unknown operator or a value of the wrong kind."""
+    """A ``where`` filter has an unknown operator or an operand of the wrong kind."""
+
+
+class PairsError(InvalidArgumentError):
+    """Training pairs are invalid; nothing was trained or written.
+
+    Args:
+        korean: The message in Korean.
+        english: The same message in English.
+        problems: All problems, as (line, Korean, English).
+    """
+
+    def __init__(self, korean: str, english: str, problems: tuple[tuple[int | None, str, str], ...] = ()) -> None:
+        super().__init__(korean, english)
+        self.args = (korean, english, problems)
+
+    @property
+    def problems(self) -> tuple[tuple[int | None, str, str], ...]:
+        """All problems, as (line, Korean, English)."""
+        found: tuple[tuple[int | None, str, str], ...] = self.args[2]
+        return found
+
+    def __str__(self) -> str:
+        return "\n".join(self.args[:2])
+
+
+class DatasetError(KoragError, ValueError):
+    """An evaluation data set is incomplete, contradicts itself or cannot be read."""
+
+
+# -- environment ----------------------------------------------------------------------------------------------
+
+
+class MissingDependencyError(KoragError, ImportError):
+    """An optional package is not installed; the message has the ``pip install`` command."""
 
 
 class WorkerError(KoragError, RuntimeError):
-    """A process that was encoding ended."""
+    """A worker process ended while encoding."""
+
+
+# -- models ---------------------------------------------------------------------------------------------------
 
 
 class CheckpointError(KoragError):
-    """Something is wrong with a model checkpoint."""
+    """A model checkpoint cannot be used."""
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """The path does not exist, or no such model is known."""
+    """The path does not exist, or the model name is unknown."""
 
 
 class HubUnreachableError(CheckpointError, ConnectionError):
-    """The model is on the Hub, not on this machine, and the Hub cannot be reached."""
+    """The model is not cached on this machine, and the Hub cannot be reached."""
 
 
 class UnknownFamilyError(CheckpointError, ValueError):
-    """The files do not say whether the model is dense, sparse or late interaction."""
+    """The files do not show whether the model is dense, sparse or late interaction."""
 
 
 class WrongFamilyError(CheckpointError, TypeError):
-    """The model is of another family than the one asked for."""
+    """The model's family is not the requested one."""
 
 
 class UnknownDimError(CheckpointError, ValueError):
-    """The model has no such output dimension."""
+    """The model does not offer this output dimension."""
 
 
 class MissingHeadsError(CheckpointError):
@@ -73,24 +132,27 @@ class MissingBaseError(CheckpointError, FileNotFoundError):
     """The base model of a PEFT adapter cannot be found."""
 
 
+# -- collections ----------------------------------------------------------------------------------------------
+
+
 class IndexStateError(KoragError):
-    """A collection on disk is not in a state the request can be served from."""
+    """The state of a collection on disk does not allow the request."""
 
 
 class ForeignFolderError(IndexStateError):
-    """The folder holds something other than a KoRAG collection."""
+    """The folder contains something other than a KoRAG collection."""
 
 
 class FormatVersionError(IndexStateError):
-    """The collection was written by a newer KoRAG."""
+    """The collection was written by a newer version of KoRAG."""
 
 
 class FingerprintError(IndexStateError):
-    """The collection was built with another encoder."""
+    """The collection was built with another encoder or tokenizer."""
 
 
 class SegmentError(IndexStateError):
-    """A segment file is missing, truncated or damaged."""
+    """A segment file is missing, truncated or corrupt."""
 
 
 class CollectionLockedError(IndexStateError, TimeoutError):
@@ -98,4 +160,4 @@ class CollectionLockedError(IndexStateError, TimeoutError):
 
 
 class ReadOnlyError(IndexStateError, PermissionError):
-    """The collection lies in a folder that cannot be written to."""
+    """The collection's folder is not writable."""

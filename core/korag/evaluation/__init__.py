@@ -7,9 +7,10 @@
 torch, datasets and matplotlib.
 """
 
+from korag.errors import DatasetError
 from korag.evaluation.autorag import autorag_scores
 from korag.evaluation.benchmarks import BENCHMARKS, Benchmark
-from korag.evaluation.dataset import Dataset, DatasetError
+from korag.evaluation.dataset import Dataset
 from korag.evaluation.loading import load_dataset
 from korag.evaluation.metrics import MEASURES, score_rankings
 from korag.evaluation.report import Report, Row

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from korag.evaluation.dataset import Dataset, DatasetError, document_text
+from korag.errors import DatasetError
+from korag.evaluation.dataset import Dataset, document_text
 from korag.evaluation.hub_tables import HubTables, Table
 from korag.evaluation.layouts import from_tables
 from korag.evaluation.tables import TableRows, column, text_column

@@ -8,17 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from korag.errors import InvalidTextError, KoragError
+from korag.errors import DatasetError, InvalidTextError
 from korag.text import check_text
 
 logger = logging.getLogger("korag")
 
 Groups = tuple[tuple[str, ...], ...]
 """AutoRAG's ``retrieval_gt`` of one query: one of each inner tuple is needed."""
-
-
-class DatasetError(KoragError, ValueError):
-    """An evaluation data set is missing something, contradicts itself or cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)

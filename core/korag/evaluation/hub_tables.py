@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from korag._optional import require
-from korag.evaluation.dataset import DatasetError
+from korag.errors import DatasetError
 from korag.evaluation.tables import TableRow
 
 _BUILDERS = {"parquet": "parquet", "jsonl": "json", "jsonl.gz": "json", "csv": "csv", "tsv": "csv"}

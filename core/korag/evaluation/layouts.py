@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from korag.evaluation.dataset import Dataset, DatasetError, Groups, document_text
+from korag.errors import DatasetError
+from korag.evaluation.dataset import Dataset, Groups, document_text
 from korag.evaluation.tables import TableRows, column, find_table, read_rows, text_column
 
 ID = ("_id", "id")

@@ -8,8 +8,9 @@ import os
 import re
 from pathlib import Path
 
+from korag.errors import DatasetError
 from korag.evaluation.benchmarks import BENCHMARKS, Benchmark
-from korag.evaluation.dataset import Dataset, DatasetError
+from korag.evaluation.dataset import Dataset
 from korag.evaluation.hub_tables import HubTables
 from korag.evaluation.layouts import read_folder, read_pairs
 from korag.evaluation.tables import SUFFIXES

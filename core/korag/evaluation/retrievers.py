@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from korag.collection.base import Collection, SearchOptions
-from korag.evaluation.dataset import Dataset, DatasetError
+from korag.errors import DatasetError
+from korag.evaluation.dataset import Dataset
 from korag.evaluation.systems import Advance, Ranking, RetrievalRun, System, rank_all
 
 _METADATA_IDS = ("id", "_id", "doc_id", "docid", "document_id", "source_id")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from korag._optional import require
-from korag.evaluation.dataset import DatasetError
+from korag.errors import DatasetError
 
 SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 """What `read_rows` reads, preferred first."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from korag._optional import require
-from korag.errors import CheckpointNotFoundError, InvalidArgumentError
+from korag.errors import CheckpointNotFoundError, InvalidArgumentError, PairsError
 from korag.text import normalize
 
 logger = logging.getLogger("korag")
@@ -41,27 +41,6 @@ class Pair:
     positive: str
     negatives: tuple[str, ...] = ()
     line: int | None = field(default=None, compare=False)
-
-
-class PairsError(InvalidArgumentError):
-    """Something is wrong with the training pairs; nothing was trained or written.
-
-    Attributes:
-        problems: All problems, as (line, Korean, English).
-    """
-
-    def __init__(self, korean: str, english: str, problems: tuple[tuple[int | None, str, str], ...] = ()) -> None:
-        super().__init__(korean, english)
-        self.args = (korean, english, problems)
-
-    @property
-    def problems(self) -> tuple[tuple[int | None, str, str], ...]:
-        """All problems, as (line, Korean, English)."""
-        found: tuple[tuple[int | None, str, str], ...] = self.args[2]
-        return found
-
-    def __str__(self) -> str:
-        return "\n".join(self.args[:2])
 
 
 Problem = tuple[int | None, str, str]

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from korag.errors import InvalidArgumentError
-from korag.training.pairs import Pair, PairsError, Problem, key, pairs_error
+from korag.errors import InvalidArgumentError, PairsError
+from korag.training.pairs import Pair, Problem, key, pairs_error
 
 logger = logging.getLogger("korag")
 

@@ -1,0 +1,14 @@
+from korag.collection import Collection as Collection
+from korag.collection import Hit as Hit
+from korag.encoders.dense import DenseEncoder as DenseEncoder
+from korag.encoders.load import load_encoder as load_encoder
+from korag.encoders.multi_vector import LateInteractionEncoder as LateInteractionEncoder
+from korag.encoders.sparse import SparseEncoder as SparseEncoder
+from korag.errors import KoragError as KoragError
+from korag.fusion import reciprocal_rank_fusion as reciprocal_rank_fusion
+from korag.fusion import weighted_fusion as weighted_fusion
+from korag.reranking.colbert import Reranker as Reranker
+from korag.reranking.cross_encoder import CrossEncoderReranker as CrossEncoderReranker
+from korag.scoring import maxsim as maxsim
+
+__version__: str

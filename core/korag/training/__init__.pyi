@@ -1,0 +1,16 @@
+from korag.errors import PairsError as PairsError
+from korag.training.finetuning import finetune as finetune
+from korag.training.losses import MatryoshkaColBERTLoss as MatryoshkaColBERTLoss
+from korag.training.negatives import mine_negatives as mine_negatives
+from korag.training.pairs import Pair as Pair
+from korag.training.pairs import check_pairs as check_pairs
+from korag.training.pairs import read_pairs as read_pairs
+from korag.training.recipes import RECIPES as RECIPES
+from korag.training.recipes import LoRA as LoRA
+from korag.training.recipes import Recipe as Recipe
+from korag.training.recipes import check_recipe as check_recipe
+from korag.training.report import TrainingReport as TrainingReport
+from korag.training.saving import merge_adapter as merge_adapter
+from korag.training.splits import Split as Split
+from korag.training.splits import check_leaks as check_leaks
+from korag.training.splits import split_pairs as split_pairs

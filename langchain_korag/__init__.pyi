@@ -1,0 +1,10 @@
+from langchain_korag.embeddings import KoEmbeddings as KoEmbeddings
+from langchain_korag.rerank_retriever import KoRerankRetriever as KoRerankRetriever
+from langchain_korag.rerankers import KoColBERTReranker as KoColBERTReranker
+from langchain_korag.rerankers import KoCrossEncoderReranker as KoCrossEncoderReranker
+from langchain_korag.retrievers import KoBM25Retriever as KoBM25Retriever
+from langchain_korag.retrievers import KoColBERTRetriever as KoColBERTRetriever
+from langchain_korag.retrievers import KoHybridRetriever as KoHybridRetriever
+from langchain_korag.retrievers import KoSpladeRetriever as KoSpladeRetriever
+from langchain_korag.sparse_embeddings import KoSparseEmbeddings as KoSparseEmbeddings
+from langchain_korag.vector_store import KoVectorStore as KoVectorStore

@@ -1,0 +1,9 @@
+from llamaindex_korag.embeddings import KoEmbedding as KoEmbedding
+from llamaindex_korag.index import KoColBERTIndex as KoColBERTIndex
+from llamaindex_korag.rerankers import KoColBERTRerank as KoColBERTRerank
+from llamaindex_korag.rerankers import KoCrossEncoderRerank as KoCrossEncoderRerank
+from llamaindex_korag.retrievers import KoBM25Retriever as KoBM25Retriever
+from llamaindex_korag.retrievers import KoColBERTRetriever as KoColBERTRetriever
+from llamaindex_korag.retrievers import KoHybridRetriever as KoHybridRetriever
+from llamaindex_korag.retrievers import KoSpladeRetriever as KoSpladeRetriever
+from llamaindex_korag.sparse_embeddings import KoSparseEmbedding as KoSparseEmbedding

@@ -102,7 +102,7 @@ def measure(
     Returns:
         One row a way.
     """
-    model = encoders[PLAIN]._loaded()
+    model = encoders[PLAIN].load()
     texts = fixed_texts(model.tokenizer, count, length)
     lengths = encoders[PLAIN]._count_tokens(model, texts, "document")
     work = flops(model, lengths)

@@ -220,7 +220,7 @@ def measure_calls(name: str, sides: Sides, calls: int) -> tuple[dict[str, object
     """
     import torch
 
-    ours, model = sides.ours, sides.ours._loaded()
+    ours, model = sides.ours, sides.ours.load()
     prompt = ours.prompts["query"] or None
     features = model.preprocess([QUERY], prompt=prompt, task="query")
     bare = {key: value for key, value in features.items() if key in ("input_ids", "attention_mask", "token_type_ids")}
@@ -271,7 +271,7 @@ class Padding:
 
     def __init__(self, sides: Sides, side: str) -> None:
         mine = side in ("korag", "KoEmbeddings", "KoEmbedding")
-        self._module = (sides.ours._loaded() if mine else sides.raw)[0]
+        self._module = (sides.ours.load() if mine else sides.raw)[0]
         self._rows: list[int] = []
         self._padded = 0
 

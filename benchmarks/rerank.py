@@ -166,7 +166,7 @@ def _peers_of(path: Path, passages: list[str]) -> dict[str, Callable[[str], Any]
 
 def _tokenizer(encoder: Any) -> Any:
     encoder.encode_queries([QUERY])  # loads the weights
-    return encoder._loaded().tokenizer
+    return encoder.load().tokenizer
 
 
 if __name__ == "__main__":

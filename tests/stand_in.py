@@ -10,7 +10,6 @@ import numpy as np
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
-from korag.encoders.lazy import LoadOptions
 from korag.scoring import unit_rows
 from korag.text import check_texts, normalize
 
@@ -22,13 +21,14 @@ class StandIn(Encoder[Any]):
 
     def __init__(self, *, dim: int = 16, prompt: str = "", weights: str = "1") -> None:
         self._dim, self._prompt, self._weights = dim, prompt, weights
-        self._prompts = {"query": prompt, "document": ""}
-        self._options = LoadOptions()
-        self._reset()
 
     @property
     def model_name(self) -> str:
         return f"stand-in-{self.family}"
+
+    @property
+    def dim(self) -> int:
+        return self._dim
 
     @property
     def similarity(self) -> str:
@@ -45,7 +45,10 @@ class StandIn(Encoder[Any]):
     def load_arguments(self) -> dict[str, Any]:
         return {"model": f"/nowhere/{self.model_name}"}
 
-    def _encode(self, texts: Any, task: Any, show_progress: Any) -> Any:
+    def encode_queries(self, texts: Any, *, show_progress: Any = None) -> Any:
+        return self.encode_documents(texts)
+
+    def encode_documents(self, texts: Any, *, show_progress: Any = None) -> Any:
         return self._collate([self._words(normalize(text)) for text in check_texts(texts)])
 
     def _words(self, text: str) -> Any:
@@ -55,12 +58,6 @@ class StandIn(Encoder[Any]):
     def _collate(self, rows: list[Any]) -> Any:
         summed = [row.sum(axis=0) for row in rows]
         return unit_rows(np.stack(summed)) if rows else np.zeros((0, self._dim), np.float32)
-
-    def _load(self, folder: Any) -> Any:
-        raise NotImplementedError
-
-    def _rows(self, features: Any) -> Any:
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"StandIn({self._dim})"

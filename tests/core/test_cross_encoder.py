@@ -196,7 +196,7 @@ class TestLengths:
     ) -> None:
         short = CrossEncoderReranker(cross_encoder_folder, max_length=20)
         long = [" ".join(documents), *documents[:1], "짧은 글"]
-        tokenizer = short._loaded().tokenizer
+        tokenizer = short.load().tokenizer
         longest = max(len(tokenizer(QUERY, text)["input_ids"]) for text in long)
         cut = sum(len(tokenizer(QUERY, text)["input_ids"]) > 20 for text in long)
         caplog.clear()

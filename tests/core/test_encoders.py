@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from korag import load_encoder
 from korag.checkpoints.matryoshka import read_heads
+from korag.encoders.pipeline import Pipeline
 from korag.errors import CheckpointNotFoundError, InvalidArgumentError, InvalidTextError
 
 # peft's, at every load of an adapter
@@ -249,13 +250,13 @@ class TestBatches:
         """A query of 4 tokens is padded to 32: a batch of 1,000 would be 8 times the budget."""
         encoder = load_encoder(built("pylate"), batch_tokens=64)
         sizes = []
-        tokenize = type(encoder)._tokenize
+        tokenize = Pipeline.tokenize
 
-        def count(self, model, texts, task):
+        def count(self, texts, task):
             sizes.append(len(texts))
-            return tokenize(self, model, texts, task)
+            return tokenize(self, texts, task)
 
-        monkeypatch.setattr(type(encoder), "_tokenize", count)
+        monkeypatch.setattr(Pipeline, "tokenize", count)
         encoder.encode_queries(["가"] * 6)
         assert sizes == [2, 2, 2]
 

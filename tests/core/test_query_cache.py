@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from korag import load_encoder
+from korag.encoders.pipeline import Pipeline
 from korag.errors import InvalidArgumentError
 
 QUERIES = ["전입 신고는 어디서 하나요?", "주차 등록", "전입 신고는 어디서 하나요?", ""]
@@ -18,15 +19,15 @@ def rows(vectors) -> list[np.ndarray]:
     return vectors if isinstance(vectors, list) else list(vectors.toarray() if sp.issparse(vectors) else vectors)
 
 
-def counting(encoder, monkeypatch) -> list[str]:
+def counting(monkeypatch) -> list[str]:
     seen: list[str] = []
-    tokenize = type(encoder)._tokenize
+    tokenize = Pipeline.tokenize
 
-    def count(self, model, texts, task):
+    def count(self, texts, task):
         seen.extend(texts)
-        return tokenize(self, model, texts, task)
+        return tokenize(self, texts, task)
 
-    monkeypatch.setattr(type(encoder), "_tokenize", count)
+    monkeypatch.setattr(Pipeline, "tokenize", count)
     return seen
 
 
@@ -35,7 +36,7 @@ def test_the_same_vectors_encoded_once(name, monkeypatch):
     plain, encoder = load_encoder(name), load_encoder(name, query_cache=8)
     expected = rows(plain.encode_queries(QUERIES))
     assert rows(encoder.encode_queries([])) == []
-    seen = counting(encoder, monkeypatch)
+    seen = counting(monkeypatch)
     for _ in range(2):
         found = encoder.encode_queries(QUERIES)
         for one, other in zip(rows(found), expected, strict=True):
@@ -48,7 +49,7 @@ def test_the_same_vectors_encoded_once(name, monkeypatch):
 
 def test_decomposed_hangul_is_the_same_query(monkeypatch):
     encoder = load_encoder("mini-dense", query_cache=8)
-    seen = counting(encoder, monkeypatch)
+    seen = counting(monkeypatch)
     encoder.encode_queries(["가방"])
     encoder.encode_queries([unicodedata.normalize("NFD", "가방")])
     assert seen == ["가방"]
@@ -56,7 +57,7 @@ def test_decomposed_hangul_is_the_same_query(monkeypatch):
 
 def test_the_least_recently_asked_is_forgotten(monkeypatch):
     encoder = load_encoder("mini-dense", query_cache=2)
-    seen = counting(encoder, monkeypatch)
+    seen = counting(monkeypatch)
     for query in ["하나", "둘", "하나", "셋", "하나", "둘"]:
         encoder.encode_queries([query])
     assert seen == ["하나", "둘", "셋", "둘"]
@@ -66,7 +67,7 @@ def test_the_least_recently_asked_is_forgotten(monkeypatch):
 
 def test_documents_are_not_queries(monkeypatch):
     encoder = load_encoder("mini-colbert", query_cache=8)
-    seen = counting(encoder, monkeypatch)
+    seen = counting(monkeypatch)
     encoder.encode_queries(["수도 요금"])
     encoder.encode_documents(["수도 요금"])
     assert seen == ["수도 요금", "수도 요금"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from korag import load_encoder
+from korag.encoders.pipeline import Pipeline
 
 THREADS = 8
 
@@ -80,11 +81,11 @@ def test_no_batch_is_begun_after_one_has_failed(monkeypatch):
     encoder.encode_documents(["가"])
     begun = []
 
-    def fail(self, model, features, task):
+    def fail(self, features, task):
         begun.append(1)
         raise MemoryError
 
-    monkeypatch.setattr(type(encoder), "_compute", fail)
+    monkeypatch.setattr(Pipeline, "compute", fail)
     with pytest.raises(MemoryError):
         encoder.encode_documents([f"{number}번 민원 창구 안내" for number in range(200)])
     assert len(begun) < 20

@@ -89,7 +89,7 @@ def test_encoders_give_what_sentence_transformers_gives(which: str, tmp_path) ->
         BUILDERS[which](tmp_path / which)
     encoder = load_encoder(folder, device="cpu")
     found = encoder.encode_documents(TEXTS).toarray()
-    original = SparseEncoder(str(encoder._weights_folder()), device="cpu", local_files_only=True)
+    original = SparseEncoder(str(encoder.weights_folder()), device="cpu", local_files_only=True)
     expected = original.encode_document(TEXTS, convert_to_sparse_tensor=False).float().numpy()
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert ((found > 0) == (expected > 0))[(expected > 1e-3) | (expected == 0)].mean() > 0.9999

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from korag.encoders.lazy import LoadOptions
+from korag.encoders.options import LoadOptions
 from korag.encoders.precision import MIN_COSINE, Deviation, candidates, probe
 from korag.errors import CheckpointError, InvalidArgumentError, KoragError
 

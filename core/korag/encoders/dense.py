@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.checkpoints.presets import Family
-from korag.encoders.base import Encoder, as_float32
+from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.sentence_transformers import load_single_vector
+from korag.encoders.tensors import as_float32
 
 
-class DenseEncoder(Encoder[NDArray[np.float32]]):
+class DenseEncoder(PretrainedEncoder[NDArray[np.float32]]):
     """One vector a text (sentence-transformers models and PEFT adapters on them).
 
     ``encode_*`` return float32 arrays. Shape: (n_texts, dim). Rows have unit length where the model itself
@@ -27,7 +28,7 @@ class DenseEncoder(Encoder[NDArray[np.float32]]):
             self._checkpoint, folder, prompts=self.prompts, max_length=self._max_length, options=self._options
         )
 
-    def _rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
+    def _to_rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
         return list(as_float32(features["sentence_embedding"]))
 
     def _collate(self, rows: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -1,14 +1,14 @@
-"""A model whose weights are loaded at its first use: once, whole, with one lock around the tokenizer."""
+"""A model that loads its weights on first use, once for all threads."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from korag.checkpoints.hub import ModelFiles
+from korag.encoders.options import LoadOptions
 from korag.errors import CheckpointError, KoragError
 
 if TYPE_CHECKING:
@@ -16,91 +16,90 @@ if TYPE_CHECKING:
     from korag.encoders.precision import Deviation
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadOptions:
-    """How a model is run; nothing here is part of its fingerprint.
-
-    Attributes:
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …; None for the best there is.
-        dtype: Precision of the computation; ``"auto"`` is the fastest on the device that keeps the vectors.
-        backend: ``"torch"``; ``"onnx"`` or ``"openvino"``, which run on the CPU.
-        trust_remote_code: Run Python files that come with the checkpoint.
-        batch_tokens: Most tokens of a padded batch; None for the family's default.
-        query_cache: Queries whose vectors are kept; 0 for none.
-    """
-
-    device: str | None = None
-    dtype: str = "auto"
-    backend: Literal["torch", "onnx", "openvino"] = "torch"
-    trust_remote_code: bool = False
-    batch_tokens: int | None = None
-    query_cache: int = 0
-
-
 class CheckpointLike(Protocol):
-    """A description of a model folder, as `korag.checkpoints.layouts` makes it."""
+    """Description of a model folder, as read by `korag.checkpoints`."""
 
     @property
     def source(self) -> ModelFiles:
-        """Where the files are."""
+        """Location of the files."""
         ...
 
-    def without_token(self) -> Any:
-        """The same without the Hub token, to be pickled."""
+    def without_token(self) -> Self:
+        """Returns a copy without the Hub token, for pickling."""
         ...
 
 
-class LazyModel(ABC):
-    """Loads at the first use, in whichever thread comes first.
+CheckpointT = TypeVar("CheckpointT", bound=CheckpointLike)
 
-    Copies share the model; pickles hold its name and settings only, no weights and no token, and load again at
-    first use.
+
+class LazyModel(ABC, Generic[CheckpointT]):
+    """A model loaded on first use, by whichever thread gets there first.
+
+    Copies share the model. Pickles contain its name and settings, but neither weights nor Hub token; an unpickled
+    model loads again on first use.
+
+    Args:
+        checkpoint: Description of the model folder.
+        options: Device, precision and backend.
     """
 
-    _checkpoint: Any  # a `CheckpointLike`; each subclass says which
-    _options: LoadOptions
+    def __init__(self, checkpoint: CheckpointT, options: LoadOptions) -> None:
+        self._checkpoint = checkpoint
+        self._options = options
+        self._reset()
 
     def _reset(self) -> None:
+        """Creates the state that pickles leave out."""
         self._model: Any = None
-        self._running: RuntimeInfo | None = None
-        self._snapshot: Path | None = None
+        self._runtime: RuntimeInfo | None = None
+        self._folder: Path | None = None
         self._load_lock = threading.Lock()
-        # A fast tokenizer keeps its truncation and padding as state, so two threads encoding queries and
-        # documents at once would silently cut documents at query length. The lock covers tokenizing only.
+        # A fast tokenizer stores truncation and padding as state: without a lock, a thread encoding queries would make
+        # another one silently truncate documents to query length. It covers tokenization only.
         self._tokenizer_lock = threading.Lock()
 
     @property
+    def checkpoint(self) -> CheckpointT:
+        """Description of the model folder."""
+        return self._checkpoint
+
+    @property
     def model_name(self) -> str:
-        """The name or path the model was loaded by."""
-        name: str = self._checkpoint.source.name
-        return name
+        """Name or path the model was loaded by."""
+        return self._checkpoint.source.name
 
     @property
     def options(self) -> LoadOptions:
-        """How the model is run: device, precision, backend, batches."""
+        """Device, precision, backend and batching."""
         return self._options
 
     @property
     def dtype(self) -> str | None:
-        """The precision it is computed in; with ``dtype="auto"``, None until the weights are loaded."""
-        if self._running is not None:
-            return self._running.dtype
+        """Compute precision; with ``dtype="auto"``, None until the weights are loaded."""
+        if self._runtime is not None:
+            return self._runtime.dtype
         return None if self._options.dtype == "auto" else self._options.dtype
 
     @property
     def deviation(self) -> Deviation | None:
-        """How far its vectors are from those by torch in float32, measured when the weights were loaded.
+        """Deviation of the vectors from torch in float32, measured while loading.
 
-        None until then, and where they are those.
+        None before that, and for torch in float32 itself.
         """
-        return self._running.deviation if self._running is not None else None
+        return self._runtime.deviation if self._runtime is not None else None
 
-    def _shown_dtype(self) -> str:
-        """What was asked for and, once loaded, what "auto" picked."""
-        asked = self._options.dtype
-        return f"auto ({self.dtype})" if asked == "auto" and self.dtype else asked
+    def load(self) -> Any:
+        """Loads the weights if they are not loaded yet.
 
-    def _loaded(self) -> Any:
+        Returns:
+            The sentence-transformers model in the precision and on the backend of `options`; shared, so do not
+            change it.
+
+        Raises:
+            CheckpointError: If the files are damaged or do not match their settings.
+            HubUnreachableError: If the weights are not cached and the Hub cannot be reached.
+            InvalidArgumentError: If the device cannot compute in the requested precision.
+        """
         with self._load_lock:
             if self._model is None:
                 from korag.encoders.backends import apply_runtime
@@ -108,20 +107,36 @@ class LazyModel(ABC):
 
                 check_dtype(self._options)
                 model = self._load_checked()
-                self._running = apply_runtime(model, self._options, name=self.model_name)
+                self._runtime = apply_runtime(model, self._options, name=self.model_name)
                 self._model = model
             return self._model
 
+    def load_copy(self) -> Any:
+        """Loads a second, unshared copy of the model as saved, in float32 on torch: for training and merging."""
+        return self._load(self.weights_folder())
+
+    def weights_folder(self) -> Path:
+        """Returns the folder with the weights, after downloading them if necessary."""
+        if self._folder is not None:
+            return self._folder
+        source = self._checkpoint.source
+        folder = source.fetch_weights(remote_code=self._options.trust_remote_code).folder
+        if source.revision is not None:
+            # Contact the Hub once: offline, every attempt waits for a timeout. A local folder is checked on every call,
+            # since it may have been deleted.
+            self._folder = folder
+        return folder
+
     def _load_checked(self) -> Any:
-        folder = self._weights_folder()
+        folder = self.weights_folder()
         try:
             model = self._load(folder).eval()
         except KoragError:
             raise
-        except Exception as error:  # whatever damaged files or a missing device lead the libraries below to
-            raise self._not_loaded(f"{type(error).__name__}: {error}") from error
-        if difference := self._differs(model):
-            raise self._not_loaded(difference)
+        except Exception as error:  # whatever the libraries raise for damaged files or a missing device
+            raise self._load_error(f"{type(error).__name__}: {error}") from error
+        if mismatch := self._find_mismatch(model):
+            raise self._load_error(mismatch)
         return model
 
     @abstractmethod
@@ -129,41 +144,35 @@ class LazyModel(ABC):
         """Loads the sentence-transformers model in a folder."""
 
     @abstractmethod
-    def _differs(self, model: Any) -> str | None:
-        """Says how a loaded model is not what its settings said; None if it is."""
+    def _find_mismatch(self, model: Any) -> str | None:
+        """Describes how a loaded model contradicts its settings; None if it does not."""
 
-    def _not_loaded(self, reason: str) -> CheckpointError:
+    def _load_error(self, reason: str) -> CheckpointError:
         reason = " ".join(reason.split())
-        code = "trust_remote_code" in reason
+        needs_code = "trust_remote_code" in reason
         return CheckpointError(
             f"'{self.model_name}' 모델을 불러오지 못했습니다({reason}). "
             + (
-                "코드를 믿을 수 있을 때만 trust_remote_code=True를 넣으세요."
-                if code
-                else "파일이 상했다면 다시 받으세요."
+                "코드를 신뢰할 수 있을 때만 trust_remote_code=True를 넣으세요."
+                if needs_code
+                else "파일이 손상되었다면 다시 받으세요."
             ),
             f"The model '{self.model_name}' could not be loaded ({reason}). "
             + (
                 "Pass trust_remote_code=True only if you trust its code."
-                if code
-                else "If a file is damaged, fetch it again."
+                if needs_code
+                else "If a file is damaged, download it again."
             ),
         )
 
-    def _weights_folder(self) -> Path:
-        """The folder with the weights. The Hub is asked once: without a connection each try waits for its time-out."""
-        if self._snapshot is not None:
-            return self._snapshot
-        options = self._options
-        source: ModelFiles = self._checkpoint.source
-        folder = source.fetch_weights(remote_code=options.trust_remote_code).folder
-        if source.revision is not None:  # a local folder is looked at each time: it may be gone
-            self._snapshot = folder
-        return folder
+    def _dtype_label(self) -> str:
+        """The requested precision and, once loaded, the one chosen by ``"auto"``."""
+        requested = self._options.dtype
+        return f"auto ({self.dtype})" if requested == "auto" and self.dtype else requested
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_model", "_running", "_snapshot", "_load_lock", "_tokenizer_lock"):
+        for name in ("_model", "_runtime", "_folder", "_load_lock", "_tokenizer_lock"):
             del state[name]
         state["_checkpoint"] = self._checkpoint.without_token()
         return state
@@ -176,4 +185,4 @@ class LazyModel(ABC):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # never changes once made, and a second copy of the weights would help nobody
+        return self  # immutable, and a second copy of the weights would only waste memory

@@ -21,9 +21,10 @@ from korag.checkpoints.presets import Family
 from korag.checks import check_choice, check_count
 from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
-from korag.encoders.lazy import LazyModel, LoadOptions
+from korag.encoders.lazy import LazyModel
 from korag.encoders.multi_vector import LateInteractionEncoder
-from korag.encoders.precision import DTYPES
+from korag.encoders.options import DTYPES, LoadOptions
+from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.sparse import SparseEncoder
 from korag.errors import (
     CheckpointNotFoundError,
@@ -33,7 +34,7 @@ from korag.errors import (
     UnknownDimError,
 )
 
-_ENCODERS: dict[Family, type[Encoder[Any]]] = {
+_ENCODERS: dict[Family, type[PretrainedEncoder[Any]]] = {
     "dense": DenseEncoder,
     "sparse": SparseEncoder,
     "late_interaction": LateInteractionEncoder,
@@ -214,23 +215,24 @@ def encoder_with(
     if not isinstance(model, Encoder):
         return load_encoder(model, family=family, **given)
     encoder = as_encoder(model, family=family)
-    check_settings(encoder, {"adapter": None} | encoder.load_arguments, given, loader="load_encoder")
+    own = {"adapter": None} | encoder.load_arguments
+    if isinstance(encoder, PretrainedEncoder):
+        own |= dataclasses.asdict(encoder.options)
+    check_settings(own, given, loader="load_encoder")
     return encoder
 
 
-def check_settings(model: LazyModel, own: dict[str, Any], given: dict[str, Any], *, loader: str) -> None:
+def check_settings(own: dict[str, Any], given: dict[str, Any], *, loader: str) -> None:
     """Raises for a setting that a loaded model was not loaded with.
 
     Args:
-        model: The loaded model.
-        own: What it was loaded with, beside its options.
+        own: Keywords the model was loaded with.
         given: What the caller asked for.
         loader: What it would have to be loaded by.
 
     Raises:
         InvalidArgumentError: If one differs, or can only be given when a model is loaded.
     """
-    own = own | dataclasses.asdict(model.options)
     for name, value in given.items():
         if name not in own:  # where its files were found and by which token: nothing it could still change
             raise InvalidArgumentError(

@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checkpoints.matryoshka import find_heads, read_heads, write_heads
 from korag.checkpoints.presets import Family
-from korag.encoders.base import Encoder, Task, as_float32
+from korag.encoders.base import Task
+from korag.encoders.pretrained import PretrainedEncoder
+from korag.encoders.saving import convert_heads
 from korag.encoders.sentence_transformers import load_multi_vector
+from korag.encoders.tensors import as_float32
 from korag.text import normalize
 
 
-class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
+class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
     """One unit vector a token, compared by MaxSim (ColBERT, https://arxiv.org/abs/2004.12832).
 
     ``encode_*`` return a list of float32 arrays. Shape of each: (n_tokens, dim). Queries are padded with
@@ -46,10 +48,10 @@ class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
             (vocabulary ids, unit vectors), prompt, special and expansion tokens included. Shapes: (n_tokens,),
             (n_tokens, dim).
         """
-        model = self._loaded()
-        features = self._forward(model, self._tokenize(model, [normalize(text)], task), task)
+        pipeline = self._pipeline()
+        features = pipeline.forward(pipeline.tokenize([normalize(text)], task), task)
         kept = features["attention_mask"][0].bool()
-        return features["input_ids"][0][kept].tolist(), self._rows(features)[0]
+        return features["input_ids"][0][kept].tolist(), self._to_rows(features)[0]
 
     def _load(self, folder: Path) -> Any:
         return load_multi_vector(
@@ -61,19 +63,16 @@ class LateInteractionEncoder(Encoder[list[NDArray[np.float32]]]):
             options=self._options,
         )
 
-    def _rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
+    def _to_rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
         vectors, mask = as_float32(features["token_embeddings"]), features["attention_mask"].bool().cpu().numpy()
         return [row[kept] for row, kept in zip(vectors, mask, strict=True)]
 
     def _collate(self, rows: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         return rows
 
-    def _padded_length(self, model: Any, task: Task) -> int:
+    def _min_length(self, model: Any, task: Task) -> int:
         expansion = getattr(model[0], "query_expansion", None) or {}
         return expansion.get("length", 0) if task == "query" else 0
 
-    def _finish_save(self, folder: Path) -> None:
-        heads = find_heads(folder)
-        if heads is not None and heads.suffix != ".safetensors":
-            write_heads(read_heads(heads), folder)
-            heads.unlink()
+    def _complete_copy(self, folder: Path) -> None:
+        convert_heads(folder)

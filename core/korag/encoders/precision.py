@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from korag._optional import require
+from korag.encoders.options import LoadOptions
+from korag.encoders.tensors import as_float32, forward
 from korag.errors import InvalidArgumentError
 
-if TYPE_CHECKING:
-    from korag.encoders.lazy import LoadOptions
-
-DTYPES = {
-    "torch": ("float32", "bfloat16", "float16"),
-    "onnx": ("float32", "int8"),
-    "openvino": ("float32", "bfloat16", "int8"),
-}
-"""What each backend can be asked for, beside ``"auto"``."""
 MIN_COSINE = 0.999
 """The least cosine to float32 that ``dtype="auto"`` accepts."""
 PROBE_TEXTS = (
@@ -114,22 +107,17 @@ def probe(model: Any) -> NDArray[np.float32]:
     Returns:
         One row a text; for late interaction, a token; a cross-encoder's logits in one row.
     """
-    import torch
     from sentence_transformers import CrossEncoder
-    from sentence_transformers.util import batch_to_device
 
-    texts = [(PROBE_TEXTS[0], text) for text in PROBE_TEXTS] if isinstance(model, CrossEncoder) else list(PROBE_TEXTS)
-    task = {} if isinstance(model, CrossEncoder) else {"task": "document"}
-    with torch.inference_mode():
-        features = model(batch_to_device(model.preprocess(texts, **task), model.device), **task)
-        if "scores" in features:
-            rows = features["scores"].reshape(1, -1)
-        elif "sentence_embedding" in features:
-            rows = features["sentence_embedding"]
-        else:
-            rows = features["token_embeddings"][features["attention_mask"].bool()]
-        array: NDArray[np.float32] = rows.float().cpu().numpy().copy()
-    return array
+    pairs = isinstance(model, CrossEncoder)
+    texts = [(PROBE_TEXTS[0], text) for text in PROBE_TEXTS] if pairs else list(PROBE_TEXTS)
+    task = {} if pairs else {"task": "document"}
+    features = forward(model, model.preprocess(texts, **task), **task)
+    if "scores" in features:
+        return as_float32(features["scores"]).reshape(1, -1)
+    if "sentence_embedding" in features:
+        return as_float32(features["sentence_embedding"])
+    return as_float32(features["token_embeddings"][features["attention_mask"].bool()])
 
 
 def _fast(backend: str, device: str) -> tuple[str, ...]:

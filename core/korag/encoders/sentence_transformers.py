@@ -17,7 +17,7 @@ from typing import Any
 from korag._optional import require
 from korag.checkpoints.layouts import Checkpoint, find_adapter, read_modules, read_transformer_settings
 from korag.checkpoints.matryoshka import read_heads
-from korag.encoders.lazy import LoadOptions
+from korag.encoders.options import LoadOptions
 from korag.errors import CheckpointError, MissingHeadsError
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model")

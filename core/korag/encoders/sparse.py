@@ -10,12 +10,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from korag.checkpoints.presets import Family
-from korag.encoders.base import Encoder, as_float32
+from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.sentence_transformers import load_single_vector
 from korag.encoders.splade_head import fuse_splade_head
+from korag.encoders.tensors import as_float32
 
 
-class SparseEncoder(Encoder[sp.csr_array]):
+class SparseEncoder(PretrainedEncoder[sp.csr_array]):
     """Term weights over the model's vocabulary (SPLADE models), compared by dot product.
 
     A weight is the max over tokens of log(1 + relu(logit)): SPLADE-max, https://arxiv.org/abs/2109.10086,
@@ -42,7 +43,7 @@ class SparseEncoder(Encoder[sp.csr_array]):
         fuse_splade_head(model)
         return model
 
-    def _rows(self, features: dict[str, Any]) -> list[sp.csr_array]:
+    def _to_rows(self, features: dict[str, Any]) -> list[sp.csr_array]:
         return [_sparse(weights) for weights in as_float32(features["sentence_embedding"])]
 
     def _collate(self, rows: list[sp.csr_array]) -> sp.csr_array:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +15,14 @@ from korag.checkpoints.cross_encoder import CrossEncoderCheckpoint, read_cross_e
 from korag.checkpoints.fingerprint import Fingerprint, digest_folders
 from korag.checkpoints.hub import resolve_model
 from korag.checkpoints.layouts import wrong_family
-from korag.encoders.base import PROGRESS_FROM, Encoder, as_float32
+from korag.encoders.base import Encoder
 from korag.encoders.batching import token_budget_batches
-from korag.encoders.lazy import LazyModel, LoadOptions
+from korag.encoders.lazy import LazyModel
 from korag.encoders.load import check_backend, check_length, check_options, check_settings
+from korag.encoders.options import LoadOptions
+from korag.encoders.progress import progress_bar
 from korag.encoders.sentence_transformers import load_cross_encoder, missing_head
+from korag.encoders.tensors import as_float32
 from korag.reranking.base import TextReranker
 from korag.text import normalize
 
@@ -28,7 +31,7 @@ _BATCH_TOKENS = 4_096
 _SHORTEST = 8  # both texts and the special tokens around them; below that nothing of a text may be left
 
 
-class CrossEncoderReranker(TextReranker, LazyModel):
+class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
     """Scores candidate texts for a query with a cross-encoder. Safe to use from many threads.
 
     >>> reranker = CrossEncoderReranker("dragonkue/bge-reranker-v2-m3-ko")
@@ -79,27 +82,27 @@ class CrossEncoderReranker(TextReranker, LazyModel):
         max_length: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        self._options = LoadOptions(
+        options = LoadOptions(
             device=device,
             dtype=dtype,
             backend=backend,
             trust_remote_code=trust_remote_code,
             batch_tokens=batch_tokens,
         )
-        check_options(self._options)
+        check_options(options)
         if isinstance(model, Encoder):
             raise wrong_family(model.model_name, model.family, "cross_encoder")
         source = resolve_model(
             model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only, token=token
         )
-        self._checkpoint: CrossEncoderCheckpoint = read_cross_encoder(source, remote_code=trust_remote_code)
+        checkpoint = read_cross_encoder(source, remote_code=trust_remote_code)
         check_backend(backend)
         if source.revision is None or local_files_only:  # otherwise the first use fetches them
             source.check_weights()
-        check_length(max_length, limit=self._checkpoint.max_positions, least=_SHORTEST)
-        self._max_length = self._checkpoint.max_length if max_length is None else max_length
+        check_length(max_length, limit=checkpoint.max_positions, least=_SHORTEST)
+        self._max_length = checkpoint.max_length if max_length is None else max_length
         self._fingerprint: Fingerprint | None = None
-        self._reset()
+        super().__init__(checkpoint, options)
 
     @property
     def max_length(self) -> int | None:
@@ -124,7 +127,7 @@ class CrossEncoderReranker(TextReranker, LazyModel):
                 model=self.model_name,
                 revision=self._checkpoint.source.revision,
                 family="cross_encoder",
-                weights=digest_folders(self._weights_folder()),
+                weights=digest_folders(self.weights_folder()),
                 dim=1,
                 query_prompt="",
                 document_prompt="",
@@ -155,16 +158,12 @@ class CrossEncoderReranker(TextReranker, LazyModel):
         return scores, scores if self.normalized else None
 
     def _predict(self, query: str, texts: list[str], show_progress: bool | None) -> NDArray[np.float32]:  # noqa: FBT001
-        from tqdm.auto import tqdm
-
-        model = self._loaded()
+        model = self.load()
         lengths = self._count_tokens(model, query, texts)
         self._report_truncation(lengths)
         lengths = [min(length, self._max_length or length) for length in lengths]
-        if show_progress is None:
-            show_progress = len(texts) > PROGRESS_FROM and sys.stderr.isatty()
         scores = np.empty(len(texts), np.float32)
-        with tqdm(total=len(texts), desc="Scoring (cross_encoder)", disable=not show_progress) as bar:
+        with progress_bar("Scoring (cross_encoder)", len(texts), show=show_progress) as bar:
             for batch in token_budget_batches(lengths, self._options.batch_tokens or _BATCH_TOKENS):
                 scores[batch] = self._predict_batch(model, [(query, texts[index]) for index in batch])
                 bar.update(len(batch))
@@ -216,7 +215,7 @@ class CrossEncoderReranker(TextReranker, LazyModel):
     def _load(self, folder: Path) -> Any:
         return load_cross_encoder(folder, max_length=self._max_length, options=self._options)
 
-    def _differs(self, model: Any) -> str | None:
+    def _find_mismatch(self, model: Any) -> str | None:
         from sentence_transformers.util import fullname
 
         if model.num_labels != 1:
@@ -224,7 +223,7 @@ class CrossEncoderReranker(TextReranker, LazyModel):
         loaded = fullname(model.activation_fn)
         if loaded.rpartition(".")[2] != self.activation.rpartition(".")[2]:
             return f"its settings say the activation {self.activation}, but {loaded} was loaded"
-        if missing := missing_head(model, self._weights_folder()):
+        if missing := missing_head(model, self.weights_folder()):
             return f"its weights lack the classification head: {', '.join(missing)}"
         return None
 
@@ -233,7 +232,7 @@ class CrossEncoderReranker(TextReranker, LazyModel):
         return (
             f"{type(self).__name__}({self.model_name!r}, max_length={self.max_length}, "
             f"activation={self.activation.rpartition('.')[2]!r}, device={options.device or 'auto'!r}, "
-            f"dtype={self._shown_dtype()!r}, backend={options.backend!r})"
+            f"dtype={self._dtype_label()!r}, backend={options.backend!r})"
         )
 
 
@@ -251,5 +250,5 @@ def cross_encoder_with(model: CrossEncoderReranker | str | os.PathLike[str], **s
     given = {name: value for name, value in settings.items() if value is not None}
     if not isinstance(model, CrossEncoderReranker):
         return CrossEncoderReranker(model, **given)
-    check_settings(model, model.load_arguments, given, loader="CrossEncoderReranker")
+    check_settings(model.load_arguments | dataclasses.asdict(model.options), given, loader="CrossEncoderReranker")
     return model

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
+from korag.encoders.pretrained import PretrainedEncoder
 from korag.text import check_texts
 from korag.training.evaluate import held_out_set, mean_ndcg
 from korag.training.pairs import Pair, check_pairs, read_pairs
@@ -78,7 +78,7 @@ def finetune(
     started = time.monotonic()
     target = check_new(output)
     chosen = None if recipe is None else find_recipe(recipe)
-    encoder: Encoder[Any] = load_encoder(model, family=chosen.family if chosen else None, **options)
+    encoder: PretrainedEncoder[Any] = load_encoder(model, family=chosen.family if chosen else None, **options)
     chosen = default_recipe(encoder.model_name, encoder.family) if chosen is None else chosen
     check_installed(chosen)
     documents = check_texts(corpus, "corpus")
@@ -138,7 +138,7 @@ def _load(pairs: PairsLike, columns: Mapping[str, str] | None, *, strict: bool) 
 
 
 def _train(
-    encoder: Encoder[Any],
+    encoder: PretrainedEncoder[Any],
     pairs: Sequence[Pair],
     recipe: Recipe,
     folder: Path,

@@ -16,6 +16,7 @@ from korag.checkpoints.matryoshka import write_heads
 from korag.checks import check_new_folder
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
+from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import CheckpointError, InvalidArgumentError
 
 
@@ -138,15 +139,15 @@ def merge_adapter(
         MissingBaseError: If the base cannot be found.
     """
     target = check_new(output)
-    encoder: Encoder[Any] = (
+    encoder: PretrainedEncoder[Any] = (
         load_encoder(folder, **options) if base is None else load_encoder(base, adapter=folder, **options)
     )
-    if encoder._checkpoint.base is None:
+    if encoder.checkpoint.base is None:
         raise InvalidArgumentError(
             f"'{os.fspath(folder)}'은(는) 어댑터가 아닙니다(adapter_config.json 없음). 그대로 쓸 수 있습니다.",
             f"'{os.fspath(folder)}' is no adapter (no adapter_config.json); it can be used as it is.",
         )
-    model = encoder._load(encoder._weights_folder())  # the loader merges: an adapter is never run as one
+    model = encoder.load_copy()  # the loader merges: an adapter is never run as one
     with atomic_folder(target) as unfinished, quietly():
         model.save_pretrained(str(unfinished), create_model_card=False)
         check_saved(unfinished, encoder)

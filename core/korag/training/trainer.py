@@ -14,7 +14,7 @@ from typing import Any
 
 from korag._optional import check, require
 from korag.checkpoints.matryoshka import read_heads
-from korag.encoders.base import Encoder
+from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import InvalidArgumentError
 from korag.training.adapters import add_adapter, has_adapter, load_adapter_checkpoint
 from korag.training.columns import to_columns
@@ -50,7 +50,7 @@ def check_installed(recipe: Recipe) -> None:
     check("datasets", "accelerate", "ir_measures", *(("peft",) if recipe.lora else ()), extra="train")
 
 
-def load_trainable(encoder: Encoder[Any], recipe: Recipe) -> Any:
+def load_trainable(encoder: PretrainedEncoder[Any], recipe: Recipe) -> Any:
     """Loads a fresh sentence-transformers model of an encoder, with what the recipe trains in place.
 
     Args:
@@ -61,7 +61,7 @@ def load_trainable(encoder: Encoder[Any], recipe: Recipe) -> Any:
         InvalidArgumentError: If the recipe's dims are not those of the model's heads, or an adapter is to be put
             on an adapter.
     """
-    checkpoint = encoder._checkpoint
+    checkpoint = encoder.checkpoint
     if recipe.lora is not None and checkpoint.base is not None:
         raise InvalidArgumentError(
             f"'{encoder.model_name}'은(는) 이미 LoRA 어댑터입니다. "
@@ -69,8 +69,7 @@ def load_trainable(encoder: Encoder[Any], recipe: Recipe) -> Any:
             f"'{encoder.model_name}' is a LoRA adapter already; start from a folder made by merge_adapter, or use a "
             "recipe with lora=None.",
         )
-    folder = encoder._weights_folder()
-    model = encoder._load(folder)
+    model = encoder.load_copy()
     if recipe.family == "late_interaction":
         from korag.training.heads import attach_heads
 
@@ -82,7 +81,8 @@ def load_trainable(encoder: Encoder[Any], recipe: Recipe) -> Any:
                     f"The recipe's dims={recipe.dims} are not the model's heads {checkpoint.dims}; without dims, the "
                     "model's are taken.",
                 )
-            attach_heads(model, read_heads(folder / checkpoint.heads.name, model[0].get_embedding_dimension()))
+            heads = encoder.weights_folder() / checkpoint.heads.name
+            attach_heads(model, read_heads(heads, model[0].get_embedding_dimension()))
         elif recipe.dims:
             attach_heads(model, dims=recipe.dims)
     if recipe.lora is not None:

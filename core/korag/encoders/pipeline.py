@@ -1,0 +1,140 @@
+"""From texts to vectors: tokenization, batching and the forward pass of a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from korag.encoders.base import Task
+from korag.encoders.batching import even_budget, prefetch, token_budget_batches
+from korag.encoders.tensors import forward
+from korag.encoders.worker_pool import WorkerPool
+from korag.workers import cores, run_all
+
+_SPARE_ON_CPU, _SPARE_ON_GPU = 16, 1_024
+"""Padding tokens that cost less than one more batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings:
+    """Settings that differ between queries and documents.
+
+    Attributes:
+        prompt: Prepended to every text.
+        max_length: Tokens after which texts are truncated, prompt and special tokens included; None for no limit.
+        min_length: Tokens to which shorter texts are padded.
+    """
+
+    prompt: str
+    max_length: int | None
+    min_length: int = 0
+
+
+class Pipeline:
+    """Runs normalized texts through a loaded model. Safe to use from many threads.
+
+    Args:
+        model: A sentence-transformers model.
+        tasks: Settings per task.
+        batch_tokens: Maximum tokens per padded batch.
+        to_rows: Splits the model's output into one row per text.
+        tokenizer_lock: Held during tokenization.
+        batch_per_core: Compute batches side by side, one per core.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        tasks: Mapping[Task, TaskSettings],
+        batch_tokens: int,
+        to_rows: Callable[[dict[str, Any]], list[Any]],
+        tokenizer_lock: AbstractContextManager[Any],
+        batch_per_core: bool,
+    ) -> None:
+        self._model, self._tasks, self._to_rows = model, tasks, to_rows
+        self._batch_tokens, self._tokenizer_lock = batch_tokens, tokenizer_lock
+        self._batch_per_core = batch_per_core
+
+    def count_tokens(self, texts: Sequence[str], task: Task) -> list[int]:
+        """Returns the number of tokens per text before truncation, prompt and special tokens included."""
+        prompt = self._tasks[task].prompt
+        with self._tokenizer_lock:
+            encoded = self._model.tokenizer(
+                [prompt + text for text in texts],
+                truncation=False,
+                padding=False,
+                return_attention_mask=False,
+                verbose=False,
+            )
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        task: Task,
+        *,
+        lengths: Sequence[int],
+        pool: WorkerPool | None = None,
+        on_batch: Callable[[int], object] = lambda _: None,
+    ) -> list[Any]:
+        """Encodes texts in batches of similar length.
+
+        Args:
+            texts: The texts.
+            task: Queries or documents.
+            lengths: From `count_tokens`.
+            pool: Worker processes to compute in; None for this process. A single batch is always computed here.
+            on_batch: Called after every batch with its number of texts, possibly from several threads.
+
+        Returns:
+            One row per text, in order.
+        """
+        rows: list[Any] = [None] * len(texts)
+
+        def store(batch: list[int], encoded: list[Any]) -> None:
+            for index, row in zip(batch, encoded, strict=True):
+                rows[index] = row
+            on_batch(len(batch))
+
+        def tokenize(batch: list[int]) -> dict[str, Any]:
+            return self.tokenize([texts[index] for index in batch], task)
+
+        batch_per_core = self._batch_per_core and pool is None
+        batches = self._batches(lengths, task, even=batch_per_core)
+        if pool is not None and len(batches) > 1:
+            encoded = pool.encode([[texts[index] for index in batch] for batch in batches], task)
+            for batch, batch_rows in zip(batches, encoded, strict=True):
+                store(batch, batch_rows)
+        elif batch_per_core:
+            # torch's own way, one product split over all cores, leaves cores waiting for each other.
+            run_all(lambda batch: store(batch, self.compute(tokenize(batch), task)), batches)
+        else:
+            for batch, features in prefetch(batches, tokenize):
+                store(batch, self.compute(features, task))
+        return rows
+
+    def _batches(self, lengths: Sequence[int], task: Task, *, even: bool) -> list[list[int]]:
+        settings = self._tasks[task]
+        padded = [max(min(length, settings.max_length or length), settings.min_length) for length in lengths]
+        spare = _SPARE_ON_CPU if self._model.device.type == "cpu" else _SPARE_ON_GPU
+        budget = even_budget(padded, self._batch_tokens, cores()) if even else self._batch_tokens
+        return list(token_budget_batches(padded, budget, spare=spare))
+
+    def tokenize(self, texts: Sequence[str], task: Task) -> dict[str, Any]:
+        """Tokenizes one batch."""
+        with self._tokenizer_lock:
+            features: dict[str, Any] = self._model.preprocess(
+                list(texts), prompt=self._tasks[task].prompt or None, task=task
+            )
+            return features
+
+    def forward(self, features: dict[str, Any], task: Task) -> dict[str, Any]:
+        """Runs the model on a tokenized batch."""
+        return forward(self._model, features, task=task)
+
+    def compute(self, features: dict[str, Any], task: Task) -> list[Any]:
+        """Runs the model on a tokenized batch; one row per text."""
+        return self._to_rows(self.forward(features, task))

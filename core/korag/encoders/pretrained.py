@@ -1,0 +1,393 @@
+"""Encoders that run a pretrained checkpoint: the common base of all model families."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from korag.checkpoints.fingerprint import Fingerprint, digest_folders
+from korag.checkpoints.layouts import Checkpoint
+from korag.checks import check_count
+from korag.encoders.base import Encoder, Task, Vectors
+from korag.encoders.batching import batched
+from korag.encoders.lazy import LazyModel
+from korag.encoders.options import LoadOptions
+from korag.encoders.pipeline import Pipeline, TaskSettings
+from korag.encoders.progress import progress_bar
+from korag.encoders.query_cache import QueryCache
+from korag.encoders.reports import TruncationReport
+from korag.encoders.saving import save_checkpoint, write_prompts
+from korag.encoders.vocabulary import readable
+from korag.encoders.worker_pool import WorkerPool, check_devices
+from korag.errors import InvalidArgumentError
+from korag.text import check_text, check_texts, normalize
+
+
+class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
+    """An encoder loaded by `korag.load_encoder`. Safe to use from many threads.
+
+    The weights are loaded on first use. Copies share the model; pickles contain its name and settings, but neither
+    weights nor Hub token, and load again on first use.
+
+    Args:
+        checkpoint: Description of the model folder.
+        dim: Vector size to use.
+        query_prompt: Prepended to every query.
+        document_prompt: Prepended to every document.
+        max_length: Longest document in tokens; None for no limit.
+        options: Device, precision, backend and batching.
+    """
+
+    default_batch_tokens: ClassVar[int] = 4_096
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        dim: int,
+        query_prompt: str,
+        document_prompt: str,
+        max_length: int | None,
+        options: LoadOptions,
+    ) -> None:
+        self._dim = dim
+        self._prompts: dict[Task, str] = {"query": query_prompt, "document": document_prompt}
+        self._max_length = max_length
+        self._fingerprint: Fingerprint | None = None
+        super().__init__(checkpoint, options)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._pool: WorkerPool | None = None
+        self._query_cache = QueryCache()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["_pool"], state["_query_cache"]
+        return state
+
+    @property
+    def dim(self) -> int:
+        """Vector size; for sparse encoders, the vocabulary size."""
+        return self._dim
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Texts prepended to every query and every document."""
+        return {"query": self._prompts["query"], "document": self._prompts["document"]}
+
+    @property
+    def query_length(self) -> int | None:
+        """Longest query in tokens, prompt and special tokens included."""
+        return self._max_length
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest document in tokens, prompt and special tokens included."""
+        return self._max_length
+
+    @property
+    def similarity(self) -> str:
+        """How vectors are compared: ``"cosine"`` or ``"dot"``."""
+        return self._checkpoint.similarity
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Everything that changes the vectors, and nothing else. Downloads the weights, but does not load them."""
+        if self._fingerprint is None:
+            folders = [self.weights_folder()]
+            if self._checkpoint.base is not None:
+                folders.append(self._checkpoint.base.source.fetch_weights(remote_code=False).folder)
+            self._fingerprint = Fingerprint(
+                model=self.model_name,
+                revision=self._checkpoint.source.revision,
+                family=self.family,
+                weights=digest_folders(*folders),
+                dim=self.dim,
+                query_prompt=self._prompts["query"],
+                document_prompt=self._prompts["document"],
+                query_length=self.query_length,
+                document_length=self.max_length,
+                normalized=self._checkpoint.normalized,
+            )
+        return self._fingerprint
+
+    @property
+    def load_arguments(self) -> dict[str, Any]:
+        """Keywords of `korag.load_encoder` that load an encoder with the same fingerprint; JSON values."""
+        source, base = self._checkpoint.source, self._checkpoint.base
+        main, adapter = (source, None) if base is None else (base.source, source)
+        arguments: dict[str, Any] = {
+            "model": main.portable_name,
+            "family": self.family,
+            "revision": main.revision,
+            "dim": self.dim,
+            "query_prompt": self._prompts["query"],
+            "document_prompt": self._prompts["document"],
+            "max_length": self.max_length,
+        }
+        return arguments | ({"adapter": adapter.portable_name} if adapter else {})
+
+    def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = False) -> Vectors:
+        """Encodes queries with the query prompt and length.
+
+        Args:
+            texts: Queries, in any Unicode normalization form.
+            show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
+
+        Returns:
+            One entry per query, in order; see the class for the type.
+
+        Raises:
+            InvalidTextError: If an entry is not a string; the message gives its position.
+        """
+        size = self._options.query_cache
+        if not size:
+            return self._encode(texts, "query", show_progress)
+        queries = [normalize(text) for text in check_texts(texts)]
+        return self._collate(
+            self._query_cache.rows(queries, size, lambda new: self._encode_rows(new, "query", show_progress))
+        )
+
+    def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Vectors:
+        """Encodes documents with the document prompt and length.
+
+        Args:
+            texts: Documents, in any Unicode normalization form.
+            show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
+
+        Returns:
+            One entry per document, in order; see the class for the type.
+
+        Raises:
+            InvalidTextError: If an entry is not a string; the message gives its position.
+        """
+        return self._encode(texts, "document", show_progress)
+
+    def stream_documents(
+        self,
+        texts: Iterable[str],
+        *,
+        block: int = 2_048,
+        total: int | None = None,
+        show_progress: bool | None = None,
+    ) -> Iterator[Vectors]:
+        """Encodes any number of documents block by block, in bounded memory.
+
+        The iterable is consumed lazily. To resume after an interruption, skip as many texts as were yielded: vectors do
+        not depend on previously encoded texts.
+
+        Args:
+            texts: Documents, in any Unicode normalization form; may be a generator.
+            block: Documents per block; larger blocks need less padding.
+            total: Number of documents, for the remaining time on the progress bar; None if unknown.
+            show_progress: Show a progress bar; None shows one in a terminal.
+
+        Yields:
+            The result of `encode_documents` for each block, in order; all but the last have `block` entries.
+
+        Raises:
+            InvalidTextError: If an entry is not a string; the message gives its position. Preceding blocks have been
+                yielded by then.
+            InvalidArgumentError: If `block` is not positive.
+        """
+        if isinstance(texts, str | bytes):
+            check_texts(texts)  # raises
+        check_count("block", block, at_least=1)
+        return self._stream(texts, block, total, show_progress)
+
+    def _stream(
+        self,
+        texts: Iterable[str],
+        block: int,
+        total: int | None,
+        show_progress: bool | None,  # noqa: FBT001
+    ) -> Iterator[Vectors]:
+        report = TruncationReport("document", self.max_length)
+        done = 0
+        try:
+            with progress_bar(f"Encoding ({self.family})", total, show=show_progress) as bar:
+                for chunk in batched(texts, block):
+                    checked = [normalize(check_text(text, f"texts[{done + i}]")) for i, text in enumerate(chunk)]
+                    yield self._collate(self._encode_block(checked, "document", report, bar, log=False))
+                    done += len(checked)
+        finally:
+            report.log()
+
+    @contextlib.contextmanager
+    def processes(self, devices: Sequence[str]) -> Iterator[Self]:
+        """Encodes in several processes inside the ``with`` block, on several GPUs or on the CPU.
+
+            with encoder.processes(["cuda:0", "cuda:1"]):
+                collection.add(texts)
+
+        Calls of more than one batch are distributed; smaller ones, such as a query, stay in this process. Every process
+        loads the model, which takes seconds, so this pays off for large corpora. As always in Python, a script that
+        starts processes needs ``if __name__ == "__main__":``.
+
+        Args:
+            devices: Device of each process; may contain duplicates.
+
+        Raises:
+            InvalidArgumentError: If `devices` is not a list of names, or this encoder already uses processes.
+            WorkerError: While encoding, if a process died.
+        """
+        checked = check_devices(devices, backend=self._options.backend)
+        with self._load_lock:
+            if self._pool is not None:
+                raise InvalidArgumentError(
+                    "이 인코더는 이미 여러 프로세스로 실행 중입니다. with 블록을 중첩하지 마세요.",
+                    "This encoder already uses several processes; do not nest the with blocks.",
+                )
+            pool = self._pool = WorkerPool(self, self.weights_folder(), checked)
+        try:
+            yield self
+        finally:
+            self._pool = None
+            pool.close()
+
+    def on_device(self, device: str, *, folder: Path) -> Self:
+        """Returns an encoder of the same model on another device; shares no weights with this one.
+
+        Args:
+            device: The device.
+            folder: Folder with the weights, so that the Hub is not contacted again.
+        """
+        encoder = type(self).__new__(type(self))
+        encoder.__setstate__(self.__getstate__() | {"_options": dataclasses.replace(self._options, device=device)})
+        encoder._folder = folder
+        return encoder
+
+    def encode_batch(self, texts: Sequence[str], task: Task) -> list[Any]:
+        """Encodes normalized texts as a single batch.
+
+        Args:
+            texts: Texts in Unicode normalization form C.
+            task: Queries or documents.
+
+        Returns:
+            One row per text; `encode_documents` joins them into vectors.
+        """
+        pipeline = self._pipeline()
+        return pipeline.compute(pipeline.tokenize(texts, task), task)
+
+    def token_ids(self, text: str) -> list[int]:
+        """Returns the vocabulary ids of a text: without prompt, special tokens or truncation.
+
+        Args:
+            text: The text, in any Unicode normalization form.
+        """
+        model = self.load()
+        with self._tokenizer_lock:
+            encoded = model.tokenizer(normalize(text), add_special_tokens=False, truncation=False, verbose=False)
+        return list(encoded["input_ids"])
+
+    def token_texts(self, ids: Iterable[int]) -> list[str]:
+        """Returns vocabulary entries in readable form (see `korag.encoders.vocabulary.readable`).
+
+        Args:
+            ids: Vocabulary ids.
+        """
+        tokenizer = self.load().tokenizer
+        return [readable(tokenizer, int(token)) for token in ids]
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Copies the whole checkpoint into a new folder, for a machine without network access.
+
+        Loading the copy gives an encoder with the same fingerprint if `load_encoder` gets the same ``dim`` and
+        ``max_length`` (and, for late interaction, prompts). Matryoshka heads are written as safetensors, whatever their
+        original format; the base of an adapter is included.
+
+        Args:
+            folder: Target; must not exist.
+
+        Returns:
+            The target folder.
+
+        Raises:
+            InvalidArgumentError: If the folder exists.
+        """
+        base = self._checkpoint.base
+        remote_code = self._options.trust_remote_code
+        return save_checkpoint(
+            folder,
+            weights=self.weights_folder(),
+            base_weights=None if base is None else base.source.fetch_weights(remote_code=remote_code).folder,
+            complete=self._complete_copy,
+        )
+
+    def _complete_copy(self, folder: Path) -> None:
+        """Adds to a copy of the checkpoint what the original lacks: prompts that its files do not give."""
+        write_prompts(self._checkpoint, folder, self.prompts)
+
+    def _encode(self, texts: Iterable[str], task: Task, show_progress: bool | None) -> Vectors:  # noqa: FBT001
+        return self._collate(self._encode_rows([normalize(text) for text in check_texts(texts)], task, show_progress))
+
+    def _encode_rows(self, texts: list[str], task: Task, show_progress: bool | None) -> list[Any]:  # noqa: FBT001
+        if not texts:
+            return []
+        report = TruncationReport(task, self._length_limit(task))
+        with progress_bar(f"Encoding ({self.family})", len(texts), show=show_progress) as bar:
+            return self._encode_block(texts, task, report, bar, log=True)
+
+    def _encode_block(
+        self, texts: list[str], task: Task, report: TruncationReport, bar: Any, *, log: bool
+    ) -> list[Any]:
+        pipeline = self._pipeline()
+        lengths = pipeline.count_tokens(texts, task)
+        report.count(texts, lengths)
+        if log:
+            report.log()
+        return pipeline.encode(texts, task, lengths=lengths, pool=self._pool, on_batch=bar.update)
+
+    def _pipeline(self) -> Pipeline:
+        model = self.load()
+        tasks: tuple[Task, ...] = ("query", "document")
+        return Pipeline(
+            model,
+            tasks={
+                task: TaskSettings(
+                    prompt=self._prompts[task],
+                    max_length=self._length_limit(task),
+                    min_length=self._min_length(model, task),
+                )
+                for task in tasks
+            },
+            batch_tokens=self._options.batch_tokens or self.default_batch_tokens,
+            to_rows=self._to_rows,
+            tokenizer_lock=self._tokenizer_lock,
+            batch_per_core=model.device.type == "cpu" and self._options.backend == "torch",
+        )
+
+    def _length_limit(self, task: Task) -> int | None:
+        return self.query_length if task == "query" else self.max_length
+
+    def _min_length(self, model: Any, task: Task) -> int:
+        """Tokens to which shorter texts are padded."""
+        return 0
+
+    def _find_mismatch(self, model: Any) -> str | None:
+        if (dim := model.get_embedding_dimension()) not in (None, self.dim):
+            return f"its settings say {self.dim} dimensions, its weights {dim}"
+        return None
+
+    @abstractmethod
+    def _to_rows(self, features: dict[str, Any]) -> list[Any]:
+        """Splits the model's output into one float32 row per text, on the CPU."""
+
+    @abstractmethod
+    def _collate(self, rows: list[Any]) -> Vectors:
+        """Joins rows into the return type of ``encode_*``; `[]` gives an empty result of that type."""
+
+    def __repr__(self) -> str:
+        options = self._options
+        return (
+            f"{type(self).__name__}({self.model_name!r}, dim={self.dim}, max_length={self.max_length}, "
+            f"prompts={self.prompts}, device={options.device or 'auto'!r}, dtype={self._dtype_label()!r}, "
+            f"backend={options.backend!r})"
+        )

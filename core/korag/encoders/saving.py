@@ -1,0 +1,78 @@
+"""Copies checkpoints into self-contained folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from korag.checkpoints.layouts import Checkpoint, find_adapter, read_checkpoint, read_json
+from korag.checkpoints.matryoshka import find_heads, read_heads, write_heads
+from korag.checks import check_new_folder
+
+_BASE = "base"
+"""Subfolder with the base model of an adapter."""
+
+
+def save_checkpoint(
+    folder: str | os.PathLike[str],
+    *,
+    weights: Path,
+    base_weights: Path | None,
+    complete: Callable[[Path], None],
+) -> Path:
+    """Copies a checkpoint into a new folder: completely or not at all.
+
+    Args:
+        folder: Target; must not exist.
+        weights: Folder with its weights.
+        base_weights: Folder with the weights of its base, if it is an adapter.
+        complete: Adds to the copied folder whatever the original lacks.
+
+    Returns:
+        The target folder.
+
+    Raises:
+        InvalidArgumentError: If the target exists.
+    """
+    target = check_new_folder(folder)
+    unfinished = target.with_name(target.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(weights, unfinished)
+    if base_weights is not None:
+        shutil.copytree(base_weights, unfinished / _BASE)
+        adapter = find_adapter(unfinished) or unfinished
+        _update_json(adapter / "adapter_config.json", base_model_name_or_path=_BASE, revision=None)
+    complete(unfinished)
+    return unfinished.replace(target)
+
+
+def write_prompts(checkpoint: Checkpoint, folder: Path, prompts: dict[str, str]) -> None:
+    """Writes prompts into a copy of a checkpoint unless its files give the same ones.
+
+    Args:
+        checkpoint: The original.
+        folder: The copy.
+        prompts: ``{"query": …, "document": …}``.
+    """
+    copy = dataclasses.replace(checkpoint.source, name=str(folder), folder=folder, revision=None)
+    saved = read_checkpoint(copy, family=checkpoint.family, base=checkpoint.base)
+    if prompts != {"query": saved.query_prompt, "document": saved.document_prompt}:
+        path = folder / "config_sentence_transformers.json"
+        _update_json(path, prompts={**read_json(path).get("prompts", {}), **prompts})
+
+
+def convert_heads(folder: Path) -> None:
+    """Rewrites the Matryoshka heads in a folder as safetensors."""
+    heads = find_heads(folder)
+    if heads is not None and heads.suffix != ".safetensors":
+        write_heads(read_heads(heads), folder)
+        heads.unlink()
+
+
+def _update_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(read_json(path) | changes, ensure_ascii=False, indent=2), encoding="utf-8")

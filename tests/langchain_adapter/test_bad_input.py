@@ -12,7 +12,7 @@ from retriever_kinds import QUERY, Kind
 
 from korag import Collection, DenseEncoder, LateInteractionEncoder, SparseEncoder
 from korag.collection.local import database, saving
-from korag.encoders.base import Encoder
+from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import (
     FilterError,
     FingerprintError,
@@ -322,7 +322,7 @@ async def test_wrong_documents(
     """One way in for all retrievers and the store, so one kind of retriever will do."""
     store = KoVectorStore(collection=untouched.collection)
     folder = tmp_path / "x"
-    monkeypatch.setattr(Encoder, "encode_documents", lambda *_, **__: pytest.fail("encoded"))
+    monkeypatch.setattr(PretrainedEncoder, "encode_documents", lambda *_, **__: pytest.fail("encoded"))
     for call in (
         lambda: untouched.add_documents(documents, **options),
         lambda: store.add_documents(documents, **options),

@@ -1,4 +1,4 @@
-"""Fine-tuning on one's own (query, positive[, negatives]) pairs (``pip install 'korag[train]'``).
+"""Fine-tuning on (query, positive[, negatives]) pairs (``pip install 'korag[train]'``).
 
 >>> from korag.training import finetune
 >>> report = finetune("mini-colbert", "pairs.jsonl", "my-colbert")

@@ -3,8 +3,8 @@ from korag.training.finetuning import finetune as finetune
 from korag.training.losses import MatryoshkaColBERTLoss as MatryoshkaColBERTLoss
 from korag.training.negatives import mine_negatives as mine_negatives
 from korag.training.pairs import Pair as Pair
-from korag.training.pairs import check_pairs as check_pairs
-from korag.training.pairs import read_pairs as read_pairs
+from korag.training.reading import check_pairs as check_pairs
+from korag.training.reading import read_pairs as read_pairs
 from korag.training.recipes import RECIPES as RECIPES
 from korag.training.recipes import LoRA as LoRA
 from korag.training.recipes import Recipe as Recipe

@@ -1,4 +1,4 @@
-"""Pairs as the columns a trainer takes."""
+"""Conversion of pairs into the columns of a trainer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from korag.training.pairs import Pair, key
 
 
 def to_columns(pairs: Sequence[Pair], negatives: int, seed: int) -> dict[str, list[str]]:
-    """Lays pairs out as columns: query, positive, negative_1 … of the same number for all.
+    """Converts pairs into columns of equal length: query, positive and numbered negatives.
 
-    A pair with fewer negatives than the others gets documents drawn at random, as in-batch negatives are; none of
-    them a positive of its query.
+    A pair with fewer negatives than the others is filled up with random documents, none of which is a positive of its
+    query: like in-batch negatives.
 
     Args:
         pairs: The training pairs.
-        negatives: Negatives a pair at most; fewer if no pair has as many.
-        seed: For the draw.
+        negatives: Maximum number of negatives per pair; fewer if no pair has as many.
+        seed: Seed of the random documents.
     """
     count = min(negatives, max((len(pair.negatives) for pair in pairs), default=0))
     columns = {"query": [pair.query for pair in pairs], "positive": [pair.positive for pair in pairs]}
@@ -28,14 +28,14 @@ def to_columns(pairs: Sequence[Pair], negatives: int, seed: int) -> dict[str, li
         positives.setdefault(key(pair.query), set()).add(key(pair.positive))
     documents = {key(text): text for pair in pairs for text in (pair.positive, *pair.negatives)}
     names = sorted(documents)
-    draw = random.Random(seed)  # noqa: S311 (no secret)
+    draw = random.Random(seed)  # noqa: S311 (not cryptographic)
     rows = []
     for pair in pairs:
         row = list(pair.negatives[:count])
         taken = positives[key(pair.query)] | {key(text) for text in row}
         while len(row) < count:
             free = [name for name in draw.sample(names, min(len(names), len(taken) + 1)) if name not in taken]
-            if not free:  # a corpus smaller than the negatives asked for
+            if not free:  # the corpus is too small for so many negatives
                 return to_columns(pairs, count - 1, seed)
             row.append(documents[free[0]])
             taken.add(free[0])

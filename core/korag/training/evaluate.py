@@ -1,4 +1,4 @@
-"""Before and after: nDCG@10 on the held-out pairs, with BM25 beside it."""
+"""nDCG@10 on held-out pairs, for the model before and after training and for BM25."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from korag.evaluation.metrics import MAIN_MEASURE, score_rankings
 from korag.training.pairs import Pair, key
 
 _DEPTH = 10
-"""Ranks that count."""
+"""Rank cutoff."""
 
 
 def held_out_set(
     held_out: Sequence[Pair], *others: Iterable[Pair], corpus: Iterable[str] = ()
 ) -> tuple[list[str], list[set[str]], dict[str, str]]:
-    """Makes a retrieval test of held-out pairs.
+    """Builds a retrieval test set from held-out pairs.
 
     Args:
-        held_out: The pairs to judge by.
-        others: More pairs, whose documents are distractors.
-        corpus: More distractors.
+        held_out: The pairs to evaluate on.
+        others: Further pairs, whose documents serve as distractors.
+        corpus: Further distractors.
 
     Returns:
-        The queries, the ids of each one's positives, and every document by id, each once.
+        The queries, the ids of each query's positives, and every distinct document by id.
     """
     documents: dict[str, str] = {}
     ids: dict[str, str] = {}
@@ -57,7 +57,15 @@ def mean_ndcg(
     encoder: Encoder[Any] | None = None,
     show_progress: bool | None = None,
 ) -> float:
-    """Mean nDCG@10 over all documents, by `korag.evaluation`; of BM25 (bigrams) where there is no encoder."""
+    """Returns the mean nDCG@10 of an encoder on a test set.
+
+    Args:
+        queries: The queries.
+        relevant: Ids of each query's relevant documents.
+        documents: Text by id.
+        encoder: The encoder; None for BM25 over character bigrams.
+        show_progress: As for `Collection.add`.
+    """
     encoders = [] if encoder is None else [encoder]
     with Collection.in_memory(encoders=encoders, bm25=encoder is None) as collection:
         collection.add(documents.values(), ids=list(documents), show_progress=show_progress)

@@ -1,4 +1,4 @@
-"""`finetune`: from pairs to a model folder, with the figures before and after."""
+"""`finetune`: trains a model on pairs and evaluates it before and after."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from korag.encoders.load import load_encoder
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.text import check_texts
 from korag.training.evaluate import held_out_set, mean_ndcg
-from korag.training.pairs import Pair, check_pairs, read_pairs
+from korag.training.pairs import Pair
+from korag.training.reading import check_pairs, read_pairs
 from korag.training.recipes import Recipe, check_recipe, default_recipe, find_recipe
 from korag.training.report import TrainingReport
 from korag.training.run_state import RunState
 from korag.training.saving import atomic_folder, check_new, save_model
 from korag.training.splits import Split, check_leaks, split_pairs
-from korag.training.trainer import check_installed, load_trainable, train
+from korag.training.trainer import TrainResult, check_installed, load_trainable, train
 
 logger = logging.getLogger("korag")
 PairsLike = str | os.PathLike[str] | Sequence[Pair | tuple[Any, ...]]
@@ -42,38 +43,39 @@ def finetune(
     show_progress: bool | None = None,
     **options: Any,
 ) -> TrainingReport:
-    """Fine-tunes a retrieval model on pairs and saves it where `korag.load_encoder` reads it.
+    """Fine-tunes a retrieval model on pairs and saves it for `korag.load_encoder`.
 
-    The pairs are checked, split by document and judged with before anything is trained. Checkpoints are kept in
-    ``<output>.unfinished``: after a kill, the same call goes on from the last one and ends with the model it would
-    have ended with. `output` appears when it is whole; the unfinished folder is then removed.
+    The pairs are checked and split by document, and the model is evaluated, before training begins. Checkpoints are
+    kept in ``<output>.unfinished``: after a kill, the same call resumes from the last one and ends with the same model
+    as an uninterrupted run. `output` appears once it is complete; the unfinished folder is then removed.
 
     Args:
-        model: Name or path, as for `load_encoder`. Late interaction with Matryoshka heads: all heads are trained.
-        pairs: A JSONL, CSV or parquet file (see `read_pairs`), or the pairs themselves.
-        output: Folder to make; must not exist.
-        recipe: A recipe or its name (`RECIPES`); None for the one of `default_recipe`.
-        held_out: Part of the pairs to judge by, split by document; or a file or pairs of their own; 0 for none.
+        model: Name or path, as for `load_encoder`. All Matryoshka heads of a late-interaction model are trained.
+        pairs: The pairs, or a JSONL, CSV or parquet file of them (see `read_pairs`).
+        output: Folder to create; must not exist.
+        recipe: A recipe or its name (`RECIPES`); None for `default_recipe`.
+        held_out: Fraction of the pairs to evaluate on, split by document; or separate pairs or a file of them; 0 for
+            none.
         mine: Fill up each training pair's negatives to the recipe's number (`mine_negatives`), from the training
             documents and `corpus`.
-        corpus: More documents of the domain: mined from, and distractors when judging.
+        corpus: More documents of the domain, for mining and as distractors in the evaluation.
         columns: Column names of the pairs' files, as for `read_pairs`.
-        strict: Whether a problem in the pairs is an error; if not, such pairs are left out.
-        seed: Of the split, the order, dropout and new weights.
-        max_steps: Stop after so many optimizer steps.
-        restart: Begin at the beginning whatever is in ``<output>.unfinished``.
-        show_progress: Show bars; None shows them in a terminal.
-        options: Of `load_encoder`: ``device``, ``revision``, ``query_prompt``, ``max_length``, ``token`` …
+        strict: Treat problems in the pairs as errors; otherwise such pairs are left out.
+        seed: Seed of the split, the order, dropout and new weights.
+        max_steps: Stop after this many optimizer steps; None for the recipe's epochs.
+        restart: Discard ``<output>.unfinished`` and start from scratch.
+        show_progress: Show progress bars; None shows them in a terminal.
+        options: Keywords of `load_encoder`: ``device``, ``revision``, ``query_prompt``, ``max_length``, ``token`` …
 
     Returns:
-        What was done, and nDCG@10 on the held-out pairs of BM25, before and after.
+        A report with nDCG@10 on the held-out pairs for BM25 and for the model before and after training.
 
     Raises:
-        PairsError: If anything is wrong with the pairs, or held-out ones leak into training.
-        InvalidArgumentError: If `output` exists or an argument is outside its rule.
-        WrongFamilyError: If the recipe is for another family than the model's.
+        PairsError: If the pairs have problems, or held-out ones leak into training.
+        InvalidArgumentError: If `output` exists or an argument is invalid.
+        WrongFamilyError: If the recipe is for another model family.
         MissingDependencyError: If the extra ``train`` is not installed.
-        IndexStateError: If ``<output>.unfinished`` is of another run.
+        IndexStateError: If ``<output>.unfinished`` belongs to a different run.
     """
     started = time.monotonic()
     target = check_new(output)
@@ -86,12 +88,12 @@ def finetune(
     warnings = check_recipe(chosen, pairs=len(split.train), similarity=encoder.similarity)
     for warning in warnings:
         logger.warning("%s", warning)
-    work = RunState.open(target, encoder, chosen, split, documents, seed, max_steps, restart=restart, mine=mine)
+    state = RunState.open(target, encoder, chosen, split, documents, seed, max_steps, restart=restart, mine=mine)
     try:
-        trained_on = work.training_pairs(split, encoder, chosen, documents, mine=mine, show_progress=show_progress)
+        trained_on = state.training_pairs(split, encoder, chosen, documents, mine=mine, show_progress=show_progress)
         test = held_out_set(split.held_out, trained_on, corpus=documents)
-        ndcg = work.before(test, encoder, show_progress=show_progress)
-        finished, outcome = _train(encoder, trained_on, chosen, work.folder, seed, max_steps, show_progress)
+        ndcg = state.baselines(test, encoder, show_progress=show_progress)
+        finished, result = _train(encoder, trained_on, chosen, state.folder, seed, max_steps, show_progress)
         with atomic_folder(target) as unfinished:
             save_model(finished, unfinished, encoder)
             del finished
@@ -106,17 +108,17 @@ def finetune(
                 train_pairs=len(trained_on),
                 held_out_pairs=len(split.held_out),
                 documents=len(test[2]),
-                steps=outcome.steps,
+                steps=result.steps,
                 seconds=round(time.monotonic() - started, 1),
                 ndcg={name: round(value, 4) for name, value in ndcg.items()},
                 warnings=tuple(warnings),
-                resumed_from=outcome.resumed_from,
+                resumed_from=result.resumed_from,
             )
             report.write(unfinished)
     except BaseException:
-        work.give_up()
+        state.keep_or_remove()
         raise
-    work.remove()
+    state.remove()
     return report
 
 
@@ -126,9 +128,9 @@ def _split(
     checked = _load(pairs, columns, strict=strict)
     if isinstance(held_out, int | float):
         return split_pairs(checked, held_out=held_out, seed=seed)
-    judged = _load(held_out, columns, strict=strict)
-    check_leaks(checked, judged)
-    return Split(tuple(checked), tuple(judged))
+    evaluated = _load(held_out, columns, strict=strict)
+    check_leaks(checked, evaluated)
+    return Split(tuple(checked), tuple(evaluated))
 
 
 def _load(pairs: PairsLike, columns: Mapping[str, str] | None, *, strict: bool) -> list[Pair]:
@@ -145,14 +147,14 @@ def _train(
     seed: int,
     max_steps: int | None,
     show_progress: bool | None,  # noqa: FBT001 (private)
-) -> tuple[Any, Any]:
+) -> tuple[Any, TrainResult]:
     from transformers import set_seed
 
     from korag.training.losses import make_loss
 
     set_seed(seed)
     model = load_trainable(encoder, recipe)
-    outcome = train(
+    result = train(
         model,
         make_loss(model, recipe, similarity=encoder.similarity),
         pairs,
@@ -164,4 +166,4 @@ def _train(
         max_steps=max_steps,
         show_progress=show_progress,
     )
-    return model.eval(), outcome
+    return model.eval(), result

@@ -1,4 +1,4 @@
-"""Matryoshka heads while they are trained: all projections in one module in the place of ``1_Dense``."""
+"""Trainable Matryoshka heads: a module with all projections that replaces ``1_Dense`` during training."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from korag.errors import InvalidArgumentError, MissingHeadsError
 
 
 class MatryoshkaDense(Module):
-    """One bias-free projection of the token embeddings for each dimension.
+    """Bias-free projections of the token embeddings, one per dimension.
 
     ``forward(features)`` puts the projection of `dim` in ``token_embeddings``, as ``1_Dense`` does.
-    ``forward(features, all_dims=True)`` also puts every projection in ``token_embeddings_<dim>``, which is what
-    `korag.training.MatryoshkaColBERTLoss` asks for. Shape of each: (batch, tokens, dim).
+    ``forward(features, all_dims=True)`` also puts every projection in ``token_embeddings_<dim>``, as
+    `korag.training.MatryoshkaColBERTLoss` needs. Shape of each: (batch, tokens, dim).
 
     Args:
         in_features: Hidden size of the backbone.
         dims: The dimensions.
-        dim: The one in use; None for the largest.
+        dim: The dimension in use; None for the largest.
     """
 
-    config_keys: list[str] = ["in_features", "dims", "dim"]  # noqa: RUF012 (its base declares it so)
+    config_keys: list[str] = ["in_features", "dims", "dim"]  # noqa: RUF012 (declared so by its base)
     forward_kwargs: set[str] = {"all_dims"}  # noqa: RUF012
 
     def __init__(self, in_features: int, dims: Sequence[int], dim: int | None = None) -> None:
@@ -47,22 +47,22 @@ class MatryoshkaDense(Module):
         return features
 
     def get_embedding_dimension(self) -> int:
-        """The dimension in use."""
+        """Returns the dimension in use."""
         return self.dim
 
     def weights(self) -> dict[int, Tensor]:
-        """Copies of the projections by dimension, float32 on the CPU. Shape of each: (dim, in_features)."""
+        """Returns copies of the projections by dimension, float32 on the CPU. Shape of each: (dim, in_features)."""
         heads = {int(size): cast(nn.Linear, head).weight for size, head in self.heads.items()}
         return {size: weight.detach().float().cpu().clone() for size, weight in heads.items()}
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Saves a training checkpoint's part; a finished model has `Dense` and a heads file instead."""
+        """Saves the module in a training checkpoint; a finished model has `Dense` and a heads file instead."""
         self.save_config(output_path)
         self.save_torch_weights(output_path, safe_serialization=True)
 
     @classmethod
     def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> MatryoshkaDense:  # type: ignore[override]
-        """Loads a training checkpoint's part."""
+        """Loads the module from a training checkpoint."""
         names = ("token", "cache_folder", "revision", "local_files_only")
         hub: dict[str, Any] = {name: kwargs[name] for name in names if name in kwargs} | {"subfolder": subfolder}
         module = cls(**cls.load_config(model_name_or_path=model_name_or_path, **hub))
@@ -71,18 +71,18 @@ class MatryoshkaDense(Module):
 
 
 def find_matryoshka(model: Any) -> MatryoshkaDense | None:
-    """Returns the model's `MatryoshkaDense`, also inside a wrapper such as DistributedDataParallel."""
+    """Returns the model's `MatryoshkaDense`, even inside a wrapper such as DistributedDataParallel, or None."""
     return next((module for module in model.modules() if isinstance(module, MatryoshkaDense)), None)
 
 
 def attach_heads(model: Any, heads: Mapping[int, Tensor] | None = None, *, dims: Sequence[int] = ()) -> MatryoshkaDense:
-    """Puts trainable heads in the place of a multi-vector model's only `Dense`.
+    """Replaces the only `Dense` of a multi-vector model by trainable heads.
 
     Args:
         model: A `MultiVectorEncoder`; changed in place.
-        heads: Their weights by dimension. Shape of each: (dim, hidden). None for new ones of `dims`: that of the
-            `Dense`'s size is the `Dense` itself, the others start random and orthogonal.
-        dims: The dimensions of new heads.
+        heads: Their weights by dimension. Shape of each: (dim, hidden). None for new heads of `dims`: the one with
+            the size of the `Dense` keeps its weights, the others start orthogonal at random.
+        dims: Dimensions of new heads.
 
     Raises:
         MissingHeadsError: If the model has not exactly one bias-free `Dense`.
@@ -91,10 +91,10 @@ def attach_heads(model: Any, heads: Mapping[int, Tensor] | None = None, *, dims:
     old: Any = model[places[0]] if len(places) == 1 else None
     if old is None or old.bias or old.use_residual or not isinstance(old.activation_function, nn.Identity):
         raise MissingHeadsError(
-            f"Matryoshka 헤드는 편향과 활성 함수가 없는 1_Dense 하나만 대신할 수 있는데, "
-            f"이 모델에는 Dense가 {len(places)}개이거나 꼴이 다릅니다. dims를 비운 레시피를 쓰세요.",
+            "Matryoshka 헤드는 편향, 잔차 연결, 활성 함수가 없는 Dense 하나만 대체할 수 있습니다. 이 모델의 Dense는 "
+            f"{len(places)}개이거나 형태가 다릅니다. dims가 없는 레시피를 쓰세요.",
             "Matryoshka heads replace exactly one Dense without bias, residual or activation; this model has "
-            f"{len(places)} or another kind. Use a recipe without dims.",
+            f"{len(places)}, or one of another kind. Use a recipe without dims.",
         )
     made = MatryoshkaDense(old.in_features, list(heads or dims))
     for size, module in made.heads.items():
@@ -112,7 +112,7 @@ def attach_heads(model: Any, heads: Mapping[int, Tensor] | None = None, *, dims:
 
 
 def detach_heads(model: Any) -> dict[int, Tensor]:
-    """Puts a plain `Dense` with the largest head where the heads were; returns all of them by dimension.
+    """Replaces the heads by a plain `Dense` with the largest one, and returns all of them by dimension.
 
     Raises:
         InvalidArgumentError: If the model has no heads.

@@ -1,4 +1,4 @@
-"""What training minimises: the Matryoshka ColBERT loss, and sentence-transformers' losses by recipe."""
+"""Training losses: the Matryoshka ColBERT loss, and sentence-transformers' losses by recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (its own convention)
+import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor, nn
 
 from korag.errors import InvalidArgumentError
@@ -19,28 +19,28 @@ class MatryoshkaColBERTLoss(nn.Module):
 
     For a batch of B queries with N documents each, the positive first, and heads ``W_m`` (m × hidden)::
 
-        q_i^m, d_j^m = unit(W_m · hidden)                     token by token
-        s_m(i, j)    = Σ_a max_b q_ia^m · d_jb^m              MaxSim over the tokens that count
+        q_i^m, d_j^m = unit(W_m · hidden)                     per token
+        s_m(i, j)    = Σ_a max_b q_ia^m · d_jb^m              MaxSim over unmasked tokens
         L_m          = −1/B Σ_i log( exp(s_m(i, i⁺)/T) / Σ_j exp(s_m(i, j)/T) )      j over all B·N documents
         L            = Σ_m c_m · L_m
 
     MaxSim and its softmax over in-batch documents are ColBERT's (https://arxiv.org/abs/2004.12832, equation 3);
     separate projections with a weighted sum of their losses are Jina-ColBERT-v2's (https://arxiv.org/abs/2408.16672,
     section 3), after Matryoshka representation learning (https://arxiv.org/abs/2205.13147, equation 1). Scores are
-    float32 whatever the forward pass is in.
+    float32 regardless of the precision of the forward pass.
 
-    For `sentence_transformers.MultiVectorEncoderTrainer`, with columns (query, positive[, negative …]). No document
-    of a batch may be another positive of one of its queries: `korag.training.finetune` sees to that, with the
-    trainer alone use ``BatchSamplers.NO_DUPLICATES``.
+    For `sentence_transformers.MultiVectorEncoderTrainer`, with columns (query, positive[, negative …]). No batch
+    may contain another positive of one of its queries: `korag.training.finetune` ensures that; with the trainer alone,
+    use ``BatchSamplers.NO_DUPLICATES``.
 
     Args:
-        model: A `MultiVectorEncoder` with heads put in by `korag.training.heads.attach_heads`.
+        model: A `MultiVectorEncoder` with heads from `korag.training.heads.attach_heads`.
         weights: ``c_m`` by dimension; None for equal weights that sum to 1.
         temperature: ``T``.
 
     Raises:
-        InvalidArgumentError: If the model has no heads, `weights` are not of its dimensions, or `temperature` is not
-            positive.
+        InvalidArgumentError: If the model has no heads, `weights` do not match its dimensions, or `temperature` is
+            not positive.
     """
 
     def __init__(
@@ -50,19 +50,20 @@ class MatryoshkaColBERTLoss(nn.Module):
         heads = find_matryoshka(model)
         if heads is None:
             raise InvalidArgumentError(
-                "모델에 Matryoshka 헤드가 없습니다. korag.training.heads.attach_heads(model, dims=…)를 먼저 부르세요.",
+                "모델에 Matryoshka 헤드가 없습니다. "
+                "korag.training.heads.attach_heads(model, dims=…)를 먼저 호출하세요.",
                 "The model has no Matryoshka heads; call korag.training.heads.attach_heads(model, dims=…) first.",
             )
         chosen = {dim: 1 / len(heads.dims) for dim in heads.dims} if weights is None else dict(weights)
         if set(chosen) != set(heads.dims):
             raise InvalidArgumentError(
-                f"weights의 차원 {sorted(chosen)}이(가) 모델의 헤드 {heads.dims}와 다릅니다.",
-                f"weights are for the dimensions {sorted(chosen)}, the model's heads are {heads.dims}.",
+                f"weights의 차원 {sorted(chosen)}이(가) 모델의 헤드 {heads.dims}와(과) 다릅니다.",
+                f"weights have the dimensions {sorted(chosen)}, the model's heads {heads.dims}.",
             )
         if not temperature > 0:
             raise InvalidArgumentError(
                 f"temperature={temperature!r}은(는) 쓸 수 없습니다. 0보다 커야 합니다.",
-                f"temperature={temperature!r} is not possible; it must be positive.",
+                f"temperature={temperature!r} is invalid; it must be positive.",
             )
         self.model = model
         self.weights = {dim: chosen[dim] for dim in heads.dims}
@@ -72,8 +73,8 @@ class MatryoshkaColBERTLoss(nn.Module):
         """Computes the loss of a batch.
 
         Args:
-            sentence_features: Tokenised columns: queries, positives, then any negatives; B rows each.
-            labels: Not used.
+            sentence_features: Tokenized columns: queries, positives, then any negatives; B rows each.
+            labels: Ignored.
 
         Returns:
             The loss: a float32 scalar.
@@ -94,25 +95,25 @@ class MatryoshkaColBERTLoss(nn.Module):
         return total
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Settings, for a model card."""
+        """Returns the settings, for a model card."""
         return {"weights": self.weights, "temperature": self.temperature}
 
 
 def maxsim_matrix(query: Tensor, query_mask: Tensor, documents: Tensor, document_mask: Tensor) -> Tensor:
-    """MaxSim of every query with every document, differentiable; vectors are scaled to unit length first.
+    """Computes MaxSim of every query with every document, differentiably; vectors are normalized first.
 
     Args:
         query: Shape: (B, query_tokens, dim).
-        query_mask: Tokens that count. Shape: (B, query_tokens).
+        query_mask: Unmasked tokens. Shape: (B, query_tokens).
         documents: Shape: (D, tokens, dim).
-        document_mask: Tokens that count. Shape: (D, tokens).
+        document_mask: Unmasked tokens. Shape: (D, tokens).
 
     Returns:
         float32 scores. Shape: (B, D).
     """
     from sentence_transformers.multi_vector_encoder.scoring import colbert_scores
 
-    with torch.autocast(query.device.type, enabled=False):  # a sum over 32 tokens in bfloat16 is off by 0.1
+    with torch.autocast(query.device.type, enabled=False):  # in bfloat16, a sum over 32 tokens would be off by 0.1
         scores: Tensor = colbert_scores(
             F.normalize(query.float(), dim=-1),
             F.normalize(documents.float(), dim=-1)[:, None],
@@ -123,16 +124,16 @@ def maxsim_matrix(query: Tensor, query_mask: Tensor, documents: Tensor, document
 
 
 def make_loss(model: Any, recipe: Recipe, *, similarity: str = "cosine") -> nn.Module:
-    """Builds a recipe's loss.
+    """Builds the loss of a recipe.
 
     Args:
         model: The sentence-transformers model to train.
         recipe: The recipe.
-        similarity: Of a dense model: ``"cosine"`` or ``"dot"``.
+        similarity: Similarity of a dense model: ``"cosine"`` or ``"dot"``.
 
     Returns:
-        A loss for the trainer of the model's family. Late interaction without heads is trained by
-        sentence-transformers' loss, which is `MatryoshkaColBERTLoss` with one projection.
+        A loss for the trainer of the model's family. Late interaction without heads uses sentence-transformers' loss,
+        which equals `MatryoshkaColBERTLoss` with a single projection.
     """
     if recipe.family == "late_interaction":
         from sentence_transformers.multi_vector_encoder.losses import MultiVectorMultipleNegativesRankingLoss

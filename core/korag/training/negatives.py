@@ -1,4 +1,4 @@
-"""Hard negatives: documents that BM25 or the model ranks high for a query, and that are probably not an answer."""
+"""Hard negatives: documents ranked high for a query by BM25 or the model that are unlikely to answer it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _BM25 = "bm25"
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What one leg found for a query: indices of documents, best first."""
+class _Candidates:
+    """Candidates of one leg for a query: indices of documents, best first."""
 
     leg: str
     documents: list[int]
@@ -49,50 +49,51 @@ def mine_negatives(
     absolute_margin: float | None = None,
     show_progress: bool | None = None,
 ) -> list[Pair]:
-    """Fills each pair's negatives up to `n` with hard ones.
+    """Fills up each pair's negatives to `n` with hard ones.
 
-    Candidates are the best `depth` documents of BM25 and of the model, merged by reciprocal rank. Left out are the
-    query's positives and, by the model's scores, what may be an unmarked answer. As in sentence-transformers'
-    ``mine_hard_negatives``, where s⁺ is the best score of the query's positives, a candidate must have ::
+    Candidates are the `depth` best documents of BM25 and of the model, merged by reciprocal rank, without the query's
+    positives and those that may be unlabelled positives by the model's scores: as in sentence-transformers'
+    ``mine_hard_negatives``, with s⁺ the best score of the query's positives, a candidate must satisfy ::
 
         s ≤ s⁺ − |s⁺| · relative_margin    and    s ≤ s⁺ − absolute_margin
 
     Args:
-        pairs: The pairs; negatives they have are kept, and come first.
-        encoder: The current model, by name, path or loaded; None for BM25 alone, which has no margin, since its
-            scores say little about who is right.
-        n: Negatives a pair. A pair for which fewer are left gets fewer.
-        corpus: More documents to mine; the pairs' own positives and negatives are always among them.
-        bm25: Whether BM25 proposes candidates.
-        tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function.
-        depth: Candidates of each.
-        skip: Best candidates to pass over after the margins, where they are likely to be answers.
+        pairs: The pairs; their own negatives are kept and come first.
+        encoder: The current model, by name, path or loaded; None for BM25 alone, without margins, because its scores
+            say little about relevance.
+        n: Negatives per pair; fewer if not enough candidates are left.
+        corpus: More documents to mine, in addition to the pairs' positives and negatives.
+        bm25: Take candidates from BM25.
+        tokenizer: Tokenizer of BM25: None for character bigrams, ``"kiwi"``, or a function.
+        depth: Candidates from BM25 and from the model.
+        skip: Best candidates to skip after the margins, if they are likely to be relevant.
         relative_margin: See above; None for none.
-        absolute_margin: See above; None for none. In the model's scores: up to 1 for cosines, up to the number of
-            query tokens for MaxSim.
+        absolute_margin: See above; None for none. On the scale of the model's scores: up to 1 for cosine, up to the
+            number of query tokens for MaxSim.
         show_progress: As for `Encoder.encode_documents`.
 
     Returns:
         The pairs in order, with negatives.
 
     Raises:
-        InvalidArgumentError: If an argument is outside its rule, or there is neither BM25 nor a model.
+        InvalidArgumentError: If an argument is invalid, or there is neither BM25 nor a model.
     """
     if encoder is None and not bm25:
         raise InvalidArgumentError(
-            "encoder도 bm25도 없으면 오답을 찾을 수 없습니다.", "Neither an encoder nor bm25: nothing to mine with."
+            "encoder와 bm25가 모두 없어 오답을 찾을 수 없습니다.",
+            "There is neither an encoder nor bm25 to mine negatives with.",
         )
     for name, number, least in (("n", n, 0), ("depth", depth, 1), ("skip", skip, 0)):
         check_count(name, number, at_least=least)
     texts, index_of, positives = _gather(pairs, check_texts(corpus, "corpus"))
     queries = {key(pair.query): pair.query for pair in pairs if len(pair.negatives) < n}
     names = list(queries)
-    found: dict[str, list[_Found]] = {name: [] for name in names}
+    found: dict[str, list[_Candidates]] = {name: [] for name in names}
     if bm25 and names:
         with Collection.in_memory(bm25=True, tokenizer=tokenizer) as collection:
             collection.add(texts, ids=[str(index) for index in range(len(texts))], show_progress=False)
             for name, hits in zip(names, collection.search_many(queries.values(), k=depth), strict=True):
-                found[name].append(_Found(_BM25, [int(hit.id) for hit in hits]))
+                found[name].append(_Candidates(_BM25, [int(hit.id) for hit in hits]))
     allowed: dict[str, NDArray[np.bool_]] = {}
     if encoder is not None and names:
         loaded = as_encoder(encoder)
@@ -106,12 +107,12 @@ def mine_negatives(
             allowed[name] = np.ones(len(texts), bool) if unmargined else scores <= limit
             order = np.argsort(-scores, kind="stable")
             kept = [int(index) for index in order[: depth + len(positives[name])] if index not in positives[name]]
-            found[name].append(_Found("model", kept[:depth]))
+            found[name].append(_Candidates("model", kept[:depth]))
     return _filled(pairs, n, skip, texts, index_of, positives, found, allowed)
 
 
 def _gather(pairs: Sequence[Pair], corpus: list[str]) -> tuple[list[str], dict[str, int], dict[str, set[int]]]:
-    """All documents once each, their places, and the places of each query's positives."""
+    """Returns the distinct documents, their indices by key, and the indices of each query's positives."""
     index_of: dict[str, int] = {}
     texts: list[str] = []
     for text in [text for pair in pairs for text in (pair.positive, *pair.negatives)] + corpus:
@@ -125,7 +126,7 @@ def _gather(pairs: Sequence[Pair], corpus: list[str]) -> tuple[list[str], dict[s
 
 
 def _scores(encoder: Encoder[Any], query: Any, documents: Any) -> NDArray[np.float32]:
-    """The model's scores of one encoded query with all encoded documents. Shape: (n,)."""
+    """Scores all encoded documents for an encoded query. Shape: (n,)."""
     if encoder.family == "late_interaction":
         return maxsim(query, documents)
     if encoder.family == "sparse":
@@ -143,7 +144,7 @@ def _filled(
     texts: list[str],
     index_of: dict[str, int],
     positives: dict[str, set[int]],
-    found: dict[str, list[_Found]],
+    found: dict[str, list[_Candidates]],
     allowed: dict[str, NDArray[np.bool_]],
 ) -> list[Pair]:
     mined: list[Pair] = []
@@ -164,7 +165,7 @@ def _filled(
         mined.append(replace(pair, negatives=(*pair.negatives, *(texts[index] for index in chosen))))
     if short:
         logger.info(
-            "%d쌍 가운데 %d쌍은 오답을 %d개 채우지 못했습니다. / %d of %d pairs have fewer than %d negatives.",
+            "%d쌍 중 %d쌍은 오답 %d개를 채우지 못했습니다. / %d of %d pairs have fewer than %d negatives.",
             len(pairs), short, n, short, len(pairs), n,
         )  # fmt: skip
     return mined

@@ -1,29 +1,16 @@
-"""Training pairs: read from JSONL, CSV or parquet, and everything wrong with them reported before training."""
+"""Training pairs, and the error that lists what is wrong with them."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import logging
-import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from korag._optional import require
-from korag.errors import CheckpointNotFoundError, InvalidArgumentError, PairsError
+from korag.errors import PairsError
 from korag.text import normalize
 
-logger = logging.getLogger("korag")
-_QUERY = ("query", "anchor", "question")
-_POSITIVE = ("positive", "pos", "document", "passage")
-_NEGATIVE = re.compile(r"neg(ative)?s?(_?\d+)?")
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _SHOWN = 20
-"""Problems an error lists; the rest are counted."""
+"""Problems listed by an error; the rest are only counted."""
+Problem = tuple[int | None, str, str]
+"""(line, Korean, English)."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +20,8 @@ class Pair:
     Attributes:
         query: The query, without any prompt.
         positive: A document that answers it.
-        negatives: Documents that look as if they did.
-        line: Where it was read: line of a text file, row of a parquet file, from 1; not compared.
+        negatives: Documents that do not answer it but resemble one that does.
+        line: Its origin: line of a text file or row of a parquet file, from 1; not compared.
     """
 
     query: str
@@ -43,192 +30,19 @@ class Pair:
     line: int | None = field(default=None, compare=False)
 
 
-Problem = tuple[int | None, str, str]
-
-
 def key(text: str) -> str:
-    """What makes two texts the same: NFC, and any run of white space is one space."""
+    """Returns the form by which texts are compared: NFC, with runs of white space collapsed."""
     return " ".join(normalize(text).split())
 
 
-def read_pairs(
-    path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None, strict: bool = True
-) -> list[Pair]:
-    """Reads (query, positive[, negatives]) pairs and checks every one.
-
-    Columns: ``query`` (or ``anchor``, ``question``), ``positive`` (or ``pos``, ``document``, ``passage``), and for
-    negatives ``negatives`` (a list) or ``negative``, ``negative_1``, ``neg_0`` … (one text each; empty ones are left
-    out). Other columns are passed over.
-
-    Args:
-        path: A ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet`` file; text in UTF-8.
-        columns: Own names: ``{"query": "질문", "positive": "문서"}``; ``"negatives"`` may name one column.
-        strict: Whether a problem is an error. If not, the pairs with a problem are left out; files that cannot
-            be read and missing columns are errors even then.
-
-    Returns:
-        The pairs in the order of the file.
-
-    Raises:
-        CheckpointNotFoundError: If there is no such file.
-        PairsError: If anything is wrong; the message has the line of every problem.
-        InvalidArgumentError: If the file's suffix is none of those above.
-        MissingDependencyError: If it is parquet and pyarrow is not installed.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise CheckpointNotFoundError(
-            f"학습 쌍 파일 '{file}'이(가) 없습니다.", f"There is no file of training pairs '{file}'."
-        )
-    kind = _SUFFIXES.get(file.suffix.lower())
-    if kind is None:
-        raise InvalidArgumentError(
-            f"'{file.name}'의 형식을 알 수 없습니다. .jsonl, .csv, .tsv, .parquet 가운데 하나여야 합니다.",
-            f"The format of '{file.name}' is unknown; it must be .jsonl, .csv, .tsv or .parquet.",
-        )
-    problems: list[Problem] = []
-    rows = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}[kind](file, problems)
-    pairs = _to_pairs(rows, dict(columns or {}), file, problems)
-    return _checked(pairs, problems, str(file), strict=strict)
-
-
-def check_pairs(pairs: Iterable[Pair | tuple[Any, ...]], *, strict: bool = True) -> list[Pair]:
-    """Checks pairs that are in memory, as `read_pairs` does those of a file.
-
-    Args:
-        pairs: `Pair` objects, or tuples (query, positive) or (query, positive, negatives).
-        strict: As for `read_pairs`.
-
-    Raises:
-        PairsError: If anything is wrong; "lines" count from 1 where a pair has none of its own.
-    """
-    problems: list[Problem] = []
-    made = []
-    for number, item in enumerate(pairs, 1):
-        if isinstance(item, Pair):
-            made.append(item if item.line is not None else Pair(item.query, item.positive, item.negatives, number))
-        elif isinstance(item, tuple) and len(item) in (2, 3):
-            given = item[2] if len(item) == 3 else ()
-            made.append(Pair(item[0], item[1], tuple([given] if isinstance(given, str) else given), number))
-        else:
-            problems.append((number, f"쌍이 아닙니다: {item!r:.60}", f"not a pair: {item!r:.60}"))
-    return _checked(made, problems, "pairs", strict=strict)
-
-
-def _jsonl(file: Path, problems: list[Problem]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, raw in enumerate(file.read_bytes().splitlines(), 1):
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            problems.append((number, "UTF-8이 아닙니다", "not UTF-8"))
-            continue
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            problems.append((number, f"깨진 JSON입니다({error})", f"broken JSON ({error})"))
-            continue
-        if isinstance(value, dict):
-            yield number, value
-        else:
-            problems.append((number, "JSON 객체가 아닙니다", "not a JSON object"))
-
-
-def _csv(file: Path, problems: list[Problem]) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise pairs_error(file.name, [(
-            line, "UTF-8이 아닙니다. 엑셀에서는 'CSV UTF-8'로 저장하세요", "not UTF-8; in Excel, save it as 'CSV UTF-8'"
-        )]) from None  # fmt: skip
-    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    start = 2
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            problems.append((reader.line_num, f"깨진 CSV입니다({error})", f"broken CSV ({error})"))
-            return
-        number, start = start, reader.line_num + 1
-        if None in row or None in row.values():
-            problems.append((number, "열의 개수가 머리글과 다릅니다", "not as many fields as the header"))
-        else:
-            yield number, row
-
-
-def _parquet(file: Path, problems: list[Problem]) -> Iterator[tuple[int, dict[str, Any]]]:
-    arrow, parquet = require("pyarrow", extra="train"), require("pyarrow.parquet", extra="train")
-
-    try:
-        table = parquet.read_table(file)
-    except (arrow.ArrowInvalid, OSError) as error:
-        raise pairs_error(file.name, [(None, f"깨진 parquet입니다({error})", f"broken parquet ({error})")]) from error
-    yield from enumerate(table.to_pylist(), 1)
-
-
-def _to_pairs(
-    rows: Iterator[tuple[int, dict[str, Any]]], columns: dict[str, str], file: Path, problems: list[Problem]
-) -> list[Pair]:
-    pairs: list[Pair] = []
-    for number, row in rows:
-        query = _column(row, columns.get("query"), _QUERY)
-        positive = _column(row, columns.get("positive"), _POSITIVE)
-        if query is None or positive is None:
-            wanted = " / ".join(columns.get(name, name) for name in ("query", "positive"))
-            found = ", ".join(map(str, row))
-            problems.append((
-                number, f"열이 맞지 않습니다: {wanted}이(가) 있어야 하는데 {found}이(가) 있습니다",
-                f"wrong columns: {wanted} must be there, there is {found}",
-            ))  # fmt: skip
-            if not pairs:  # of the first row: every other one would say the same
-                raise pairs_error(file.name, problems)
-            continue
-        named = columns.get("negatives")
-        places = [named] if named else [name for name in row if _NEGATIVE.fullmatch(str(name))]
-        negatives: list[Any] = []
-        for place in places:
-            value = row.get(place)
-            if isinstance(value, list):
-                negatives += value
-            elif value not in (None, ""):
-                negatives.append(value)
-        pairs.append(Pair(row[query], row[positive], tuple(negatives), number))
-    if not pairs and not problems:
-        problems.append((None, "쌍이 하나도 없습니다", "there are no pairs in it"))
-    return pairs
-
-
-def _column(row: Mapping[str, Any], own: str | None, names: tuple[str, ...]) -> str | None:
-    return next((name for name in ((own,) if own else names) if name in row), None)
-
-
-def _checked(pairs: list[Pair], problems: list[Problem], source: str, *, strict: bool) -> list[Pair]:
-    from korag.training.checks import find_problems
-
-    good = find_problems(pairs, problems)
-    if problems and (strict or not good):
-        raise pairs_error(Path(source).name, problems)
-    if problems:
-        logger.warning(
-            "%s: 문제가 있는 %d건을 빼고 %d쌍을 씁니다. / %s: %d entries with a problem are left out; %d pairs remain.",
-            source, len(problems), len(good), source, len(problems), len(good),
-        )  # fmt: skip
-    return good
-
-
 def pairs_error(source: str, problems: list[Problem]) -> PairsError:
-    """The error that lists problems, at most twenty of them."""
+    """Makes the error that lists problems, at most twenty of them."""
     listed = sorted(problems, key=lambda problem: (problem[0] is not None, problem[0]))[:_SHOWN]
     more = len(problems) - len(listed)
     korean = [f"  {line}행: {text}" if line else f"  {text}" for line, text, _ in listed]
     english = [f"  line {line}: {text}" if line else f"  {text}" for line, _, text in listed]
     if more:
-        korean.append(f"  … 그 밖에 {more}건")
+        korean.append(f"  … 외 {more}건")
         english.append(f"  … and {more} more")
     return PairsError(
         f"'{source}'에 문제가 {len(problems)}건 있어 학습을 시작하지 않았습니다.\n" + "\n".join(korean),

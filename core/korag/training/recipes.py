@@ -1,9 +1,9 @@
-"""Recipes: how a model is trained, as data. Four follow the published cards; the rest are for small data."""
+"""Training recipes as data. Four follow published model cards; the others are for small data sets."""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from korag.checkpoints.presets import Family
@@ -17,18 +17,19 @@ _FAMILY_OF_LOSS: dict[str, Family] = {
     "cached-multiple-negatives": "dense",
 }
 FEWEST_CANDIDATES = 8
-"""Documents a query must be told from in a step; with fewer, the loss says little (`check_recipe`)."""
+"""Minimum number of candidate documents per query and step; with fewer, the loss is nearly uninformative
+(`check_recipe`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
-    """A low-rank adapter (https://arxiv.org/abs/2106.09685) in place of training every weight.
+    """A low-rank adapter (https://arxiv.org/abs/2106.09685), trained instead of all weights.
 
     Attributes:
         rank: Rank of the update matrices.
-        alpha: The update is scaled by ``alpha / rank``.
-        dropout: Dropout before the update.
-        targets: Names of the linear layers that get one; ``("all-linear",)`` for all.
+        alpha: Scaling: the update is multiplied by ``alpha / rank``.
+        dropout: Dropout on the adapter's input.
+        targets: Names of the adapted linear layers; ``("all-linear",)`` for all.
     """
 
     rank: int = 16
@@ -39,30 +40,30 @@ class LoRA:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained. Change a field with `dataclasses.replace`.
+    """Settings of a training. Change a field with `dataclasses.replace`.
 
     Attributes:
-        name: What `finetune` and the command line call it.
-        loss: What is minimised; it decides the family.
+        name: Name for `finetune` and the command line.
+        loss: The loss; it determines the model family.
         learning_rate: Peak learning rate of AdamW; linear decay to 0.
         epochs: Passes over the pairs.
-        batch_size: Pairs a step, on each device.
-        scale: What scores are multiplied by before the softmax: 1 / temperature. Cosines need about 20;
-            MaxSim and sparse dot products are sums, and 1 suits them.
-        warmup: Part of all steps during which the learning rate rises from 0.
-        negatives: Hard negatives a query, at most; the rest of the candidates are the batch's.
-        precision: Of the forward pass on a GPU: ``"fp16"``, ``"bf16"``, ``"fp32"``, or ``"auto"`` (bf16 where the
-            device computes in it, otherwise fp16 on a GPU). On a CPU: bf16 where it is native, otherwise fp32.
-        gradient_checkpointing: Compute activations twice to hold fewer.
-        weight_decay: AdamW's, for matrices.
-        dims: Matryoshka dimensions (late interaction); empty for those the model has.
-        dim_weights: Weight of each dimension's loss; empty for equal ones that sum to 1.
-        query_regularizer: Weight of FLOPS on queries (SPLADE).
-        document_regularizer: Weight of FLOPS on documents (SPLADE).
-        mini_batch_size: Rows of one forward pass of ``"cached-multiple-negatives"``; memory depends on it alone.
-        gather_across_devices: Other devices' documents are candidates too (SPLADE and dense).
-        lora: An adapter instead of all weights (dense).
-        source: Where the values come from, and which are ours.
+        batch_size: Pairs per step and device.
+        scale: Factor of the scores before the softmax: 1 / temperature. About 20 for cosines; 1 for MaxSim and sparse
+            dot products, which are sums.
+        warmup: Fraction of the steps during which the learning rate rises from 0.
+        negatives: Maximum number of hard negatives per query, in addition to in-batch negatives.
+        precision: Precision of the forward pass on a GPU: ``"fp16"``, ``"bf16"``, ``"fp32"``, or ``"auto"`` (bf16 if
+            the GPU supports it, otherwise fp16). On a CPU: bf16 if it is native, otherwise fp32.
+        gradient_checkpointing: Recompute activations in the backward pass to save memory.
+        weight_decay: Weight decay of AdamW.
+        dims: Matryoshka dimensions (late interaction); empty for the model's own.
+        dim_weights: Weight of each dimension's loss; empty for equal weights that sum to 1.
+        query_regularizer: Weight of the FLOPS regularizer on queries (SPLADE).
+        document_regularizer: Weight of the FLOPS regularizer on documents (SPLADE).
+        mini_batch_size: Rows per forward pass of ``"cached-multiple-negatives"``, which determine its memory.
+        gather_across_devices: Use the documents of other devices as candidates too (SPLADE and dense).
+        lora: Train an adapter instead of all weights (dense).
+        source: Origin of the values, and which are ours.
     """
 
     name: str
@@ -87,7 +88,7 @@ class Recipe:
 
     @property
     def family(self) -> Family:
-        """The family it trains."""
+        """The model family it trains."""
         return _FAMILY_OF_LOSS[self.loss]
 
     @property
@@ -101,7 +102,7 @@ class Recipe:
 
 
 _CARD = "model card (MODELS.md)"
-_MINI = "for the models that ship with KoRAG: 3.5 M parameters bear a rate that would undo a large model"
+_MINI = "for the models bundled with KoRAG: 3.5 M parameters tolerate a learning rate that would ruin a large model"
 _ROWS = (
     Recipe(
         name="colbert-ko-0.1b", loss="matryoshka-colbert", learning_rate=1e-5, epochs=2, batch_size=64, scale=1.0,
@@ -158,104 +159,103 @@ _ROWS = (
 )  # fmt: skip
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ROWS}
-"""Every recipe by name."""
+"""All recipes by name."""
 _SMALL: dict[Family, str] = {"late_interaction": "small-colbert", "sparse": "small-splade", "dense": "small-dense"}
 
 
 def default_recipe(model: str, family: Family) -> Recipe:
-    """Returns what `finetune` takes where no recipe is named.
+    """Returns the recipe `finetune` uses if none is given.
 
-    The published ones are for hundreds of thousands of pairs; so it is the family's own for small data, and for a
-    model that ships with KoRAG the recipe of its name.
+    It is the family's recipe for small data sets, since the published ones are for hundreds of thousands of pairs; for
+    a model bundled with KoRAG, the recipe of the same name.
     """
     return RECIPES[model if model in RECIPES and RECIPES[model].family == family else _SMALL[family]]
 
 
 def find_recipe(recipe: str | Recipe) -> Recipe:
-    """Returns the recipe an argument means, its values checked.
+    """Looks a recipe up by name, if necessary, and checks its values.
 
     Raises:
-        InvalidArgumentError: If the name is unknown, or a value is outside its rule.
+        InvalidArgumentError: If the name is unknown, or a value is invalid.
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:
             close = difflib.get_close_matches(recipe, RECIPES, n=1)
             raise InvalidArgumentError(
-                f"recipe={recipe!r}은(는) 없습니다. 있는 것: {', '.join(RECIPES)}."
+                f"recipe={recipe!r}은(는) 없는 레시피입니다. 쓸 수 있는 이름: {', '.join(RECIPES)}."
                 + (f" 혹시 '{close[0]}'인가요?" if close else ""),
-                f"recipe={recipe!r} does not exist; there are: {', '.join(RECIPES)}."
+                f"recipe={recipe!r} does not exist; the recipes are: {', '.join(RECIPES)}."
                 + (f" Did you mean '{close[0]}'?" if close else ""),
             )
         recipe = RECIPES[recipe]
     if recipe.loss not in _FAMILY_OF_LOSS:
-        raise _wrong("loss", recipe.loss, f"one of {', '.join(_FAMILY_OF_LOSS)}")
+        raise _invalid("loss", recipe.loss, f"one of {', '.join(_FAMILY_OF_LOSS)}")
     if recipe.precision not in ("auto", "bf16", "fp16", "fp32"):
-        raise _wrong("precision", recipe.precision, "auto, bf16, fp16 or fp32")
+        raise _invalid("precision", recipe.precision, "auto, bf16, fp16 or fp32")
     for name in ("learning_rate", "epochs", "batch_size", "scale", "mini_batch_size"):
         if not getattr(recipe, name) > 0:
-            raise _wrong(name, getattr(recipe, name), "> 0")
+            raise _invalid(name, getattr(recipe, name), "> 0")
     for name in ("negatives", "weight_decay", "query_regularizer", "document_regularizer"):
         if not getattr(recipe, name) >= 0:
-            raise _wrong(name, getattr(recipe, name), "≥ 0")
+            raise _invalid(name, getattr(recipe, name), "≥ 0")
     if not 0 <= recipe.warmup < 1:
-        raise _wrong("warmup", recipe.warmup, "0 ≤ warmup < 1")
+        raise _invalid("warmup", recipe.warmup, "0 ≤ warmup < 1")
     if recipe.dim_weights and len(recipe.dim_weights) != len(recipe.dims):
-        raise _wrong("dim_weights", recipe.dim_weights, f"one weight for each of dims={recipe.dims}")
+        raise _invalid("dim_weights", recipe.dim_weights, f"one weight for each of dims={recipe.dims}")
     if recipe.lora is not None and recipe.family != "dense":
-        raise _wrong("lora", recipe.lora, "None unless the model is dense")
+        raise _invalid("lora", recipe.lora, "None unless the model is dense")
     return recipe
 
 
 def check_recipe(recipe: Recipe, *, pairs: int | None = None, similarity: str = "cosine") -> list[str]:
-    """Finds settings that run without an error and train badly.
+    """Finds settings that raise no error but train poorly.
 
     Args:
         recipe: The recipe.
-        pairs: Training pairs there are; None if that is not known yet.
-        similarity: Of a dense model: ``"cosine"`` or ``"dot"``.
+        pairs: Number of training pairs; None if not known yet.
+        similarity: Similarity of a dense model: ``"cosine"`` or ``"dot"``.
 
     Returns:
-        One warning each, in Korean and English; none where all is well.
+        Warnings in Korean and English; empty if there are none.
     """
     warnings = []
     if recipe.family == "dense" and similarity == "cosine" and recipe.scale < 1:
         warnings.append(
-            f"scale={recipe.scale:g}이면 코사인 점수(-1~1)가 거의 평평해져 학습되지 않습니다. 온도를 넣으려던 것이라면 "
-            f"scale={1 / recipe.scale:g}입니다. / With scale={recipe.scale:g} cosines (−1 to 1) stay nearly flat under "
-            f"the softmax and little is learnt; if it was meant as a temperature, that is scale={1 / recipe.scale:g}."
+            f"scale={recipe.scale:g}이면 코사인(-1~1)에 대한 softmax가 거의 균등해져 학습이 되지 않습니다. 온도를 뜻한 "
+            f"값이라면 scale={1 / recipe.scale:g}입니다. / With scale={recipe.scale:g}, the softmax over cosines (−1 "
+            f"to 1) is nearly uniform and little is learned; if it was meant as a temperature, use "
+            f"scale={1 / recipe.scale:g}."
         )
     batch = recipe.batch_size if pairs is None else min(recipe.batch_size, pairs)
     candidates = batch * (1 + recipe.negatives)
     if candidates < FEWEST_CANDIDATES:
         warnings.append(
-            f"한 질의가 구별할 문서가 배치에 {candidates}개뿐이라({batch}쌍, 오답 {recipe.negatives}개씩) "
-            "손실이 거의 의미가 없습니다. 배치나 오답 수를 늘리세요. / "
-            f"A query is told from {candidates} documents only (batch of {batch}, {recipe.negatives} negatives "
-            "each), too few for the loss to mean much; raise batch_size or negatives."
+            f"질의마다 비교할 문서가 배치에 {candidates}개뿐이라({batch}쌍, 오답 {recipe.negatives}개씩) 손실이 거의 "
+            "의미가 없습니다. batch_size나 negatives를 늘리세요. / "
+            f"Each query has only {candidates} candidate documents (batch of {batch}, {recipe.negatives} negatives "
+            "each), too few for a meaningful loss; raise batch_size or negatives."
         )
     return warnings
 
 
 def override(recipe: Recipe, **changes: Any) -> Recipe:
-    """Returns the recipe with the changes that are not None, checked.
+    """Returns a checked recipe with the changes that are not None.
 
     Raises:
-        InvalidArgumentError: If a field does not exist, or a value is outside its rule.
+        InvalidArgumentError: If a field does not exist, or a value is invalid.
     """
-    from dataclasses import replace
-
     known = {field.name for field in fields(Recipe)}
     for name in changes:
         if name not in known:
             raise InvalidArgumentError(
-                f"레시피에 '{name}' 항목이 없습니다. 있는 것: {', '.join(sorted(known))}.",
-                f"A recipe has no field '{name}'; it has: {', '.join(sorted(known))}.",
+                f"레시피에 '{name}' 항목이 없습니다. 쓸 수 있는 항목: {', '.join(sorted(known))}.",
+                f"A recipe has no field '{name}'; the fields are: {', '.join(sorted(known))}.",
             )
     return find_recipe(replace(recipe, **{name: value for name, value in changes.items() if value is not None}))
 
 
-def _wrong(name: str, value: object, rule: str) -> InvalidArgumentError:
+def _invalid(name: str, value: object, rule: str) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"레시피의 {name}={value!r}은(는) 쓸 수 없습니다. 규칙: {rule}.",
-        f"The recipe's {name}={value!r} is not possible; the rule: {rule}.",
+        f"레시피의 {name}={value!r}은(는) 쓸 수 없습니다. 조건: {rule}.",
+        f"The recipe's {name}={value!r} is invalid; it must be {rule}.",
     )

@@ -1,4 +1,4 @@
-"""What a training run did and what it was worth, in the terminal, as JSON, and as the model's card."""
+"""Report of a training run: as a table, as JSON, and as a model card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from korag.training.recipes import Recipe
 
 REPORT = "korag_training.json"
-"""The report's name in the model's folder."""
+"""File name of the report in the model's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,18 +18,18 @@ class TrainingReport:
     """A finished training run.
 
     Attributes:
-        output: The model's folder: pass it to `korag.load_encoder`.
-        model: What it was trained from.
-        recipe: How.
-        seed: The seed of everything random.
-        train_pairs: Pairs trained on.
-        held_out_pairs: Pairs judged by.
-        documents: Documents searched when judging.
+        output: The model's folder, for `korag.load_encoder`.
+        model: The model training started from.
+        recipe: The recipe.
+        seed: The seed.
+        train_pairs: Number of training pairs.
+        held_out_pairs: Number of pairs evaluated on.
+        documents: Number of documents in the evaluation.
         steps: Optimizer steps.
-        seconds: Of this process, loading and judging included; a resumed run counts what was left.
-        ndcg: nDCG@10 on the held-out pairs: ``"bm25"``, ``"before"``, ``"after"``; empty if none were held out.
-        warnings: What was found wanting in the recipe.
-        resumed_from: The step it was resumed from; None if it ran through.
+        seconds: Duration including loading and evaluation; of a resumed run, since it resumed.
+        ndcg: nDCG@10 on the held-out pairs: ``"bm25"``, ``"before"``, ``"after"``; empty if nothing was held out.
+        warnings: From `check_recipe`.
+        resumed_from: The step the run resumed from; None if it was not interrupted.
     """
 
     output: Path
@@ -46,9 +46,9 @@ class TrainingReport:
     resumed_from: int | None = None
 
     def to_markdown(self) -> str:
-        """Returns the figures as a table."""
+        """Returns the figures as a Markdown table."""
         if not self.ndcg:
-            return "(따로 둔 쌍 없음 / nothing held out)"
+            return "(평가용으로 남긴 쌍 없음 / nothing held out)"
         names = {"bm25": "BM25 (character bigrams)", "before": f"{self.model}, before", "after": "after training"}
         rows = [f"| {names[name]} | {value:.3f} |" for name, value in self.ndcg.items()]
         head = f"| {self.held_out_pairs} held-out pairs, {self.documents} documents | nDCG@10 |"
@@ -59,8 +59,12 @@ class TrainingReport:
         return asdict(self) | {"output": str(self.output), "recipe": self.recipe.as_dict()}
 
     def write(self, folder: Path) -> None:
-        """Writes ``korag_training.json`` and a short model card into the model's folder."""
-        values = self.as_dict() | {"output": None}  # the folder may be moved
+        """Writes ``korag_training.json`` and a short model card.
+
+        Args:
+            folder: The model's folder.
+        """
+        values = self.as_dict() | {"output": None}  # the folder may move
         (folder / REPORT).write_text(json.dumps(values, ensure_ascii=False, indent=2), encoding="utf-8")
         kind = {"dense": "sentence-similarity", "sparse": "sparse-encoder", "late_interaction": "colbert"}
         (folder / "README.md").write_text(
@@ -68,6 +72,6 @@ class TrainingReport:
             f"# Fine-tuned from {self.model}\n\n"
             f"Trained by `korag.training.finetune` on {self.train_pairs} pairs, recipe `{self.recipe.name}` "
             f"({self.steps} steps, seed {self.seed}); all settings are in `{REPORT}`.\n\n{self.to_markdown()}\n\n"
-            "The licence is that of the model it was trained from and of the training data.\n",
+            "Subject to the licences of the original model and of the training data.\n",
             encoding="utf-8",
         )

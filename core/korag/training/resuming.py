@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill: the newest whole one, and what is left of the others."""
+"""Training checkpoints: finding the newest complete one after a kill."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ _CHECKPOINT_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Returns the newest checkpoint that was written whole; removes those that were not."""
+    """Returns the newest complete checkpoint, or None; removes newer incomplete ones."""
     found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
     for path in found:
-        if _is_whole(path):
+        if _is_complete(path):
             return path
         shutil.rmtree(path)
     return None
 
 
 def last_checkpoint_step(folder: Path) -> int:
-    """Returns the step of the newest whole checkpoint, 0 if there is none; changes nothing."""
-    return max((step_of(path) for path in folder.glob("checkpoint-*") if _is_whole(path)), default=0)
+    """Returns the step of the newest complete checkpoint, or 0; changes nothing."""
+    return max((step_of(path) for path in folder.glob("checkpoint-*") if _is_complete(path)), default=0)
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step a checkpoint was taken at."""
+    """Returns the step of a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
 def is_finished(checkpoint: Path) -> bool:
-    """Whether it was taken at the last step: the process was killed between training and saving the model."""
+    """Returns True at the last step: the process was killed after training but before saving the model."""
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     return bool(state["global_step"] >= state["max_steps"])
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """The trainer's state is written last, so a checkpoint that has it in full has everything."""
+def _is_complete(checkpoint: Path) -> bool:
+    """The trainer's state is written last: if it is readable, the checkpoint is complete."""
     if not all((checkpoint / name).exists() for name in _CHECKPOINT_FILES):
         return False
     try:

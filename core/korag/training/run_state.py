@@ -1,4 +1,4 @@
-"""The folder of a run that is not finished: what an interrupted `finetune` goes on from."""
+"""State of an unfinished `finetune`, kept in a folder so that it can resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ logger = logging.getLogger("korag")
 
 
 class RunState:
-    """The folder of a run that is not finished: what it is a run of, mined pairs, first figures, checkpoints."""
+    """Folder of an unfinished run: its arguments, mined pairs, baseline figures and checkpoints.
+
+    Attributes:
+        folder: The folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,13 +46,24 @@ class RunState:
         restart: bool,
         mine: bool,
     ) -> Self:
-        """Opens the folder beside `target`, or makes it.
+        """Opens or creates the folder ``<target>.unfinished``.
+
+        Args:
+            target: The model's folder.
+            encoder: The model to train.
+            recipe: The recipe.
+            split: The pairs.
+            corpus: Further documents.
+            seed: The seed.
+            max_steps: Maximum number of optimizer steps.
+            restart: Discard what is in the folder.
+            mine: Mine negatives.
 
         Raises:
-            IndexStateError: If it is of another run.
+            IndexStateError: If the folder belongs to a run with other arguments.
         """
-        work = cls(target.with_name(target.name + ".unfinished"))
-        described = {
+        state = cls(target.with_name(target.name + ".unfinished"))
+        arguments = {
             "model": str(encoder.fingerprint),
             "recipe": recipe.as_dict(),
             "pairs": _digest([(pair.query, pair.positive, pair.negatives) for pair in split.train]),
@@ -59,23 +74,22 @@ class RunState:
             "mine": mine,
         }
         if restart:
-            work.remove()
-        if (found := work._read("run.json")) is not None:
-            described = json.loads(json.dumps(described))  # tuples are lists there
-            differing = [name for name in described if found.get(name) != described[name]]
+            state.remove()
+        if (found := state._read("run.json")) is not None:
+            arguments = json.loads(json.dumps(arguments))  # turns tuples into lists, as in `found`
+            differing = [name for name in arguments if found.get(name) != arguments[name]]
             if differing:
                 raise IndexStateError(
-                    f"'{work.folder}'에 다른 학습이 남아 있습니다(다른 것: {', '.join(differing)}). "
-                    "그 학습을 이어 가려면 "
-                    "같은 인수로 부르고, 버리려면 restart=True를 넣으세요.",
-                    f"'{work.folder}' holds another unfinished run (differing: {', '.join(differing)}). Call with the "
-                    "same arguments to go on with it, or pass restart=True to drop it.",
+                    f"'{state.folder}'에 끝나지 않은 다른 학습이 있습니다(다른 항목: {', '.join(differing)}). "
+                    "이어서 하려면 같은 인수로 호출하고, 버리려면 restart=True를 지정하세요.",
+                    f"'{state.folder}' holds another unfinished run (differing: {', '.join(differing)}). Call with the "
+                    "same arguments to resume it, or pass restart=True to discard it.",
                 )
         else:
-            work.remove()
-            work.folder.mkdir(parents=True)
-            work._write("run.json", described)
-        return work
+            state.remove()
+            state.folder.mkdir(parents=True)
+            state._write("run.json", arguments)
+        return state
 
     def training_pairs(
         self,
@@ -87,7 +101,7 @@ class RunState:
         mine: bool,
         show_progress: bool | None,
     ) -> Sequence[Pair]:
-        """The pairs to train on; mined once and kept."""
+        """Returns the pairs to train on; negatives are mined once and stored."""
         if not mine or recipe.negatives == 0:
             return split.train
         stored = self._read("mined.json")
@@ -101,10 +115,10 @@ class RunState:
             return mined
         return [Pair(**(row | {"negatives": tuple(row["negatives"])})) for row in stored["pairs"]]
 
-    def before(
+    def baselines(
         self, test: tuple[Any, Any, Any], encoder: Encoder[Any], *, show_progress: bool | None
     ) -> dict[str, float]:
-        """The first figures, computed once; none where nothing is held out."""
+        """Returns nDCG@10 of BM25 and of the untrained model, computed once; empty if nothing is held out."""
         if not test[0]:
             return {}
         stored = self._read("before.json")
@@ -116,12 +130,12 @@ class RunState:
             self._write("before.json", stored)
         return dict(stored)
 
-    def give_up(self) -> None:
-        """After an error: keeps what a later call can go on from, and nothing else."""
+    def keep_or_remove(self) -> None:
+        """After an error: keeps the folder if there is a checkpoint to resume from, otherwise removes it."""
         if any(self.folder.glob("checkpoints/checkpoint-*")):
             logger.warning(
-                "멈춘 학습은 '%s'에 있습니다. 같은 인수로 다시 부르면 이어 갑니다. / "
-                "The unfinished run is in '%s'; the same call goes on with it.",
+                "중단된 학습이 '%s'에 있습니다. 같은 인수로 다시 호출하면 이어서 학습합니다. / "
+                "The unfinished run is in '%s'; the same call resumes it.",
                 self.folder, self.folder,
             )  # fmt: skip
         else:

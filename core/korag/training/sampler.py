@@ -12,24 +12,24 @@ from korag.training.pairs import key
 
 
 class PairBatchSampler(DefaultBatchSampler):
-    """Batches in which no document counts as wrong for a query it answers.
+    """Batches in which no document is a negative of a query it answers.
 
-    Every document of a batch is a candidate for every query of it. So two rows share a batch only if they have
-    different queries and no document of one is a known positive of the other's query. Unlike sentence-transformers'
-    ``NO_DUPLICATES``, rows may share negatives: on a small domain, hard negatives are few and common to many queries.
+    Every document of a batch is a candidate for every query. Two rows therefore share a batch only if their queries
+    differ and no document of one is a known positive of the other's query. Unlike with sentence-transformers'
+    ``NO_DUPLICATES``, rows may share negatives: in a small domain, hard negatives are few and common to many queries.
 
-    Rows that do not fit wait for a later batch; the order depends on the seed and the epoch alone, so that a resumed
-    run sees the batches it would have seen.
+    Rows that do not fit are deferred to a later batch. The order depends only on the seed and the epoch, so that a
+    resumed run gets the same batches.
 
     Args:
         dataset: Columns query, positive, then negatives.
-        batch_size: Rows a batch, at most.
-        drop_last: Leave out batches that are not full.
-        seed: For the order.
-        kwargs: Of sentence-transformers' samplers; not used.
+        batch_size: Maximum number of rows per batch.
+        drop_last: Drop incomplete batches.
+        seed: Seed of the order.
+        kwargs: Other arguments of sentence-transformers' samplers; ignored.
     """
 
-    def __init__(self, dataset: Any, batch_size: int, drop_last: bool, *, seed: int = 0, **kwargs: Any) -> None:  # noqa: FBT001 (its caller's)
+    def __init__(self, dataset: Any, batch_size: int, drop_last: bool, *, seed: int = 0, **kwargs: Any) -> None:  # noqa: FBT001 (signature of its caller)
         super().__init__(dataset, batch_size=batch_size, drop_last=drop_last, seed=seed)
         columns = [[key(text) for text in dataset[name]] for name in dataset.column_names]
         self._queries = columns[0]
@@ -44,14 +44,14 @@ class PairBatchSampler(DefaultBatchSampler):
         return iter(self._batches(self.epoch))
 
     def __len__(self) -> int:
-        """Batches of the first epoch; another may have one more or less."""
+        """Number of batches in the first epoch; another may have one more or less."""
         if self._length is None:
             self._length = len(self._batches(0))
         return self._length
 
     def _batches(self, epoch: int) -> list[list[int]]:
         waiting = list(range(len(self._queries)))
-        random.Random(f"{self.seed} {epoch}").shuffle(waiting)  # noqa: S311 (no secret)
+        random.Random(f"{self.seed} {epoch}").shuffle(waiting)  # noqa: S311 (not cryptographic)
         batches = []
         while waiting:
             batch: list[int] = []

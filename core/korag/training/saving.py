@@ -1,4 +1,4 @@
-"""Saving a trained model whole, in the layout `korag.load_encoder` reads; merging a LoRA adapter into its base."""
+"""Saving a trained model atomically; merging a LoRA adapter into its base."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_new(output: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `target` when all went well and vanishes when not."""
+    """Yields a temporary folder, which is renamed to `target` on success and removed on failure."""
     unfinished = target.with_name(target.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -48,9 +48,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keeps transformers' bars for reading and writing weights off the terminal; the trainer's own stays.
+    """Hides transformers' progress bars for reading and writing weights; the trainer's own bar stays.
 
-    Also its deprecation of the name by which sentence-transformers turns gradient checkpointing on.
+    Also hides its deprecation warning about sentence-transformers' argument for gradient checkpointing.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -66,17 +66,17 @@ def quietly() -> Iterator[None]:
 
 
 def save_model(model: Any, folder: Path, encoder: Encoder[Any]) -> None:
-    """Writes a trained model: sentence-transformers' layout, and for Matryoshka heads every one of them.
+    """Saves a trained model in sentence-transformers' layout, with all Matryoshka heads.
 
-    ``1_Dense`` gets the largest head, so that a reader that knows no heads has the model's best.
+    ``1_Dense`` contains the largest head, for readers that do not support Matryoshka heads.
 
     Args:
-        model: The trained sentence-transformers model; its heads are replaced by a plain ``1_Dense``.
+        model: The trained sentence-transformers model; its heads are replaced by a plain `Dense`.
         folder: An empty folder.
-        encoder: What it was trained from: prompts, lengths and dims must come out the same.
+        encoder: The original encoder, whose prompts, lengths and dims the saved model must have.
 
     Raises:
-        CheckpointError: If they do not.
+        CheckpointError: If they differ.
     """
     heads = None
     if encoder.family == "late_interaction":
@@ -98,7 +98,7 @@ def save_model(model: Any, folder: Path, encoder: Encoder[Any]) -> None:
 
 
 def check_saved(folder: Path, encoder: Encoder[Any]) -> None:
-    """Sees that a saved model is loaded with the settings it was trained with.
+    """Checks that a saved model loads with the settings it was trained with.
 
     Raises:
         CheckpointError: If prompts, lengths, dimension or similarity differ.
@@ -108,8 +108,8 @@ def check_saved(folder: Path, encoder: Encoder[Any]) -> None:
         expected, found = getattr(encoder, name), getattr(saved, name)
         if expected != found:
             raise CheckpointError(
-                f"저장한 모델의 {name}이(가) {found!r}로, 학습할 때의 {expected!r}와 다릅니다. 저장을 취소했습니다.",
-                f"The saved model's {name} is {found!r}, not {expected!r} as in training; it was not kept.",
+                f"저장한 모델의 {name} 값 {found!r}이(가) 학습할 때의 값 {expected!r}과(와) 달라 저장을 취소했습니다.",
+                f"The saved model's {name} is {found!r} instead of {expected!r} as in training; it was discarded.",
             )
 
 
@@ -120,22 +120,22 @@ def merge_adapter(
     base: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Path:
-    """Merges a LoRA (PEFT) adapter into its base and saves a plain model, which needs neither peft nor the base.
+    """Merges a LoRA (PEFT) adapter into its base and saves a plain model, which needs neither PEFT nor the base.
 
     ``W ← W + alpha / rank · B · A`` for every adapted matrix (https://arxiv.org/abs/2106.09685, section 4.1); the
-    vectors stay the same to rounding.
+    vectors are equal up to rounding.
 
     Args:
         folder: The adapter's folder or Hub id.
-        output: Where to; must not exist. Written whole or not at all.
-        base: The base; None for the one its ``adapter_config.json`` names.
-        options: Of `korag.load_encoder`: ``query_prompt``, ``document_prompt``, ``local_files_only`` …
+        output: Folder to create, atomically; must not exist.
+        base: The base model; None for the one named in ``adapter_config.json``.
+        options: Keywords of `korag.load_encoder`: ``query_prompt``, ``document_prompt``, ``local_files_only`` …
 
     Returns:
         The output folder.
 
     Raises:
-        InvalidArgumentError: If `output` exists, or `folder` holds no adapter.
+        InvalidArgumentError: If `output` exists, or `folder` is not an adapter.
         MissingBaseError: If the base cannot be found.
     """
     target = check_new(output)
@@ -145,9 +145,9 @@ def merge_adapter(
     if encoder.checkpoint.base is None:
         raise InvalidArgumentError(
             f"'{os.fspath(folder)}'은(는) 어댑터가 아닙니다(adapter_config.json 없음). 그대로 쓸 수 있습니다.",
-            f"'{os.fspath(folder)}' is no adapter (no adapter_config.json); it can be used as it is.",
+            f"'{os.fspath(folder)}' is not an adapter (no adapter_config.json); it can be used as it is.",
         )
-    model = encoder.load_copy()  # the loader merges: an adapter is never run as one
+    model = encoder.load_copy()  # the loader merges adapters
     with atomic_folder(target) as unfinished, quietly():
         model.save_pretrained(str(unfinished), create_model_card=False)
         check_saved(unfinished, encoder)

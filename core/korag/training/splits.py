@@ -1,4 +1,4 @@
-"""Held-out pairs: split by document, so that nothing a model is judged on was trained on."""
+"""Held-out pairs, split by document so that training and evaluation do not overlap."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ logger = logging.getLogger("korag")
 
 @dataclass(frozen=True)
 class Split:
-    """Pairs to train on and pairs to judge by, with no query and no positive in common.
+    """Pairs to train on and pairs to evaluate on, with no query or positive in common.
 
     Attributes:
-        train: To train on.
-        held_out: To judge by.
-        dropped_negatives: Negatives left out of `train` because they are held-out positives.
+        train: Pairs to train on.
+        held_out: Pairs to evaluate on.
+        dropped_negatives: Number of negatives removed from `train` because they are held-out positives.
     """
 
     train: tuple[Pair, ...]
@@ -29,62 +29,62 @@ class Split:
 
 
 def split_pairs(pairs: Sequence[Pair], *, held_out: float = 0.2, seed: int = 13) -> Split:
-    """Splits by document: all pairs of a document, and all documents of a query, are on one side.
+    """Splits by document: all pairs of a document, and all documents of a query, are on the same side.
 
-    Which side depends on the texts and the seed alone, not on their order. Held-out positives are also taken out of
-    the negatives of training pairs.
+    The side depends only on the texts and the seed, not on their order. Held-out positives are also removed from the
+    negatives of training pairs.
 
     Args:
         pairs: The pairs.
-        held_out: Part of the pairs to hold out, about; 0 holds out none.
-        seed: Another seed gives another split.
+        held_out: Approximate fraction of the pairs to hold out.
+        seed: Seed of the split.
 
     Raises:
-        InvalidArgumentError: If `held_out` is not in [0, 1), or the pairs cannot be split: all of them hang
-            together by shared queries and documents.
+        InvalidArgumentError: If `held_out` is not in [0, 1), or the pairs cannot be split because shared queries and
+            documents connect all of them.
     """
     if not 0 <= held_out < 1:
         raise InvalidArgumentError(
             f"held_out={held_out!r}은(는) 쓸 수 없습니다. 0 이상 1 미만이어야 합니다.",
-            f"held_out={held_out!r} is not possible; it must be at least 0 and below 1.",
+            f"held_out={held_out!r} is invalid; it must be at least 0 and below 1.",
         )
     if held_out == 0 or not pairs:
         return Split(tuple(pairs), ())
     groups = _groups(pairs)
     if len(groups) < 2:
         raise InvalidArgumentError(
-            f"{len(pairs)}쌍이 모두 같은 질의나 문서로 이어져 있어 나눌 수 없습니다. "
-            "문서가 다른 쌍을 더하거나 held_out=0을 넣으세요.",
-            f"The {len(pairs)} pairs all hang together by shared queries and documents and cannot be split; add pairs "
+            f"{len(pairs)}쌍이 모두 공통된 질의나 문서로 연결되어 있어 나눌 수 없습니다. "
+            "문서가 다른 쌍을 추가하거나 held_out=0을 지정하세요.",
+            f"The {len(pairs)} pairs are all connected by shared queries and documents and cannot be split; add pairs "
             "of other documents, or pass held_out=0.",
         )
     order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
     wanted = max(1, round(held_out * len(pairs)))
     chosen: set[int] = set()
-    for group in order[:-1]:  # at least one is left to train on
+    for group in order[:-1]:  # leaves at least one to train on
         if len(chosen) < wanted and len(chosen) + len(groups[group]) <= max(2 * wanted, 1):
-            chosen |= set(groups[group])  # a giant group is better trained on
+            chosen |= set(groups[group])  # oversized groups are for training
     if not chosen:
         chosen = set(groups[min(order, key=lambda group: len(groups[group]))])
     train = [pair for index, pair in enumerate(pairs) if index not in chosen]
-    judged = tuple(pair for index, pair in enumerate(pairs) if index in chosen)
-    gold = {key(pair.positive) for pair in judged}
+    evaluated = tuple(pair for index, pair in enumerate(pairs) if index in chosen)
+    gold = {key(pair.positive) for pair in evaluated}
     clean = [replace(pair, negatives=tuple(n for n in pair.negatives if key(n) not in gold)) for pair in train]
     dropped = sum(len(old.negatives) - len(new.negatives) for old, new in zip(train, clean, strict=True))
     if dropped:
         logger.info(
-            "학습 쌍의 오답 가운데 따로 둔 정답 문서 %d개를 뺐습니다. / "
-            "%d negatives that are held-out positives were taken out of the training pairs.",
+            "평가용 정답 문서와 겹치는 오답 %d개를 학습 쌍에서 뺐습니다. / "
+            "%d negatives that are held-out positives were removed from the training pairs.",
             dropped, dropped,
         )  # fmt: skip
-    return Split(tuple(clean), judged, dropped)
+    return Split(tuple(clean), evaluated, dropped)
 
 
 def check_leaks(train: Iterable[Pair], held_out: Iterable[Pair]) -> None:
-    """Sees that no held-out query or positive is trained on.
+    """Checks that no held-out query or positive occurs in the training pairs.
 
     Raises:
-        PairsError: If one is; the message has the lines on both sides.
+        PairsError: If one does; the message has both lines.
     """
     queries: dict[str, int | None] = {}
     documents: dict[str, int | None] = {}
@@ -111,12 +111,12 @@ def check_leaks(train: Iterable[Pair], held_out: Iterable[Pair]) -> None:
 
 
 def leak_error(problems: list[Problem]) -> PairsError:
-    """The error for held-out pairs that leaked into training."""
+    """Makes the error for held-out pairs that leaked into training."""
     return pairs_error("held_out", problems)
 
 
 def _groups(pairs: Sequence[Pair]) -> dict[str, list[int]]:
-    """Indices of pairs that hang together by a query or a positive, by the least text among them."""
+    """Groups the indices of pairs connected by queries or positives; keys are the smallest text of each group."""
     parent: dict[str, str] = {}
 
     def root(node: str) -> str:

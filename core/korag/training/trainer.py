@@ -1,4 +1,4 @@
-"""sentence-transformers' trainers with a recipe: arguments, precision, checkpoints that survive a kill."""
+"""Running sentence-transformers' trainers with a recipe: arguments, precision, resumable checkpoints."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from korag.training.resuming import is_finished, last_checkpoint, step_of
 from korag.training.saving import quietly
 
 logger = logging.getLogger("korag")
-_SAVE_AT_MOST_EVERY = 10
-_SAVE_AT_LEAST_EVERY = 500
+_MIN_SAVE_STEPS, _MAX_SAVE_STEPS = 10, 500
+"""Bounds of the steps between checkpoints."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What `train` did.
+class TrainResult:
+    """Result of `train`.
 
     Attributes:
-        steps: Optimizer steps in all.
-        resumed_from: The step it went on from; None if it began at the beginning.
+        steps: Total optimizer steps.
+        resumed_from: The step training resumed from; None if it started from scratch.
     """
 
     steps: int
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def check_installed(recipe: Recipe) -> None:
-    """Raises now what training would raise after reading data and weights.
+    """Checks for missing packages before any data or weights are read.
 
     Raises:
         MissingDependencyError: If a package of the extra ``train`` is missing.
@@ -51,22 +51,22 @@ def check_installed(recipe: Recipe) -> None:
 
 
 def load_trainable(encoder: PretrainedEncoder[Any], recipe: Recipe) -> Any:
-    """Loads a fresh sentence-transformers model of an encoder, with what the recipe trains in place.
+    """Loads an encoder's sentence-transformers model with the heads or the adapter that the recipe trains.
 
     Args:
-        encoder: Tells the files, prompts and lengths; stays as it is.
-        recipe: Its dims or adapter are put in.
+        encoder: The encoder; it is not changed.
+        recipe: The recipe.
 
     Raises:
-        InvalidArgumentError: If the recipe's dims are not those of the model's heads, or an adapter is to be put
-            on an adapter.
+        InvalidArgumentError: If the recipe's dims are not those of the model's heads, or its adapter would be added
+            to an adapter.
     """
     checkpoint = encoder.checkpoint
     if recipe.lora is not None and checkpoint.base is not None:
         raise InvalidArgumentError(
             f"'{encoder.model_name}'은(는) 이미 LoRA 어댑터입니다. "
-            "merge_adapter로 합친 폴더에서 시작하거나 lora=None을 쓰세요.",
-            f"'{encoder.model_name}' is a LoRA adapter already; start from a folder made by merge_adapter, or use a "
+            "merge_adapter로 병합한 폴더에서 시작하거나 lora=None인 레시피를 쓰세요.",
+            f"'{encoder.model_name}' is already a LoRA adapter; start from a folder made by merge_adapter, or use a "
             "recipe with lora=None.",
         )
     model = encoder.load_copy()
@@ -76,10 +76,10 @@ def load_trainable(encoder: PretrainedEncoder[Any], recipe: Recipe) -> Any:
         if checkpoint.heads is not None:
             if recipe.dims and recipe.dims != checkpoint.dims:
                 raise InvalidArgumentError(
-                    f"레시피의 dims={recipe.dims}가 모델의 헤드 {checkpoint.dims}와 다릅니다. "
-                    "dims를 비우면 모델의 것을 씁니다.",
-                    f"The recipe's dims={recipe.dims} are not the model's heads {checkpoint.dims}; without dims, the "
-                    "model's are taken.",
+                    f"레시피의 dims={recipe.dims}이(가) 모델의 헤드 {checkpoint.dims}와(과) 다릅니다. "
+                    "dims를 비우면 모델의 차원을 씁니다.",
+                    f"The recipe's dims={recipe.dims} differ from the model's heads {checkpoint.dims}; leave dims "
+                    "empty to use the model's.",
                 )
             heads = encoder.weights_folder() / checkpoint.heads.name
             attach_heads(model, read_heads(heads, model[0].get_embedding_dimension()))
@@ -91,7 +91,7 @@ def load_trainable(encoder: PretrainedEncoder[Any], recipe: Recipe) -> Any:
 
 
 def precision_flags(recipe: Recipe, device: str) -> dict[str, bool]:
-    """Autocast settings for a device: the recipe's on a GPU; on a CPU bf16 where it computes in it natively."""
+    """Returns the autocast settings for a device: the recipe's on a GPU; on a CPU, bf16 if it is native."""
     import torch
 
     if recipe.precision == "fp32":
@@ -103,7 +103,7 @@ def precision_flags(recipe: Recipe, device: str) -> dict[str, bool]:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU has bfloat16 instructions (AVX512-BF16 or AMX); emulated, they are slower than float32."""
+    """Detects bfloat16 instructions (AVX512-BF16 or AMX); emulated bfloat16 is slower than float32."""
     import torch
 
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -122,20 +122,20 @@ def train(
     device: str,
     max_steps: int | None = None,
     show_progress: bool | None = None,
-) -> Outcome:
-    """Trains a model in place; goes on from the last whole checkpoint in `folder` if there is one.
+) -> TrainResult:
+    """Trains a model in place; resumes from the last complete checkpoint in `folder`, if any.
 
     Args:
         model: From `load_trainable`.
         loss: From `korag.training.losses.make_loss`.
         pairs: The training pairs.
         recipe: The recipe.
-        folder: Where checkpoints go: the last two are kept.
+        folder: Folder of the checkpoints; the last two are kept.
         prompts: ``{"query": …, "document": …}``.
-        seed: Of everything random: order, dropout, drawn negatives.
-        device: Where it trains.
-        max_steps: Stop after so many optimizer steps; None for the recipe's epochs.
-        show_progress: Show a bar; None shows one in a terminal.
+        seed: Seed of the order, dropout and random negatives.
+        device: The device to train on.
+        max_steps: Stop after this many optimizer steps; None for the recipe's epochs.
+        show_progress: Show a progress bar; None shows one in a terminal.
     """
     from transformers import PrinterCallback
 
@@ -145,7 +145,7 @@ def train(
     shown = sys.stderr.isatty() if show_progress is None else show_progress
     trainer_class, arguments_class = _classes(recipe)
     steps = max_steps or math.ceil(recipe.epochs * math.ceil(len(pairs) / recipe.batch_size))
-    save_steps = max(_SAVE_AT_MOST_EVERY, min(_SAVE_AT_LEAST_EVERY, steps // 10))
+    save_steps = max(_MIN_SAVE_STEPS, min(_MAX_SAVE_STEPS, steps // 10))
     arguments = arguments_class(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
@@ -160,7 +160,7 @@ def train(
         seed=seed,
         data_seed=seed,
         save_steps=save_steps,
-        save_total_limit=2,  # the last may be half-written when the process is killed
+        save_total_limit=2,  # a kill may leave the last one incomplete
         logging_steps=max(1, min(50, steps // 10)),
         report_to="none",
         disable_tqdm=not shown,
@@ -168,7 +168,7 @@ def train(
         **precision_flags(recipe, device),
         **_checkpointing(arguments_class, recipe),
     )
-    # A checkpoint is for this process's successor: no model card, which would ask the Hub about the base.
+    # Checkpoints need no model card; making one would query the Hub about the base.
     model._create_model_card = lambda *_, **__: None
     overrides: dict[str, Any] = {"add_model_card_callback": lambda *_: None}
     if has_adapter(model):
@@ -180,26 +180,26 @@ def train(
     checkpoint = last_checkpoint(folder)
     resumed = None if checkpoint is None else step_of(checkpoint)
     if resumed is not None:
-        logger.info("%d스텝에서 이어서 학습합니다. / Resuming at step %d.", resumed, resumed)
-    if checkpoint is not None and is_finished(checkpoint):  # the trainer would take one step more
+        logger.info("%d스텝부터 이어서 학습합니다. / Resuming at step %d.", resumed, resumed)
+    if checkpoint is not None and is_finished(checkpoint):  # the trainer would take another step
         with quietly():
             trainer._load_from_checkpoint(str(checkpoint))
-        return Outcome(step_of(checkpoint), resumed)
+        return TrainResult(step_of(checkpoint), resumed)
     with quietly(), _kept_token_ids(model):
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if not math.isfinite(result.training_loss):
         raise InvalidArgumentError(
-            f"손실이 {result.training_loss}이 되어 멈춥니다. learning_rate를 낮추거나 precision='fp32'를 쓰세요.",
+            f"손실이 {result.training_loss}이(가) 되어 중단합니다. learning_rate를 낮추거나 precision='fp32'를 쓰세요.",
             f"The loss became {result.training_loss}; lower learning_rate, or use precision='fp32'.",
         )
-    return Outcome(int(trainer.state.global_step), resumed)
+    return TrainResult(int(trainer.state.global_step), resumed)
 
 
 @contextlib.contextmanager
 def _kept_token_ids(model: Any) -> Iterator[None]:
-    """Undoes the trainer's alignment of the model's special tokens with the tokenizer's.
+    """Restores the model's special tokens after the trainer has set them to the tokenizer's.
 
-    In a ColBERT checkpoint the tokenizer pads queries with [MASK], and [MASK] is not the model's padding.
+    The tokenizer of a ColBERT checkpoint pads queries with [MASK], which is not the model's padding token.
     """
     config = model.transformers_model.config
     names = [name for name in ("pad_token_id", "bos_token_id", "eos_token_id") if hasattr(config, name)]
@@ -212,7 +212,7 @@ def _kept_token_ids(model: Any) -> Iterator[None]:
 
 
 def _checkpointing(arguments_class: Any, recipe: Recipe) -> dict[str, bool]:
-    """Gradient checkpointing by the name this transformers has for it."""
+    """Returns the argument for gradient checkpointing, whose name depends on the version of transformers."""
     names = [field.name for field in dataclasses.fields(arguments_class)]
     name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
     return {name: True} if recipe.gradient_checkpointing else {}

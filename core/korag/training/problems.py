@@ -1,4 +1,4 @@
-"""What is wrong with pairs: empties, duplicates, contradictions. Each problem has its line."""
+"""Checks of training pairs: empty texts, duplicates, contradictions. Each problem has its line."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from korag.training.pairs import Pair, Problem, key
 
 
 def find_problems(pairs: list[Pair], problems: list[Problem]) -> list[Pair]:
-    """Looks through pairs; adds to `problems`, and returns the pairs without any.
+    """Appends to `problems` and returns the pairs without any.
 
-    A problem is: a text that is no string, empty, or cannot be UTF-8; a query that is its own positive; the same
-    (query, positive) twice; a negative given twice; and a negative that is a positive of the same query, in any
-    line. Texts count as the same if they differ in Unicode form or white space alone.
+    Problems are a text that is not a string, is empty or cannot be encoded as UTF-8; a query equal to its positive; a
+    repeated (query, positive); a repeated negative; and a negative that is a positive of the same query in any line.
+    Texts that differ only in Unicode form or white space count as equal.
+
+    Args:
+        pairs: The pairs.
+        problems: Problems found so far, such as unreadable lines.
     """
     readable = []
     for pair in pairs:
@@ -29,7 +33,7 @@ def find_problems(pairs: list[Pair], problems: list[Problem]) -> list[Pair]:
         query, positive = key(pair.query), key(pair.positive)
         found = []
         if query == positive:
-            found.append((pair.line, "질의와 정답 문서가 같습니다", "the query and its positive are the same"))
+            found.append((pair.line, "질의와 정답 문서가 같습니다", "the query and its positive are identical"))
         if (query, positive) in seen:
             first = seen[query, positive]
             found.append((

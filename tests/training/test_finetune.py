@@ -123,7 +123,7 @@ def test_lora_is_an_adapter_and_its_merge_gives_the_same_vectors(built, tmp_path
     assert np.allclose(merged.encode_queries(texts), adapter.encode_queries(texts), atol=1e-6)
     base = load_encoder(built("roberta"), query_prompt="검색: ", document_prompt="문서: ", device="cpu")
     assert not np.allclose(base.encode_documents(texts), adapter.encode_documents(texts), atol=1e-3)
-    with pytest.raises(InvalidArgumentError, match="is no adapter"):
+    with pytest.raises(InvalidArgumentError, match="is not an adapter"):
         merge_adapter(tmp_path / "merged", tmp_path / "again")
     with pytest.raises(InvalidArgumentError, match="exists"):
         merge_adapter(tmp_path / "adapter", tmp_path / "merged")

@@ -105,12 +105,3 @@ class CountingEncoder(Encoder[sp.csr_array]):
     def facts(self) -> dict[str, float]:
         """As `SparsityCounter.facts`."""
         return self._counter.facts()
-
-    def _load(self, folder: Any) -> Any:
-        raise NotImplementedError
-
-    def _rows(self, features: Any) -> Any:
-        raise NotImplementedError
-
-    def _collate(self, rows: Any) -> Any:
-        raise NotImplementedError

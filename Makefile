@@ -1,12 +1,22 @@
-# Two commands for a fresh machine: `make demo` (the main job, offline) and `make test`.
-# torch: a plain `pip install torch` on Linux brings several GB of CUDA packages; this takes one version, and
-# `make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"` the CPU build.
+# Two commands for a fresh machine: `make demo` (a search, offline) and `make test`.
+#
+# constraints.txt pins every package except torch, whose version and build TORCH chooses: from PyPI, torch for Linux
+# comes with several GB of CUDA packages;
+# `make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"` takes the CPU build.
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+CONSTRAINTS ?= constraints.txt
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet $(CONSTRAINTS:%=--constraint %)
 
-.PHONY: demo test lint types wheel-test format golden notebooks clean
+# Resolves for every Python and platform at once; torch and what comes with it is left to TORCH.
+UV = .venv-uv/bin/uv
+RESOLVE = $(UV) pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --no-annotate \
+	--no-header --quiet --override .venv-uv/torch.txt
+WITHOUT_TORCH = grep -vE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)=='
+
+.PHONY: demo test test-fast test-newest test-lowest lint types wheel-test format golden notebooks lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py
@@ -14,6 +24,20 @@ demo: $(VENV)/.demo
 # Two files at a time: most of a test's time is one core's.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Unit and contract tests.
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not (slow or training or notebook or kill)"
+
+# The same tests with the newest release of every package, and with the oldest that pyproject.toml admits (torch
+# excepted). Run by hand, each in its own environment: the first to see what the next `make lock` brings.
+test-newest:
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=
+
+test-lowest:
+	mkdir -p build
+	$(PYTHON) tools/lowest.py > build/lowest.txt
+	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=build/lowest.txt
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -26,7 +50,7 @@ types: $(VENV)/.dev
 # The same tests against what users install: the built wheel, away from the source tree.
 wheel-test: $(VENV)/.dev
 	rm -rf dist build/site
-	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
 	PYTHONPATH=build/site $(BIN)/python -P -m pytest tests/contracts tests/core/test_wheel.py
 
@@ -41,19 +65,30 @@ golden: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	$(BIN)/python examples/execute_notebooks.py
 
+# Pins the newest release of every package in constraints.txt.
+lock: $(UV)
+	(echo "# Made by \`make lock\`, for every Python and platform; torch is left to TORCH in the Makefile."; $(RESOLVE) | $(WITHOUT_TORCH)) > constraints.new
+	mv constraints.new constraints.txt
+
 clean:
-	rm -rf dist build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist build .venv .venv-newest .venv-lowest .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PIP) --upgrade "pip>=25.3"
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet -e ".[langchain]"
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml $(CONSTRAINTS)
+	$(PIP) $(CONSTRAINTS:%=--build-constraint %) -e ".[langchain]"
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet -e ".[all]" --group dev
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml $(CONSTRAINTS)
+	$(PIP) $(CONSTRAINTS:%=--build-constraint %) -e ".[all]" --group dev
+	touch $@
+
+$(UV): Makefile
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/pip install --quiet uv
+	echo "$(firstword $(TORCH))" > .venv-uv/torch.txt
 	touch $@

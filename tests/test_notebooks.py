@@ -50,6 +50,7 @@ def _decimals(text: str) -> list[float]:
     return [float(number) for number in _DECIMAL.findall(text)]
 
 
+@pytest.mark.notebook
 @pytest.mark.timeout(900)  # a whole tutorial, on a machine that may be busy
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_prints_what_it_is_committed_with(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from kill_writer import check, open_collection
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is forked, so that it starts at once")
+pytestmark = [
+    pytest.mark.kill,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is forked, so that it starts at once"),
+]
 
 
 def run(*arguments: object) -> dict[str, int]:

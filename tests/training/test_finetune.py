@@ -23,6 +23,8 @@ from korag.errors import IndexStateError, InvalidArgumentError, MissingDependenc
 from korag.training import RECIPES, LoRA, Pair, finetune, merge_adapter, mine_negatives
 from korag.training.resuming import last_checkpoint_step
 
+pytestmark = pytest.mark.training
+
 TOPICS = ["주차", "택배", "소음", "승강기", "관리비", "재활용", "수도", "난방", "경비", "체육관", "놀이터", "정원"]
 PAIRS = [
     Pair(f"{topic} 문의는 어디에 하나요?", f"{topic} 업무는 관리사무소 {number}번 창구에서 봅니다.", line=number)
@@ -149,6 +151,7 @@ def test_training_helps_on_documents_it_has_not_seen(tmp_path) -> None:
     assert report.ndcg["after"] > report.ndcg["before"] + 0.05, report.ndcg
 
 
+@pytest.mark.kill
 def test_a_killed_run_goes_on_and_ends_with_the_same_model(built, tmp_path) -> None:
     pairs = tmp_path / "pairs.jsonl"
     rows = [{"query": pair.query, "positive": pair.positive} for pair in PAIRS]

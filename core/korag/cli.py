@@ -164,11 +164,11 @@ def _weights(pairs: Sequence[str]) -> dict[str, float] | None:
 
 def _models(_: argparse.Namespace) -> None:
     from korag.checkpoints.bundled import shipped_models
-    from korag.checkpoints.presets import SPECS
+    from korag.checkpoints.presets import PRESETS
 
     shipped = shipped_models()
     rows = [("model", "family", "dims", "tokens", "licence", "source")]
-    for spec in SPECS.values():
+    for spec in PRESETS.values():
         dims = "/".join(map(str, spec.dims or (spec.dim,)))
         source = "패키지에 포함 / ships with KoRAG" if spec.name in shipped else spec.source
         rows.append((spec.name, spec.family, dims, str(spec.max_length), spec.licence, source))

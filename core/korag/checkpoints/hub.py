@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from korag.checkpoints.bundled import shipped_models
-from korag.checkpoints.presets import SPECS
+from korag.checkpoints.presets import PRESETS
 from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError, InvalidArgumentError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -128,7 +128,7 @@ def resolve_model(
     if name in (shipped := shipped_models()):
         return ModelFiles(name, shipped[name])
     if not _HUB_ID.fullmatch(name) or name.startswith("."):
-        close = difflib.get_close_matches(name, SPECS, n=1)
+        close = difflib.get_close_matches(name, PRESETS, n=1)
         raise CheckpointNotFoundError(
             f"'{name}' 모델을 찾을 수 없습니다. 그런 폴더도, 함께 배포되는 모델({', '.join(shipped)})도 없고, "
             "허브 이름(owner/name) 꼴도 아닙니다." + (f" 혹시 '{close[0]}'인가요?" if close else ""),

@@ -13,7 +13,7 @@ Family = Literal["dense", "sparse", "late_interaction"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSpec:
+class Preset:
     """Facts of one published model.
 
     Attributes:
@@ -47,46 +47,46 @@ def _hub(name: str) -> str:
 
 _A_X = "skt/A.X-Encoder-base"
 _ROWS = (
-    ModelSpec(
+    Preset(
         name="dragonkue/colbert-ko-0.1b", family="late_interaction", dim=128, dims=(32, 64, 96, 128),
         query_prompt="[Q] ", document_prompt="[D] ", max_length=2048, base=_A_X, licence="Apache-2.0",
         source=_hub("dragonkue/colbert-ko-0.1b"),
     ),
-    ModelSpec(
+    Preset(
         name="dragonkue/BGE-m3-ko", family="dense", dim=1024, max_length=8192, base="BAAI/bge-m3",
         licence="Apache-2.0", source=_hub("dragonkue/BGE-m3-ko"),
     ),
-    ModelSpec(
+    Preset(
         name="yjoonjang/splade-ko-v1", family="sparse", dim=50_000, max_length=8192, base=_A_X,
         licence="Apache-2.0", source=_hub("yjoonjang/splade-ko-v1"),
     ),
-    ModelSpec(
+    Preset(
         name="nlpai-lab/KoE5", family="dense", dim=1024, query_prompt="query: ", document_prompt="passage: ",
         max_length=512, base="intfloat/multilingual-e5-large", licence="MIT", source=_hub("nlpai-lab/KoE5"),
     ),
-    ModelSpec(
+    Preset(
         name="dragonkue/snowflake-arctic-embed-l-v2.0-ko", family="dense", dim=1024, query_prompt="query: ",
         max_length=8192, base="Snowflake/snowflake-arctic-embed-l-v2.0", licence="Apache-2.0",
         source=_hub("dragonkue/snowflake-arctic-embed-l-v2.0-ko"),
     ),
-    ModelSpec(
+    Preset(
         name="mini-colbert", family="late_interaction", dim=128, dims=(32, 64, 96, 128), query_prompt="[Q] ",
         document_prompt="[D] ", max_length=512, base="trained for KoRAG from nothing", licence="Apache-2.0",
         source="core/korag/checkpoints/bundled/mini-colbert/README.md",
     ),
-    ModelSpec(
+    Preset(
         name="mini-dense", family="dense", dim=192, query_prompt="[Q] ", document_prompt="[D] ",
         max_length=512, base="trained for KoRAG from nothing", licence="Apache-2.0",
         source="core/korag/checkpoints/bundled/mini-dense/README.md",
     ),
-    ModelSpec(
+    Preset(
         name="mini-splade", family="sparse", dim=12_288, query_prompt="[Q] ", document_prompt="[D] ",
         max_length=512, base="trained for KoRAG from nothing", licence="Apache-2.0",
         source="core/korag/checkpoints/bundled/mini-splade/README.md",
     ),
 )  # fmt: skip
 
-SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in _ROWS}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
 """Every known model by name."""
 
 DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"

@@ -8,16 +8,11 @@ import os
 from typing import Any, Literal, get_args
 
 from korag._optional import check
+from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from korag.checkpoints.hub import ModelFiles, resolve_model
-from korag.checkpoints.layouts import (
-    Checkpoint,
-    cross_encoder_error,
-    find_adapter,
-    read_checkpoint,
-    read_json,
-    wrong_family,
-)
+from korag.checkpoints.layouts import cross_encoder_error, wrong_family
 from korag.checkpoints.presets import Family
+from korag.checkpoints.settings import find_adapter, read_json
 from korag.checks import check_choice, check_count
 from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.fingerprint import Fingerprint, digest_folders
-from korag.checkpoints.layouts import Checkpoint
 from korag.checks import check_count
 from korag.encoders.base import Encoder, Task, Vectors
 from korag.encoders.batching import batched

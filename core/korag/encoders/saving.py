@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from korag.checkpoints.layouts import Checkpoint, find_adapter, read_checkpoint, read_json
+from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from korag.checkpoints.matryoshka import find_heads, read_heads, write_heads
+from korag.checkpoints.settings import find_adapter, read_json
 from korag.checks import check_new_folder
 
 _BASE = "base"

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from korag._optional import require
-from korag.checkpoints.layouts import Checkpoint, find_adapter, read_modules, read_transformer_settings
+from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.matryoshka import read_heads
+from korag.checkpoints.settings import find_adapter, read_modules, read_transformer_settings
 from korag.encoders.options import LoadOptions
 from korag.errors import CheckpointError, MissingHeadsError
 

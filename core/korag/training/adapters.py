@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from korag._optional import require
-from korag.checkpoints.layouts import find_adapter, read_modules
+from korag.checkpoints.settings import find_adapter, read_modules
 from korag.training.recipes import LoRA
 from korag.training.saving import quietly
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from korag.checkpoints.layouts import find_adapter, read_json
 from korag.checkpoints.matryoshka import write_heads
+from korag.checkpoints.settings import find_adapter, read_json
 from korag.checks import check_new_folder
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder

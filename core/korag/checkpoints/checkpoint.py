@@ -1,0 +1,144 @@
+"""Reading a model folder's settings: family, dimensions, prompts and lengths. Reads no weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from korag.checkpoints.hub import ModelFiles
+from korag.checkpoints.layouts import cross_encoder_error, find_layout, wrong_family
+from korag.checkpoints.matryoshka import read_dims
+from korag.checkpoints.presets import PRESETS, Family, Preset
+from korag.checkpoints.readers import FAMILY_READERS, Reader
+from korag.checkpoints.settings import FolderSettings, max_positions
+from korag.errors import CheckpointError, CheckpointNotFoundError, MissingHeadsError, UnknownFamilyError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What the settings files of a model folder say.
+
+    Attributes:
+        source: The model's files.
+        family: ``"dense"``, ``"sparse"`` or ``"late_interaction"``.
+        dim: Size of the saved vectors; for sparse models, of the vocabulary.
+        heads: The Matryoshka heads file; None if there is none.
+        dims: Dimensions to choose from: the heads', or only `dim`.
+        query_prompt: Prefix of every query.
+        document_prompt: Prefix of every document.
+        query_length: Maximum query length in tokens, prompt and special tokens included; None for no limit.
+        document_length: Maximum document length in tokens, likewise.
+        max_positions: Number of tokens the backbone has positions for; None if unknown.
+        normalized: The model itself makes unit vectors.
+        similarity: ``"cosine"`` or ``"dot"``.
+        base: The base checkpoint of a PEFT adapter; None for other models.
+    """
+
+    source: ModelFiles
+    family: Family
+    dim: int
+    heads: Path | None
+    dims: tuple[int, ...]
+    query_prompt: str
+    document_prompt: str
+    query_length: int | None
+    document_length: int | None
+    max_positions: int | None
+    normalized: bool
+    similarity: str
+    base: Checkpoint | None = None
+
+    def without_token(self) -> Checkpoint:
+        """Returns a copy without the Hub token, its base included; safe to pickle."""
+        base = self.base.without_token() if self.base else None
+        return replace(self, source=replace(self.source, token=None), base=base)
+
+
+def read_checkpoint(source: ModelFiles, *, family: Family | None = None, base: Checkpoint | None = None) -> Checkpoint:
+    """Reads the settings of a model folder.
+
+    Args:
+        source: The model's files.
+        family: The family needed; None for any.
+        base: The base model if the folder is a PEFT adapter.
+
+    Raises:
+        UnknownFamilyError: If neither the files nor the caller say which family it is.
+        WrongFamilyError: If it is not of `family`, or a cross-encoder.
+        MissingHeadsError: If its Matryoshka heads are missing or unreadable.
+        CheckpointError: If a settings file is missing or broken.
+    """
+    family, reader = _find_reader(source, family)
+    settings = FolderSettings(source.folder, base.source.folder if base else None)
+    preset = PRESETS.get(source.name) or (base if settings.bare_adapter else None)
+    if not reader.has_head(settings):
+        raise _missing_heads(source, "no 1_Dense, and no HF_ColBERT in config.json")
+    dim = reader.dim(settings)
+    if not isinstance(dim, int):
+        raise CheckpointError(
+            f"'{source.folder}'에서 벡터의 차원을 읽을 수 없습니다. config.json이 있는지 확인하세요.",
+            f"The vector size of '{source.folder}' cannot be read; check that it has a config.json.",
+        )
+    heads = settings.heads if family == "late_interaction" else None
+    if heads is None and isinstance(preset, Preset) and preset.dims:
+        raise _missing_heads(source, f"{source.name} has the heads {', '.join(map(str, preset.dims))}")
+    dims = read_dims(heads, settings.backbone.get("hidden_size")) if heads else (dim,)
+    query_prompt, document_prompt = reader.prompts(settings)
+    query_length, document_length = reader.lengths(settings)
+    return Checkpoint(
+        source=source,
+        family=family,
+        dim=max(dims) if heads and dim not in dims else dim,
+        heads=heads,
+        dims=dims,
+        query_prompt=query_prompt or (preset.query_prompt if preset else ""),
+        document_prompt=document_prompt or (preset.document_prompt if preset else ""),
+        query_length=query_length,
+        document_length=document_length,
+        max_positions=max_positions(settings.backbone),
+        normalized=reader.unit_vectors or any(name.endswith("Normalize") for name in settings.module_types),
+        similarity="dot" if str(settings.model.get("similarity_fn_name")) == "dot" else reader.similarity,
+        base=base,
+    )
+
+
+def _find_reader(source: ModelFiles, wanted: Family | None) -> tuple[Family, Reader]:
+    """Returns the folder's family and how to read it; the caller's family if the folder does not show one."""
+    layout = find_layout(source.folder)
+    if layout is None:
+        if wanted is None or wanted == "late_interaction":  # a bare backbone has no token projection
+            raise _unknown_family(source)
+        return wanted, FAMILY_READERS[wanted]
+    if layout.kind == "cross_encoder" or layout.reader is None:
+        raise cross_encoder_error(source.folder)
+    if wanted is not None and wanted != layout.kind:
+        raise wrong_family(source.name, layout.kind, wanted)
+    return layout.kind, layout.reader
+
+
+def _unknown_family(source: ModelFiles) -> CheckpointError:
+    if not (source.folder / "config.json").exists():
+        return no_model(source.name)
+    return UnknownFamilyError(
+        f"'{source.name}'의 파일만으로는 dense인지 sparse인지 late interaction인지 알 수 없습니다. 검색용으로 "
+        "학습된 모델인지 확인하고, 맞다면 family='dense' 또는 family='sparse'를 넣으세요.",
+        f"The files of '{source.name}' do not show whether it is dense, sparse or late interaction. If it was "
+        "trained for retrieval, pass family='dense' or family='sparse'.",
+    )
+
+
+def no_model(name: str) -> CheckpointNotFoundError:
+    """Returns the error for a folder without a model."""
+    return CheckpointNotFoundError(
+        f"'{name}' 폴더에는 모델이 없습니다(config.json도 modules.json도 없음).",
+        f"The folder '{name}' contains no model (no config.json, no modules.json).",
+    )
+
+
+def _missing_heads(source: ModelFiles, reason: str) -> MissingHeadsError:
+    return MissingHeadsError(
+        f"'{source.name}'에 토큰 벡터를 만드는 헤드가 없습니다({reason}). matryoshka_heads.safetensors나 "
+        "matryoshka_heads.pt, 또는 1_Dense를 함께 두세요.",
+        f"'{source.name}' lacks the head that makes token vectors ({reason}). Put matryoshka_heads.safetensors, "
+        "matryoshka_heads.pt or 1_Dense into the folder.",
+    )

@@ -1,0 +1,138 @@
+"""Readers of dimension, prompts and lengths; the rows of `korag.checkpoints.layouts` choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from korag.checkpoints.presets import Family
+from korag.checkpoints.settings import FolderSettings, max_length
+
+Lengths = tuple[int | None, int | None]
+"""Maximum query and document length in tokens; None for no limit."""
+_COLBERT_QUERY_LENGTH = 32
+"""Query length where a ColBERT checkpoint saves none, in Stanford's implementation and in PyLate."""
+_PYLATE_KEYS = {
+    "query_length", "document_length", "do_query_expansion", "attend_to_expansion_tokens", "attend_to_mask_tokens",
+    "query_prefix", "document_prefix", "skiplist_words",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Where a layout keeps what an encoder needs to know.
+
+    Attributes:
+        dim: Returns the size of the saved vectors; anything but an integer means it was not found.
+        prompts: Returns the query and document prompts, empty where none is saved.
+        lengths: Returns the maximum query and document lengths in tokens.
+        has_head: Returns False if the projection to token vectors is missing.
+        unit_vectors: The model makes unit vectors whatever its modules.
+        similarity: What vectors are compared by, unless the checkpoint asks for dot products.
+    """
+
+    dim: Callable[[FolderSettings], Any]
+    prompts: Callable[[FolderSettings], tuple[str, str]]
+    lengths: Callable[[FolderSettings], Lengths]
+    has_head: Callable[[FolderSettings], bool] = lambda _: True
+    unit_vectors: bool = False
+    similarity: Literal["cosine", "dot"] = "cosine"
+
+
+def pipeline_dim(settings: FolderSettings, *, backbone_key: str) -> Any:
+    """Returns the output size of the last module that changes it; the backbone's if none does."""
+    sizes = [
+        module.get("out_features") or module.get("hidden_dim") or _pooled_size(module)
+        for module in settings.module_settings  # Dense, SparseAutoEncoder, (Splade)Pooling
+    ]
+    size = next((size for size in reversed(sizes) if size), None)
+    return size or settings.backbone.get(backbone_key)
+
+
+def _pooled_size(module: dict[str, Any]) -> int | None:
+    size = module.get("embedding_dimension") or module.get("word_embedding_dimension")
+    modes = module.get("pooling_mode")  # several modes are concatenated; before 5.4 each had a key of its own
+    flags = [value is True for name, value in module.items() if name.startswith("pooling_mode_")]
+    return size * max(len(modes) if isinstance(modes, list) else sum(flags), 1) if isinstance(size, int) else None
+
+
+def has_projection(settings: FolderSettings) -> bool:
+    """Returns True if the folder has Matryoshka heads or a Dense module."""
+    return settings.heads is not None or any("out_features" in module for module in settings.module_settings)
+
+
+def saved_prompts(settings: FolderSettings) -> tuple[str, str]:
+    """Returns the saved prompts, in sentence-transformers' order of precedence, after PyLate's markers."""
+    model = settings.model
+    saved = model.get("prompts") or {}
+    default = saved.get(model.get("default_prompt_name") or "")
+    query = saved.get("query", default)
+    document = next((saved[name] for name in ("document", "passage", "corpus") if name in saved), default)
+    if "query_prefix" in model:
+        prefix = model["query_prefix"] or ""
+        query = prefix + (query or "").removeprefix(prefix)
+    if "document_prefix" in model:
+        prefix = model["document_prefix"] or ""
+        document = prefix + (document or "").removeprefix(prefix)
+    return query or "", document or ""
+
+
+def own_lengths(settings: FolderSettings) -> Lengths:
+    """Returns the backbone's maximum length for both queries and documents."""
+    length = max_length(settings.backbone)
+    return length, length
+
+
+def late_interaction_lengths(settings: FolderSettings) -> Lengths:
+    """Returns the lengths of a late-interaction model, in sentence-transformers' order of precedence."""
+    model, backbone = settings.model, settings.backbone
+    own = max_length(backbone)
+    document = backbone.get("document_length") or model.get("document_length") or own
+    query = backbone.get("query_length") or model.get("query_length")
+    if "query_expansion" in backbone or "query_expansion" in model:
+        expansion = backbone.get("query_expansion", model.get("query_expansion")) or {}
+        if expansion.get("strategy") == "fixed":
+            return expansion.get("length"), document
+        return max(query, expansion.get("length", 0)) if query else own, document  # "min" is a floor, not a limit
+    if _PYLATE_KEYS & model.keys() and model.get("do_query_expansion") is not False:
+        return model.get("query_length") or _COLBERT_QUERY_LENGTH, document
+    return query or own, document
+
+
+def stanford_dim(settings: FolderSettings) -> Any:
+    """Returns the size in ``artifact.metadata``; ColBERT's 128 if there is none."""
+    return settings.metadata.get("dim") or 128
+
+
+def stanford_prompts(settings: FolderSettings) -> tuple[str, str]:
+    """Returns Stanford ColBERT's markers, saved as tokens, as text."""
+    query = settings.metadata.get("query_token_id") or "[unused0]"
+    document = settings.metadata.get("doc_token_id") or "[unused1]"
+    return query + " ", document + " "
+
+
+def stanford_lengths(settings: FolderSettings) -> Lengths:
+    """Returns the lengths in ``artifact.metadata``, unless sentence-transformers' settings override them."""
+    model, backbone, metadata = settings.model, settings.backbone, settings.metadata
+    if "query_expansion" in backbone or "query_expansion" in model:
+        query, document = late_interaction_lengths(settings)
+    else:
+        query, document = metadata.get("query_maxlen") or _COLBERT_QUERY_LENGTH, max_length(backbone)
+    saved = backbone.get("document_length") or model.get("document_length")
+    return query, saved or metadata.get("doc_maxlen") or document
+
+
+DENSE = Reader(dim=partial(pipeline_dim, backbone_key="hidden_size"), prompts=saved_prompts, lengths=own_lengths)
+SPARSE = replace(DENSE, dim=partial(pipeline_dim, backbone_key="vocab_size"), similarity="dot")
+LATE_INTERACTION = replace(DENSE, lengths=late_interaction_lengths, has_head=has_projection, unit_vectors=True)
+STANFORD = replace(
+    LATE_INTERACTION,
+    dim=stanford_dim,
+    prompts=stanford_prompts,
+    lengths=stanford_lengths,
+    has_head=lambda _: True,  # the projection lies in the weights of HF_ColBERT
+)
+FAMILY_READERS: dict[Family, Reader] = {"dense": DENSE, "sparse": SPARSE, "late_interaction": LATE_INTERACTION}
+"""The reader of each family, for layouts that differ in nothing else and for folders of no known layout."""

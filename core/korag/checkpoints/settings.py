@@ -1,0 +1,179 @@
+"""The settings files of a model folder, read as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from korag.checkpoints.matryoshka import find_heads
+from korag.errors import CheckpointError
+
+_TRANSFORMER_SETTINGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""Names of the Transformer module's own settings, in sentence-transformers' order; only the first is current."""
+_POSITION_OFFSET = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}  # position ids start after padding_idx
+_UNSET_LENGTH = 1_000_000  # tokenizers without a limit save 1e30
+
+
+@dataclass(frozen=True)
+class FolderSettings:
+    """All settings of a model folder; each file is read on first use.
+
+    Attributes:
+        folder: The model folder.
+        base: The folder of the base model if this one is a PEFT adapter. An adapter without ``modules.json`` runs in
+            its base's pipeline.
+    """
+
+    folder: Path
+    base: Path | None = None
+
+    @cached_property
+    def own_modules(self) -> list[dict[str, Any]]:
+        """Entries of the folder's own ``modules.json``."""
+        return read_modules(self.folder)
+
+    @property
+    def bare_adapter(self) -> bool:
+        """True for an adapter without a pipeline of its own."""
+        return self.base is not None and not self.own_modules
+
+    @property
+    def home(self) -> Path:
+        """The folder of the pipeline: the base's for a bare adapter, otherwise this one."""
+        return self.base if self.base is not None and not self.own_modules else self.folder
+
+    @cached_property
+    def modules(self) -> list[dict[str, Any]]:
+        """Entries of the pipeline's ``modules.json``."""
+        return read_modules(self.home)
+
+    @property
+    def module_types(self) -> list[str]:
+        """Class names of the pipeline's modules, e.g. ``"sentence_transformers.models.Pooling"``."""
+        return [str(module["type"]) for module in self.modules]
+
+    @cached_property
+    def module_settings(self) -> list[dict[str, Any]]:
+        """``config.json`` of every module after the first, the Transformer."""
+        return [read_json(self.home / module["path"] / "config.json") for module in self.modules[1:]]
+
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        """``config_sentence_transformers.json``: type, prompts, similarity."""
+        name = "config_sentence_transformers.json"
+        return read_json(self.home / name) | read_json(self.folder / name)
+
+    @cached_property
+    def backbone(self) -> dict[str, Any]:
+        """Settings of the Transformer module and its tokenizer; an adapter's override its base's."""
+        base = {} if self.base is None else backbone_settings(self.base, read_modules(self.base))
+        return base | backbone_settings(self.folder, self.own_modules)
+
+    @cached_property
+    def architectures(self) -> list[str]:
+        """Class names in ``config.json``, e.g. ``"BertForMaskedLM"``."""
+        return read_json(self.folder / "config.json").get("architectures") or []
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """``artifact.metadata``, as Stanford's ColBERT writes it."""
+        return read_json(self.folder / "artifact.metadata")
+
+    @cached_property
+    def heads(self) -> Path | None:
+        """The Matryoshka heads file."""
+        return find_heads(self.folder)
+
+    @cached_property
+    def adapter(self) -> dict[str, Any] | None:
+        """``adapter_config.json`` of a PEFT adapter; None if the folder is not one."""
+        folder = find_adapter(self.folder)
+        return None if folder is None else read_json(folder / "adapter_config.json")
+
+
+def find_adapter(folder: Path) -> Path | None:
+    """Returns the folder with ``adapter_config.json``: the checkpoint's own or its Transformer module's."""
+    modules = read_modules(folder)
+    places = [folder, *(folder / module["path"] for module in modules[:1])]
+    return next((place for place in places if (place / "adapter_config.json").exists()), None)
+
+
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """Returns the entries of ``modules.json``, in order; an empty list if there is no such file.
+
+    Raises:
+        CheckpointError: If it is not a list of modules.
+    """
+    path = folder / "modules.json"
+    modules: Any = _parse(path) if path.exists() else []
+    if not isinstance(modules, list) or not all(isinstance(m, dict) and {"path", "type"} <= m.keys() for m in modules):
+        raise _broken(path, "not a list of modules")
+    return modules
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file; an empty one if there is no such file.
+
+    Raises:
+        CheckpointError: If it cannot be read or is not an object.
+    """
+    if not path.exists():
+        return {}
+    value = _parse(path)
+    if not isinstance(value, dict):
+        raise _broken(path, "not a JSON object")
+    return value
+
+
+def read_transformer_settings(folder: Path) -> dict[str, Any]:
+    """Returns sentence-transformers' own settings of a Transformer module: maximum length, lower-casing."""
+    return next((found for name in _TRANSFORMER_SETTINGS if (found := read_json(folder / name))), {})
+
+
+def backbone_settings(folder: Path, modules: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the settings of a folder's Transformer module and tokenizer, merged.
+
+    Args:
+        folder: The model folder.
+        modules: Its ``modules.json``; the Transformer is the first module, or the folder itself if there is none.
+    """
+    place = folder / (modules[0]["path"] if modules else "")
+    merged: dict[str, Any] = {}
+    for name in ("config.json", "tokenizer_config.json"):
+        merged |= read_json(place / name)
+    return merged | read_transformer_settings(place)
+
+
+def max_length(backbone: dict[str, Any]) -> int | None:
+    """Returns a Transformer module's maximum length in tokens; None if it has no limit."""
+    own = backbone.get("max_seq_length")
+    if own is None:
+        limits = [backbone.get("model_max_length"), max_positions(backbone)]
+        own = min((int(limit) for limit in limits if limit and limit < _UNSET_LENGTH), default=None)
+    return own
+
+
+def max_positions(backbone: dict[str, Any]) -> int | None:
+    """Returns the number of tokens the backbone has positions for; None if its settings do not say."""
+    positions = backbone.get("max_position_embeddings")
+    return positions - _POSITION_OFFSET.get(str(backbone.get("model_type")), 0) if positions else None
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise _broken(path, str(error)) from error
+
+
+def _broken(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"설정 파일 '{path}'을(를) 읽을 수 없습니다({reason}). 모델을 다시 받으세요.",
+        f"The settings file '{path}' cannot be read ({reason}); download the model again.",
+    )

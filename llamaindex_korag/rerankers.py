@@ -228,7 +228,7 @@ class KoColBERTRerank(NodeReranker):
         return "KoColBERTRerank"
 
     @property
-    def _model(self) -> LateInteractionEncoder:
+    def _model(self) -> Any:
         assert isinstance(self._reranker, Reranker)  # noqa: S101 (for the type checker)
         return self._reranker.encoder
 

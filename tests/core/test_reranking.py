@@ -235,10 +235,10 @@ class TestTokenCache:
         counted.clear()
         cache = TokenCache(sum(sizes[:3]))
         cache.encode(colbert, documents[:3])
-        assert (len(cache), cache._bytes) == (3, sum(sizes[:3]))
+        assert (len(cache), cache.nbytes) == (3, sum(sizes[:3]))
         cache.encode(colbert, documents[:1])  # used last: the second is now the oldest
         cache.encode(colbert, documents[3:4])
-        assert cache._bytes <= cache.max_bytes
+        assert cache.nbytes <= cache.max_bytes
         counted.clear()
         cache.encode(colbert, documents[:1])
         assert counted == []
@@ -250,7 +250,7 @@ class TestTokenCache:
         for max_bytes in (0, 1, 5_000, 2**40):
             cache = TokenCache(max_bytes)
             assert Reranker(colbert, cache=cache).rerank(QUERY, documents) == expected
-            assert cache._bytes == sum(entry.nbytes for entry in cache._entries.values()) <= max_bytes
+            assert cache.nbytes == sum(entry.nbytes for entry in cache._entries.values()) <= max_bytes
 
     def test_one_document_larger_than_the_bound_leaves_the_others(
         self, colbert: LateInteractionEncoder, documents: list[str]
@@ -259,7 +259,7 @@ class TestTokenCache:
         cache = TokenCache(small)
         cache.encode(colbert, documents[:1])
         cache.encode(colbert, [" ".join(documents)])
-        assert (len(cache), cache._bytes) == (1, small)
+        assert (len(cache), cache.nbytes) == (1, small)
 
     @pytest.mark.parametrize("max_bytes", [-1, 1.5, None, "1", True])
     def test_a_wrong_bound(self, max_bytes: Any) -> None:
@@ -312,5 +312,5 @@ class TestTokenCache:
         for thread in threads:
             thread.join()
         assert wrong == []
-        assert cache._bytes == sum(entry.nbytes for entry in cache._entries.values())
-        assert 0 < cache._bytes <= 3_000
+        assert cache.nbytes == sum(entry.nbytes for entry in cache._entries.values())
+        assert 0 < cache.nbytes <= 3_000

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
+
+from korag._optional import check
+from korag.checks import check_choice, check_count
+from korag.errors import InvalidArgumentError
 
 Backend = Literal["torch", "onnx", "openvino"]
 
-DTYPES: dict[Backend, tuple[str, ...]] = {
+DTYPES: dict[str, tuple[str, ...]] = {
     "torch": ("float32", "bfloat16", "float16"),
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
 """Precisions each backend supports, besides ``"auto"``."""
+_PACKAGES = {"torch": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+"""Packages each backend requires."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +42,84 @@ class LoadOptions:
     trust_remote_code: bool = False
     batch_tokens: int | None = None
     query_cache: int = 0
+
+
+def check_options(options: LoadOptions) -> None:
+    """Checks load options, without importing a backend.
+
+    Raises:
+        InvalidArgumentError: If one is invalid, or does not go with the backend.
+    """
+    device, dtype, backend = options.device, options.dtype, options.backend
+    check_choice("backend", backend, tuple(DTYPES))
+    check_choice("dtype", dtype, tuple(dict.fromkeys(("auto", *chain(*DTYPES.values())))))
+    if options.batch_tokens is not None:
+        check_count("batch_tokens", options.batch_tokens, at_least=1)
+    check_count("query_cache", options.query_cache)
+    if dtype not in (supported := ("auto", *DTYPES[backend])):
+        raise _unsupported(backend, f"dtype={dtype!r}", " | ".join(map(repr, supported)))
+    if backend != "torch" and device not in (None, "cpu"):
+        raise _unsupported(backend, f"device={device!r}", "'cpu'")
+
+
+def check_backend(backend: str) -> None:
+    """Checks that a backend's packages are installed.
+
+    Raises:
+        MissingDependencyError: If one is not.
+    """
+    check(*_PACKAGES[backend], extra=backend)
+
+
+def check_length(max_length: int | None, *, limit: int | None = None, at_least: int) -> None:
+    """Checks the number of tokens after which texts are truncated.
+
+    Args:
+        max_length: The requested length; None for the model's own.
+        limit: The model's maximum; None if unknown.
+        at_least: The shortest length that leaves anything of a text.
+
+    Raises:
+        InvalidArgumentError: If it is not between `at_least` and `limit`.
+    """
+    if max_length is None:
+        return
+    check_count("max_length", max_length, at_least=at_least)
+    if limit is not None and max_length > limit:
+        raise InvalidArgumentError(
+            f"max_length={max_length}이(가) 이 모델의 한도인 {limit}토큰을 넘습니다.",
+            f"max_length={max_length} exceeds this model's limit of {limit} tokens.",
+        )
+
+
+def check_settings(loaded: Mapping[str, Any], given: Mapping[str, Any], *, loader: str) -> None:
+    """Checks that a loaded model has the settings that a caller asks for.
+
+    Args:
+        loaded: Settings of the loaded model.
+        given: The requested settings.
+        loader: Function that loads a model with settings, for the message.
+
+    Raises:
+        InvalidArgumentError: If one differs, or has an effect only while loading.
+    """
+    for name, value in given.items():
+        if name not in loaded:  # cache folder, token …; its value stays out of the message
+            raise InvalidArgumentError(
+                f"{name}=은(는) 모델을 불러올 때만 쓸 수 있습니다. 이미 불러온 모델에는 넣지 마세요.",
+                f"{name}= only applies while loading a model; omit it for one that is already loaded.",
+            )
+        if value != loaded[name]:
+            raise InvalidArgumentError(
+                f"{name}={value!r}을(를) 넣었지만, 불러온 모델의 {name}은(는) {loaded[name]!r}입니다. "
+                f"{loader}(..., {name}={value!r})로 불러온 모델을 넣거나 {name}을(를) 빼세요.",
+                f"{name}={value!r} was given, but the loaded model has {loaded[name]!r}. Pass one loaded with "
+                f"{loader}(..., {name}={value!r}), or omit {name}.",
+            )
+
+
+def _unsupported(backend: str, setting: str, supported: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{setting}은(는) backend={backend!r}에서 쓸 수 없습니다. 쓸 수 있는 값: {supported}.",
+        f"{setting} is not supported by backend={backend!r}; supported: {supported}.",
+    )

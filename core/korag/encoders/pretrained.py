@@ -64,7 +64,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def _reset(self) -> None:
         super()._reset()
         self._pool: WorkerPool | None = None
-        self._query_cache = QueryCache()
+        self._query_cache = QueryCache(self._options.query_cache)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -146,12 +146,11 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         Raises:
             InvalidTextError: If an entry is not a string; the message gives its position.
         """
-        size = self._options.query_cache
-        if not size:
+        if not self._options.query_cache:
             return self._encode(texts, "query", show_progress)
         queries = [normalize(text) for text in check_texts(texts)]
         return self._collate(
-            self._query_cache.rows(queries, size, lambda new: self._encode_rows(new, "query", show_progress))
+            self._query_cache.rows(queries, lambda missing: self._encode_rows(missing, "query", show_progress))
         )
 
     def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Vectors:

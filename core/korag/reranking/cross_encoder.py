@@ -18,8 +18,7 @@ from korag.checkpoints.layouts import wrong_family
 from korag.encoders.base import Encoder
 from korag.encoders.batching import token_budget_batches
 from korag.encoders.lazy import LazyModel
-from korag.encoders.load import check_backend, check_length, check_options, check_settings
-from korag.encoders.options import LoadOptions
+from korag.encoders.options import LoadOptions, check_backend, check_length, check_options, check_settings
 from korag.encoders.progress import progress_bar
 from korag.encoders.sentence_transformers import load_cross_encoder, missing_head
 from korag.encoders.tensors import as_float32
@@ -99,7 +98,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         check_backend(backend)
         if source.revision is None or local_files_only:  # otherwise the first use fetches them
             source.check_weights()
-        check_length(max_length, limit=checkpoint.max_positions, least=_SHORTEST)
+        check_length(max_length, limit=checkpoint.max_positions, at_least=_SHORTEST)
         self._max_length = checkpoint.max_length if max_length is None else max_length
         self._fingerprint: Fingerprint | None = None
         super().__init__(checkpoint, options)

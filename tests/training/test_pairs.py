@@ -193,7 +193,7 @@ def test_leaks_between_files_name_both_lines(tmp_path) -> None:
 def test_importing_training_loads_no_torch() -> None:
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}\nimport korag.training as t; t.read_pairs, t.RECIPES, t.split_pairs\n"
-        "import korag.training.command\n"
+        "import korag.commands.train\n"
         "print([n for n in ('torch', 'sentence_transformers', 'numpy', 'datasets') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

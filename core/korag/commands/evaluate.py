@@ -1,0 +1,131 @@
+"""``korag eval``: measures models on data sets, next to BM25."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from korag._optional import check
+from korag.commands.options import malformed, split_pair, write
+from korag.errors import InvalidArgumentError
+
+
+def add_arguments(subparsers: Any) -> None:
+    """Adds the command to the subparsers of `argparse`."""
+    parser = subparsers.add_parser(
+        "eval",
+        help="모델을 평가합니다. Evaluates models on a data set.",
+        description="모델을 평가 데이터에서 BM25와 비교합니다. Compares models with BM25 on data sets.",
+    )
+    add = parser.add_argument
+    add(
+        "datasets",
+        nargs="+",
+        metavar="DATASET",
+        help="BEIR·AutoRAG 폴더, 질의-정답 표, 벤치마크 이름. A BEIR or AutoRAG folder, a table of pairs, or the name "
+        "of a benchmark (autorag-ko, ko-strategyqa, belebele-ko, miracl-ko, mrtydi-ko, mldr-ko, publichealthqa-ko, "
+        "nanobeir-ko/…).",
+    )
+    add("--models", nargs="+", default=[], metavar="MODEL", help="모델 이름이나 폴더. Model names or folders.")
+    add(
+        "--dims",
+        nargs="+",
+        type=int,
+        metavar="DIM",
+        help="마트료시카 차원마다 한 행(기본: 가장 큰 것). A row for each Matryoshka dimension (default: the largest).",
+    )
+    add(
+        "--bm25",
+        nargs="+",
+        default=["bigram"],
+        metavar="TOKENIZER",
+        help="BM25 토크나이저: bigram kiwi. BM25 tokenizers; the first is the baseline.",
+    )
+    add(
+        "--hybrid",
+        nargs="*",
+        metavar="MODEL",
+        help="이 모델들과 BM25(첫 토크나이저)를 합친 행. 모델을 적지 않으면 mini-colbert와 mini-splade. A row of "
+        "these models fused with BM25 (first tokenizer); without models: mini-colbert and mini-splade.",
+    )
+    add(
+        "--fusion",
+        choices=("rrf", "weighted"),
+        default="weighted",
+        help="하이브리드 방식. Fusion method.",
+    )
+    add(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="LEG=WEIGHT",
+        help="하이브리드 가중치. Weights of a hybrid's legs: bm25=1 colbert=0.5.",
+    )
+    add("--k", type=int, default=100, help="평가할 순위의 깊이(기본 100). Depth of the rankings (default 100).")
+    add("--max-length", type=int, help="문서의 최대 토큰 수. Maximum document length in tokens.")
+    add("--device", help="cpu, cuda … (기본: 가장 빠른 장치). Default: the fastest available.")
+    add("--split", default="test", help="BEIR qrels의 split(기본 test). Split of BEIR judgements (default test).")
+    add(
+        "--local",
+        type=Path,
+        help="벤치마크를 허브 대신 읽을 폴더. A folder to read a benchmark from instead of the Hub.",
+    )
+    add("--dataset-id", help="벤치마크의 다른 사본. Another copy of a benchmark on the Hub.")
+    add(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="결과 폴더: report.json, report.md, plot.png; 다시 돌리면 끝난 행은 건너뜁니다. Folder for results; "
+        "a rerun skips finished rows.",
+    )
+    add("--format", choices=("text", "markdown", "json"), default="text", help="출력 형식. Output format.")
+    add("--quiet", action="store_true", help="진행 막대를 숨깁니다. Hides progress bars.")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Evaluates, and prints a report per data set."""
+    from korag.evaluation import Hybrid, evaluate, load_dataset
+
+    if options.local is not None and len(options.datasets) > 1:
+        raise InvalidArgumentError(
+            "--local은 벤치마크 하나에만 쓸 수 있습니다.", "--local works with one benchmark only."
+        )
+    check("ir_measures", *(["matplotlib"] if options.output else []), extra="eval")
+    systems: list[object] = list(options.models)
+    if options.hybrid is not None:
+        models = options.hybrid or Hybrid().models
+        weights = _weights(options.weights)
+        systems.append(Hybrid(models, bm25=options.bm25[0], fusion=options.fusion, weights=weights))
+    load_options = {"max_length": options.max_length, "device": options.device}
+    for number, source in enumerate(options.datasets):
+        data = load_dataset(source, split=options.split, local=options.local, dataset_id=options.dataset_id)
+        folder = options.output / data.name if options.output and len(options.datasets) > 1 else options.output
+        report = evaluate(
+            data,
+            systems,
+            bm25=options.bm25,
+            dims=options.dims,
+            k=options.k,
+            output=folder,
+            load_options=load_options,
+            show_progress=False if options.quiet else None,
+        )
+        if folder is not None:
+            report.plot(folder / "plot.png")
+        printed = {"text": report.__str__, "markdown": report.to_markdown, "json": report.to_json}[options.format]()
+        write(("\n" if number else "") + printed)
+
+
+def _weights(pairs: Sequence[str]) -> dict[str, float] | None:
+    form, example = "LEG=NUMBER", "bm25=1 colbert=0.5"
+    weights = {}
+    for pair in pairs:
+        leg, weight = split_pair("--weights", pair, form, example)
+        try:
+            weights[leg] = float(weight)
+        except ValueError:
+            raise malformed("--weights", pair, form, example) from None
+    return weights or None

@@ -1,0 +1,39 @@
+"""What several commands need: options of the form NAME=VALUE, and output."""
+
+from __future__ import annotations
+
+import sys
+
+from korag.errors import InvalidArgumentError
+
+
+def split_pair(option: str, text: str, form: str = "NAME=VALUE", example: str = "") -> tuple[str, str]:
+    """Splits the value of an option such as ``--set epochs=3``.
+
+    Args:
+        option: The option, for the message.
+        text: Its value.
+        form: What it must look like, for the message.
+        example: A correct value, for the message.
+
+    Raises:
+        InvalidArgumentError: If there is no ``=``, or nothing on one side of it.
+    """
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise malformed(option, text, form, example)
+    return name, value
+
+
+def malformed(option: str, text: str, form: str, example: str = "") -> InvalidArgumentError:
+    """Returns the error for an option's value of another form."""
+    korean, english = (f" 예: {example}", f", for example {example}") if example else ("", "")
+    return InvalidArgumentError(
+        f"{option} {text!r}은(는) {form} 꼴이어야 합니다.{korean}", f"{option} {text!r} must look like {form}{english}."
+    )
+
+
+def write(text: str) -> None:
+    """Writes text and a line end to standard output."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()

@@ -136,7 +136,7 @@ def test_nanobeir(tmp_path: Path, write: Any, load: Any) -> None:
     write(twin / "queries/NanoSciFact.parquet", [{"_id": "9", "text": "스스로 빛나는 것"}])
     write(twin / "qrels/NanoSciFact.parquet", [{"query-id": "9", "corpus-id": "1"}])
     assert load("nanobeir-ko/scifact", twin).relevant == {"9": {"1": 1}}
-    with pytest.raises(DatasetError, match="do not say which copy"):
+    with pytest.raises(DatasetError, match="do not name the copy"):
         load_dataset("NanoBEIR-ko/SciFact")
 
 
@@ -164,7 +164,7 @@ def test_a_table_that_cannot_be_read(tmp_path: Path, write: Any, load: Any) -> N
         load("autorag-ko", tmp_path / "twin")
     for place, rows in _mteb("train").items():
         write(tmp_path / "wrong" / f"{place}.jsonl", [{**rows[0], "score": 1}] if "default" in place else rows[:1])
-    with pytest.raises(DatasetError, match=r"(cannot be chosen|cannot be read)"):
+    with pytest.raises(DatasetError, match=r"(Cannot choose|cannot be read)"):
         load("autorag-ko", tmp_path / "wrong")
 
 

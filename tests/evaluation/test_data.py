@@ -65,10 +65,10 @@ class TestBeir:
         ("part", "index", "change", "message"),
         [
             ("corpus", 2, {"_id": None}, r"corpus.jsonl:3: '_id' is None"),
-            ("corpus", 2, {"_id": "lease"}, r"corpus.jsonl:3: the id 'lease' comes twice"),
+            ("corpus", 2, {"_id": "lease"}, r"corpus.jsonl:3: the id 'lease' is repeated"),
             ("queries", 0, {"text": "  "}, r"queries.jsonl:1: 'text' is '  '"),
-            ("qrels", 1, {"corpus-id": "없는 문서"}, r"name the document id '없는 문서', which is not among its 10"),
-            ("qrels", 0, {"query-id": "없는 질의"}, r"name the query id '없는 질의'"),
+            ("qrels", 1, {"corpus-id": "없는 문서"}, r"contain the document id '없는 문서', which is not among its 10"),
+            ("qrels", 0, {"query-id": "없는 질의"}, r"contain the query id '없는 질의'"),
             ("qrels", 4, {"score": "높음"}, r"qrels.jsonl:5: the score '높음' must be an integer"),
             ("qrels", 4, {"score": 0.5}, r"the score 0.5 must be an integer"),
         ],
@@ -109,9 +109,9 @@ class TestBrokenFiles:
     def test_a_broken_line_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "pairs.jsonl"
         path.write_text('{"query": "하나", "positive": "둘"}\n\n{"query": "셋", \n', encoding="utf-8")
-        with pytest.raises(DatasetError, match=r"pairs.jsonl:3: broken JSON") as error:
+        with pytest.raises(DatasetError, match=r"pairs.jsonl:3: invalid JSON") as error:
             load_dataset(path)
-        assert str(error.value).startswith("pairs.jsonl:3: JSON이 깨졌습니다")
+        assert str(error.value).startswith("pairs.jsonl:3: 잘못된 JSON입니다")
 
     def test_a_line_that_is_no_object(self, tmp_path: Path) -> None:
         path = tmp_path / "pairs.jsonl"
@@ -134,7 +134,7 @@ class TestBrokenFiles:
     def test_a_damaged_parquet_file(self, tmp_path: Path) -> None:
         path = tmp_path / "pairs.parquet"
         path.write_bytes(b"PAR1 no more")
-        with pytest.raises(DatasetError, match="not a sound parquet file"):
+        with pytest.raises(DatasetError, match="is damaged"):
             load_dataset(path)
 
     def test_another_format(self, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ class TestBrokenFiles:
 
     def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("")
-        with pytest.raises(DatasetError, match=r"It holds: notes.txt"):
+        with pytest.raises(DatasetError, match=r"It contains: notes.txt"):
             load_dataset(tmp_path)
 
 
@@ -171,7 +171,7 @@ class TestAutoRAG:
 
     def test_wrong_judgements(self, folder: Path, write: Any) -> None:
         write(folder / "qa.parquet", [{"qid": "q1", "query": "보증금", "retrieval_gt": [[1]]}])
-        with pytest.raises(DatasetError, match=r"qa.parquet:1: retrieval_gt .* must look like"):
+        with pytest.raises(DatasetError, match=r"qa.parquet:1: retrieval_gt .* must have the form"):
             load_dataset(folder)
         write(folder / "qa.parquet", [{"qid": "q1", "query": "보증금", "retrieval_gt": [["없음"]]}])
         with pytest.raises(DatasetError, match="document id '없음'"):
@@ -228,5 +228,5 @@ class TestBuild:
     def test_what_is_no_text(self) -> None:
         with pytest.raises(InvalidTextError, match=r"documents\['d'\]"):
             Dataset.build("x", documents={"d": 3}, queries={"q": "물음"}, relevant={"q": ["d"]})  # type: ignore[dict-item]
-        with pytest.raises(InvalidTextError, match="single string 'd'"):
+        with pytest.raises(InvalidTextError, match="'d' is a string"):
             Dataset.build("x", documents={"d": "답"}, queries={"q": "물음"}, relevant={"q": "d"})

@@ -129,7 +129,7 @@ def test_lora_is_an_adapter_and_its_merge_gives_the_same_vectors(built, tmp_path
         merge_adapter(tmp_path / "merged", tmp_path / "again")
     with pytest.raises(InvalidArgumentError, match="exists"):
         merge_adapter(tmp_path / "adapter", tmp_path / "merged")
-    with pytest.raises(InvalidArgumentError, match="LoRA adapter already"):
+    with pytest.raises(InvalidArgumentError, match="already a LoRA adapter"):
         _run(tmp_path / "adapter", tmp_path / "twice", recipe=recipe)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "merged"]
 

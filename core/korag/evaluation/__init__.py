@@ -1,10 +1,10 @@
-"""Evaluation: which retrieval is best on these documents and questions.
+"""Evaluation: compares retrieval systems on documents and judged questions.
 
 >>> from korag.evaluation import evaluate
 >>> report = evaluate("my-questions/", ["mini-colbert", "mini-splade"], bm25=["bigram"])  # doctest: +SKIP
 
-``docs/evaluation.md`` says how to read a report. Needs ``pip install 'korag[eval]'``; importing it loads none of
-torch, datasets and matplotlib.
+``docs/evaluation.md`` explains the report. Needs ``pip install 'korag[eval]'``; importing it loads neither torch,
+datasets nor matplotlib.
 """
 
 from korag.errors import DatasetError

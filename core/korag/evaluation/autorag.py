@@ -1,14 +1,14 @@
-"""AutoRAG's own definitions of the measures, and the figures it reported before it mended them.
+"""AutoRAG's definitions of the measures, and its figures before a bug was fixed.
 
 AutoRAG (https://github.com/Marker-Inc-Korea/AutoRAG, ``autorag/evaluation/metric/retrieval.py``) judges a query
-by groups of ids: one of each group is needed. Where every query has one relevant document its figures are the
-usual ones; with several they differ: recall counts groups, mRR and mAP are means over groups, and the ideal of
-NDCG has one place for every id of every group.
+by groups of ids: one id of each group is needed. With one relevant document per query, its figures are the usual
+ones. With several they differ: recall counts groups, mRR and mAP are means over groups, and the ideal ranking of NDCG
+contains every id of every group.
 
-Until its version 0.2.17 AutoRAG scored rankings in reversed order. Figures of that time, among them the NDCG,
-mAP and mRR on the card of dragonkue/BGE-m3-ko, fall with k: for one relevant document a query, and n_r queries
-that have it at rank r, mAP@k = mRR@k = mean(n_r / (k − r + 1)) and NDCG@k = mean(n_r / log2(k − r + 2)).
-``legacy=True`` reproduces them, to recognise such figures; they say nothing of quality.
+Before version 0.2.17, AutoRAG scored rankings in reverse order. Figures from that time, such as NDCG, mAP and mRR on
+the card of dragonkue/BGE-m3-ko, fall with k: for one relevant document per query, found at rank r by n_r queries,
+mAP@k = mRR@k = mean(n_r / (k − r + 1)) and NDCG@k = mean(n_r / log2(k − r + 2)). ``legacy=True`` reproduces such
+figures so that they can be recognised; they do not measure quality.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from korag.errors import InvalidArgumentError
 from korag.evaluation.dataset import Groups
 
 AUTORAG_MEASURES: tuple[str, ...] = ("F1", "Recall", "Precision", "mAP", "mRR", "NDCG")
-"""In the order of AutoRAG's tables."""
+"""All measures, in the order of AutoRAG's tables."""
 
 
 def autorag_scores(
     rankings: Mapping[str, Sequence[str]], groups: Mapping[str, Groups], *, k: int, legacy: bool = False
 ) -> dict[str, float]:
-    """Means over queries, as AutoRAG has them.
+    """Computes AutoRAG's measures, averaged over queries.
 
     Args:
         rankings: Ids for each query, best first.
         groups: ``retrieval_gt`` of each query.
-        k: How many of each ranking count ("top-k").
-        legacy: Score the first k in reversed order, as AutoRAG did before 0.2.17.
+        k: Rank cutoff.
+        legacy: Score the first k in reverse order, as AutoRAG did before 0.2.17.
 
     Returns:
-        `AUTORAG_MEASURES` by name. A query without a ranking counts 0.
+        `AUTORAG_MEASURES` by name. A query without a ranking scores 0.
 
     Raises:
-        InvalidArgumentError: If there is no query or `k` is below 1.
+        InvalidArgumentError: If there are no queries or `k` is below 1.
     """
     if not groups or k < 1:
         raise InvalidArgumentError(
-            f"k={k}, 질의 {len(groups)}개: k는 1 이상, 질의는 하나 이상이어야 합니다.",
-            f"k={k} with {len(groups)} queries: k must be at least 1, and there must be a query.",
+            f"k={k}, 질의 {len(groups)}개: k는 1 이상이어야 하고 질의가 하나 이상 있어야 합니다.",
+            f"k={k} with {len(groups)} queries: k must be at least 1, and there must be at least one query.",
         )
     totals = dict.fromkeys(AUTORAG_MEASURES, 0.0)
     for query, needed in groups.items():
@@ -74,7 +74,7 @@ def _score(ids: Sequence[str], groups: Groups) -> dict[str, float]:
 
 
 def _average_precision(ids: Sequence[str], group: Sequence[str]) -> float:
-    """Over the relevant documents found, not over all there are: AutoRAG's choice."""
+    """Averages over the relevant documents found, not over all relevant ones, as AutoRAG does."""
     ranks = [rank for rank, id_ in enumerate(ids, start=1) if id_ in group]
     return sum(found / rank for found, rank in enumerate(ranks, start=1)) / len(ranks) if ranks else 0.0
 

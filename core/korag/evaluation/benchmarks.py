@@ -1,6 +1,6 @@
-"""The Korean benchmarks that model cards report, by name and with the cards' conventions.
+"""Korean benchmarks reported by model cards, with the cards' conventions.
 
-One row a benchmark: where it is on the Hub and which of four constructions makes a retrieval task of it.
+Each row has the benchmark's location on the Hub and one of four constructions that turn it into a retrieval task.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from korag.evaluation.tables import TableRows, column, text_column
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Where a benchmark is and how it becomes a retrieval task.
+    """Location of a benchmark, and its construction as a retrieval task.
 
     Attributes:
-        name: What KoRAG calls it.
-        dataset_id: On the Hub; None where the cards do not say which copy they used.
-        tables: What it is read from.
-        construction: Makes the data set of those tables, in their order.
-        queries: Judged queries it should have; 0 where the cards do not say.
-        documents: Documents it should have; 0 where the cards do not say.
+        name: Name in KoRAG.
+        dataset_id: Id on the Hub; None if the cards do not name the copy they used.
+        tables: Tables to read.
+        construction: Builds the data set from the tables, given in order.
+        queries: Expected number of judged queries; 0 if the cards do not give it.
+        documents: Expected number of documents; 0 if the cards do not give it.
     """
 
     name: str
@@ -36,18 +36,26 @@ class Benchmark:
     documents: int = 0
 
     def load(self, hub: HubTables) -> Dataset:
-        """Reads the tables and puts the data set together."""
+        """Reads the tables and builds the data set.
+
+        Args:
+            hub: Where to read from.
+
+        Raises:
+            DatasetError: If a table cannot be read, or there is no copy to read.
+        """
         if hub.dataset_id is None and hub.local is None:
             raise DatasetError(
-                f"'{self.name}'은(는) 카드가 어느 사본을 썼는지 밝히지 않았습니다. dataset_id=나 local=로 알려 주세요.",
-                f"The cards do not say which copy of '{self.name}' they used; name one with dataset_id= or local=.",
+                f"모델 카드에 '{self.name}'의 어느 사본인지 나와 있지 않습니다. dataset_id=나 local=로 지정하세요.",
+                f"The model cards do not name the copy of '{self.name}' they used; specify one with dataset_id= or "
+                "local=.",
             )
         rows = [hub.rows(table) for table in self.tables]
         return self.construction(self.name, *rows, source=str(hub.local or hub.dataset_id))
 
 
 def _belebele(name: str, rows: TableRows, *, source: str) -> Dataset:
-    """Corpus: ``flores_passage``, one a ``link``. Queries: every different ``question``, relevant to its links."""
+    """Corpus: ``flores_passage`` per ``link``. Queries: each distinct ``question``, whose links are relevant."""
     documents: dict[str, str] = {}
     relevant: dict[str, dict[str, int]] = {}
     for where, row in rows:
@@ -58,7 +66,7 @@ def _belebele(name: str, rows: TableRows, *, source: str) -> Dataset:
 
 
 def _public_health_qa(name: str, rows: TableRows, *, source: str) -> Dataset:
-    """Corpus: every different ``answer``. Queries: ``question``. TableRows with None in either are dropped."""
+    """Corpus: each distinct ``answer``. Queries: ``question``. TableRows with None in either are dropped."""
     answers: dict[str, str] = {}
     relevant: dict[str, dict[str, int]] = {}
     for where, row in rows:
@@ -97,8 +105,8 @@ def _by_question(name: str, documents: dict[str, str], relevant: dict[str, dict[
     )
 
 
-def _three(split: str) -> tuple[Table, ...]:
-    """MTEB's layout: configs ``corpus``, ``queries``, and ``default`` for judgements; corpus has one split."""
+def _mteb(split: str) -> tuple[Table, ...]:
+    """Returns the tables of MTEB's layout: ``corpus``, ``queries``, and ``default`` for the judgements."""
     return Table("corpus"), Table("queries"), Table("default", split)
 
 
@@ -108,10 +116,10 @@ _NANO = (
 )  # fmt: skip
 _ROWS = (
     Benchmark(
-        name="autorag-ko", dataset_id="yjoonjang/markers_bm", tables=_three("test"), queries=114, documents=720
+        name="autorag-ko", dataset_id="yjoonjang/markers_bm", tables=_mteb("test"), queries=114, documents=720
     ),
     Benchmark(
-        name="ko-strategyqa", dataset_id="taeminlee/Ko-StrategyQA", tables=_three("dev"), queries=592, documents=9_251
+        name="ko-strategyqa", dataset_id="taeminlee/Ko-StrategyQA", tables=_mteb("dev"), queries=592, documents=9_251
     ),
     Benchmark(
         name="belebele-ko", dataset_id="facebook/belebele", tables=(Table("kor_Hang", "test"),), construction=_belebele
@@ -146,4 +154,4 @@ _ROWS = (
 )  # fmt: skip
 
 BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ROWS}
-"""Every known benchmark by name."""
+"""All known benchmarks by name."""

@@ -1,4 +1,4 @@
-"""`Dataset`: documents, queries and which documents are relevant to which query, checked once."""
+"""`Dataset`: documents, queries and relevance judgements, checked once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from korag.text import check_text
 logger = logging.getLogger("korag")
 
 Groups = tuple[tuple[str, ...], ...]
-"""AutoRAG's ``retrieval_gt`` of one query: one of each inner tuple is needed."""
+"""AutoRAG's ``retrieval_gt`` of a query: one id of each inner tuple is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A retrieval data set in memory. Made by `build` and `load_dataset`, which check everything.
+    """A retrieval data set in memory. Create it with `build` or `load_dataset`, which check it.
 
     Attributes:
-        name: What tables and folders call it.
+        name: Name in tables and folders.
         documents: Text of each document by id, in corpus order.
         queries: Text of each judged query by id.
-        relevant: For each query, its relevant documents and their grade (an integer of at least 1).
-        groups: AutoRAG's nested judgements; None where the source has none.
-        source: Where it was read from.
+        relevant: For each query, the grades (integers of at least 1) of its relevant documents.
+        groups: AutoRAG's nested judgements; None if the source has none.
+        source: Path or Hub id it was read from.
     """
 
     name: str
@@ -48,21 +48,21 @@ class Dataset:
         groups: Mapping[str, Groups] | None = None,
         source: str = "",
     ) -> Dataset:
-        """Checks and puts together a data set, for example from one's own questions.
+        """Checks and builds a data set, for example from your own questions.
 
-        Judgements below 1 do not count, and queries without a relevant document are left out (and counted
-        in the log): no ranking could be right or wrong for them.
+        Judgements below 1 are ignored. Queries without a relevant document are left out, which is logged: no ranking
+        could be right or wrong for them.
 
         Args:
-            name: What tables call it.
+            name: Name in tables.
             documents: Text by id.
             queries: Text by id.
             relevant: For each query id, the ids of its relevant documents, or ids with grades.
             groups: AutoRAG's nested judgements.
-            source: Where it was read from.
+            source: Path or Hub id it was read from.
 
         Raises:
-            DatasetError: If there is no document, query or judgement, or a judgement names an unknown id.
+            DatasetError: If there are no documents, queries or judgements, or a judgement has an unknown id.
             InvalidTextError: If an id or text is not a string.
         """
         place = f"'{name}'" + (f" ({source})" if source else "")
@@ -73,12 +73,12 @@ class Dataset:
         if not documents or not queries:
             korean, english = ("문서가", "documents") if not documents else ("질의가", "queries")
             raise DatasetError(
-                f"{place}에 {korean} 하나도 없습니다. 파일의 내용을 확인하세요.",
-                f"{place} has no {english}; look into its files.",
+                f"{place}에 {korean} 하나도 없습니다. 파일 내용을 확인하세요.",
+                f"{place} has no {english}; check its files.",
             )
         judged: dict[str, dict[str, int]] = {}
         for query, ids in relevant.items():
-            grades = dict(ids) if isinstance(ids, Mapping) else dict.fromkeys(_no_string(ids, query), 1)
+            grades = dict(ids) if isinstance(ids, Mapping) else dict.fromkeys(_check_not_string(ids, query), 1)
             positive = {id_: grade for id_, grade in grades.items() if grade >= 1}
             if not positive:
                 continue
@@ -90,12 +90,12 @@ class Dataset:
             judged[query] = positive
         if not judged:
             raise DatasetError(
-                f"{place}에 관련 문서가 있는 질의가 없습니다(점수 1 이상인 판정 0개).",
+                f"{place}에 관련 문서가 있는 질의가 없습니다(score가 1 이상인 판정 0개).",
                 f"{place} has no query with a relevant document (no judgement of at least 1).",
             )
         if unjudged := len(queries) - len(judged):
             logger.info(
-                "%s: 관련 문서가 없는 질의 %d개를 뺐습니다. / %d queries without a relevant document left out.",
+                "%s: 관련 문서가 없는 질의 %d개를 제외했습니다. / %d queries without a relevant document are left out.",
                 name, unjudged, unjudged,
             )  # fmt: skip
         return cls(
@@ -109,7 +109,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, texts and judgements: equal for equal data, whatever its name and place."""
+        """SHA-256 of ids, texts and judgements; does not depend on name and source."""
         digest = hashlib.sha256()
         parts: list[Iterable[tuple[str, str]]] = [self.documents.items(), self.queries.items()]
         parts.append((query, repr(sorted(grades.items()))) for query, grades in self.relevant.items())
@@ -125,23 +125,23 @@ class Dataset:
 
 
 def document_text(title: str | None, text: str | None) -> str:
-    """The text of a document with a title, as the models' cards evaluate it: ``(title + " " + text).strip()``."""
+    """Joins title and text as the model cards' evaluations do: ``(title + " " + text).strip()``."""
     return f"{title or ''} {text or ''}".strip()
 
 
-def _no_string(ids: Iterable[str], query: str) -> Iterable[str]:
+def _check_not_string(ids: Iterable[str], query: str) -> Iterable[str]:
     if isinstance(ids, str):
         raise InvalidTextError(
-            f"relevant[{query!r}]에 문자열 하나 {ids!r}을(를) 넣었습니다. 문서 id의 리스트여야 합니다: [{ids!r}]",
-            f"relevant[{query!r}] is the single string {ids!r}; it must be a list of document ids: [{ids!r}].",
+            f"relevant[{query!r}]={ids!r}은(는) 문자열입니다. 문서 id의 리스트여야 합니다: [{ids!r}]",
+            f"relevant[{query!r}]={ids!r} is a string; it must be a list of document ids: [{ids!r}].",
         )
     return ids
 
 
 def _unknown(place: str, korean: str, english: str, id_: str, number: int) -> DatasetError:
     return DatasetError(
-        f"{place}의 판정(qrels)에 없는 {korean} id {id_!r}이(가) 있습니다({korean} {number}개 가운데). "
-        "id의 철자와 자료형이 모든 파일에서 같은지 확인하세요.",
-        f"The judgements (qrels) of {place} name the {english} id {id_!r}, which is not among its {number}; "
-        "look whether ids are spelled alike in all files.",
+        f"{place}의 판정(qrels)에 나오는 {korean} id {id_!r}이(가) {korean} {number}개 중에 없습니다. "
+        "id의 표기와 자료형이 모든 파일에서 같은지 확인하세요.",
+        f"The judgements (qrels) of {place} contain the {english} id {id_!r}, which is not among its {number}; check "
+        "that ids are spelled the same in all files.",
     )

@@ -1,4 +1,4 @@
-"""Tables of a data set on the Hub or of its copy on disk, read with `datasets`."""
+"""Reading tables of a data set from the Hub or a local copy, with `datasets`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ _BUILDERS = {"parquet": "parquet", "jsonl": "json", "jsonl.gz": "json", "csv": "
 
 @dataclass(frozen=True)
 class Table:
-    """One table of a data set.
+    """A table of a data set.
 
     Attributes:
-        config: Its configuration ("subset").
-        split: Its split; None for the only one it has.
-        file: The file itself, for data sets that only a loading script describes: `datasets` 4 and later runs
-            none.
+        config: Configuration ("subset").
+        split: Split; None for the only one.
+        file: File in the repository, for data sets defined by a loading script, which `datasets` 4 no longer runs.
     """
 
     config: str
@@ -36,12 +35,12 @@ class Table:
 
 @dataclass(frozen=True)
 class HubTables:
-    """Where tables are read from.
+    """Location of the tables of a data set.
 
     Attributes:
-        dataset_id: On the Hub; read from the cache where the machine is offline (``HF_HUB_OFFLINE=1``).
-        local: A folder that stands in for it: a snapshot of the repository, or files named
-            ``<config>/<split>.parquet`` (also JSONL, CSV, TSV, and parquet shards ``<split>-*.parquet``).
+        dataset_id: Id on the Hub; read from the cache when offline (``HF_HUB_OFFLINE=1``).
+        local: A folder to read instead: a snapshot of the repository, or files named ``<config>/<split>.parquet``
+            (also JSONL, CSV, TSV, and parquet shards ``<split>-*.parquet``).
         revision: Commit, branch or tag on the Hub.
         cache_folder: Cache of `datasets`.
     """
@@ -55,10 +54,10 @@ class HubTables:
         """Reads a table.
 
         Yields:
-            Where each row is, and its values.
+            The location of each row, and its values.
 
         Raises:
-            DatasetError: If the table cannot be had; the message says how to bring it along.
+            DatasetError: If the table cannot be read; the message explains how to provide it offline.
             MissingDependencyError: If `datasets` is not installed.
         """
         datasets = require("datasets", extra="eval")
@@ -67,12 +66,12 @@ class HubTables:
             loaded = self._load(datasets, table)
         except DatasetError:
             raise
-        except Exception as error:  # the Hub, its cache and every file format have errors of their own
+        except Exception as error:  # the Hub, its cache and the file formats raise errors of many kinds
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise DatasetError(
-                f"'{place}'의 표 {table}을(를) 읽지 못했습니다({reason:.200}). 인터넷이 없다면 다른 컴퓨터에서 받은 "
-                "폴더를 local=(명령줄은 --local)로 알려 주세요.",
-                f"The table {table} of '{place}' cannot be read ({reason:.200}). Without a connection, fetch it "
+                f"'{place}'의 표 {table}을(를) 읽지 못했습니다({reason:.200}). 인터넷에 연결할 수 없으면 다른 곳에서 "
+                "내려받은 폴더를 local=(명령줄에서는 --local)로 지정하세요.",
+                f"The table {table} of '{place}' cannot be read ({reason:.200}). Without a connection, download it "
                 "elsewhere and pass the folder as local= (--local on the command line).",
             ) from error
         for number, row in enumerate(loaded, start=1):
@@ -95,7 +94,7 @@ class HubTables:
         return _only_split(datasets.load_dataset(self.dataset_id, table.config, **on_hub), table)
 
     def _files(self, table: Table) -> list[str]:
-        """The table's own files, where it can be told by their names."""
+        """Returns the files of the table, if their names identify it."""
         if self.local is None:
             revision = f"@{self.revision}" if self.revision else ""
             return [f"hf://datasets/{self.dataset_id}{revision}/{table.file}"] if table.file else []
@@ -111,14 +110,14 @@ class HubTables:
 
 
 def _only_split(splits: Any, table: Table) -> Any:
-    """The split asked for, or the only one; of several, the one named like its table."""
+    """Returns the requested split, or the only one; of several, the one named like the table."""
     names = list(splits)
     for name in (table.split, *(names if len(names) == 1 else ()), table.config, table.config.partition("-")[0]):
         if name in splits and (table.split in (None, name)):
             return splits[name]
     raise DatasetError(
-        f"표 '{table.config}'의 split을 고를 수 없습니다(찾는 것: {table.split}). 있는 것: {', '.join(names)}.",
-        f"The split of the table '{table.config}' cannot be chosen (wanted: {table.split}) of: {', '.join(names)}.",
+        f"표 '{table.config}'의 split을 정할 수 없습니다(요청: {table.split}). 있는 split: {', '.join(names)}.",
+        f"Cannot choose a split of the table '{table.config}' (requested: {table.split}); it has: {', '.join(names)}.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Data sets in files of one's own: BEIR folders, AutoRAG parquet, and tables of pairs."""
+"""Layouts of data sets in files: BEIR folders, AutoRAG parquet, and tables of pairs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PAIR_POSITIVE = ("positive", "pos", "positives")
 
 
 def read_folder(folder: Path, *, split: str = "test") -> Dataset:
-    """Reads a BEIR or an AutoRAG folder; which one, its files tell.
+    """Reads a BEIR or an AutoRAG folder, recognised by its files.
 
-    - BEIR: ``corpus`` (``_id, title, text``; title may be missing), ``queries`` (``_id, text``) and ``qrels`` or
-      ``qrels/<split>`` (``query-id, corpus-id, score``; no score means 1), each JSONL, parquet, CSV or TSV.
+    - BEIR: ``corpus`` (``_id, title, text``; the title is optional), ``queries`` (``_id, text``) and ``qrels`` or
+      ``qrels/<split>`` (``query-id, corpus-id, score``; the score defaults to 1), each JSONL, parquet, CSV or TSV.
     - AutoRAG: ``corpus`` (``doc_id, contents``) and ``qa`` (``qid, query, retrieval_gt``).
 
     Raises:
-        DatasetError: If the folder holds neither, or a file is wrong.
+        DatasetError: If the folder is neither, or a file is invalid.
     """
     corpus, queries, qa = (find_table(folder, name) for name in ("corpus", "queries", "qa"))
     if corpus and qa:
@@ -40,23 +40,23 @@ def read_folder(folder: Path, *, split: str = "test") -> Dataset:
     if corpus and queries and (folder / "qrels").is_dir():
         splits = ", ".join(sorted(path.stem for path in (folder / "qrels").iterdir()))
         raise DatasetError(
-            f"'{folder}/qrels'에 split '{split}'이(가) 없습니다. 있는 것: {splits or '없음'}.",
+            f"'{folder}/qrels'에 split '{split}'이(가) 없습니다. 있는 split: {splits or '없음'}.",
             f"'{folder}/qrels' has no split '{split}'; it has: {splits or 'none'}.",
         )
     found = ", ".join(sorted(path.name for path in folder.iterdir())) or "-"
     raise DatasetError(
         f"'{folder}'은(는) 평가 데이터 폴더가 아닙니다. BEIR(corpus, queries, qrels)이나 AutoRAG(corpus, qa) 파일이 "
-        f"있어야 합니다. 있는 것: {found:.200}",
-        f"'{folder}' is not a folder of evaluation data: it needs the files of BEIR (corpus, queries, qrels) or of "
-        f"AutoRAG (corpus, qa). It holds: {found:.200}",
+        f"필요합니다. 있는 파일: {found:.200}",
+        f"'{folder}' is not an evaluation data folder: it needs the files of BEIR (corpus, queries, qrels) or AutoRAG "
+        f"(corpus, qa). It contains: {found:.200}",
     )
 
 
 def from_tables(name: str, corpus: TableRows, queries: TableRows, qrels: TableRows, *, source: str = "") -> Dataset:
-    """Makes a data set of three tables, with the column names of BEIR, MTEB and MIRACL.
+    """Builds a data set from three tables with the column names of BEIR, MTEB and MIRACL.
 
     Raises:
-        DatasetError: If a column is missing, an id comes twice or is unknown, or a score is not an integer.
+        DatasetError: If a column is missing, an id is repeated or unknown, or a score is not an integer.
     """
     documents: dict[str, str] = {}
     for where, row in corpus:
@@ -73,10 +73,10 @@ def from_tables(name: str, corpus: TableRows, queries: TableRows, qrels: TableRo
 
 
 def read_autorag(corpus: Path, qa: Path, *, name: str) -> Dataset:
-    """Reads AutoRAG's two tables. Every id in ``retrieval_gt`` is relevant; its nesting is kept in `groups`.
+    """Reads AutoRAG's two tables. All ids in ``retrieval_gt`` are relevant; `groups` keeps the nesting.
 
     Raises:
-        DatasetError: If a column is missing, or an id comes twice or is unknown.
+        DatasetError: If a column is missing, or an id is repeated or unknown.
     """
     documents: dict[str, str] = {}
     for where, row in read_rows(corpus):
@@ -95,13 +95,13 @@ def read_autorag(corpus: Path, qa: Path, *, name: str) -> Dataset:
 
 
 def read_pairs(path: Path) -> Dataset:
-    """Reads a table with the columns ``query``, ``positive`` and, where there are, ``negative…``.
+    """Reads a table with the columns ``query``, ``positive`` and optionally ``negative…``.
 
-    ``positive`` and ``negatives`` may be lists (in CSV: written as JSON). The corpus is every different
-    positive and negative, so the task is as hard as the table is large.
+    ``positive`` and ``negatives`` may be lists (in CSV: as JSON). The corpus consists of all distinct positives and
+    negatives, so a larger table makes a harder task.
 
     Raises:
-        DatasetError: If a column is missing, a text is empty, or a text is both positive and negative of one
+        DatasetError: If a column is missing, a text is empty, or a text is both a positive and a negative of a
             query; the message has the line.
     """
     ids: dict[str, str] = {}
@@ -133,7 +133,7 @@ def read_pairs(path: Path) -> Dataset:
 
 def _add_once(table: dict[str, str], id_: str, text: str, where: str) -> None:
     if id_ in table:
-        raise DatasetError(f"{where}: id {id_!r}이(가) 두 번 나옵니다.", f"{where}: the id {id_!r} comes twice.")
+        raise DatasetError(f"{where}: id {id_!r}이(가) 중복됩니다.", f"{where}: the id {id_!r} is repeated.")
     table[id_] = text
 
 
@@ -150,7 +150,7 @@ def _grade(score: Any, where: str) -> int:
 
 
 def _groups(value: Any, where: str) -> Groups:
-    """AutoRAG also accepts one id, or a flat list of alternatives, and so do we."""
+    """Parses ``retrieval_gt``; like AutoRAG, also accepts a single id or a flat list of alternatives."""
     if isinstance(value, str):
         value = [[value]]
     elif isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -162,8 +162,8 @@ def _groups(value: Any, where: str) -> Groups:
         groups, good = (), False
     if not good:
         raise DatasetError(
-            f"{where}: retrieval_gt {value!r:.80}은(는) [['문서 id', …], …] 모양이어야 합니다.",
-            f"{where}: retrieval_gt {value!r:.80} must look like [['document id', …], …].",
+            f"{where}: retrieval_gt {value!r:.80}은(는) [['문서 id', …], …] 형식이어야 합니다.",
+            f"{where}: retrieval_gt {value!r:.80} must have the form [['document id', …], …].",
         )
     return tuple(group for group in groups if group)
 
@@ -173,7 +173,7 @@ def _texts(value: Any, name: str, where: str) -> Iterator[str]:
         try:
             parsed = json.loads(value)
         except json.JSONDecodeError:
-            parsed = None  # a text that begins with a bracket
+            parsed = None  # a text that starts with a bracket
         value = parsed if isinstance(parsed, list) else value
     row: Mapping[str, Any]
     for item in value if isinstance(value, list | tuple) else [value]:

@@ -1,4 +1,4 @@
-"""`load_dataset`: a data set from a file, a folder, or by name."""
+"""`load_dataset`: loads a data set from a file, a folder, or by name."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def load_dataset(
     revision: str | None = None,
     cache_folder: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Reads an evaluation data set.
+    """Loads an evaluation data set.
 
     Args:
         source: A BEIR or AutoRAG folder (see `korag.evaluation.layouts.read_folder`), a table of pairs
             (``.jsonl``, ``.csv``, ``.tsv``, ``.parquet`` with the columns query, positive and negatives), or the
-            name of a benchmark (`BENCHMARKS`; case and punctuation do not matter).
-        split: Which ``qrels/<split>`` of a BEIR folder.
-        local: For a benchmark: a folder to read instead of the Hub.
-        dataset_id: For a benchmark: another copy on the Hub.
-        revision: Its commit, branch or tag.
+            name of a benchmark (`BENCHMARKS`; case and punctuation are ignored).
+        split: Split of a BEIR folder, as in ``qrels/<split>``.
+        local: Folder to read a benchmark from instead of the Hub.
+        dataset_id: Another copy of a benchmark on the Hub.
+        revision: Commit, branch or tag on the Hub.
         cache_folder: Cache of `datasets`.
 
     Returns:
         The data set, checked.
 
     Raises:
-        DatasetError: If there is no such data set, or something in it is wrong.
-        MissingDependencyError: If a package of ``korag[eval]`` is needed and missing.
+        DatasetError: If the data set does not exist or is invalid.
+        MissingDependencyError: If a required package of ``korag[eval]`` is missing.
     """
     path = Path(source)
     if path.is_dir() and local is None:
@@ -65,15 +65,15 @@ def load_dataset(
     ):
         if local is None and expected and found != expected:
             logger.warning(
-                "%s: %s %d개(카드에는 %d개). 카드의 수치와 바로 비교할 수 없습니다. / "
-                "%d %s where the cards have %d: figures do not compare with the cards'.",
+                "%s: %s %d개(모델 카드는 %d개). 모델 카드의 수치와 직접 비교할 수 없습니다. / "
+                "%d %s, but the model cards have %d: the figures are not comparable.",
                 benchmark.name, what, found, expected, found, what, expected,
             )  # fmt: skip
     return dataset
 
 
 def _find(name: str) -> Benchmark:
-    """The benchmark called so, or with this Hub id."""
+    """Returns the benchmark with this name or Hub id."""
     names = {_plain(known): benchmark for known, benchmark in BENCHMARKS.items()}
     names |= {_plain(benchmark.dataset_id): benchmark for benchmark in BENCHMARKS.values() if benchmark.dataset_id}
     if found := names.get(_plain(name)):
@@ -83,9 +83,9 @@ def _find(name: str) -> Benchmark:
     english = f" Did you mean '{names[close[0]].name}'?" if close else ""
     listed = ", ".join(name for name in BENCHMARKS if "/" not in name)
     raise DatasetError(
-        f"'{name}'이라는 파일, 폴더, 벤치마크가 없습니다.{korean} 아는 이름: {listed}, nanobeir-ko/<이름>. "
-        f"파일이면 {', '.join(SUFFIXES)} 가운데 하나여야 합니다.",
-        f"There is no file, folder or benchmark '{name}'.{english} Known names: {listed}, nanobeir-ko/<name>. "
+        f"'{name}'(이)라는 파일, 폴더, 벤치마크가 없습니다.{korean} 벤치마크: {listed}, nanobeir-ko/<이름>. "
+        f"파일은 {', '.join(SUFFIXES)} 중 하나여야 합니다.",
+        f"There is no file, folder or benchmark '{name}'.{english} The benchmarks are: {listed}, nanobeir-ko/<name>. "
         f"A file must be one of {', '.join(SUFFIXES)}.",
     )
 

@@ -1,17 +1,17 @@
-"""Ranking measures: computed by ir-measures (with trec_eval's code behind it), kept for every query.
+"""Ranking measures per query, computed by ir-measures (based on trec_eval).
 
-The names, and what they mean:
+Definitions:
 
-- ``nDCG@k``: gains are the grades, discounted by log2(rank + 1), over the best possible order (Järvelin and
+- ``nDCG@k``: grades discounted by log2(rank + 1), relative to the ideal ranking (Järvelin and
   Kekäläinen 2002, https://doi.org/10.1145/582415.582418; linear gains as in trec_eval, BEIR and MTEB).
-- ``Recall@k``: share of the relevant documents among the first k.
+- ``Recall@k``: fraction of the relevant documents among the first k.
 - ``MRR@10``: 1 / rank of the first relevant document, 0 beyond rank 10.
-- ``MAP@100``: mean of the precisions at the ranks of relevant documents up to 100, over all relevant ones.
+- ``MAP@100``: precisions at the ranks of relevant documents up to 100, summed, over the number of relevant ones.
 - ``Accuracy@k``: 1 if any of the first k is relevant (sentence-transformers' accuracy; "hit rate", "success").
 - ``Precision@k``: relevant documents among the first k, over k.
 - ``F1@k``: harmonic mean of the query's Precision@k and Recall@k.
 
-A grade of at least 1 is relevant. A query for which nothing is found counts 0.
+Grades of at least 1 are relevant. A query without results scores 0.
 """
 
 from __future__ import annotations
@@ -36,30 +36,31 @@ _CUTOFFS: dict[str, tuple[int, ...]] = {
     "F1": (1, 3, 5, 10),
 }
 MEASURES: tuple[str, ...] = tuple(f"{name}@{k}" for name, cutoffs in _CUTOFFS.items() for k in cutoffs)
-"""Every measure, in the order of the tables."""
+"""All measures, in the order of the tables."""
 MAIN_MEASURE = "nDCG@10"
-"""What rows are compared by."""
+"""The measure by which systems are compared."""
 
 PerQuery = dict[str, NDArray[np.float64]]
+"""Values of each measure, per query. Shape of each: (queries,)."""
 
 
 def cutoff(measure: str) -> int:
-    """The rank a measure looks down to."""
+    """Returns the rank cutoff of a measure."""
     return int(measure.rpartition("@")[2])
 
 
 def score_rankings(
     rankings: Mapping[str, Sequence[str]], relevant: Mapping[str, Mapping[str, int]], *, depth: int = 100
 ) -> PerQuery:
-    """Scores rankings, query by query.
+    """Scores rankings per query.
 
     Args:
-        rankings: Ids for each query, best first. An id twice counts once, at its better rank.
+        rankings: Ids for each query, best first. A repeated id counts once, at its better rank.
         relevant: Relevant documents of each query with their grades.
-        depth: How far down rankings go; measures that look further are left out.
+        depth: Depth of the rankings; measures with a larger cutoff are left out.
 
     Returns:
-        For each measure one float64 a query, in the order of `relevant`. Shape of each: (queries,).
+        For each measure, a float64 value per query in the order of `relevant`. Shape of each: (queries,).
 
     Raises:
         MissingDependencyError: If ir-measures is not installed.
@@ -75,7 +76,7 @@ def score_rankings(
     position = {query: index for index, query in enumerate(relevant)}
     values = {name: np.zeros(len(relevant)) for name in MEASURES if cutoff(name) <= depth}
     qrels = {query: dict(grades) for query, grades in relevant.items()}
-    # Scores by rank: trec_eval orders equal scores by id, which would not be the order the system gave.
+    # Scores by rank: trec_eval would reorder equal scores by id.
     run = {query: _by_rank(rankings.get(query, ())) for query in relevant}
     if any(run.values()):
         for metric in library.iter_calc(list(parsed.values()), qrels, run):

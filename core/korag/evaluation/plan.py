@@ -1,4 +1,4 @@
-"""From what a caller names to the systems that are run, in the order of the table."""
+"""Resolves the systems given to `evaluate`, in the order of the table."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def plan(
     dims: Sequence[int] | None,
     load_options: Mapping[str, Any] | None = None,
 ) -> list[System]:
-    """Makes the rows: BM25 first, then what was asked for, each Matryoshka dimension for itself.
+    """Returns the systems to run: BM25 first, then those given, with one per Matryoshka dimension.
 
     Args:
         systems: See `korag.evaluation.evaluate`.
-        bm25: Tokenizers, one BM25 row each.
-        dims: Matryoshka dimensions of models given by name; None for the largest only.
+        bm25: Tokenizers, each for a BM25 row.
+        dims: Matryoshka dimensions of models given by name; None for only the largest.
         load_options: Keywords for `load_encoder`.
 
     Raises:
-        InvalidArgumentError: If something cannot be evaluated, or no BM25 row is asked for.
+        InvalidArgumentError: If a system cannot be evaluated, or `bm25` is empty.
     """
     if isinstance(bm25, str) or not bm25:
         raise InvalidArgumentError(
-            f"bm25={bm25!r}은(는) 토크나이저의 리스트여야 하고 비어 있을 수 없습니다: bm25=['bigram']. BM25 없이는 "
+            f"bm25={bm25!r}은(는) 비어 있지 않은 토크나이저 리스트여야 합니다: bm25=['bigram']. BM25 기준이 없으면 "
             "모델의 수치가 높은지 낮은지 알 수 없습니다.",
-            f"bm25={bm25!r} must be a list of tokenizers and not empty: bm25=['bigram']. Without BM25 nobody can "
-            "tell whether a model's figures are high or low.",
+            f"bm25={bm25!r} must be a non-empty list of tokenizers: bm25=['bigram']. Without BM25 as a baseline, a "
+            "model's figures cannot be judged.",
         )
     if isinstance(systems, str | os.PathLike) or not isinstance(systems, Iterable):
         raise InvalidArgumentError(
@@ -62,7 +62,7 @@ def plan(
 
 
 class _Loader:
-    """Loads each model and tokenizer once, so that hybrids share them with the rows of their legs."""
+    """Loads each model once, so that hybrids share it with the row of the leg."""
 
     def __init__(self, options: Mapping[str, Any], dims: Sequence[int] | None) -> None:
         self._options, self._dims = options, dims
@@ -85,7 +85,7 @@ class _Loader:
             return [RetrieverSystem(name or str(getattr(system, "__name__", type(system).__name__)), system)]
         raise InvalidArgumentError(
             f"{system!r:.80}은(는) 평가할 수 없습니다. 모델 이름, 인코더, Collection, CollectionLeg, Hybrid, 함수, "
-            "LangChain·LlamaIndex 검색기를 넣으세요.",
+            "LangChain·LlamaIndex 리트리버 중 하나여야 합니다.",
             f"{system!r:.80} cannot be evaluated; pass a model name, an encoder, a Collection, a CollectionLeg, a "
             "Hybrid, a function, or a LangChain or LlamaIndex retriever.",
         )

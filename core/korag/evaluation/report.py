@@ -1,4 +1,4 @@
-"""`Report`: the rows of an evaluation, as a table, Markdown, JSON and a plot."""
+"""`Report`: results of an evaluation as a table, Markdown, JSON and a plot."""
 
 from __future__ import annotations
 
@@ -16,30 +16,29 @@ from korag.evaluation.plot import Point, draw
 from korag.evaluation.store import write_atomically
 
 _COLUMNS = (MAIN_MEASURE, "nDCG@1", "Recall@10", "Recall@100", "MRR@10", "MAP@100", "Accuracy@1")
-"""What the tables show of all the measures."""
+"""Measures shown in the tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One system's figures.
+    """Results of a system.
 
     Attributes:
-        name: The system.
+        name: Name of the system.
         kind: ``"bm25"``, ``"dense"``, ``"sparse"``, ``"colbert"``, ``"hybrid"``, ``"collection"``, ``"retriever"``.
-        dim: Size of a vector, for dense and late-interaction models.
-        identity: Fingerprint; None where there is none.
-        metrics: Means over queries by measure (`korag.evaluation.metrics`).
+        dim: Vector size, for dense and late-interaction models.
+        identity: Identity of the system (`korag.evaluation.systems.System.identity`), or None.
+        metrics: Mean over queries of each measure (`korag.evaluation.metrics`).
         intervals: 95 % bootstrap intervals of `metrics`.
-        difference: Mean difference of nDCG@10 to the first BM25 row with its 95 % interval, query by query;
-            None for that row itself.
-        found: Most results any query had.
-        index_bytes: What is stored for searching, texts not included.
-        index_seconds: Encoding and packing all documents.
-        search_seconds: Encoding and answering all queries.
-        documents_per_second: Rate of the former.
-        queries_per_second: Rate of the latter.
+        difference: Mean paired difference of nDCG@10 to the first BM25 row, with its 95 % interval; None for that row.
+        found: Largest number of results of a query.
+        index_bytes: Size of the index without texts; None if unknown.
+        index_seconds: Time to encode and index all documents; None if unknown.
+        search_seconds: Time to encode and answer all queries.
+        documents_per_second: Rate of indexing.
+        queries_per_second: Rate of searching.
         facts: Sparse models: ``query_active_dims``, ``corpus_active_dims``, ``flops``.
-        autorag: AutoRAG's definitions (``NDCG@3``), and with ``legacy`` before them its reversed lists.
+        autorag: AutoRAG's measures (``NDCG@3``), and those of reversed lists (``legacy NDCG@3``).
         per_query: nDCG@10 of each query.
     """
 
@@ -63,16 +62,16 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """An evaluation.
+    """Results of an evaluation.
 
     Attributes:
-        dataset: Its name.
-        source: Where it was read from.
-        fingerprint: Of its content.
-        documents: How many.
-        queries: How many judged.
-        k: How far down rankings were taken.
-        rows: BM25 first, then as asked for.
+        dataset: Name of the data set.
+        source: Path or Hub id of the data set.
+        fingerprint: Fingerprint of its content.
+        documents: Number of documents.
+        queries: Number of judged queries.
+        k: Depth of the rankings.
+        rows: BM25 first, then the systems in the order given.
     """
 
     dataset: str
@@ -84,7 +83,7 @@ class Report:
     rows: tuple[Row, ...]
 
     def __str__(self) -> str:
-        """A table for the terminal."""
+        """Formats a table for the terminal."""
         header, cells = self._table()
         widths = [max(map(_width, column)) for column in zip(header, *cells, strict=True)]
         lines = [
@@ -96,7 +95,7 @@ class Report:
         return "\n".join([self._title(), "", *(line.rstrip() for line in lines), *self._notes()]) + "\n"
 
     def to_markdown(self) -> str:
-        """The same table in Markdown, with sparsity and AutoRAG's figures under it where there are any."""
+        """Formats a Markdown table, followed by tables of sparsity and of AutoRAG's measures, if any."""
         header, cells = self._table()
         parts = [f"### {self._title()}", _markdown(header, cells)]
         if sparse := [row for row in self.rows if row.facts]:
@@ -118,12 +117,12 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def to_json(self) -> str:
-        """Everything, as JSON; `from_json` reads it back."""
+        """Serializes the report as JSON, for `from_json`."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """Reads what `to_json` wrote."""
+        """Parses the output of `to_json`."""
         fields: dict[str, Any] = json.loads(text)
         rows = tuple(
             Row(
@@ -145,7 +144,13 @@ class Report:
         return target
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
-        """Draws quality against index size into a PNG, SVG or PDF file, one point a Matryoshka dimension.
+        """Draws quality against index size, with one point per system of known size.
+
+        Args:
+            path: PNG, SVG or PDF file to write.
+
+        Returns:
+            The path.
 
         Raises:
             MissingDependencyError: If matplotlib is not installed.
@@ -205,7 +210,7 @@ def _markdown(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns in a terminal: Hangul and Chinese characters take two."""
+    """Returns the width in terminal columns: Hangul and Chinese characters take two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 

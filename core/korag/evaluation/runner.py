@@ -1,4 +1,4 @@
-"""`evaluate`: runs systems on a data set and scores them."""
+"""`evaluate`: runs and scores systems on a data set."""
 
 from __future__ import annotations
 
@@ -39,41 +39,41 @@ def evaluate(
     seed: int = 0,
     show_progress: bool | None = None,
 ) -> Report:
-    """Runs systems on a data set and scores them, with BM25 beside them.
+    """Runs and scores systems on a data set, with BM25 as the baseline.
 
     Args:
-        dataset: A `Dataset`, or what `load_dataset` takes.
-        systems: What to evaluate; a dict names the rows. Each is
+        dataset: A `Dataset`, or an argument of `load_dataset`.
+        systems: The systems; a dict names the rows. Each is
 
             - a model name or path, or a loaded encoder,
             - `Hybrid(models, bm25=…)`: legs over the data set's documents, fused,
-            - a `korag.Collection` that holds the documents, or `CollectionLeg(collection, using=…)`,
+            - a collection that holds the documents, or `CollectionLeg(collection, using=…)`,
             - a function from a query to ids or (id, score), best first,
             - a LangChain or LlamaIndex retriever (anything with ``invoke`` or ``retrieve``).
-        bm25: Tokenizers as for `Collection`; a BM25 row each, and always one. Others are compared with the first.
-        dims: Matryoshka dimensions of models given by name, a row each; None for the largest only.
-        k: How far down rankings are taken; measures that look further are left out.
-        output: A folder for finished runs and the report. What is finished there (same model fingerprint,
-            same data, same k) is not run again.
-        load_options: Keywords for `korag.load_encoder`, for models given by name.
-        autorag: Add AutoRAG's own definitions and its legacy figures (`korag.evaluation.autorag`); None does so
-            where the data set has AutoRAG's judgements.
-        seed: Of the bootstrap.
-        show_progress: A bar for each row; None shows it in a terminal.
+        bm25: Tokenizers as for `Collection`, each for a BM25 row; at least one. The first row is the baseline.
+        dims: Matryoshka dimensions of models given by name, each for a row; None for only the largest.
+        k: Depth of the rankings; measures with a larger cutoff are left out.
+        output: Folder for finished runs and the report. Runs finished there (same model fingerprint, data and k) are
+            reused.
+        load_options: Keywords of `korag.load_encoder`, for models given by name.
+        autorag: Add AutoRAG's measures and its legacy figures (`korag.evaluation.autorag`); None adds them if the data
+            set has AutoRAG's judgements.
+        seed: Seed of the bootstrap.
+        show_progress: Show a progress bar per row; None shows them in a terminal.
 
     Returns:
-        The report. With `output` it is also saved there, as JSON and Markdown.
+        The report. With `output`, it is also saved there as JSON and Markdown.
 
     Raises:
-        DatasetError: If the data set is wrong, or a system returns documents that are not in it.
-        InvalidArgumentError: If something cannot be evaluated.
+        DatasetError: If the data set is invalid, or a system returns documents that are not in it.
+        InvalidArgumentError: If a system cannot be evaluated.
         MissingDependencyError: If a package of ``korag[eval]`` is missing.
     """
     check("ir_measures", extra="eval")
     if check_count("k", k) < cutoff(MAIN_MEASURE):
         raise InvalidArgumentError(
-            f"k={k}은(는) 쓸 수 없습니다. {MAIN_MEASURE}까지 재려면 10 이상이어야 합니다.",
-            f"k={k} is not possible; {MAIN_MEASURE} needs at least 10.",
+            f"k={k}은(는) 쓸 수 없습니다. {MAIN_MEASURE}을 재려면 10 이상이어야 합니다.",
+            f"k={k} is invalid; {MAIN_MEASURE} needs at least 10.",
         )
     rows = plan(systems, bm25=bm25, dims=dims, load_options=load_options)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)

@@ -1,4 +1,4 @@
-"""Rows out of JSONL, CSV, TSV and parquet files, with the place of each for errors."""
+"""Reading rows from JSONL, CSV, TSV and parquet files, with their locations for error messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from korag._optional import require
 from korag.errors import DatasetError
 
 SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
-"""What `read_rows` reads, preferred first."""
+"""File types of `read_rows`, preferred first."""
 
 TableRow = Mapping[str, Any]
 """Values by column."""
@@ -24,14 +24,14 @@ def read_rows(path: Path) -> Iterator[tuple[str, TableRow]]:
     """Reads a table row by row.
 
     Args:
-        path: A ``.parquet``, ``.jsonl``, ``.csv`` or ``.tsv`` file; text in UTF-8, a byte-order mark allowed.
+        path: A ``.parquet``, ``.jsonl``, ``.csv`` or ``.tsv`` file; text in UTF-8, with or without a byte-order mark.
 
     Yields:
-        Where the row is (``"qrels.tsv:3"``: counted in lines of the file, in rows for parquet), and its values.
+        The location of the row (``"qrels.tsv:3"``: line of the file, or row of a parquet file) and its values.
 
     Raises:
-        DatasetError: If a line is broken; the message has its number.
-        MissingDependencyError: If a parquet file needs pyarrow.
+        DatasetError: If a line is malformed; the message has its number.
+        MissingDependencyError: If the file is parquet and pyarrow is not installed.
     """
     if not path.is_file():
         raise DatasetError(f"파일 '{path}'이(가) 없습니다.", f"There is no file '{path}'.")
@@ -45,27 +45,27 @@ def read_rows(path: Path) -> Iterator[tuple[str, TableRow]]:
             yield from _csv(path, "\t" if path.suffix == ".tsv" else ",")
         else:
             raise DatasetError(
-                f"'{path.name}'은(는) 읽을 수 없는 형식입니다. 다음 가운데 하나여야 합니다: {', '.join(SUFFIXES)}.",
-                f"'{path.name}' is of no format that can be read; it must be one of: {', '.join(SUFFIXES)}.",
+                f"'{path.name}'은(는) 지원하지 않는 형식입니다. 다음 중 하나여야 합니다: {', '.join(SUFFIXES)}.",
+                f"The format of '{path.name}' is not supported; it must be one of: {', '.join(SUFFIXES)}.",
             )
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"'{path}'은(는) UTF-8이 아닙니다({error}). 엑셀이라면 'CSV UTF-8'로 저장하거나, "
-            "CP949 파일이면 iconv -f CP949 -t UTF-8로 바꾸세요.",
-            f"'{path}' is not UTF-8 ({error}). In Excel save as 'CSV UTF-8'; convert CP949 with iconv.",
+            f"'{path}'은(는) UTF-8이 아닙니다({error}). 엑셀에서는 'CSV UTF-8'로 저장하고, CP949 파일은 "
+            "iconv -f CP949 -t UTF-8로 변환하세요.",
+            f"'{path}' is not UTF-8 ({error}). In Excel, save as 'CSV UTF-8'; convert CP949 with iconv.",
         ) from error
 
 
 def find_table(folder: Path, name: str) -> Path | None:
-    """Returns the table called `name` in a folder, whatever its format; None if there is none."""
+    """Returns the file of the table `name` in a folder, in any format, or None."""
     return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
 
 
 def column(row: TableRow, names: Sequence[str], where: str) -> Any:
-    """Returns the first of several columns that a row has.
+    """Returns the value of the first of several columns that exists.
 
     Raises:
-        DatasetError: If it has none; the message names those it has.
+        DatasetError: If none exists; the message names those that do.
     """
     for name in names:
         if name in row:
@@ -78,10 +78,10 @@ def column(row: TableRow, names: Sequence[str], where: str) -> Any:
 
 
 def text_column(row: TableRow, names: Sequence[str], where: str) -> str:
-    """`column` as a non-empty string; numbers (ids often are) become text.
+    """Returns the value of a column as a non-empty string; integers, as ids often are, are converted.
 
     Raises:
-        DatasetError: If it is missing, empty, or neither a string nor an integer.
+        DatasetError: If the column is missing, or its value is empty or neither a string nor an integer.
     """
     value = column(row, names, where)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -90,7 +90,7 @@ def text_column(row: TableRow, names: Sequence[str], where: str) -> str:
         return value
     raise DatasetError(
         f"{where}: '{names[0]}' 값 {value!r:.60}은(는) 비어 있지 않은 문자열이어야 합니다.",
-        f"{where}: '{names[0]}' is {value!r:.60}; it must be a string that is not empty.",
+        f"{where}: '{names[0]}' is {value!r:.60}; it must be a non-empty string.",
     )
 
 
@@ -105,8 +105,8 @@ def _parquet(path: Path) -> Iterator[tuple[str, TableRow]]:
                     yield f"{path.name}:{number}", row
     except (OSError, ValueError) as error:
         raise DatasetError(
-            f"'{path}'은(는) 온전한 parquet 파일이 아닙니다({error}). 다시 받으세요.",
-            f"'{path}' is not a sound parquet file ({error}); fetch it again.",
+            f"parquet 파일 '{path}'이(가) 손상되었습니다({error}). 다시 내려받으세요.",
+            f"The parquet file '{path}' is damaged ({error}); download it again.",
         ) from error
 
 
@@ -120,20 +120,20 @@ def _jsonl(path: Path) -> Iterator[tuple[str, TableRow]]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise DatasetError(
-                    f"{where}: JSON이 깨졌습니다({error.msg}, {error.colno}번째 글자): {line.strip()!r:.80}",
-                    f"{where}: broken JSON ({error.msg}, character {error.colno}): {line.strip()!r:.80}",
+                    f"{where}: 잘못된 JSON입니다({error.msg}, {error.colno}번째 글자): {line.strip()!r:.80}",
+                    f"{where}: invalid JSON ({error.msg}, character {error.colno}): {line.strip()!r:.80}",
                 ) from error
             if not isinstance(row, dict):
                 raise DatasetError(
-                    f"{where}: 줄마다 JSON 객체여야 하는데 {type(row).__name__}입니다: {line.strip()!r:.80}",
-                    f"{where}: each line must be a JSON object, this is a {type(row).__name__}: {line.strip()!r:.80}",
+                    f"{where}: 각 줄은 JSON 객체여야 하는데 {type(row).__name__}입니다: {line.strip()!r:.80}",
+                    f"{where}: each line must be a JSON object, not {type(row).__name__}: {line.strip()!r:.80}",
                 )
             yield where, row
 
 
 def _csv(path: Path, delimiter: str) -> Iterator[tuple[str, TableRow]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        # No quoting in TSV: so BEIR writes and reads its qrels.
+        # BEIR's TSV files have no quoting.
         reader = (
             csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
             if delimiter == "\t"
@@ -144,13 +144,13 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[str, TableRow]]:
                 where = f"{path.name}:{reader.line_num}"
                 if None in row or None in row.values():
                     raise DatasetError(
-                        f"{where}: 값의 수가 머리줄의 열 {len(reader.fieldnames or [])}개와 다릅니다.",
+                        f"{where}: 값의 개수가 헤더의 열 {len(reader.fieldnames or [])}개와 다릅니다.",
                         f"{where}: the number of values differs from the {len(reader.fieldnames or [])} columns of "
                         "the header.",
                     )
                 yield where, row
         except csv.Error as error:
             raise DatasetError(
-                f"{path.name}:{reader.line_num}: CSV를 읽을 수 없습니다({error}). 긴 글은 JSONL이 더 안전합니다.",
+                f"{path.name}:{reader.line_num}: CSV를 읽을 수 없습니다({error}). 긴 텍스트에는 JSONL이 더 안전합니다.",
                 f"{path.name}:{reader.line_num}: the CSV cannot be read ({error}); JSONL is safer for long texts.",
             ) from error

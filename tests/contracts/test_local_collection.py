@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("collection_contract")
+from korag import Collection
+from korag.encoders.base import Encoder
+from korag.errors import InvalidArgumentError
+from korag.testing import CollectionContract, SavingContract
 
-from collection_contract import CollectionContract, Make  # noqa: E402 (after the line above, or asserts say little)
-
-from korag import Collection  # noqa: E402
+Make = Callable[..., Collection]
 
 
-class TestInMemory(CollectionContract):
+class TestInMemory(CollectionContract, SavingContract):
     @pytest.fixture(scope="class")
     @classmethod
     def make(cls) -> Make:
         return Collection.in_memory
 
+    def test_a_new_collection_needs_something_to_search_by(self, make: Make, encoders: dict[str, Encoder[Any]]) -> None:
+        dense = encoders["dense"]
+        with pytest.raises(InvalidArgumentError, match="bm25=True"):
+            make(encoders=[])
+        with pytest.raises(InvalidArgumentError, match="add bm25=True"):
+            make(encoders=[dense], tokenizer=str.split)
+        with pytest.raises(InvalidArgumentError, match="dense"):
+            make(encoders=[dense, dense])
+        with pytest.raises(InvalidArgumentError, match="encoders="):
+            make(encoders="mini-dense")
 
-class TestOnDisk(CollectionContract):
+
+class TestOnDisk(TestInMemory):
     @pytest.fixture(scope="class")
     @classmethod
     def make(cls, tmp_path_factory: pytest.TempPathFactory) -> Make:
@@ -31,3 +44,20 @@ class TestOnDisk(CollectionContract):
             return Collection.open(next(folders), **arguments)
 
         return open_new
+
+
+class ShippedModels:
+    """The same with the vectors of the models that KoRAG ships."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoders(cls, colbert: Any, splade: Any, dense: Any) -> dict[str, Encoder[Any]]:
+        return {"colbert": colbert, "sparse": splade, "dense": dense}
+
+
+class TestInMemoryWithModels(ShippedModels, TestInMemory):
+    pass
+
+
+class TestOnDiskWithModels(ShippedModels, TestOnDisk):
+    pass

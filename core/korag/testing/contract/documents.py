@@ -1,0 +1,168 @@
+"""Adding, reading, replacing and deleting documents."""
+
+from __future__ import annotations
+
+import copy
+import unicodedata
+from collections.abc import Iterator
+
+import pytest
+
+from korag.collection.base import Collection
+from korag.testing.contract.fixtures import ContractFixtures, Encoders, Make
+from korag.testing.contract.samples import DOCUMENTS, IDS, METADATA, ids_of
+
+
+class DocumentTests(ContractFixtures):
+    """What a collection stores."""
+
+    def test_documents_are_kept_as_given_and_in_order(self, filled: Collection) -> None:
+        assert len(filled) == len(DOCUMENTS)
+        stored = filled.get()
+        assert [document.id for document in stored] == IDS
+        assert [document.text for document in stored] == DOCUMENTS
+        assert [document.metadata for document in stored] == METADATA
+
+    def test_get_by_id_keeps_the_order_given_and_ignores_unknown(self, filled: Collection) -> None:
+        assert [d.id for d in filled.get([IDS[5], "없는 것", IDS[0]])] == [IDS[5], IDS[0]]
+        assert filled.get([]) == []
+
+    def test_get_by_filter(self, filled: Collection) -> None:
+        assert [d.id for d in filled.get(where={"짝수": True})] == IDS[::2]
+        assert [d.id for d in filled.get(IDS[:3], where={"짝수": True})] == [IDS[0], IDS[2]]
+        assert [d.id for d in filled.get(where={"출처.파일": "3.pdf"})] == [IDS[3]]
+
+    def test_what_get_returns_is_a_copy(self, filled: Collection) -> None:
+        first, again = filled.get([IDS[0], IDS[0]])
+        first.metadata["출처"]["파일"] = "고침"
+        assert again.metadata == METADATA[0]
+        assert filled.get([IDS[0]])[0].metadata == METADATA[0]
+
+    def test_generated_ids_are_new_and_different(self, small: Collection) -> None:
+        ids = small.add(["같은 글", "같은 글"]) + small.add(["같은 글"])
+        assert len(set(ids)) == len(small) == 3
+        assert [document.id for document in small.get()] == ids
+
+    def test_adding_a_known_id_replaces_it(self, small: Collection) -> None:
+        small.add(["옛날 임대차 계약", "시립 도서관"], ids=["가", "나"], metadata=[{"판": 1}, {"판": 1}])
+        small.add(["새로운 환불 규정"], ids=["가"], metadata=[{"판": 2}])
+        assert len(small) == 2
+        (document,) = small.get(["가"])
+        assert (document.text, document.metadata) == ("새로운 환불 규정", {"판": 2})
+        assert [d.id for d in small.get()] == ["나", "가"]  # replaced counts as newly inserted
+        assert small.search("임대차 계약", using="bm25") == []
+        assert ids_of(small.search("환불 규정", using="bm25")) == ["가"]
+        assert sorted(ids_of(small.search("환불", using="dense"))) == ["가", "나"]
+        assert {hit.text for hit in small.search("환불", using="dense")} == {"새로운 환불 규정", "시립 도서관"}
+
+    def test_deleted_documents_are_found_by_no_leg(self, small: Collection) -> None:
+        small.add(DOCUMENTS, ids=IDS, metadata=METADATA)
+        assert small.delete([IDS[0], "없는 것"]) == 1
+        assert small.delete([IDS[0]]) == 0
+        assert small.delete(where={"번호": {"$gte": 6}}) == 2
+        assert small.delete([IDS[1], IDS[2]], where={"짝수": True}) == 1
+        assert [document.id for document in small.get()] == [IDS[1], IDS[3], IDS[4], IDS[5]]
+        for using in small.legs:
+            hits = [id_ for document in DOCUMENTS for id_ in ids_of(small.search(document, using=using))]
+            assert set(hits) == {IDS[1], IDS[3], IDS[4], IDS[5]}
+        assert small.delete(where={}) == 4
+        assert len(small) == 0
+        assert all(small.search(DOCUMENTS[0], using=using) == [] for using in (*small.legs, "hybrid"))
+
+    def test_a_deleted_id_can_be_added_again(self, small: Collection) -> None:
+        small.add(["김치찌개"], ids=["가"])
+        small.delete(["가"])
+        small.add(["된장찌개"], ids=["가"])
+        assert [hit.text for hit in small.search("찌개", using="bm25")] == ["된장찌개"]
+
+    def test_inputs_are_never_changed(self, small: Collection) -> None:
+        texts, ids, metadata = list(DOCUMENTS), list(IDS), copy.deepcopy(METADATA)
+        where = {"$or": [{"번호": {"$in": [0, 1]}}, {"짝수": True}]}
+        weights = {"dense": 2.0}
+        before = copy.deepcopy((texts, ids, metadata, where, weights))
+        small.add(texts, ids=ids, metadata=metadata)
+        small.search("보증금", using="hybrid", where=where, weights=weights)
+        small.get(ids, where=where)
+        small.delete(ids, where=where)
+        assert (texts, ids, metadata, where, weights) == before
+
+    def test_metadata_is_copied_when_added(self, small: Collection) -> None:
+        metadata = [copy.deepcopy(METADATA[0])]
+        small.add(["글"], ids=["가"], metadata=metadata)
+        metadata[0]["출처"]["쪽"].append("나중에")
+        assert small.get(["가"])[0].metadata == METADATA[0]
+
+    def test_iterables_are_read_once(self, small: Collection) -> None:
+        ids: Any = iter(IDS[:2])
+        assert small.add((text for text in DOCUMENTS[:2]), ids=ids) == IDS[:2]
+        assert len(small.search_many(text for text in DOCUMENTS[:2])) == 2
+
+    def test_adding_nothing_is_nothing(self, small: Collection) -> None:
+        assert small.add([]) == []
+        assert len(small) == 0
+
+    def test_characters_of_all_kinds_come_back(self, small: Collection) -> None:
+        jamo = unicodedata.normalize("NFD", "한글")
+        texts = ["nul\0 안", "줄\r\n끝\u2028", "이모지 👨‍👩‍👧‍👦 𠮷", jamo, " 앞뒤 ", '"\\/']
+        ids = ["줄\n바꿈", "🎉", "'; DROP TABLE documents; --", unicodedata.normalize("NFD", "가"), "가", " "]
+        metadata = [{text.replace("\0", ""): [id_]} for text, id_ in zip(texts, ids, strict=True)]
+        small.add(texts, ids=ids, metadata=metadata)
+        assert [(d.text, d.id, d.metadata) for d in small.get(ids)] == list(zip(texts, ids, metadata, strict=True))
+        assert small.delete(ids) == len(ids)
+
+    def test_good_metadata_of_all_kinds(self, small: Collection) -> None:
+        fields = {
+            "": "빈 이름", "a.b": [], "$x": {}, "큰 수": 2**80, "작은 수": -(2**70), "실수": 1e308, "참": True,
+            "없음": None, "깊이": [[[[{"a": [1]}]]]], "가": "\u2028\n",
+        }  # fmt: skip
+        small.add(["글"], ids=["a"], metadata=[fields])
+        assert small.get(["a"])[0].metadata == fields
+
+    def test_empty_documents_are_kept_and_never_found(self, small: Collection) -> None:
+        empty = ["", "   ", "\n\t\u3000\u200b", "\0"]
+        ids = small.add([empty[0], DOCUMENTS[0], *empty[1:]], ids=["a", "b", "c", "d", "e"])
+        assert [document.text for document in small.get(ids)] == [empty[0], DOCUMENTS[0], *empty[1:]]
+        assert len(small) == 5
+        for using in (*small.legs, "hybrid"):
+            assert ids_of(small.search(DOCUMENTS[0], using=using)) == ["b"]
+            assert ids_of(small.search(DOCUMENTS[0], using=using, where={"없음": None})) == ["b"]
+        small.add(empty[:2], ids=["x", "b"])  # only empty ones, one of which replaces a filled one
+        assert all(small.search(DOCUMENTS[0], using=using) == [] for using in (*small.legs, "hybrid"))
+        assert small.delete(["a", "x"]) == 2
+
+    def test_a_stream_adds_what_is_new_or_changed(self, small: Collection) -> None:
+        rows = [(id_, text, fields) for id_, text, fields in zip(IDS, DOCUMENTS, METADATA, strict=True)]
+        assert small.add_stream(row for row in rows) == len(rows)
+        assert [(d.id, d.text, d.metadata) for d in small.get()] == rows
+        assert small.add_stream(rows) == 0
+        rows[2] = (rows[2][0], "새 글", rows[2][2])
+        rows[4] = (rows[4][0], rows[4][1], {"번호": "넷"})
+        assert small.add_stream(rows) == 2
+        assert [d.id for d in small.get()][-2:] == [IDS[2], IDS[4]]
+        assert small.get([IDS[2]])[0].text == "새 글"
+        assert small.get([IDS[4]])[0].metadata == {"번호": "넷"}
+
+    def test_a_stream_resumes_where_it_stopped(self, make: Make, encoders: Encoders) -> None:
+        collection = make(encoders=[encoders["dense"]], bm25=True)
+        number = 2_050  # more than a batch
+
+        def rows(*, broken: bool) -> Iterator[tuple[str, str]]:
+            for index in range(number):
+                if broken and index == number - 1:
+                    raise ConnectionError
+                yield f"{index}", f"공고 {index % 7}"
+
+        with pytest.raises(ConnectionError):
+            collection.add_stream(rows(broken=True), show_progress=False)
+        stored = len(collection)
+        assert 0 < stored < number
+        assert collection.add_stream(rows(broken=False), show_progress=False) == number - stored
+        assert len(collection) == number
+        assert collection.add_stream(rows(broken=False), show_progress=False) == 0
+        assert [document.id for document in collection.get()] == [str(index) for index in range(number)]
+
+    def test_a_stream_takes_documents_without_metadata(self, small: Collection) -> None:
+        assert small.add_stream([("가", "본문"), ("나", "", None), ("다", "본문", {"x": 1})]) == 3
+        assert [document.metadata for document in small.get()] == [{}, {}, {"x": 1}]
+        assert small.add_stream([("나", "")]) == 0
+        assert small.add_stream([]) == 0

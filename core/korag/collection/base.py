@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checks import FusionMethod, check_count, check_flag, check_fraction, check_fusion
+from korag.checks import FusionMethod, check_count, check_flag, check_fraction, check_fusion, reject_unknown
 from korag.collection.documents import StoredDocument
 from korag.collection.streaming import stream_into
 from korag.diversity import maximal_marginal_relevance
@@ -243,7 +243,13 @@ class Collection(ABC):
         """`search` for many queries, encoded together. Returns one list of hits per query, in order."""
         checked = check_texts(queries, "queries")
         if options is None:
+            reject_unknown(self, settings, [setting.name for setting in fields(SearchOptions)])
             options = SearchOptions(**settings)
+        elif not isinstance(options, SearchOptions):
+            raise InvalidArgumentError(
+                f"options={options!r:.80}은(는) SearchOptions가 아닙니다. SearchOptions(k=5)처럼 넣으세요.",
+                f"options={options!r:.80} is not a SearchOptions; pass SearchOptions(k=5), or its fields as keywords.",
+            )
         elif settings:
             raise InvalidArgumentError(
                 f"options와 {', '.join(settings)}을(를) 함께 넣었습니다. dataclasses.replace(options, ...)로 바꾸거나 "

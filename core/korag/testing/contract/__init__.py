@@ -1,32 +1,10 @@
-"""The tests every store must pass, as pytest classes to inherit from.
+"""The tests every store must pass, as pytest classes to inherit from. Needs ``pip install 'korag[testing]'``."""
 
-    from korag.testing import CollectionContract
+from pkgutil import iter_modules
 
-    class TestMyStore(CollectionContract):
-        @pytest.fixture(scope="class")
-        @classmethod
-        def make(cls):
-            return MyStore.create
+from korag._optional import require
 
-Needs pytest: ``pip install 'korag[testing]'``.
-"""
-
-from korag.testing.contract.documents import DocumentTests
-from korag.testing.contract.errors import ErrorTests
-from korag.testing.contract.fixtures import Encoders, Make
-from korag.testing.contract.life import LifeTests
-from korag.testing.contract.options import OptionTests
-from korag.testing.contract.relevance import RelevanceTests
-from korag.testing.contract.saving import SavingContract
-from korag.testing.contract.search import SearchTests
-
-__all__ = ["CollectionContract", "Encoders", "Make", "SavingContract"]
-
-
-class CollectionContract(DocumentTests, SearchTests, OptionTests, RelevanceTests, ErrorTests, LifeTests):
-    """What every store must do; see `korag.collection.base.Collection`.
-
-    Inherit from it in a class whose name starts with ``Test`` and override the fixture `make`, which returns a
-    function from ``encoders=[…]``, ``bm25=True`` and ``tokenizer=None`` to a new, empty collection. Tests run with fake
-    encoders; override the fixture `encoders` to run them with a model's vectors.
-    """
+# Before they are imported: otherwise a failed assert of an inherited test would not show its values.
+require("pytest", extra="testing").register_assert_rewrite(
+    *(f"{__name__}.{item.name}" for item in iter_modules(__path__))
+)

@@ -46,18 +46,10 @@ class TestOnDisk(TestInMemory):
         return open_new
 
 
-class ShippedModels:
+class TestShippedModels(TestOnDisk):
     """The same with the vectors of the models that KoRAG ships."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def encoders(cls, colbert: Any, splade: Any, dense: Any) -> dict[str, Encoder[Any]]:
         return {"colbert": colbert, "sparse": splade, "dense": dense}
-
-
-class TestInMemoryWithModels(ShippedModels, TestInMemory):
-    pass
-
-
-class TestOnDiskWithModels(ShippedModels, TestOnDisk):
-    pass

@@ -182,9 +182,8 @@ def _direction(ngrams: list[str], dim: int, seed: int) -> NDArray[np.float32]:
 @functools.lru_cache(maxsize=20_000)
 def _noise(ngram: str, dim: int, seed: int) -> NDArray[np.float64]:
     """A direction per n-gram, from a hash alone: numpy's random streams may change between versions."""
-    noise: NDArray[np.float64] = (
-        np.frombuffer(hashlib.shake_256(f"{seed} {ngram}".encode()).digest(dim), np.uint8) - 127.5
-    )
+    digest = hashlib.shake_256(f"{seed} {ngram}".encode()).digest(dim)
+    noise: NDArray[np.float64] = np.frombuffer(digest, np.uint8).astype(np.float64) - 127.5
     return noise
 
 

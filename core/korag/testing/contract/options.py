@@ -35,7 +35,7 @@ class OptionTests(ContractFixtures):
         expected = filled.search(QUERY, **settings)
         options = SearchOptions(**settings)
         assert filled.search(QUERY, options=options) == expected
-        assert filled.search_many([QUERY, QUERY], options=options) == [expected, expected]
+        assert filled.search_many([QUERY], options=options) == [expected]
         assert expected
 
     def test_options_and_keywords_together_are_an_error(self, filled: Collection) -> None:

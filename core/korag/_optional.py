@@ -1,4 +1,4 @@
-"""Optional packages: one way to import them, one error when they are missing."""
+"""Imports optional packages, with an error that names the ``pip install`` if one is missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require(module: str, *, extra: str) -> ModuleType:
 
     Raises:
         MissingDependencyError: If the top-level package is not installed. An `ImportError` from inside an
-            installed package is passed on as it is: another ``pip install`` would not mend it.
+            installed package propagates unchanged, since ``pip install`` would not fix it.
     """
     try:
         return importlib.import_module(module)
@@ -33,7 +33,7 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 def check(*packages: str, extra: str) -> None:
-    """Raises now what `require` would raise at first use, without the cost of importing anything.
+    """Raises the error of `require` early, without importing anything.
 
     Args:
         packages: Top-level packages.

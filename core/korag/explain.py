@@ -1,4 +1,4 @@
-"""Why a model answers as it does: terms of a sparse vector, token matches of late interaction, legs of a hit."""
+"""Explains results: terms of a sparse vector, token matches of late interaction, legs of a hit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Term:
     """One vocabulary term of a sparse vector; ``term, weight = …`` unpacks it.
 
     Attributes:
-        term: The term as it reads. A special token is shown as it is called (``[SEP]``), and a piece that is part
-            of a character as its bytes (``<0xEC>``).
+        term: The term as text. Special tokens are shown by name (``[SEP]``), parts of a character as bytes
+            (``<0xEC>``).
         weight: Its weight in the vector.
-        in_text: Whether it is one of the tokens of the text; the others are what the model adds.
+        in_text: True for a token of the text, False for a term added by the model.
     """
 
     term: str
@@ -37,13 +37,13 @@ class Term:
 
 @dataclass(frozen=True)
 class TokenMatch:
-    """One query token and what it found in a document.
+    """A query token and its best match in a document.
 
     Attributes:
-        query_token: The query token as it reads.
+        query_token: The query token as text.
         document_token: The document token most similar to it.
-        position: Which of the document's scored tokens that is, from 0.
-        similarity: Their cosine; over all query tokens these add up to the MaxSim score.
+        position: Index of the document token among those scored.
+        similarity: Their cosine. The sum over all query tokens is the MaxSim score.
     """
 
     query_token: str
@@ -58,15 +58,15 @@ def explain_terms(encoder: SparseEncoder, text: str, *, task: Task = "query", to
     Args:
         encoder: The encoder.
         text: A query or a document.
-        task: As which of the two it is encoded.
+        task: Encode the text as a query or as a document.
         top: How many terms at most.
 
     Returns:
-        Terms with a weight other than 0, heaviest first; equal weights in vocabulary order.
+        Terms with a nonzero weight, largest first; equal weights in vocabulary order.
 
     Raises:
         InvalidTextError: If the text is not a string.
-        InvalidArgumentError: If `task` is neither of the two, or `top` negative or no integer.
+        InvalidArgumentError: If `task` is neither, or `top` is not an integer of at least 0.
     """
     check_text(text, "text")
     check_choice("task", task, get_args(Task))
@@ -79,7 +79,7 @@ def explain_terms(encoder: SparseEncoder, text: str, *, task: Task = "query", to
 
 
 def explain_matches(encoder: LateInteractionEncoder, query: str, document: str) -> list[TokenMatch]:
-    """Returns what each query token found in a document: the heatmap of a MaxSim score, row by row.
+    """Returns the best match of each query token in a document.
 
     Args:
         encoder: The encoder.
@@ -87,10 +87,10 @@ def explain_matches(encoder: LateInteractionEncoder, query: str, document: str) 
         document: The document.
 
     Returns:
-        One entry a query vector, prompt, special and expansion tokens included, in order.
+        One entry per query vector, in order, including prompt, special and expansion tokens.
 
     Raises:
-        InvalidTextError: If one of the two is not a string.
+        InvalidTextError: If the query or document is not a string.
     """
     query_ids, query_vectors = encoder.encode_tokens(check_text(query, "query"), "query")
     document_ids, document_vectors = encoder.encode_tokens(check_text(document, "document"), "document")
@@ -104,7 +104,7 @@ def explain_matches(encoder: LateInteractionEncoder, query: str, document: str) 
 
 
 def explain_hit(hit: Hit) -> str:
-    """Returns where a hit came from, one line a leg: its rank and its score there.
+    """Returns a hit's rank and score in each leg, one line per leg.
 
     >>> print(explain_hit(collection.search(query, k=1)[0]))
     문서-0: 0.0325

@@ -1,4 +1,4 @@
-"""One ranking out of several: reciprocal-rank fusion and weighted score fusion.
+"""Fuses several rankings into one: reciprocal rank fusion and weighted score fusion.
 
 Both work on ids, never on texts, and are deterministic: equal scores keep the order in which their ids were
 first seen, leg by leg, rank by rank.
@@ -24,12 +24,12 @@ def reciprocal_rank_fusion(
 ) -> list[tuple[Id, float]]:
     """Fuses rankings by rank alone: ``score(d) = Σ_legs weight / (c + rank)``, ranks from 1.
 
-    A leg without the id adds nothing; an id twice in a leg counts once, at its better rank.
+    A leg without the id adds nothing; an id repeated in a leg counts once, at its better rank.
 
     Args:
         rankings: Ids of each leg, best first.
         weights: Weight of each leg; 1 where not given.
-        c: How little the first ranks stand out.
+        c: Rank constant; larger values flatten the top.
 
     Returns:
         (id, score), best first.
@@ -40,8 +40,8 @@ def reciprocal_rank_fusion(
     weights = check_weights(rankings, weights)
     if not c >= 0:
         raise InvalidArgumentError(
-            f"c={c!r}은(는) 쓸 수 없습니다. 0 이상의 수여야 합니다.",
-            f"c={c!r} is not possible; it must be a number of at least 0.",
+            f"c={c!r}: 0 이상의 수여야 합니다.",
+            f"c={c!r} is invalid; it must be a number of at least 0.",
         )
     terms: dict[Id, list[float]] = {}
     for leg, ranking in rankings.items():
@@ -53,14 +53,14 @@ def reciprocal_rank_fusion(
 def weighted_fusion(
     runs: Mapping[str, Sequence[tuple[Id, float]]], *, weights: Mapping[str, float] | None = None
 ) -> list[tuple[Id, float]]:
-    """Fuses scores: each leg's are scaled to [0, 1] by their own least and greatest, then added by weight.
+    """Fuses scores: each leg's scores are scaled to [0, 1] by their minimum and maximum, then summed by weight.
 
     Args:
         runs: (id, score) of each leg.
         weights: Weight of each leg; 1 where not given.
 
     Returns:
-        (id, score), best first. A leg without the id adds 0; a leg whose scores are all equal gives each 1.
+        (id, score), best first. A leg without the id adds 0; a leg whose scores are all equal adds 1 for each id.
 
     Raises:
         InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
@@ -107,6 +107,6 @@ class Fusion:
 
 
 def _add_up(terms: Mapping[Id, Sequence[float]]) -> list[tuple[Id, float]]:
-    """Best first. The exact sum, rounded once: ranks 1, 2, 3 and 3, 1, 2 tie however the legs are ordered."""
+    """Sums with `math.fsum`, so that ranks 1, 2, 3 and 3, 1, 2 tie whatever the order of the legs. Best first."""
     fused = [(id_, math.fsum(parts)) for id_, parts in terms.items()]
     return sorted(fused, key=lambda item: -item[1])

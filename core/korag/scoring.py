@@ -1,9 +1,9 @@
-"""Scores between a query and documents: MaxSim, sparse dot product, cosine, and the best k of them.
+"""Scores between a query and documents: MaxSim, sparse dot product, cosine, and top-k.
 
-Pure functions on numpy arrays; sums are accumulated in float32 whatever the vectors are stored in.
+Pure functions on numpy arrays; sums are accumulated in float32, whatever the type of the vectors.
 
-A document's score depends on the query and the document alone, to the last bit: equal documents tie, wherever
-they lie. One matrix product over many documents would not do: BLAS rounds differently at the edges of a matrix.
+A document's score depends only on the query and the document, to the last bit, so that equal documents tie. A single
+matrix product over many documents does not have this property: BLAS rounds differently at the edges of a matrix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 _PIECE = 32_000
-"""Numbers that torch converts at a time: of 32,768 it would wake its other threads, which takes longer."""
+"""Numbers converted by torch at a time. From 32,768 it uses its other threads, which is slower."""
 
 
 def maxsim(
@@ -31,18 +31,18 @@ def maxsim(
     """Late-interaction scores: for each query token the best document token, summed over query tokens.
 
     ``score(q, d) = Σ_i max_j q_i · d_j`` (ColBERT, https://arxiv.org/abs/2004.12832, equation 3). Scores grow
-    with the number of query tokens; they compare documents for one query, never queries or models.
+    with the number of query tokens; they are comparable for one query only, not across queries or models.
 
     Args:
         query: Query token vectors. Shape: (query_tokens, dim).
         documents: Token vectors of each document. Shape of each: (tokens, dim). Or padded in one array of
             shape (n, tokens, dim), with `document_mask`.
-        query_mask: Query tokens that count. Shape: (query_tokens,).
-        document_mask: Document tokens that count. Shape: (n, tokens). Padding can never win: masked tokens
-            take no part at all, rather than a similarity of zero.
+        query_mask: Query tokens to score. Shape: (query_tokens,).
+        document_mask: Document tokens to score. Shape: (n, tokens). Masked tokens are ignored entirely, not given
+            a similarity of zero.
 
     Returns:
-        One float32 score a document; −inf for a document without tokens. Shape: (n,).
+        One float32 score per document; −inf for a document without tokens. Shape: (n,).
     """
     if query_mask is not None:
         query = query[query_mask]
@@ -52,7 +52,7 @@ def maxsim(
 
 
 def pack_tokens(documents: Sequence[Floats] | Floats, *, dim: int) -> tuple[Floats, Ints]:
-    """Lays the token vectors of documents end to end.
+    """Concatenates the token vectors of documents.
 
     Returns:
         All tokens, shape (total_tokens, dim), and where each document starts and the last one ends, shape
@@ -64,7 +64,7 @@ def pack_tokens(documents: Sequence[Floats] | Floats, *, dim: int) -> tuple[Floa
 
 
 def maxsim_packed(query: Floats, tokens: Floats, offsets: Ints, rows: Ints | None = None) -> NDArray[np.float32]:
-    """`maxsim` over documents laid end to end, e.g. memory-mapped; one document at a time.
+    """`maxsim` over concatenated documents, e.g. memory-mapped; one document at a time.
 
     Args:
         query: Query token vectors. Shape: (query_tokens, dim).
@@ -73,7 +73,7 @@ def maxsim_packed(query: Floats, tokens: Floats, offsets: Ints, rows: Ints | Non
         rows: Documents to score; None for all.
 
     Returns:
-        One float32 score a document scored, −inf for one without tokens. Shape: (n,) or that of `rows`.
+        One float32 score per scored document, −inf for one without tokens. Shape: (n,) or that of `rows`.
     """
     rows = np.arange(len(offsets) - 1) if rows is None else rows
     bounds = zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True)
@@ -91,8 +91,8 @@ def _maxsim_each(query: Floats, documents: Iterable[Floats]) -> NDArray[np.float
 
 def _as_float32(vectors: Floats) -> NDArray[np.float32]:
     if vectors.dtype != np.float16:
-        return np.ascontiguousarray(vectors, np.float32)  # a product of others may round otherwise
-    import torch  # converts with the processor's instruction for it: three times as fast
+        return np.ascontiguousarray(vectors, np.float32)  # products of non-contiguous arrays may round differently
+    import torch  # uses the processor's conversion instruction: three times as fast
 
     half, single = np.array(vectors, order="C").reshape(-1), np.empty(vectors.size, np.float32)
     for start in range(0, len(half), _PIECE):
@@ -102,18 +102,18 @@ def _as_float32(vectors: Floats) -> NDArray[np.float32]:
 
 
 def sparse_dot(query: sp.csr_array, documents: sp.csc_array) -> NDArray[np.float32]:
-    """Dot products of one sparse query with sparse documents, touching the query's terms only.
+    """Dot products of a sparse query with sparse documents, reading only the postings of the query's terms.
 
     Args:
         query: Term weights. Shape: (1, vocab).
         documents: Term weights by column, i.e. postings. Shape: (n, vocab).
 
     Returns:
-        float32 scores; 0 where no term is shared. Shape: (n,).
+        float32 scores; 0 if no term is shared. Shape: (n,).
     """
     starts, ends = documents.indptr[query.indices], documents.indptr[query.indices + 1]
     bounds = [slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    # Joined by hand, in half the time of documents[:, query.indices], which copies number by number.
+    # Twice as fast as documents[:, query.indices], which copies element by element.
     weights = np.concatenate([documents.data[:0], *(documents.data[bound] for bound in bounds)])
     rows = np.concatenate([documents.indices[:0], *(documents.indices[bound] for bound in bounds)])
     columns = np.concatenate([[0], np.cumsum(ends - starts)]).astype(rows.dtype)
@@ -123,7 +123,7 @@ def sparse_dot(query: sp.csr_array, documents: sp.csc_array) -> NDArray[np.float
 
 
 def sparse_cosines(rows: sp.csr_array) -> NDArray[np.float32]:
-    """Cosine similarities of sparse vectors with each other; 0 for an empty one.
+    """Pairwise cosine similarities of sparse vectors; 0 for an empty one.
 
     Args:
         rows: Shape: (n, vocab).
@@ -139,7 +139,7 @@ def sparse_cosines(rows: sp.csr_array) -> NDArray[np.float32]:
 
 
 def cosine(query: Floats, documents: Floats) -> NDArray[np.float32]:
-    """Cosine similarities of one query vector with document vectors.
+    """Cosine similarities of a query vector with document vectors.
 
     Args:
         query: Shape: (dim,).
@@ -152,7 +152,7 @@ def cosine(query: Floats, documents: Floats) -> NDArray[np.float32]:
 
 
 def dot_rows(query: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Dot products of one query vector with document vectors.
+    """Dot products of a query vector with document vectors.
 
     Args:
         query: Shape: (dim,).
@@ -174,12 +174,12 @@ def unit_rows(vectors: Floats) -> NDArray[np.float32]:
 
 
 def top_k(scores: NDArray[np.float32], keys: Ints, k: int) -> Ints:
-    """Indices of the k best scores, best first; equal scores in the order of `keys`; −inf never.
+    """Returns the indices of the k best scores, best first; ties in the order of `keys`, −inf excluded.
 
     Args:
         scores: Shape: (n,).
         keys: Insertion order of the documents. Shape: (n,).
-        k: How many at most.
+        k: Maximum number of indices.
 
     Returns:
         Indices into `scores`. Shape: (min(k, finite scores),).

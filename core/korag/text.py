@@ -1,8 +1,8 @@
-"""Texts: what is accepted, what counts as empty, and the one change ever made to them.
+"""Text checks, empty texts, and NFC normalization, the only change ever made to a text.
 
-macOS file names and many PDFs hold Hangul as conjoining jamo (NFD). To a tokenizer those are other
-characters: an NFD query on an NFC corpus finds almost nothing. Queries and documents are therefore brought
-to NFC before they are tokenised; what is stored and returned stays as it was given.
+macOS file names and many PDFs hold Hangul as conjoining jamo (NFD). To a tokenizer those are different
+characters, so an NFD query on an NFC corpus finds almost nothing. Queries and documents are therefore normalized
+to NFC before tokenization; texts are stored and returned as given.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def normalize(text: str) -> str:
 
 
 def is_empty(text: str) -> bool:
-    """Whether `text` has no character that could be searched for.
+    """Returns True if `text` has no searchable character.
 
     Separators (Unicode category Z, the ideographic space included) and control or format characters
     (category C: line ends, zero-width spaces, byte-order marks, NUL) do not count.
@@ -35,7 +35,7 @@ def check_text(text: object, position: str) -> str:
 
     Args:
         text: What the caller passed.
-        position: How the error names it, e.g. ``"texts[3]"``.
+        position: Its name in the error, e.g. ``"texts[3]"``.
 
     Raises:
         InvalidTextError: If it is not a string, or holds a lone surrogate.
@@ -47,23 +47,23 @@ def check_text(text: object, position: str) -> str:
         )
     if lone := _SURROGATE.search(text):
         raise InvalidTextError(
-            f"{position}의 {lone.start()}번째 글자가 짝이 없는 서로게이트 {lone.group()!a}입니다. UTF-8로 저장할 수 "
-            "없으니 text.encode('utf-8', 'replace').decode()로 고친 뒤 다시 넣으세요.",
-            f"{position} holds the lone surrogate {lone.group()!a} at character {lone.start()}, which UTF-8 "
-            "cannot store; mend it with text.encode('utf-8', 'replace').decode().",
+            f"{position}의 {lone.start()}번째 글자가 짝 없는 서로게이트 {lone.group()!a}입니다. UTF-8로 저장할 수 "
+            "없습니다. text.encode('utf-8', 'replace').decode()로 고쳐서 넣으세요.",
+            f"{position} contains the lone surrogate {lone.group()!a} at character {lone.start()}, which UTF-8 "
+            "cannot store; replace it with text.encode('utf-8', 'replace').decode().",
         )
     return text
 
 
 def check_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
-    """Returns the texts as a new list, every one checked by `check_text`.
+    """Returns the texts as a new list, each checked by `check_text`.
 
     Args:
-        texts: Any iterable of strings but a string itself.
-        name: How errors call the argument.
+        texts: An iterable of strings, not a single string.
+        name: The argument's name in errors.
 
     Raises:
-        InvalidTextError: If `texts` is a single string, or holds something that is not a good string.
+        InvalidTextError: If `texts` is a single string, or contains an invalid one.
     """
     if isinstance(texts, str | bytes):
         raise InvalidTextError(

@@ -1,7 +1,7 @@
-"""A thread a core, each computing on its own: products of bytes and floats run outside Python's lock.
+"""Runs independent tasks on one thread per core; numerical work releases the GIL.
 
-torch spreads one operation over all cores, which is of little use for thousands of small ones: the cores would wait for
-each other at the end of every one. Here each core takes the next piece of work instead.
+torch spreads each operation over all cores, which does not pay for thousands of small ones, as the cores wait for each
+other after every operation. Here each core takes the next task instead.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _lock = threading.Lock()
 
 
 def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
-    """Calls a function for every task, on as many cores as torch would use; in this thread if there is one task.
+    """Calls a function for every task, on as many cores as torch uses; a single task runs in this thread.
 
     Args:
-        function: Called from several threads at once; it must not use `run_all` itself.
-        tasks: In any order; made as they are taken, where it is a generator.
+        function: Called from several threads; it must not call `run_all` itself.
+        tasks: Order does not matter. A generator is consumed as threads become free.
 
     Raises:
-        Exception: The first that a call raised, after the other threads have come to their end.
+        Exception: The first exception of a call, after all threads have finished.
     """
     waiting = iter(tasks)
     begun = list(itertools.islice(waiting, 2))
@@ -54,7 +54,7 @@ def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
     try:
         errors = [future.exception() for future in futures]
     finally:
-        stopped.set()  # Ctrl+C comes here, and the threads would go on
+        stopped.set()  # on Ctrl+C the threads would continue otherwise
     for error in errors:
         if error is not None:
             raise error
@@ -67,7 +67,7 @@ def run_here(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
 
 
 def cores() -> int:
-    """How many tasks `run_all` does at a time."""
+    """Returns the number of tasks that `run_all` runs at a time."""
     import torch
 
     return torch.get_num_threads()
@@ -75,14 +75,14 @@ def cores() -> int:
 
 @cache
 def _start() -> tuple[ThreadPoolExecutor, int]:
-    """The threads, and how many; torch is told in each of them to stay in it."""
+    """Starts the pool and returns it with its size. torch is limited to one thread in each worker."""
     import torch
 
     workers = cores()
     ready = threading.Barrier(workers + 1)
 
     def alone() -> None:
-        torch.get_num_threads()  # a thread takes over the common number at its first use of torch: let that be past
+        torch.get_num_threads()  # the first call in a thread adopts the global number; do that before setting it
         torch.set_num_threads(1)
         ready.wait()
 
@@ -91,9 +91,9 @@ def _start() -> tuple[ThreadPoolExecutor, int]:
     ready.wait()
     for future in started:
         future.result()
-    torch.set_num_threads(workers)  # the number is each thread's own, but new threads begin with the last one set
+    torch.set_num_threads(workers)  # the number is per thread, but new threads start with the last one set
     return pool, workers
 
 
-if hasattr(os, "register_at_fork"):  # threads do not come along into a forked process
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork
     os.register_at_fork(after_in_child=_start.cache_clear)

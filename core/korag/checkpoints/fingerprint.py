@@ -1,8 +1,8 @@
 """The identity of an encoder: everything that changes its vectors, and nothing else.
 
 An index holds the fingerprint of the encoder that filled it. Device, precision, backend and batch sizes are
-not part of it, and neither is the folder's place on disk: a model fetched from the Hub and its copy on an
-air-gapped machine are the same model.
+not part of it, and neither is the folder's path: a model downloaded from the Hub and its copy on an air-gapped
+machine have the same fingerprint.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 from korag.checkpoints.matryoshka import find_heads, read_heads
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-_PASSED_OVER = re.compile(r"(\..*|checkpoint-.*|onnx|openvino)")
-"""Folders with other copies of the weights, or with what downloading and training left behind."""
+_IGNORED_FOLDERS = re.compile(r"(\..*|checkpoint-.*|onnx|openvino)")
+"""Folders with other copies of the weights, or left over from downloading and training."""
 _SETTINGS = (
     "modules.json", "config.json", "config_sentence_transformers.json", "sentence_bert_config.json",
     "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
@@ -35,21 +35,21 @@ _NOT_VECTORS = {
 }
 """Keys of settings files that do not change vectors, or are fingerprinted in their resolved form."""
 _NOTHING = hashlib.sha256(b"{}").hexdigest()
-"""Of a settings file with none but such keys."""
+"""Digest of a settings file that has only such keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """What changes an encoder's vectors.
+    """Everything that changes an encoder's vectors.
 
     Attributes:
-        model: The name the model was loaded by; for people, not compared.
-        revision: Its Hub commit; not compared (the weights are).
+        model: The name the model was loaded by; informative only, not compared.
+        revision: Hub commit; not compared, since the weights are.
         family: ``"dense"``, ``"sparse"`` or ``"late_interaction"``.
         weights: SHA-256 over weights, tokenizer and settings.
         dim: Vector size in use.
-        query_prompt: Put before every query.
-        document_prompt: Put before every document.
+        query_prompt: Prefix of every query.
+        document_prompt: Prefix of every document.
         query_length: Longest query in tokens.
         document_length: Longest document in tokens.
         normalized: Whether vectors have unit length.
@@ -72,7 +72,7 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Fingerprint:
-        """Builds it from what `to_dict` returned."""
+        """Creates a fingerprint from the result of `to_dict`."""
         return cls(**fields)
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
@@ -88,12 +88,12 @@ class Fingerprint:
 
 
 def digest_folders(*folders: Path) -> str:
-    """Returns the SHA-256 of the files in some folders that vectors depend on.
+    """Returns the SHA-256 of all files in some folders that vectors depend on.
 
-    Reads every weights file once (about a second per GB), except in the Hub cache, where a file's SHA-256
-    is its name. Names, order and content count; the folders' own paths do not. Nor does what changes no
-    vector: a second copy of the weights in another format, the file format of Matryoshka heads, and the
-    projection which they replace.
+    Reads every weight file once (about a second per GB), except in the Hub cache, where the file name is the
+    SHA-256. File names, order and content count; the folders' own paths do not. Anything that changes no vector
+    is ignored as well: a second copy of the weights in another format, the file format of Matryoshka heads, and
+    the projection that they replace.
     """
     digest = hashlib.sha256()
     for folder in folders:
@@ -113,9 +113,9 @@ def digest_folders(*folders: Path) -> str:
 
 
 def _counts(path: Path, folder: Path, heads: Path | None) -> bool:
-    """Whether vectors depend on a file; heads are looked at apart."""
+    """Returns True if vectors depend on a file. Matryoshka heads are hashed separately."""
     place = path.relative_to(folder).parts
-    if any(map(_PASSED_OVER.fullmatch, place[:-1])) or path.stem == "matryoshka_heads":
+    if any(map(_IGNORED_FOLDERS.fullmatch, place[:-1])) or path.stem == "matryoshka_heads":
         return False
     if path.suffix == ".safetensors":
         return heads is None or not place[0].endswith("_Dense")

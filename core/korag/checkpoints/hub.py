@@ -1,4 +1,4 @@
-"""Where a model's files are: shipped with the package, in a local folder, or on the Hugging Face Hub."""
+"""Finds a model's files: bundled with the package, in a local folder, or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachabl
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = ["*.json", "artifact.metadata", "matryoshka_heads.*"]
-"""What tells the family, lengths, prompts and dims: a few hundred kB and the tokenizer, no weights."""
+"""Configuration and tokenizer files, a few hundred kB: family, lengths, prompts and dims."""
 _WEIGHTS = ["*.safetensors", "*.txt", "*.model"]
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")
 _NOT_A_BACKBONE = re.compile(r"[1-9]\d*_[^/]+/.*|matryoshka_heads\..*|training_args\.bin")
-"""Weights files that are no model alone: later modules such as ``1_Dense``, heads, a trainer's settings."""
+"""Weight files without a backbone: later modules such as ``1_Dense``, heads, a trainer's settings."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class ModelFiles:
     """A model's files.
 
     Attributes:
-        name: What the user called it.
+        name: The name or path given by the caller.
         folder: Local folder; for a model on the Hub, its snapshot in the cache.
         revision: The Hub commit; None for a local folder.
         cache_folder: The Hub cache; None for the default one.
-        local_files_only: Never ask the Hub.
-        token: Hub token; in no repr.
+        local_files_only: Never contact the Hub.
+        token: Hub token; not part of the repr.
     """
 
     name: str
@@ -43,19 +43,19 @@ class ModelFiles:
 
     @property
     def portable_name(self) -> str:
-        """What finds it again from any working directory: the Hub id or shipped name, or the whole path."""
+        """A name valid in any working directory: the Hub id, the bundled model's name, or the absolute path."""
         shipped = shipped_models().get(self.name) == self.folder
         return self.name if self.revision or shipped else str(self.folder)
 
     def fetch_weights(self, *, remote_code: bool) -> ModelFiles:
-        """Downloads what the first encoding needs; for a local folder, sees that it is still there.
+        """Downloads the weights; for a local folder, checks that they still exist.
 
         Args:
             remote_code: Also fetch the repository's Python files.
 
         Raises:
-            HubUnreachableError: If the weights are neither in the cache nor to be had.
-            CheckpointNotFoundError: If a local folder has none any more.
+            HubUnreachableError: If the weights are not in the cache and cannot be downloaded.
+            CheckpointNotFoundError: If a local folder no longer has weights.
         """
         if self.revision is None:
             self.check_weights()
@@ -68,7 +68,7 @@ class ModelFiles:
         return source
 
     def check_weights(self) -> None:
-        """Raises if the folder holds settings only.
+        """Checks that the folder has weights, not only settings.
 
         Raises:
             CheckpointNotFoundError: If a local folder has no weights.
@@ -78,13 +78,14 @@ class ModelFiles:
             return
         kind = CheckpointNotFoundError if self.revision is None else HubUnreachableError
         raise kind(
-            f"'{self.name}'의 설정 파일은 있지만 가중치 파일(model.safetensors)이 없습니다. 모델을 다시 받으세요.",
-            f"'{self.name}' has its settings but no weights (model.safetensors); fetch the model again.",
+            f"'{self.name}'의 설정 파일은 있지만 가중치 파일(model.safetensors)이 없습니다. "
+            "모델을 다시 다운로드하세요.",
+            f"'{self.name}' has configuration files but no weights (model.safetensors); download the model again.",
         )
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder holds the weights of a backbone or an adapter; a projection's or heads alone do not count."""
+    """Returns True if a folder has the weights of a backbone or adapter, not only those of projections or heads."""
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix in _WEIGHT_SUFFIXES)
     return not all(map(_NOT_A_BACKBONE.fullmatch, files))
 
@@ -97,13 +98,13 @@ def resolve_model(
     local_files_only: bool = False,
     token: str | None = None,
 ) -> ModelFiles:
-    """Finds a model's files: a local folder first, then a shipped name, then the Hub (settings only).
+    """Finds a model's files: a local folder, then a bundled model, then the Hub (configuration only).
 
     Args:
-        model: A path, the name of a shipped model, or a Hub id ``owner/name``.
+        model: A path, the name of a bundled model, or a Hub id ``owner/name``.
         revision: Hub branch, tag or commit.
         cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
-        local_files_only: Use the cache, ask nothing of the network.
+        local_files_only: Use the cache only; no network access.
         token: Hub token.
 
     Raises:
@@ -113,8 +114,8 @@ def resolve_model(
     """
     if not isinstance(model, str | os.PathLike):
         raise InvalidArgumentError(
-            f"model={model!r:.80}은(는) 쓸 수 없습니다. 모델 이름이나 경로(str)를 넣으세요. 예: 'mini-colbert'.",
-            f"model={model!r:.80} is not possible; give the name or the path of a model, for example 'mini-colbert'.",
+            f"model={model!r:.80}: 모델 이름이나 경로(str)여야 합니다. 예: 'mini-colbert'.",
+            f"model={model!r:.80} is invalid; pass the name or path of a model, for example 'mini-colbert'.",
         )
     name = os.fspath(model)
     folder = Path(name).expanduser()
@@ -122,18 +123,18 @@ def resolve_model(
         return ModelFiles(name, folder.resolve())
     if name and folder.exists():
         raise CheckpointNotFoundError(
-            f"'{name}'은(는) 파일입니다. 모델이 들어 있는 폴더의 경로를 넣으세요.",
-            f"'{name}' is a file; pass the folder that holds the model.",
+            f"'{name}'은(는) 파일입니다. 모델 폴더의 경로를 넣으세요.",
+            f"'{name}' is a file; pass the model's folder.",
         )
     if name in (shipped := shipped_models()):
         return ModelFiles(name, shipped[name])
     if not _HUB_ID.fullmatch(name) or name.startswith("."):
         close = difflib.get_close_matches(name, PRESETS, n=1)
         raise CheckpointNotFoundError(
-            f"'{name}' 모델을 찾을 수 없습니다. 그런 폴더도, 함께 배포되는 모델({', '.join(shipped)})도 없고, "
-            "허브 이름(owner/name) 꼴도 아닙니다." + (f" 혹시 '{close[0]}'인가요?" if close else ""),
-            f"There is no model '{name}': no such folder, not one of the shipped models "
-            f"({', '.join(shipped)}), and not of the form owner/name of the Hub."
+            f"'{name}' 모델을 찾을 수 없습니다. 같은 이름의 폴더나 내장 모델({', '.join(shipped)})이 없고, "
+            "Hub 이름(owner/name) 형식도 아닙니다." + (f" 혹시 '{close[0]}'인가요?" if close else ""),
+            f"There is no model '{name}': it is neither a folder nor a bundled model "
+            f"({', '.join(shipped)}), and it does not have the form owner/name of a Hub id."
             + (f" Did you mean '{close[0]}'?" if close else ""),
         )
     cache = cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME")
@@ -157,12 +158,12 @@ def _snapshot(source: ModelFiles, patterns: list[str]) -> ModelFiles:
         )
     except errors.HFValidationError as error:
         raise CheckpointNotFoundError(
-            f"'{source.name}'은(는) 폴더도 아니고 허브 이름(owner/name)으로도 쓸 수 없습니다.",
-            f"'{source.name}' is neither a folder nor a possible Hub name (owner/name).",
+            f"'{source.name}'은(는) 폴더가 아니며 Hub 이름(owner/name)으로도 올바르지 않습니다.",
+            f"'{source.name}' is neither a folder nor a valid Hub id (owner/name).",
         ) from error
     except errors.GatedRepoError as error:
         raise CheckpointError(
-            f"'{source.name}'은(는) 이용 동의가 필요한 모델입니다. 허브에서 동의한 뒤 token=을 넣으세요.",
+            f"'{source.name}'은(는) 이용 동의가 필요한 모델입니다. Hub에서 동의한 뒤 token=을 넣으세요.",
             f"'{source.name}' is gated: accept its terms on the Hub, then pass token=.",
         ) from error
     except errors.RevisionNotFoundError as error:
@@ -172,7 +173,7 @@ def _snapshot(source: ModelFiles, patterns: list[str]) -> ModelFiles:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise CheckpointNotFoundError(
-            f"허브에 '{source.name}' 모델이 없거나 비공개입니다. 이름을 확인하고, 비공개라면 token=을 넣으세요.",
+            f"Hub에 '{source.name}' 모델이 없거나 비공개입니다. 이름을 확인하고, 비공개라면 token=을 넣으세요.",
             f"The Hub has no model '{source.name}', or it is private: check the name, or pass token=.",
         ) from error
     except Exception as error:  # not in the cache, offline, or whatever this version's HTTP library raises
@@ -182,10 +183,10 @@ def _snapshot(source: ModelFiles, patterns: list[str]) -> ModelFiles:
 
 def _unreachable(source: ModelFiles) -> HubUnreachableError:
     return HubUnreachableError(
-        f"'{source.name}' 모델이 이 컴퓨터에 없고 허브에서 받을 수도 없습니다"
-        f"(local_files_only={source.local_files_only}). 인터넷이 되는 곳에서 받은 폴더를 복사해 그 경로를 넣거나, "
-        f"함께 배포되는 {', '.join(shipped_models())} 가운데 하나를 쓰세요.",
-        f"The model '{source.name}' is not on this machine and cannot be fetched from the Hub "
+        f"'{source.name}' 모델이 이 컴퓨터에 없고 Hub에서 다운로드할 수도 없습니다"
+        f"(local_files_only={source.local_files_only}). 인터넷이 되는 PC에서 다운로드한 폴더를 복사해 그 경로를 "
+        f"넣거나, 내장 모델({', '.join(shipped_models())})을 쓰세요.",
+        f"The model '{source.name}' is not on this machine and cannot be downloaded from the Hub "
         f"(local_files_only={source.local_files_only}). Copy the folder from a machine with a connection and "
-        f"pass its path, or use a model that ships: {', '.join(shipped_models())}.",
+        f"pass its path, or use a bundled model: {', '.join(shipped_models())}.",
     )

@@ -1,10 +1,10 @@
-"""Matryoshka heads of a late-interaction model: one bias-free projection for each token dimension.
+"""Matryoshka heads of a late-interaction model: a bias-free projection per token dimension.
 
 The heads are separate matrices (Jina-ColBERT-v2, https://arxiv.org/abs/2408.16672, section 3), not slices of
-one, and the one in use takes the place of the checkpoint's ``1_Dense``. Two files can hold them:
+one; the one in use replaces the checkpoint's ``1_Dense``. They are stored in one of two files:
 ``matryoshka_heads.pt``, as the colbert-matryoshka package writes it (``{matryoshka_dims, projection_heads,
 hidden_size, active_dim}``, read with ``weights_only=True``), and ``matryoshka_heads.safetensors``, the same
-tensors without pickle, which is the one used where both are there.
+tensors without pickle, which takes precedence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def find_heads(folder: Path) -> Path | None:
 
 
 def read_dims(path: Path, hidden_size: int | None = None) -> tuple[int, ...]:
-    """Returns the dimensions a heads file offers, smallest first, without reading the weights.
+    """Returns the dimensions of a heads file, ascending, without reading the weights.
 
     Args:
         path: The heads file.
@@ -90,7 +90,7 @@ def write_heads(heads: dict[int, torch.Tensor], folder: Path) -> Path:
     path = folder / _SAFETENSORS
     unfinished = path.with_suffix(".tmp")
     tensors = {f"{dim}.weight": head.contiguous() for dim, head in heads.items()}
-    # not `save_file`, which leaves a file that nobody but its owner can read
+    # not `save_file`, whose files are readable by their owner only
     unfinished.write_bytes(save(tensors, metadata={"format": "pt", "matryoshka_dims": json.dumps(sorted(heads))}))
     return unfinished.replace(path)
 
@@ -104,7 +104,7 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
         if not all(isinstance(tensor, torch.Tensor) for tensor in heads.values()):
             raise TypeError("projection_heads holds something other than tensors")
         return heads
-    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+    except Exception as error:  # torch.load may raise anything for damaged bytes
         raise _unreadable(path, str(error)) from error
 
 
@@ -126,8 +126,8 @@ def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]], hidden_size
 def _unreadable(path: Path, reason: str) -> MissingHeadsError:
     reason = reason.splitlines()[0] if reason else "unknown"
     return MissingHeadsError(
-        f"Matryoshka 헤드 파일 '{path}'을(를) 읽을 수 없습니다({reason}). 헤드 없이 쓰면 다른 벡터가 되므로 "
-        "멈춥니다. 파일을 다시 받으세요.",
-        f"The Matryoshka heads '{path}' cannot be read ({reason}). Without them the vectors would be others, "
-        "so this stops here; fetch the file again.",
+        f"Matryoshka 헤드 파일 '{path}'을(를) 읽을 수 없습니다({reason}). 헤드가 없으면 벡터가 달라지므로 "
+        "중단했습니다. 파일을 다시 다운로드하세요.",
+        f"The Matryoshka heads '{path}' cannot be read ({reason}). Without them the vectors would differ; "
+        "download the file again.",
     )

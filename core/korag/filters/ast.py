@@ -1,4 +1,4 @@
-"""The tree a metadata filter is parsed to, and its meaning in Python: what every backend has to reproduce."""
+"""The syntax tree of metadata filters, and `matches`, the reference that every backend must reproduce."""
 
 import math
 import operator
@@ -20,7 +20,7 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """The field is of the value's kind and on this side of it."""
+    """The field has the value's type and compares with it as given."""
 
     field: str
     op: Ordering
@@ -29,14 +29,14 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The field is there, whatever its value."""
+    """The field exists, with any value including null."""
 
     field: str
 
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """The field is a list with this element, or a string with this string in it."""
+    """The field is a list with this element, or a string that contains this string."""
 
     field: str
     value: str | int | float | bool
@@ -73,7 +73,7 @@ class Not:
 
 Filter: TypeAlias = AnyOf | Compare | Exists | Contains | Empty | And | Or | Not
 
-MIN_INT, MAX_INT = -(2**63), 2**63 - 1  # what SQLite and Qdrant hold as integers
+MIN_INT, MAX_INT = -(2**63), 2**63 - 1  # the integers of SQLite and Qdrant
 
 _MISSING = object()
 _ORDER: dict[Ordering, Callable[[Any, Any], bool]] = {
@@ -85,14 +85,11 @@ _ORDER: dict[Ordering, Callable[[Any, Any], bool]] = {
 
 
 def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
-    """Whether a document's metadata passes the filter.
+    """Returns True if a document's metadata matches the filter.
 
     Args:
-        filter: From `filters.parse`, whose module states the rules; ``None`` lets everything pass.
-        metadata: The document's metadata, as JSON would hold it.
-
-    Returns:
-        True where it passes.
+        filter: From `filters.parse`, whose module states the rules; ``None`` matches everything.
+        metadata: The document's metadata, as JSON values.
     """
     match filter:
         case None:
@@ -119,7 +116,7 @@ def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
 
 
 def fold(text: str) -> str:
-    """Returns the text as it is compared where case makes no difference: Unicode's full case folding."""
+    """Applies Unicode's full case folding, for case-insensitive comparison."""
     return text.casefold()
 
 
@@ -148,7 +145,7 @@ def _look_up(metadata: Mapping[str, Any], field: str) -> Any:
 
 
 def _with_kind(value: Any) -> tuple[str, Any]:
-    """The value with its kind in front, so that equality of the pairs is equality within one kind."""
+    """Returns (type, value), so that pairs are equal only within the same type."""
     if value is None or value is _MISSING:
         return "null", None
     if isinstance(value, bool):
@@ -159,7 +156,7 @@ def _with_kind(value: Any) -> tuple[str, Any]:
         return "number", _as_float(value)
     if isinstance(value, (int, float)):
         return "number", value
-    return "other", None  # a dict, or a list in a list: no operand is of this kind
+    return "other", None  # a dict, or a list in a list: no operand has this type
 
 
 def _as_float(value: int) -> float:

@@ -1,25 +1,25 @@
-"""Metadata filters: the ``where`` of a collection, what it means, and the mistakes it may hold.
+"""Parses metadata filters, the ``where`` argument of a collection.
 
-A filter is a dict in the dialect of MongoDB and Chroma. `parse` makes a small tree of it that every backend
-translates: `matches` is the reference, in Python, and `to_sql` the one for SQLite.
+A filter is a dict in the syntax of MongoDB and Chroma. `parse` turns it into a small syntax tree that every backend
+translates: `matches` is the reference in Python, `to_sql` the translation for SQLite.
 
 * ``{"연도": 2024}`` is equality, ``{"연도": {"$gte": 2020, "$lt": 2024}}`` applies operators:
   ``$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $icontains $empty``. Several entries in one dict are
   joined by "and". ``$and`` and ``$or`` take a list of filters, ``$not`` takes one.
-* Values compare within their kind only: numbers with numbers (``3 == 3.0``), strings with strings (by code
-  point, not normalised), booleans with booleans (``True`` is not ``1``). Across kinds nothing is equal and
-  nothing is ordered.
-* ``None`` equals null and a missing field. ``$exists`` asks whether the key is there, null or not.
-* ``$contains`` is Python's ``in``: a list has the value as an element, or a string has it as a part.
-  ``$icontains`` is the same of strings alone, whatever their case (Unicode's full case folding).
-* ``$empty`` asks whether the field is missing, null, ``""`` or ``[]``.
+* Values compare within their type only: numbers with numbers (``3 == 3.0``), strings with strings (by code
+  point, not normalized), booleans with booleans (``True`` is not ``1``). Values of different types are
+  neither equal nor ordered.
+* ``None`` equals null and a missing field. ``$exists`` tests for the key, whatever its value.
+* ``$contains`` is Python's ``in``: a list contains the value as an element, or a string as a substring.
+  ``$icontains`` is the same for strings, ignoring case (Unicode's full case folding).
+* ``$empty`` tests for a field that is missing, null, ``""`` or ``[]``.
 * ``$ne``, ``$nin`` and ``$not`` are plain negations, so they match documents that lack the field.
 * A list matches any other operator when any of its elements does, each operator on its own; an empty list matches
   none. A dict, or a list in a list, matches nothing but ``$exists``.
-* ``"a.b"`` is the key ``"a.b"`` where the document has it, otherwise the key ``b`` in the dict under ``a``.
+* ``"a.b"`` is the key ``"a.b"`` if the document has it, otherwise the key ``b`` in the dict under ``a``.
 * An operand that is an integer has 64 bits at most; infinity is allowed (``{"$lt": inf}``: every number). A
   larger integer *in the metadata* counts as the nearest float, as SQLite reads it. Metadata is JSON: NaN,
-  infinity, lone surrogates and U+0000 (at which SQLite's JSON functions end a string) have no place in it.
+  infinity, lone surrogates and U+0000 (which ends a string in SQLite's JSON functions) are not allowed.
 """
 
 import difflib
@@ -140,16 +140,16 @@ _RULES = {  # the rule and the fix, in Korean and in English
 
 
 def parse(where: Mapping[str, Any] | None) -> Filter | None:
-    """Check a ``where`` filter and make a tree of it.
+    """Checks a ``where`` filter and returns its syntax tree.
 
     Args:
-        where: The filter as the user wrote it; ``None`` and ``{}`` are no filter.
+        where: The filter as the user wrote it; ``None`` and ``{}`` mean no filter.
 
     Returns:
-        The filter, or ``None`` where there is nothing to filter by. The tree shares nothing with ``where``.
+        The filter, or ``None`` if there is none. The tree shares no objects with ``where``.
 
     Raises:
-        FilterError: An unknown operator, or an operand of the wrong kind.
+        FilterError: If an operator is unknown or an operand has the wrong type.
     """
     if where is None or (isinstance(where, Mapping) and not where):
         return None
@@ -175,7 +175,7 @@ def _filter(place: str, where: Any, depth: int) -> Filter:
         elif key.startswith("$"):
             raise _error(place, key, "logical", guess=True)
         else:
-            _scalar(place, key)  # a name is made of the same characters as a value
+            _scalar(place, key)  # names allow the same characters as values
             parts.extend(_field(key, operand))
     return _join(And, parts)
 
@@ -206,8 +206,8 @@ def _operator(field: str, op: Any, value: Any) -> Filter:
         case "$exists" | "$empty":
             if not isinstance(value, bool):
                 raise _error(place, value, "exists")
-            asked = Exists(field) if op == "$exists" else Empty(field)
-            return asked if value else Not(asked)
+            test = Exists(field) if op == "$exists" else Empty(field)
+            return test if value else Not(test)
         case "$contains" | "$icontains":
             part = _scalar(place, value)
             if part is None:
@@ -224,7 +224,7 @@ def _operator(field: str, op: Any, value: Any) -> Filter:
 
 
 def _scalar(place: str, value: Any) -> Scalar:
-    """The value, if it can be an operand, as a plain built-in (an enum or a numpy float is a subclass)."""
+    """Returns a valid operand as a plain built-in; enums and numpy floats are subclasses of one."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

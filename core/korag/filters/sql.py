@@ -1,8 +1,7 @@
-"""Metadata filters as SQL: an expression over a column of JSON text that means what `matches` means.
+"""Metadata filters as SQL: an expression over a JSON column, equivalent to `korag.filters.ast.matches`.
 
-Every value and every field name is a bound parameter. The expression is 0 or 1 and never NULL, so ``NOT`` and
-``OR`` around it mean what they say. It needs SQLite's JSON1 functions and nothing newer, and `add_functions` on the
-connection.
+Every value and every field name is a bound parameter. The expression is 0 or 1 and never NULL, so it can be
+combined with ``NOT`` and ``OR``. It needs SQLite's JSON1 functions and a connection prepared by `add_functions`.
 """
 
 import json
@@ -17,7 +16,7 @@ _SQL_OPS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 @dataclass(frozen=True, slots=True)
 class _Sql:
-    """A piece of SQL with the parameters of its question marks, in their order."""
+    """An SQL fragment and the parameters of its placeholders, in order."""
 
     text: str
     params: tuple[object, ...] = ()
@@ -25,7 +24,7 @@ class _Sql:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a field's value is: expressions for its JSON type (NULL: missing) and its SQL value."""
+    """SQL expressions for a field's JSON type (NULL if it is missing) and its value."""
 
     type: _Sql
     value: _Sql
@@ -33,11 +32,11 @@ class _Place:
 
 _NOTHING = _Sql("")
 _ELEMENT = _Place(_Sql("e.type"), _Sql("e.value"))
-"""An element of a list: what `_any_element` calls ``e``."""
+"""A list element, which `_any_element` binds as ``e``."""
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Gives a connection the one function that SQLite has not: its own ``lower`` knows ASCII only, or all, by build."""
+    """Registers ``korag_fold``. SQLite's own ``lower`` covers ASCII or all of Unicode, depending on the build."""
     connection.create_function("korag_fold", 1, fold, deterministic=True)
 
 
@@ -45,14 +44,14 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[o
     r"""Translate a filter to an SQL expression for a ``WHERE``.
 
     Args:
-        filter: From `filters.parse`; ``None`` lets everything pass.
+        filter: From `filters.parse`; ``None`` matches everything.
         column: The column with the metadata: a trusted name such as ``metadata`` or ``d.metadata``, qualified
             where it is also a column of ``json_each``. It is NOT NULL and holds JSON objects as written by
             ``json.dumps(metadata, ensure_ascii=False, allow_nan=False)``; with ``\uXXXX`` in place of Hangul,
             SQLite finds no Korean field.
 
     Returns:
-        The expression, and the parameters to bind to its question marks.
+        The expression, and the parameters to bind to its placeholders.
     """
     if filter is None:
         return "1", []
@@ -81,7 +80,7 @@ def _translate(filter: Filter, column: str) -> _Sql:
 
 
 def _test(filter: AnyOf | Compare | Exists | Contains | Empty, place: _Place) -> _Sql:
-    """The filter on the value at a place: itself, or any element where it is a list."""
+    """Tests the value itself or, for a list, any of its elements."""
     match filter:
         case Exists():
             return _sql("({} IS NOT NULL)", place.type)
@@ -98,7 +97,7 @@ def _any_element(place: _Place, test: _Sql) -> _Sql:
 
 
 def _contained(value: Scalar, place: _Place, *, ignore_case: bool) -> _Sql:
-    """An element of a list, or a part of a string."""
+    """Tests for an element of a list or a substring of a string."""
     if not isinstance(value, str):
         return _sql("CASE {} {} ELSE 0 END", place.type, _any_element(place, _on_scalar(AnyOf("", (value,)), _ELEMENT)))
     fill = "korag_fold({})" if ignore_case else "{}"
@@ -109,7 +108,7 @@ def _contained(value: Scalar, place: _Place, *, ignore_case: bool) -> _Sql:
 
 
 def _on_scalar(filter: AnyOf | Compare, place: _Place, other: _Sql = _NOTHING) -> _Sql:
-    """One branch for each JSON type the filter can match: the kinds never mix, and ELSE leaves no NULL."""
+    """One branch per JSON type that the filter can match. Types never compare equal, and ELSE avoids NULL."""
     values = filter.values if isinstance(filter, AnyOf) else (filter.value,)
     texts = [x for x in values if isinstance(x, str)]
     numbers = [x for x in values if isinstance(x, (int, float)) and not isinstance(x, bool)]
@@ -134,7 +133,7 @@ def _on_scalar(filter: AnyOf | Compare, place: _Place, other: _Sql = _NOTHING) -
 
 def _comparison(filter: AnyOf | Compare, value: _Sql, operands: list[str] | list[int | float]) -> _Sql:
     if len(operands) > 1:
-        # One parameter for them all, as SQLite limits the number. JSON has no infinity, and none is stored.
+        # A single JSON parameter, since SQLite limits their number. JSON has no infinity, and none is stored.
         array = json.dumps([x for x in operands if x not in (math.inf, -math.inf)], ensure_ascii=False)
         return _sql("{} IN (SELECT value FROM json_each({}))", value, _bound(array))
     op = "=" if isinstance(filter, AnyOf) else _SQL_OPS[filter.op]
@@ -143,7 +142,7 @@ def _comparison(filter: AnyOf | Compare, value: _Sql, operands: list[str] | list
 
 def _operand(value: Scalar) -> _Sql:
     if isinstance(value, float) and math.isfinite(value):
-        # read like the metadata: some builds of SQLite read decimals with the last bit off, then both alike
+        # parsed by SQLite like the metadata: some builds round the last bit of decimals differently from Python
         return _sql("(SELECT json_extract({}, '$'))", _bound(json.dumps(value)))
     return _bound(value)
 
@@ -152,7 +151,7 @@ def _place(column: str, keys: list[str]) -> _Place:
     if all(key and '"' not in key and "\\" not in key and min(key) >= " " for key in keys):
         path = "$" + "".join(f'."{key}"' for key in keys)
         return _Place(_Sql(f"json_type({column}, ?)", (path,)), _Sql(f"json_extract({column}, ?)", (path,)))
-    # A quoted path knows no escapes, or other ones, depending on the version: look such keys up as values.
+    # Escapes in quoted JSON paths differ between SQLite versions; keys that need them are compared as values.
     tables = [f"json_each({column}) AS k0"]
     for i in range(1, len(keys)):
         tables.append(f"json_each(CASE k{i - 1}.type WHEN 'object' THEN k{i - 1}.value ELSE '{{}}' END) AS k{i}")
@@ -166,7 +165,7 @@ def _place(column: str, keys: list[str]) -> _Place:
 
 
 def _balanced(op: str, parts: list[_Sql]) -> _Sql:
-    """Join by halves: SQLite allows 1,000 levels, and each term of ``a OR b OR c …`` is one."""
+    """Joins parts as a balanced tree, because SQLite limits expressions to 1,000 levels."""
     if len(parts) == 1:
         return parts[0]
     middle = len(parts) // 2
@@ -178,5 +177,5 @@ def _bound(value: object) -> _Sql:
 
 
 def _sql(template: str, *parts: _Sql) -> _Sql:
-    """Fill the template's braces, keeping the parameters in the order of their question marks."""
+    """Fills the template's braces, keeping parameters in the order of their placeholders."""
     return _Sql(template.format(*(part.text for part in parts)), tuple(x for part in parts for x in part.params))

@@ -1,4 +1,4 @@
-"""Inner loops in machine code, made for the processor at hand by LLVM (extra ``fast``).
+"""Inner loops compiled by LLVM for the present processor (extra ``fast``).
 
-Each has a plain way beside it, in numpy, scipy or torch, that gives the same up to rounding; tests compare the two.
+Each has a fallback in numpy, scipy or torch with the same results up to rounding; tests compare the two.
 """

@@ -1,7 +1,7 @@
-"""MaxSim of token vectors in bytes.
+"""MaxSim of int8 token vectors.
 
-One instruction (AVX-512 VNNI's ``vpdpbusd``) makes 64 products of bytes and adds them up by fours. Eight rows of a
-document and 32 of a query are multiplied at a time, all sums staying in registers; products are never stored.
+One instruction (AVX-512 VNNI's ``vpdpbusd``) multiplies 64 pairs of bytes and adds the products in groups of four.
+Eight rows of a document and 32 of a query are multiplied at a time; all sums stay in registers.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from korag.kernels.compiler import Kernel, compile_kernel, loop_end, processor_f
 _ROWS, _LANES = 8, 16
 _COLUMNS = 2 * _LANES
 _SHIFT = 128
-"""The instruction takes one side without a sign: document bytes are moved up by so much, and sums down again."""
+"""Offset that makes document bytes unsigned, as the instruction requires; sums are corrected by it."""
 
 
 def can_multiply(dim: int) -> bool:
-    """Whether this machine has the instruction (and llvmlite) and vectors have a length the kernel is made for."""
+    """Returns True if the processor has the instruction, llvmlite is installed, and the kernel supports `dim`."""
     return dim % 32 == 0 and dim > 0 and "avx512vnni" in processor_features()
 
 
 @dataclass(frozen=True)
 class PackedQueries:
-    """Query tokens as the kernel reads them: in groups of 32 of one query, filled up with zeros.
+    """Query tokens in the kernel's layout: groups of 32 tokens of one query, padded with zeros.
 
     Attributes:
         codes: Shape: (groups, dim / 4, 2, 16, 4).
-        steps: What each token's products are multiplied by; 0 for one filled up. Shape: (groups, 32).
-        shifts: What each token's sums are to be moved down by. Shape: (groups, 32).
+        steps: Scale of each token's products; 0 for padding. Shape: (groups, 32).
+        shifts: Correction of each token's sums for the offset of document bytes. Shape: (groups, 32).
         firsts: First group of each query. Shape: (queries,).
     """
 
@@ -44,7 +44,7 @@ class PackedQueries:
 
 
 def pack(queries: Sequence[tuple[NDArray[np.int8], NDArray[np.float32]]]) -> PackedQueries:
-    """Lays queries out for the kernel.
+    """Brings queries into the kernel's layout.
 
     Args:
         queries: Codes, shape (tokens, dim), and steps, shape (tokens,), of each.
@@ -70,19 +70,19 @@ def pack(queries: Sequence[tuple[NDArray[np.int8], NDArray[np.float32]]]) -> Pac
 def byte_maxsim(
     codes: NDArray[np.int8], begins: NDArray[np.int64], lengths: NDArray[np.int64], queries: PackedQueries
 ) -> NDArray[np.float32]:
-    """For each document and query: Σ over query tokens of step · greatest product with a token of the document.
+    """MaxSim of each document and query: Σ over query tokens of step · max product with a document token.
 
     Args:
         codes: Rows of all documents. Shape: (rows, dim).
-        begins: First row of each document wanted. Shape: (n,).
-        lengths: How many rows each has; none is 0. Shape: (n,).
+        begins: First row of each document. Shape: (n,).
+        lengths: Number of rows of each document, at least 1. Shape: (n,).
         queries: From `pack`.
 
     Returns:
         Shape: (n, queries).
 
     Raises:
-        ValueError: If an array is not as it must be, or rows are asked for that there are not.
+        ValueError: If an array has the wrong type or shape, or rows are out of range.
     """
     groups, dim = len(queries.codes), codes.shape[1]
     places = (begins, lengths)
@@ -93,7 +93,7 @@ def byte_maxsim(
     if not can_multiply(dim) or queries.codes.shape[1] * 4 != dim or begins.shape != lengths.shape:
         raise ValueError("byte_maxsim takes queries and documents of one dimension, and a begin and a length for each")
     if ((begins < 0) | (lengths < 1) | (begins > len(codes)) | (lengths > len(codes) - begins)).any():
-        raise ValueError("these documents do not exist")
+        raise ValueError("document rows are out of range")
     maxima = np.empty((groups, _COLUMNS), np.int32)  # of one document
     sums = np.empty((len(begins), groups), np.float32)
     _kernel(dim)(

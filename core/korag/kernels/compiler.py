@@ -1,4 +1,4 @@
-"""From LLVM's assembly language to a function: llvmlite, a small wheel, has LLVM's compiler in it."""
+"""Compiles LLVM assembly to functions with llvmlite, a wheel that contains the LLVM compiler."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 logger = logging.getLogger("korag")
 _PROBE = "define void @probe() { %place = alloca <2 x i8> store <2 x i8> splat (i8 1), ptr %place ret void }"
-"""What older versions cannot read."""
+"""Uses syntax that older versions of LLVM reject."""
 Kernel = Callable[..., None]
-"""Runs outside Python's lock. Takes addresses and whole numbers."""
+"""A compiled function; takes addresses and integers, and releases the GIL."""
 
 
 @cache
 def processor_features() -> frozenset[str]:
-    """What this processor can do, in LLVM's words; empty where nothing can be compiled, so that no kernel is made.
+    """Returns the processor's features by their LLVM names; empty if kernels cannot be compiled.
 
-    That is without llvmlite, with one older than LLVM 20 (numba brings its own, whatever korag asks for), and where the
-    system forbids code made at run time.
+    That is the case without llvmlite, with a version before LLVM 20 (numba may install one), and on systems that forbid
+    executing generated code.
     """
     try:
         import llvmlite.binding as llvm
@@ -32,7 +32,7 @@ def processor_features() -> frozenset[str]:
     except (OSError, RuntimeError) as error:
         logger.warning(
             "korag[fast]를 쓸 수 없어 torch와 scipy로 검색합니다(llvmlite 0.45 이상이 필요합니다): %s / Searching with "
-            "torch and scipy, since llvmlite compiles nothing here (0.45 or newer is needed): %s",
+            "torch and scipy, because llvmlite cannot compile here (0.45 or newer is required): %s",
             *[str(error).splitlines()[0] if str(error) else repr(error)] * 2,
         )
         return frozenset()
@@ -44,11 +44,11 @@ def compile_kernel(code: str, name: str, arguments: int) -> Kernel:
 
     Args:
         code: A module in LLVM's assembly language (https://llvm.org/docs/LangRef.html), with pointers as ``ptr``.
-        name: Of the function. It returns nothing.
-        arguments: How many it takes, each an address or a 64-bit whole number.
+        name: Name of the function, which must return void.
+        arguments: Number of its arguments, each an address or a 64-bit integer.
 
     Returns:
-        The function. Compiled in some tens of milliseconds; keep it.
+        The function. Compilation takes tens of milliseconds, so callers cache it.
     """
     import llvmlite.binding as llvm
 
@@ -63,19 +63,19 @@ def compile_kernel(code: str, name: str, arguments: int) -> Kernel:
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     function: Any = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)(engine.get_function_address(name))
-    function.engine = engine  # owns the code
+    function.engine = engine  # keeps the machine code alive
     return function  # type: ignore[no-any-return]
 
 
 def loop_end(index: str, limit: str, again: str, then: str, *, by: int = 1) -> str:
-    """The last lines of a loop's block: counts on, and goes round again while below a limit.
+    """Returns the end of a loop's block: increments the index and repeats while it is below a limit.
 
     Args:
-        index: Name of the number that is counted; its next value gets ``.next``.
-        limit: What it stays below.
+        index: Name of the loop variable; its next value is named ``.next``.
+        limit: Exclusive upper bound.
         again: Label of the loop.
-        then: Label to go to after it.
-        by: How far it counts.
+        then: Label of the block after the loop.
+        by: Increment.
     """
     return f"""  %{index}.next = add i64 %{index}, {by}
   %{index}.more = icmp ult i64 %{index}.next, {limit}

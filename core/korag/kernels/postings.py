@@ -1,4 +1,4 @@
-"""Adds up the postings of a query's terms where they lie, without copying them first."""
+"""Accumulates the postings of a query's terms in place, without copying them first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from korag.kernels.compiler import Kernel, compile_kernel, loop_end, processor_f
 
 
 def can_add() -> bool:
-    """Whether there is a compiler."""
+    """Returns True if kernels can be compiled."""
     return bool(processor_features())
 
 
@@ -24,18 +24,18 @@ def add_postings(
     factors: NDArray[np.float32],
     scores: NDArray[np.float32],
 ) -> None:
-    """Adds each term's weights, times the term's factor, to the scores of the rows they stand for.
+    """Adds each term's weights, multiplied by the term's factor, to the scores of their rows.
 
     Args:
-        weights: Of all postings. Shape: (postings,).
-        rows: Of all postings; one that is not in `scores` is left out. Shape: (postings,).
+        weights: Weights of all postings. Shape: (postings,).
+        rows: Rows of all postings; rows outside `scores` are ignored. Shape: (postings,).
         starts: First posting of each term. Shape: (terms,).
-        ends: Past the last posting of each term. Shape: (terms,).
-        factors: Of each term. Shape: (terms,).
-        scores: Added to in place, term by term. Shape: (n,).
+        ends: End of each term's postings, exclusive. Shape: (terms,).
+        factors: Factor of each term. Shape: (terms,).
+        scores: Updated in place, term by term. Shape: (n,).
 
     Raises:
-        ValueError: If a type is another, or postings are asked for that there are not.
+        ValueError: If an array has the wrong type, or postings are out of range.
     """
     starts, ends, factors = starts.astype(np.int64), ends.astype(np.int64), factors.astype(np.float32)
     arrays, types = (weights, rows, scores), (np.float32, np.int32, np.float32)
@@ -44,7 +44,7 @@ def add_postings(
     if not scores.flags.writeable or not starts.shape == ends.shape == factors.shape == (len(factors),):
         raise ValueError("add_postings takes a start, an end and a factor for each term, and scores to write to")
     if ((starts < 0) | (ends < starts) | (ends > min(len(weights), len(rows)))).any():
-        raise ValueError("these postings do not exist")
+        raise ValueError("postings are out of range")
     _kernel()(
         weights.ctypes.data, rows.ctypes.data, starts.ctypes.data, ends.ctypes.data, factors.ctypes.data,
         len(factors), scores.ctypes.data, len(scores),

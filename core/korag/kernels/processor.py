@@ -1,4 +1,4 @@
-"""What this processor does fast."""
+"""Detects fast instructions of the processor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 
 @cache
 def has_fast_int8_matmul() -> bool:
-    """Whether products of bytes are faster than of floats: with AVX-512 (VNNI) or AMX, by oneDNN."""
+    """Returns True if oneDNN multiplies int8 faster than float32, as with AVX-512 VNNI or AMX."""
     import torch
 
     wide = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2", "NO AVX")

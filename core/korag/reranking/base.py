@@ -1,4 +1,4 @@
-"""What all rerankers share: checks, empty texts, ties and thresholds."""
+"""The base of all rerankers: checks, empty texts, ties and thresholds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ logger = logging.getLogger("korag")
 
 
 class TextReranker(ABC):
-    """Orders candidate texts for a query: what all rerankers share.
+    """Orders candidate texts for a query.
 
-    A subclass gives scores; the checks, empty texts, ties and thresholds are here.
+    A subclass computes scores; this class handles checks, empty texts, ties and thresholds.
     """
 
     def rerank(
@@ -37,14 +37,14 @@ class TextReranker(ABC):
         Args:
             query: The query.
             texts: The candidates.
-            top_n: How many at most; None for all.
-            score_threshold: Leave out candidates of a lower relevance, in [0, 1]. Scores themselves cannot be
-                compared between queries or models; the class says what its relevance is.
+            top_n: Maximum number; None for all.
+            score_threshold: Drop candidates with a lower relevance, in [0, 1]. Scores themselves are not comparable
+                across queries or models; each class documents its relevance.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
         Returns:
             (index into `texts`, score), best first; equal scores in the order of `texts`. Empty texts are
-            not among them, and for an empty query nothing is.
+            never returned; an empty query returns nothing.
 
         Raises:
             InvalidTextError: If the query or a text is not a string.
@@ -62,19 +62,19 @@ class TextReranker(ABC):
             filled = []
         if empty := len(candidates) - len(filled):
             logger.warning(
-                "비어 있는 질의나 문서는 순위에서 뺍니다(문서 %d개 가운데 %d개 제외). / "
-                "Empty queries and documents are not ranked (%d of %d documents left out).",
+                "빈 질의와 빈 문서는 순위에서 제외합니다(문서 %d개 중 %d개 제외). / "
+                "Empty queries and documents are not ranked (%d of %d documents skipped).",
                 len(candidates), empty, empty, len(candidates),
             )  # fmt: skip
         if not filled or top_n == 0:
             return []
         scores, relevance = self._score(query, [candidates[index] for index in filled], show_progress)
-        if np.isnan(scores).any():  # otherwise they would be left out without a word
+        if np.isnan(scores).any():  # they would be dropped silently otherwise
             raise CheckpointError(
-                "모델이 낸 점수 가운데 수가 아닌 것(NaN)이 있습니다. dtype='float32'로 불러 보고, 그래도 그러면 파일이 "
-                "상한 것이니 모델을 다시 받으세요.",
-                "Some of the model's scores are not numbers (NaN). Load it with dtype='float32'; if they still are "
-                "not, its files are damaged: fetch the model again.",
+                "모델이 계산한 점수에 NaN이 있습니다. dtype='float32'로 불러 보세요. 그래도 같으면 파일이 "
+                "손상된 것이니 모델을 다시 다운로드하세요.",
+                "Some of the model's scores are NaN. Load it with dtype='float32'; if that does not "
+                "help, its files are damaged: download the model again.",
             )
         if score_threshold is not None and relevance is not None:
             scores = np.where(relevance >= score_threshold, scores, -np.inf)
@@ -83,7 +83,7 @@ class TextReranker(ABC):
         return [(int(positions[index]), float(scores[index])) for index in best]
 
     def check_threshold(self, score_threshold: float | None) -> None:
-        """Raises if `rerank` would not take a threshold.
+        """Checks a threshold.
 
         Raises:
             InvalidArgumentError: If it is outside [0, 1], or the scores have no relevance.
@@ -95,8 +95,8 @@ class TextReranker(ABC):
             raise InvalidArgumentError(
                 f"score_threshold={score_threshold!r}을(를) 쓸 수 없습니다. {reasons[0]} score_threshold를 빼고 "
                 "top_n으로 개수를 정하세요.",
-                f"score_threshold={score_threshold!r} is not possible: {reasons[1]} Leave it out, and choose how many "
-                "to keep with top_n.",
+                f"score_threshold={score_threshold!r} is invalid: {reasons[1]} Omit it, and set the number of results "
+                "with top_n.",
             )
 
     @abstractmethod
@@ -106,13 +106,13 @@ class TextReranker(ABC):
         texts: list[str],
         show_progress: bool | None,  # noqa: FBT001
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Scores texts that are not empty.
+        """Scores non-empty texts.
 
         Returns:
-            Scores, and the relevance thresholds go by, in [0, 1], or None if `_no_relevance` says why. Shape of
+            Scores, and relevances in [0, 1] for thresholds, or None if `_no_relevance` gives a reason. Shape of
             each: (n,).
         """
 
     def _no_relevance(self) -> tuple[str, str] | None:
-        """Why scores cannot be brought to [0, 1], in Korean and in English; None if they can."""
+        """The reason why scores cannot be mapped to [0, 1], in Korean and in English; None if they can."""
         return None

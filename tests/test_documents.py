@@ -17,6 +17,7 @@ def _examples(name: str) -> list[tuple[str, str]]:
     return [(match["code"], match["output"]) for match in _EXAMPLE.finditer((ROOT / name).read_text(encoding="utf-8"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
 def test_readme_examples_print_what_they_say(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -53,6 +54,7 @@ def test_examples_run(
     assert expected in capsys.readouterr().out.replace("\n", "")
 
 
+@pytest.mark.training
 def test_fine_tuning_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     script = ROOT / "examples" / "finetune.py"
     monkeypatch.setattr(sys, "argv", [str(script), "--max-steps", "2"])

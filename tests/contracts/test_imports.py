@@ -53,12 +53,14 @@ def test_importing_loads_nothing_heavy_and_no_framework(package: str) -> None:
     assert _run(f"import {package}\nprint([name for name in {unwanted!r} if name in sys.modules])") == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PUBLIC)
 def test_naming_the_classes_loads_no_model_library(package: str) -> None:
     code = f"import {package}\n[getattr({package}, name) for name in {package}.__all__]\n"
     assert _run(f"{code}print([name for name in {HEAVY!r} if name in sys.modules])") == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PUBLIC)
 def test_works_where_no_other_framework_can_be_imported(package: str) -> None:
     code = f"from {package} import *\nprint(sorted(name for name in globals() if name in {PUBLIC[package]!r}))"

@@ -22,7 +22,10 @@ from korag.encoders import engines
 from korag.errors import CheckpointError, InvalidArgumentError
 
 # peft's, at every load of an adapter
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
+]
 TEXTS = [*DOCUMENTS, "", " ", "가", "a", "1", LONG, LONG * 20, "보증금 " * 30]
 MINIS = ("mini-colbert", "mini-dense", "mini-splade")
 _load = cache(load_encoder)

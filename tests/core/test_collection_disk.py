@@ -102,6 +102,7 @@ def test_a_reopened_collection_is_the_same(tmp_path: Path) -> None:
     assert digest(tmp_path / "a" / "b").keys() == {FILE, f"segments/{segment.name}"}
 
 
+@pytest.mark.slow
 def test_a_collection_knows_its_encoders(tmp_path: Path) -> None:
     with Collection.open(tmp_path, encoders=["mini-colbert", "mini-dense"], bm25=True) as new:
         new.add(TEXTS, ids=IDS)
@@ -442,6 +443,7 @@ class Other:
         self.process.communicate(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_second_process_reads_what_a_writer_commits_and_waits_to_write(folder: Path) -> None:
     with Other(folder) as other, Collection.open(folder, timeout=0.2, **legs()) as collection:
         other.tell("say(len(collection), *[h.id for h in collection.search('새로운', using='bm25')])")

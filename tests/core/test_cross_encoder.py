@@ -92,6 +92,7 @@ class TestScores:
         edit_json(folder / "config.json", sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"})
         assert CrossEncoderReranker(folder).activation == "torch.nn.modules.linear.Identity"
 
+    @pytest.mark.slow
     def test_a_saved_default_prompt_is_put_before_the_query(
         self, copied: Build, built: Build, documents: list[str]
     ) -> None:
@@ -110,6 +111,7 @@ class TestScores:
         together = scores_of(CrossEncoderReranker(cross_encoder_folder, batch_tokens=100_000), texts)
         np.testing.assert_allclose(alone, together, atol=1e-5)
 
+    @pytest.mark.slow
     @given(data=st.data())
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_permuted_and_repeated_texts(
@@ -211,6 +213,7 @@ class TestLengths:
         reranker = CrossEncoderReranker(cross_encoder_folder, max_length=24)
         assert len({score for _, score in reranker.rerank(QUERY * 30, documents)}) > 1
 
+    @pytest.mark.slow
     def test_a_document_of_a_megabyte(self, cross_encoder: CrossEncoderReranker, documents: list[str]) -> None:
         huge = "보증금 반환 " * 65_000
         assert len(huge.encode()) > 10**6
@@ -398,6 +401,7 @@ class TestLoading:
             assert len(set(map(str, pool.map(lambda _: reranker.rerank(QUERY, documents), range(16))))) == 1
         assert len(loads) == 1
 
+    @pytest.mark.slow
     def test_many_threads_score_as_one(self, cross_encoder: CrossEncoderReranker, documents: list[str]) -> None:
         """Queries of different lengths at once: a shared tokenizer's state would cut or pad them wrongly."""
         queries = [f"{text[:6]} {'안내 ' * (number % 7)}" for number, text in enumerate(documents * 4)]
@@ -405,6 +409,7 @@ class TestLoading:
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(lambda query: cross_encoder.rerank(query, documents), queries)) == expected
 
+    @pytest.mark.slow
     def test_copies_share_the_model_and_pickles_are_small(
         self, cross_encoder_folder: Path, documents: list[str]
     ) -> None:

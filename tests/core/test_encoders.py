@@ -267,6 +267,7 @@ class TestBatches:
 
 
 class TestSaving:
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_a_copy_loads_to_the_same_encoder(self, built, documents, tmp_path, layout):
         encoder = load_encoder(built(layout))
@@ -348,6 +349,7 @@ class TestCopies:
         assert (again.fingerprint, again.prompts, again.max_length) == (fingerprint, encoder.prompts, 50)
         assert repr(again) == repr(encoder)
 
+    @pytest.mark.slow
     def test_a_pickle_works_in_another_process(self, built, tmp_path):
         (tmp_path / "encoder").write_bytes(pickle.dumps(load_encoder(built("dense"))))
         code = (

@@ -97,6 +97,7 @@ class TestReadable:
 
 
 class TestMatches:
+    @pytest.mark.slow
     def test_they_add_up_to_the_score(self, colbert: LateInteractionEncoder, documents: list[str]) -> None:
         for document in documents[:3]:
             matches = explain_matches(colbert, QUERY, document)

@@ -87,6 +87,7 @@ class TestBigrams:
     def test_decomposed_hangul_gives_the_same_tokens(self):
         assert bigrams(unicodedata.normalize("NFD", SENTENCE)) == bigrams(SENTENCE)
 
+    @pytest.mark.slow
     @given(st.text())
     def test_any_text_gives_clean_tokens_and_its_nfd_the_same(self, text):
         tokens = bigrams(text)
@@ -120,6 +121,7 @@ STATUTES = [
 
 
 class TestStatuteReferences:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("text", "tokens"), STATUTES)
     def test_one_token_in_one_spelling(self, text, tokens, kiwi):
         assert bigrams(text) == tokens

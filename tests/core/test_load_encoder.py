@@ -68,6 +68,7 @@ class TestLayouts:
         assert encoder.prompts == {"query": query, "document": document}
         assert encoder.query_length == QUERY_LENGTHS.get(layout, length)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_it_encodes(self, built, layout):
         encoder = load_encoder(built(layout))
@@ -78,6 +79,7 @@ class TestLayouts:
         else:
             assert queries.shape == documents.shape == (3, encoder.dim)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_load_arguments_make_the_same_encoder_again(self, built, layout):
         encoder = load_encoder(built(layout), max_length=40)
@@ -477,6 +479,7 @@ class TestHub:
         here = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
         subprocess.run([sys.executable, "-c", code], env=os.environ | here, check=True, timeout=120)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["dense", "splade", "matryoshka", "residual", "native"])
     def test_a_cached_snapshot_works_offline(self, built, tmp_path, layout):
         commit = hub_cache(built(layout), tmp_path, "someone/model")
@@ -664,6 +667,7 @@ class TestArguments:
             caught.value, f"{name}={value!r}", f"backend={backend!r}", "float32" if name == "dtype" else "cpu"
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["dense", "lora", "splade", "pylate", "matryoshka"])
     @pytest.mark.parametrize(("dtype", "scale"), [("float16", 2e-3), ("bfloat16", 2e-2)])
     def test_precision_is_honoured_and_results_stay_float32(self, built, layout, dtype, scale):
@@ -688,6 +692,7 @@ class TestArguments:
         load_encoder(built("dense"), device="cpu").encode_queries(TEXTS)
         assert (seen["device"], seen["trust_remote_code"], seen["local_files_only"]) == ("cpu", False, True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["dense", "lora", "splade", "pylate", "stanford"])
     def test_max_length_cuts_documents(self, built, layout):
         whole, cut = load_encoder(built(layout)), load_encoder(built(layout), max_length=10)

@@ -21,7 +21,10 @@ from korag.encoders.precision import Deviation
 from korag.errors import InvalidArgumentError
 
 # peft's, at every load of an adapter
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
+]
 
 LAYOUTS = ["dense", "roberta", "lora", "splade", "sparse_autoencoder", "pylate", "matryoshka", "residual", "stanford"]
 

@@ -8,6 +8,8 @@ import pytest
 from korag import Collection, load_encoder
 from korag.errors import CheckpointError, InvalidArgumentError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [f"{number}번 창구에서 전입 신고를 받습니다. " * (1 + number % 5) for number in range(40)]
 
 

@@ -31,6 +31,7 @@ def counting(monkeypatch) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mini-dense", "mini-splade", "mini-colbert"])
 def test_the_same_vectors_encoded_once(name, monkeypatch):
     plain, encoder = load_encoder(name), load_encoder(name, query_cache=8)

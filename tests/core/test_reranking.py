@@ -114,6 +114,7 @@ class TestReranker:
         expected = Reranker(colbert).rerank(QUERY, documents)
         assert Reranker(colbert).rerank(unicodedata.normalize("NFD", QUERY), decomposed) == expected
 
+    @pytest.mark.slow
     def test_many_threads_score_as_one(self, colbert: LateInteractionEncoder, documents: list[str]) -> None:
         queries = [f"{text[:6]} {index}" for index, text in enumerate(documents * 3)]
         expected = [Reranker(colbert).rerank(query, documents) for query in queries]
@@ -266,6 +267,7 @@ class TestTokenCache:
         with pytest.raises(InvalidArgumentError, match="max_bytes="):
             TokenCache(max_bytes)
 
+    @pytest.mark.slow
     def test_different_encoders_never_share(self, documents: list[str], counted: list[str]) -> None:
         cache = TokenCache()
         encoders = [

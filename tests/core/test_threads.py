@@ -11,6 +11,8 @@ import pytest
 from korag import load_encoder
 from korag.encoders.pipeline import Pipeline
 
+pytestmark = pytest.mark.slow
+
 THREADS = 8
 
 

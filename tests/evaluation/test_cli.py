@@ -21,6 +21,7 @@ def pairs(tmp_path: Path, write: Any, dataset: Dataset) -> Path:
     return write(tmp_path / "질문.jsonl", rows)
 
 
+@pytest.mark.slow
 def test_eval(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     command = ["eval", str(pairs), "--models", "mini-colbert", "--dims", "32", "64", "--bm25", "bigram",

@@ -75,6 +75,7 @@ class TestLegs:
 
 
 class TestEvaluate:
+    @pytest.mark.slow
     def test_rows(self, dataset: Dataset, encoders: dict[str, Any]) -> None:
         systems = ["mini-colbert", encoders["dense"], Hybrid(["mini-colbert"])]
         report = evaluate(dataset, systems, dims=[32, 128])
@@ -101,6 +102,7 @@ class TestEvaluate:
         assert hybrid.index_bytes == large.index_bytes + bm25.index_bytes
         assert large.metrics["nDCG@10"] > 0.8
 
+    @pytest.mark.slow
     def test_kiwi(self, dataset: Dataset) -> None:
         pytest.importorskip("kiwipiepy")
         report = evaluate(dataset, bm25=["bigram", "kiwi"])
@@ -264,6 +266,7 @@ class TestResume:
         evaluate(dataset, [Hybrid(["mini-dense"]), "mini-dense"])
         assert runs == ["BM25 bigram", "mini-dense"]
 
+    @pytest.mark.slow
     def test_what_differs_is_run_again(self, dataset: Dataset, tmp_path: Path, runs: list[str]) -> None:
         evaluate(dataset, [], output=tmp_path)
         evaluate(dataset, [], output=tmp_path, k=50)

@@ -60,6 +60,7 @@ def test_the_golden_files_are_small():
     assert (HERE / "expected.npz").stat().st_size < 300_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"needs the reference package's vectors in {REFERENCE}")
 @pytest.mark.parametrize("dim", [32, 64, 96, 128])
 def test_the_reference_package(dim):

@@ -140,6 +140,7 @@ class TestVectors:
         with pytest.raises(InvalidTextError, match="list of strings"):
             embeddings.embed_documents(QUERY)  # type: ignore[arg-type]
 
+    @pytest.mark.slow
     def test_odd_texts(self, embeddings: KoEmbeddings, dense: DenseEncoder) -> None:
         for text in ("\0", "보증\0금", "가나 다" * 100_000, "\U0010ffff"):
             assert np.isfinite(embeddings.embed_query(text)).all()

@@ -65,6 +65,7 @@ def test_every_line_of_today_has_one_of_ours() -> None:
     assert [row.split("|")[1] for row in rows[0]] == [row.split("|")[1] for row in rows[1]]
 
 
+@pytest.mark.slow
 def test_our_code_finds_what_it_should(page: dict[str, Any], laws: list[Document]) -> None:
     known = {document.id: document for document in laws}
     assert len(page["embeddings"].embed_query(QUERY)) == 192

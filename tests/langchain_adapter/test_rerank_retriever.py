@@ -406,6 +406,7 @@ class TestTraces:
 
 
 class TestPlace:
+    @pytest.mark.slow
     async def test_64_at_once(self, base: KoColBERTRetriever, colbert: LateInteractionEncoder) -> None:
         retriever = KoRerankRetriever(base_retriever=base, reranker=KoColBERTReranker(model=colbert), fetch_k=6, k=2)
         queries = [f"{topic} 안내 {number % 3}" for number, topic in enumerate(TOPICS * 8)]

@@ -98,6 +98,7 @@ class TestResults:
         for document in reranker.compress_documents(retriever.invoke(QUERY), QUERY):
             assert document.metadata["relevance_score"] == pytest.approx(document.metadata["score"], abs=1e-2)
 
+    @pytest.mark.slow
     @given(order=st.permutations(range(len(SENTENCES))), size=st.integers(0, len(SENTENCES)))
     @settings(max_examples=30, deadline=None)
     def test_permuting_the_input_permutes_consistently(
@@ -233,6 +234,7 @@ class TestPlace:
         assert await reranker.acompress_documents(passages, QUERY) == expected
         assert await reranker.acompress_documents(documents=passages, query=QUERY, callbacks=None) == expected
 
+    @pytest.mark.slow
     async def test_64_at_once(self, colbert: LateInteractionEncoder, passages: list[Document]) -> None:
         chooser = random.Random(5)
         queries = [f"{subject} 안내" for subject in SUBJECTS]
@@ -281,6 +283,7 @@ class TestPlace:
         with pytest.raises(ValidationError, match="model=3"):
             KoColBERTReranker(model=3)  # type: ignore[arg-type]
 
+    @pytest.mark.slow
     def test_pickle_and_deepcopy(self, colbert: LateInteractionEncoder, passages: list[Document]) -> None:
         reranker = KoColBERTReranker(model=load_encoder("mini-colbert", dim=64, token="hf_SECRET"), top_n=2)  # noqa: S106
         expected = reranker.compress_documents(passages, QUERY)

@@ -125,6 +125,7 @@ class TestEveryReranker:
         assert reranker.compress_documents([], QUERY) == []
         assert reranker.compress_documents(passages, "") == []
 
+    @pytest.mark.slow
     def test_threshold(self, reranker: DocumentReranker, passages: list[Document]) -> None:
         everything = reranker.compress_documents(passages, QUERY)
         assert reranker.model_copy(update={"score_threshold": 0.0}).compress_documents(passages, QUERY) == everything
@@ -172,6 +173,7 @@ class TestEveryReranker:
                 await reranker.acompress_documents(given_, query)
         assert passages == before
 
+    @pytest.mark.slow
     def test_odd_texts_are_scored(self, reranker: DocumentReranker, passages: list[Document]) -> None:
         odd = [
             Document(id="NUL", page_content="보증금\0반환"),
@@ -193,6 +195,7 @@ class TestEveryReranker:
         assert await reranker.acompress_documents(passages, QUERY) == expected
         assert await reranker.acompress_documents(documents=passages, query=QUERY, callbacks=None) == expected
 
+    @pytest.mark.slow
     async def test_64_at_once_are_64_one_by_one(self, reranker: DocumentReranker, passages: list[Document]) -> None:
         chooser = random.Random(11)
         queries = [
@@ -224,6 +227,7 @@ class TestEveryReranker:
         assert [result for result in results if not isinstance(result, asyncio.CancelledError)] == [expected] * 4
         assert await reranker.acompress_documents(passages, QUERY) == expected
 
+    @pytest.mark.slow
     def test_pickle_and_deepcopy(self, reranker: DocumentReranker, passages: list[Document]) -> None:
         expected = reranker.compress_documents(passages, QUERY)
         pickled = pickle.dumps(reranker)
@@ -276,6 +280,7 @@ class TestKoColBERTReranker:
 
 
 class TestKoCrossEncoderReranker:
+    @pytest.mark.slow
     def test_models_by_path_and_object(
         self, cross_encoder: CrossEncoderReranker, cross_encoder_folder: Path, passages: list[Document]
     ) -> None:

@@ -383,6 +383,7 @@ class TestSharing:
 
 
 class TestAsync:
+    @pytest.mark.slow
     async def test_64_at_once_equal_one_by_one(self, shared: KoColBERTRetriever, documents: list[str]) -> None:
         queries = [f"{text[: 5 + index % 9]} {index % 16}" for index, text in enumerate(documents * 8)]
         expected = [shared.invoke(query) for query in queries]

@@ -292,6 +292,7 @@ class TestSharing:
 
 
 class TestAsync:
+    @pytest.mark.slow
     async def test_64_at_once_equal_one_by_one(
         self, read_only_retriever: CollectionRetriever, documents: list[str]
     ) -> None:

@@ -78,6 +78,7 @@ class TestDocuments:
 
 
 class TestFolders:
+    @pytest.mark.slow
     def test_written_and_read_again(self, kind: Kind, papers: list[Document], tmp_path: Path) -> None:
         built = kind.make(papers, path=tmp_path / "law", k=2)
         expected = built.invoke(WIDE)
@@ -140,6 +141,7 @@ class TestTexts:
         assert retriever.invoke("보증금")[0].page_content == "보증금\0반환"
         assert retriever.invoke("보증금\0")[0].page_content == "보증금\0반환"
 
+    @pytest.mark.slow
     def test_a_megabyte_of_text(self, colbert: LateInteractionEncoder, splade: SparseEncoder) -> None:
         long = "도서관 휴관일 " * 50_000  # 20 bytes each
         assert len(long.encode()) >= 1_000_000

@@ -57,6 +57,7 @@ class TestVectors:
         assert sparse.embed_documents([]) == []
         assert sparse.embed_documents([QUERY])[0] != query  # each has its own prompt
 
+    @pytest.mark.slow
     def test_prompts_are_applied(self, tmp_path: Path) -> None:
         BUILDERS["splade"](tmp_path)
         prompts = {"query_prompt": "질문: ", "document_prompt": "글: "}
@@ -69,6 +70,7 @@ class TestVectors:
             np.testing.assert_allclose(_row(own, size), _row(other, size), atol=1e-4)
         assert prompted.embed_query("가") != plain.embed_query("가")
 
+    @pytest.mark.slow
     def test_nfd_and_odd_texts(self, sparse: KoSparseEmbeddings) -> None:
         assert sparse.embed_query(unicodedata.normalize("NFD", QUERY)) == sparse.embed_query(QUERY)
         for text in ("", "\0", "보증\0금", "가나 다" * 100_000):
@@ -81,6 +83,7 @@ class TestVectors:
         with pytest.raises(InvalidTextError, match=r"(?m)^text[^s]"):
             sparse.embed_query(wrong)
 
+    @pytest.mark.slow
     async def test_64_at_once_are_as_64_in_a_row(self, sparse: KoSparseEmbeddings, splade: SparseEncoder) -> None:
         texts = [f"{number}월 보증금 안내 {'도서관 ' * (number % 5)}" for number in range(64)]
         expected = [sparse.embed_query(text) for text in texts]
@@ -93,6 +96,7 @@ class TestVectors:
     ) -> None:
         await assert_loop_stays_free(monkeypatch, SparseEncoder, "encode_queries", lambda: sparse.aembed_query(QUERY))
 
+    @pytest.mark.slow
     def test_explain(self, sparse: KoSparseEmbeddings, splade: SparseEncoder) -> None:
         assert sparse.explain(QUERY) == explain_terms(splade, QUERY, top=20)
         assert sparse.explain(QUERY, 3, task="document") == explain_terms(splade, QUERY, top=3, task="document")
@@ -130,6 +134,7 @@ class TestForm:
         with pytest.raises(CheckpointNotFoundError):
             KoSparseEmbeddings(model="없는 모델")
 
+    @pytest.mark.slow
     def test_pickle_copies_and_secrets(self) -> None:
         sparse = KoSparseEmbeddings(model="mini-splade", model_kwargs={"token": "hf_SECRET", "max_length": 8})
         expected = sparse.embed_query(QUERY)
@@ -193,6 +198,7 @@ class TestQdrant:
     def notices(self, documents: list[str]) -> list[Document]:
         return [Document(page_content=text, metadata={"쪽": page}) for page, text in enumerate(documents)]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("mode", list(RetrievalMode))
     async def test_each_mode(
         self, dense: DenseEncoder, sparse: KoSparseEmbeddings, notices: list[Document], mode: RetrievalMode

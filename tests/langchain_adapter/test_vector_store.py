@@ -229,6 +229,7 @@ class TestMaking:
         assert ids(also.similarity_search(QUERY, k=1)) == ["0"]
         assert made.embeddings is None
 
+    @pytest.mark.slow
     def test_a_folder(self, dense: DenseEncoder, papers: list[Document], tmp_path: Any) -> None:
         for _ in range(2):
             store = KoVectorStore.from_documents(papers, encoders=[dense], bm25=True, path=tmp_path / "store")

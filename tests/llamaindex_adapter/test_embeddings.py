@@ -133,6 +133,7 @@ class TestVectors:
         with pytest.raises(InvalidTextError, match=r"texts\[1\]"):
             await embedding.aget_text_embedding_batch([QUERY, wrong])
 
+    @pytest.mark.slow
     def test_odd_texts(self, embedding: KoEmbedding, dense: DenseEncoder, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, "korag"):
             vectors = embedding.get_text_embedding_batch(["", "보증\0금", "가나 다" * 100_000])
@@ -141,6 +142,7 @@ class TestVectors:
         assert "1 of 3 texts are empty" in caplog.text
         assert "truncated" in caplog.text
 
+    @pytest.mark.slow
     async def test_64_at_once_are_as_64_in_a_row(self, embedding: KoEmbedding) -> None:
         texts = [f"{number}월 보증금 안내 {'도서관 ' * (number % 5)}" for number in range(64)]
         expected = [
@@ -255,6 +257,7 @@ class TestFields:
             "class_name": "KoEmbedding",
         }
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "settings", [{}, {"query_prompt": ""}, {"document_prompt": "글: "}, {"max_length": 9}], ids=str
     )
@@ -444,11 +447,13 @@ class TestIngestion:
         assert len(encoded) == 2 * len(documents)
         assert changed != expected
 
-    def test_two_workers(self, documents: list[str], dense: DenseEncoder) -> None:
+    @pytest.mark.slow
+    def test_two_workers(self, documents: list[str]) -> None:
         """Without a splitter: the default one, once unpickled in a worker, fetches its tokenizer from the network."""
         given = self._documents(documents)
-        expected = KoEmbedding(dense).get_text_embedding_batch(documents)
-        found = IngestionPipeline(transformations=[KoEmbedding(dense)]).run(documents=given, num_workers=2)
+        embed = KoEmbedding(load_encoder("mini-dense", dtype="float32"))  # a worker chooses "auto" for itself
+        expected = embed.get_text_embedding_batch(documents)
+        found = IngestionPipeline(transformations=[embed]).run(documents=given, num_workers=2)
         assert [node.get_content() for node in found] == documents
         np.testing.assert_allclose([node.embedding or [] for node in found], expected, atol=1e-5)
 

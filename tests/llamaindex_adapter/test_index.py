@@ -190,6 +190,7 @@ class TestNodesAndDocuments:
 
 
 class TestFolder:
+    @pytest.mark.slow
     def test_persisted_and_loaded(self, shared: KoColBERTIndex, tmp_path: Path) -> None:
         shared.persist(tmp_path / "저장")
         for load in (KoColBERTIndex.load_from_disk, KoColBERTIndex.from_persist_dir):

@@ -223,6 +223,7 @@ class TestPlace:
         )
         assert engine.query(QUERY).source_nodes == []
 
+    @pytest.mark.slow
     async def test_hundreds_at_once_score_as_one_by_one(
         self, colbert: LateInteractionEncoder, nodes: list[NodeWithScore]
     ) -> None:
@@ -322,6 +323,7 @@ class TestFields:
             "class_name": "KoColBERTRerank",
         }
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "settings",
         [{}, {"dim": 32}, {"query_prompt": ""}, {"document_prompt": "글: "}, {"max_length": 9}],

@@ -192,6 +192,7 @@ class TestBoth:
         assert "outer" in spans[inner]
         assert handler.open_spans == {}
 
+    @pytest.mark.slow
     async def test_hundreds_at_once_score_as_one_by_one(self, rerank: Any, nodes: list[NodeWithScore]) -> None:
         chooser = random.Random(3)
         queries = [f"보증금 {number} {'도서관 ' * (number % 4)}" for number in range(8)]
@@ -224,6 +225,7 @@ class TestBoth:
         for response in (engine.query(QUERY), await engine.aquery(QUERY)):
             assert response.source_nodes == expected
 
+    @pytest.mark.slow
     def test_serialised_fields_round_trip(self, made: Made, model: Any, nodes: list[NodeWithScore]) -> None:
         rerank = made(model, top_n=8, metadata_mode=MetadataMode.NONE, keep_retrieval_score=True)
         expected = rerank.postprocess_nodes(nodes, query_str=QUERY)

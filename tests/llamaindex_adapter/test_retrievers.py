@@ -186,6 +186,7 @@ class TestEveryClass:
         assert await any_kind.aretrieve(QUERY) == any_kind.retrieve(QUERY)
         assert await any_kind.aretrieve(QueryBundle(QUERY)) == any_kind.retrieve(QueryBundle(QUERY))
 
+    @pytest.mark.slow
     def test_persisted_and_opened(self, make: Make, any_kind: Any, tmp_path: Path) -> None:
         expected = any_kind.retrieve(QUERY)
         assert any_kind.persist(tmp_path / "저장") == tmp_path / "저장"
@@ -194,6 +195,7 @@ class TestEveryClass:
         opened.delete_nodes(["노드-0"])
         assert any_kind.retrieve(QUERY) == expected
 
+    @pytest.mark.slow
     def test_pickle_and_deepcopy(self, any_kind: Any) -> None:
         expected = any_kind.retrieve(QUERY)
         for copied in (pickle.loads(pickle.dumps(any_kind)), copy.deepcopy(any_kind)):  # noqa: S301
@@ -202,6 +204,7 @@ class TestEveryClass:
             copied.delete_nodes(filters=EVERYTHING)
         assert any_kind.retrieve(QUERY) == expected
 
+    @pytest.mark.slow
     def test_long_and_odd_texts(self, make: Make) -> None:
         megabyte = "보증금 반환 " * 60_000
         retriever = make([TextNode(id_="긴 글", text=megabyte), TextNode(id_="널", text="도서관\0 휴관")])
@@ -545,6 +548,7 @@ class TestEvents:
 
 
 class TestAsync:
+    @pytest.mark.slow
     async def test_64_at_once_equal_one_by_one(self, shared: KoColBERTRetriever, documents: list[str]) -> None:
         queries = [f"{text[: 5 + index % 9]} {index % 16}" for index, text in enumerate(documents * 8)]
         assert len(queries) == 64

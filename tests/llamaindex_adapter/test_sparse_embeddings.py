@@ -100,6 +100,7 @@ class TestVectors:
         with pytest.raises(InvalidTextError, match=r"texts\[1\]"):
             await sparse.aget_text_embedding_batch([QUERY, wrong])
 
+    @pytest.mark.slow
     async def test_32_at_once_and_a_free_loop(
         self, sparse: KoSparseEmbedding, splade: SparseEncoder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -111,6 +112,7 @@ class TestVectors:
 
 
 class TestFields:
+    @pytest.mark.slow
     def test_round_trip(self, sparse: KoSparseEmbedding) -> None:
         encoder = load_encoder("mini-splade", max_length=9, device="cpu", token="hf_SECRET")  # noqa: S106
         assert isinstance(encoder, SparseEncoder)

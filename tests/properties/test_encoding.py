@@ -11,6 +11,8 @@ from korag import load_encoder
 from korag.encoders.batching import even_budget, token_budget_batches
 from korag.errors import InvalidArgumentError, InvalidTextError
 
+pytestmark = pytest.mark.slow
+
 SYLLABLES = st.sampled_from("가나다라마바사아자차카타파하법률계약보증금환불규정조항")
 WORDS = st.lists(st.text(SYLLABLES, min_size=1, max_size=4), min_size=1, max_size=40).map(" ".join)
 TEXTS = st.lists(WORDS | st.text(max_size=20), min_size=1, max_size=6)

@@ -17,6 +17,8 @@ from korag.kernels.compiler import processor_features
 from korag.legs.sparse import SparseLeg
 from korag.scoring import sparse_dot
 
+pytestmark = pytest.mark.slow
+
 needs_vnni = pytest.mark.skipif("avx512vnni" not in processor_features(), reason="this processor has no AVX-512 VNNI")
 
 needs_compiler = pytest.mark.skipif(not postings.can_add(), reason="korag[fast] is not installed")

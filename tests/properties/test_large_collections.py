@@ -13,6 +13,8 @@ from korag.legs.base import Part
 from korag.legs.sparse import SparseLeg
 from korag.scoring import dot_rows
 
+pytestmark = pytest.mark.slow
+
 
 class Dots:
     def scores(self, arrays: base.Arrays, query: np.ndarray, rows: np.ndarray) -> np.ndarray:

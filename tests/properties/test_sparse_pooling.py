@@ -12,6 +12,8 @@ from sentence_transformers.sparse_encoder.modules import SpladePooling
 from korag import load_encoder
 from korag.encoders.splade_head import MaxLogitHead, max_first
 
+pytestmark = pytest.mark.slow
+
 
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -19,6 +19,8 @@ from korag.legs.multi_vector import search as multi_vector_search
 from korag.legs.multi_vector.leg import LateInteractionLeg
 from korag.scoring import maxsim_packed, pack_tokens, top_k
 
+pytestmark = pytest.mark.slow
+
 WAYS = ["kernel", "bytes", "floats"]
 """How documents are looked at, as far as this machine can."""
 shapes = {

@@ -21,7 +21,7 @@ from korag.collection import Collection, Hit
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
 from korag.collection.local.opening import open_saved
 from korag.encoders.load import as_encoder
-from korag.filters.parse import parse
+from korag.filters import parse
 from langchain_korag.documents import (
     Records,
     delete_documents,
@@ -38,7 +38,7 @@ class CollectionRetriever(BaseRetriever):
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a
             lower score, which has no fixed scale.
         exact: False lets a ColBERT search look closely only at some documents (see `korag.Collection.search`).

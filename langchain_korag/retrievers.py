@@ -74,7 +74,7 @@ class KoColBERTRetriever(_ModelRetriever):
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents whose mean best match a query token is lower, in [0, 1].
         exact: False lets the search look closely only at some documents (see `korag.Collection.search`).
         score_key: Metadata key of the score, written over what was there; None leaves it out.
@@ -125,7 +125,7 @@ class KoSpladeRetriever(_ModelRetriever):
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents whose score is a smaller share of the query's with itself, in [0, 1].
         exact: Without effect: only a ColBERT search can be other than exact.
         score_key: Metadata key of the score, written over what was there; None leaves it out.
@@ -168,7 +168,7 @@ class KoBM25Retriever(_OneLegRetriever):
     Attributes:
         collection: The documents and their terms; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents whose score is a smaller share of the query's greatest possible one,
             in [0, 1].
         exact: Without effect: only a ColBERT search can be other than exact.
@@ -237,7 +237,7 @@ class KoHybridRetriever(CollectionRetriever):
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
-        filter: Metadata filter, applied before the k best are taken (see `korag.filters.parse`).
+        filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents whose fused score is a smaller share of that of a document first in every
             leg, in [0, 1].
         exact: False lets the ColBERT leg look closely only at some documents (see `korag.Collection.search`).

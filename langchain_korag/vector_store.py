@@ -35,7 +35,7 @@ class KoVectorStore(VectorStore):
     >>> store.similarity_search("보증금은 언제 돌려받나요?", k=4, filter={"분류": "주거"})
     >>> retriever = store.as_retriever(search_kwargs={"k": 4, "using": "colbert"})
 
-    Every search takes `filter` (see `korag.filters.parse`; applied before the k best are taken), `using` (a leg:
+    Every search takes `filter` (see `korag.filters`; applied before the k best are taken), `using` (a leg:
     ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``, or ``"hybrid"``; by default the only leg, else hybrid),
     `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact` (see `korag.Collection.search`), and for hybrid
     searches `method` (``"rrf"`` or ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other

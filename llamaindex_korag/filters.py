@@ -20,7 +20,7 @@ from typing import Any
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from korag.errors import FilterError
-from korag.filters.parse import parse
+from korag.filters import parse
 from llamaindex_korag.nodes import DOCUMENT_ID, NODE_ID
 
 Where = dict[str, Any]
@@ -51,7 +51,7 @@ def to_where(
         doc_ids: Only nodes of documents with one of these ids.
 
     Returns:
-        The filter of `korag.filters.parse`; None where everything matches.
+        The filter of `korag.filters`; None where everything matches.
 
     Raises:
         FilterError: If a value does not fit its operator.

@@ -8,7 +8,7 @@ import pytest
 
 from korag.collection import Collection
 from korag.errors import FilterError
-from korag.filters.parse import (
+from korag.filters import (
     And,
     AnyOf,
     Compare,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from korag.filters.parse import add_functions, matches, parse, to_sql
+from korag.filters import add_functions, matches, parse, to_sql
 
 # a name that begins with $ is an operator: such a field can be stored, but not asked for
 NAMES = [

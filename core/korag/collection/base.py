@@ -20,7 +20,7 @@ from korag.collection.streaming import stream_into
 from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
-from korag.filters.parse import parse
+from korag.filters import parse
 from korag.text import check_text, check_texts
 
 DEFAULT_FETCH_K = 100

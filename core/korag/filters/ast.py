@@ -88,7 +88,7 @@ def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
     """Returns True if a document's metadata matches the filter.
 
     Args:
-        filter: From `filters.parse`, whose module states the rules; ``None`` matches everything.
+        filter: From `korag.filters.parse`; ``None`` matches everything.
         metadata: The document's metadata, as JSON values.
     """
     match filter:

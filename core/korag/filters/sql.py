@@ -44,7 +44,7 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[o
     r"""Translate a filter to an SQL expression for a ``WHERE``.
 
     Args:
-        filter: From `filters.parse`; ``None`` matches everything.
+        filter: From `korag.filters.parse`; ``None`` matches everything.
         column: The column with the metadata: a trusted name such as ``metadata`` or ``d.metadata``, qualified
             where it is also a column of ``json_each``. It is NOT NULL and holds JSON objects as written by
             ``json.dumps(metadata, ensure_ascii=False, allow_nan=False)``; with ``\uXXXX`` in place of Hangul,

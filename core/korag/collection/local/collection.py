@@ -30,7 +30,7 @@ from korag.collection.local.segments import SegmentFolder, SegmentMemory, Segmen
 from korag.collection.local.snapshot import SnapshotReader, choose_merge, merge_views
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
-from korag.filters.parse import parse, to_sql
+from korag.filters import parse, to_sql
 from korag.legs.base import Leg
 from korag.legs.bm25 import BM25Leg
 from korag.legs.registry import make_leg

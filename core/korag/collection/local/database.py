@@ -29,7 +29,7 @@ from korag.errors import (
     IndexStateError,
     ReadOnlyError,
 )
-from korag.filters.sql import add_functions
+from korag.filters import add_functions
 
 DATABASE_FILE = "korag.sqlite3"
 FORMAT_VERSION = 2  # 1 had no summaries of token vectors

@@ -14,7 +14,7 @@ from korag.collection.base import Hit, SearchOptions
 from korag.collection.local.database import Database, Keys
 from korag.collection.local.snapshot import SnapshotReader
 from korag.errors import InvalidArgumentError
-from korag.filters.parse import parse, to_sql
+from korag.filters import parse, to_sql
 from korag.fusion import Fusion
 from korag.legs.base import Leg, Part
 from korag.legs.dense import DenseLeg

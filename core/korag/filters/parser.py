@@ -1,26 +1,4 @@
-"""Parses metadata filters, the ``where`` argument of a collection.
-
-A filter is a dict in the syntax of MongoDB and Chroma. `parse` turns it into a small syntax tree that every backend
-translates: `matches` is the reference in Python, `to_sql` the translation for SQLite.
-
-* ``{"연도": 2024}`` is equality, ``{"연도": {"$gte": 2020, "$lt": 2024}}`` applies operators:
-  ``$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $icontains $empty``. Several entries in one dict are
-  joined by "and". ``$and`` and ``$or`` take a list of filters, ``$not`` takes one.
-* Values compare within their type only: numbers with numbers (``3 == 3.0``), strings with strings (by code
-  point, not normalized), booleans with booleans (``True`` is not ``1``). Values of different types are
-  neither equal nor ordered.
-* ``None`` equals null and a missing field. ``$exists`` tests for the key, whatever its value.
-* ``$contains`` is Python's ``in``: a list contains the value as an element, or a string as a substring.
-  ``$icontains`` is the same for strings, ignoring case (Unicode's full case folding).
-* ``$empty`` tests for a field that is missing, null, ``""`` or ``[]``.
-* ``$ne``, ``$nin`` and ``$not`` are plain negations, so they match documents that lack the field.
-* A list matches any other operator when any of its elements does, each operator on its own; an empty list matches
-  none. A dict, or a list in a list, matches nothing but ``$exists``.
-* ``"a.b"`` is the key ``"a.b"`` if the document has it, otherwise the key ``b`` in the dict under ``a``.
-* An operand that is an integer has 64 bits at most; infinity is allowed (``{"$lt": inf}``: every number). A
-  larger integer *in the metadata* counts as the nearest float, as SQLite reads it. Metadata is JSON: NaN,
-  infinity, lone surrogates and U+0000 (which ends a string in SQLite's JSON functions) are not allowed.
-"""
+"""Parsing a ``where`` dict into a filter tree, with an error for every mistake. `korag.filters` states the rules."""
 
 import difflib
 import math
@@ -29,41 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from korag.errors import FilterError
-from korag.filters.ast import (
-    MAX_INT,
-    MIN_INT,
-    And,
-    AnyOf,
-    Compare,
-    Contains,
-    Empty,
-    Exists,
-    Filter,
-    Not,
-    Or,
-    Scalar,
-    matches,
-)
-from korag.filters.sql import add_functions, to_sql
+from korag.filters.ast import MAX_INT, MIN_INT, And, AnyOf, Compare, Contains, Empty, Exists, Filter, Not, Or, Scalar
 
-__all__ = [
-    "And",
-    "AnyOf",
-    "Compare",
-    "Contains",
-    "Empty",
-    "Exists",
-    "Filter",
-    "Not",
-    "Or",
-    "Scalar",
-    "add_functions",
-    "matches",
-    "parse",
-    "to_sql",
-]
-
-MAX_DEPTH = 16  # nested $and/$or/$not: SQLite's parser has a stack of 100, and a dict may contain itself
+MAX_DEPTH = 16  # nesting of $and, $or and $not: SQLite's parser stack is 100 deep, and a dict may contain itself
 _FIELD_OPS = (
     *("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists"),
     *("$contains", "$icontains", "$empty"),
@@ -71,14 +17,14 @@ _FIELD_OPS = (
 _LOGICAL_OPS = ("$and", "$or", "$not")
 _ALIASES = {"==": "$eq", "=": "$eq", "!=": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 
-_RULES = {  # the rule and the fix, in Korean and in English
+_RULES = {  # rule and fix, in Korean and in English
     "filter": (
         '필터는 비어 있지 않은 dict여야 합니다. 예: {"연도": {"$gte": 2020}}',
-        'a filter is a non-empty dict, for example {"year": {"$gte": 2020}}',
+        'a filter must be a non-empty dict, for example {"year": {"$gte": 2020}}',
     ),
     "depth": (
         f"$and, $or, $not은 {MAX_DEPTH}단계까지만 중첩할 수 있습니다. 안쪽 목록을 바깥 목록에 합치세요",
-        f"$and, $or and $not nest {MAX_DEPTH} levels deep at most; merge inner lists into the outer ones",
+        f"$and, $or and $not may be nested {MAX_DEPTH} levels deep; merge inner lists into outer ones",
     ),
     "filters": (
         '비어 있지 않은 필터 목록을 주세요. 예: [{"연도": 2024}, {"연도": 2025}]',
@@ -86,11 +32,11 @@ _RULES = {  # the rule and the fix, in Korean and in English
     ),
     "name": (
         '필드 이름은 문자열이어야 합니다. {"1": …}처럼 따옴표로 감싸세요',
-        'a field name is a string; quote it, as in {"1": …}',
+        'a field name must be a string; quote it, as in {"1": …}',
     ),
     "no operator": (
         f"필드의 dict에는 연산자가 있어야 합니다: {', '.join(_FIELD_OPS)}",
-        f"a field's dict holds at least one operator of {', '.join(_FIELD_OPS)}",
+        f"a field's dict needs at least one of the operators {', '.join(_FIELD_OPS)}",
     ),
     "values": (
         '값의 목록을 주세요. 예: {"$in": ["민법", "상법"]}',
@@ -99,35 +45,35 @@ _RULES = {  # the rule and the fix, in Korean and in English
     "exists": ("True나 False를 주세요", "it takes True or False"),
     "part": (
         "들어 있을 문자열, 수, bool 하나를 주세요. 값이 없는 문서는 $empty나 $eq로 찾으세요",
-        "it takes the one string, number or bool to be contained; find documents without a value by $empty or $eq",
+        "it takes the string, number or bool to be contained; find documents without a value with $empty or $eq",
     ),
     "text part": ("들어 있을 문자열을 주세요", "it takes the string to be contained"),
     "order": (
         "크기 비교는 수와 문자열에만 쓸 수 있습니다. True, False, None에는 $eq나 $ne를 쓰세요",
-        "numbers and strings have an order; for True, False and None use $eq or $ne",
+        "only numbers and strings are ordered; for True, False and None use $eq or $ne",
     ),
     "character": (
         "U+0000과 짝 없는 서로게이트는 메타데이터에 저장할 수 없는 문자입니다. 그 문자를 빼세요",
-        "metadata cannot hold U+0000 or a lone surrogate, so nothing could match; remove it",
+        "metadata cannot contain U+0000 or lone surrogates, so nothing could match; remove it",
     ),
     "integer": (
         "정수는 64비트까지입니다. 더 큰 수는 메타데이터와 필터에 모두 문자열로 쓰세요",
-        "integers have 64 bits at most; write larger ones as strings, in the metadata and in the filter",
+        "integers are limited to 64 bits; write larger ones as strings, in the metadata and in the filter",
     ),
     "nan": (
         "NaN은 어떤 값과도 같지 않습니다. 값이 없는 문서를 찾으려면 None을 쓰세요",
         "NaN equals nothing; use None to find documents without a value",
     ),
-    "list": ("목록과는 $in이나 $nin으로 비교하세요", "compare with a list by $in or $nin"),
+    "list": ("목록과는 $in이나 $nin으로 비교하세요", "compare with a list using $in or $nin"),
     "scalar": (
         "값은 str, int, float, bool, None 중 하나여야 합니다. "
         "날짜는 ISO 8601 문자열로, numpy 값은 .item()으로 바꾸세요",
-        "a value is a str, int, float, bool or None; write a date as ISO 8601, a numpy value as .item()",
+        "a value must be a str, int, float, bool or None; write a date as ISO 8601, convert a numpy value with .item()",
     ),
     "logical": (
         f"$로 시작하는 이름은 {', '.join(_LOGICAL_OPS)}뿐입니다. "
         '필드의 연산자는 {"연도": {"$gte": 2020}}처럼 필드 안에 쓰세요',
-        f"the only names with a $ here are {', '.join(_LOGICAL_OPS)}; "
+        f"the only names starting with $ here are {', '.join(_LOGICAL_OPS)}; "
         'the operators of a field go inside it, as in {"year": {"$gte": 2020}}',
     ),
     "operator": (
@@ -140,16 +86,16 @@ _RULES = {  # the rule and the fix, in Korean and in English
 
 
 def parse(where: Mapping[str, Any] | None) -> Filter | None:
-    """Checks a ``where`` filter and returns its syntax tree.
+    """Checks a ``where`` filter and turns it into a tree.
 
     Args:
         where: The filter as the user wrote it; ``None`` and ``{}`` mean no filter.
 
     Returns:
-        The filter, or ``None`` if there is none. The tree shares no objects with ``where``.
+        The tree, sharing nothing with ``where``; ``None`` for no filter.
 
     Raises:
-        FilterError: If an operator is unknown or an operand has the wrong type.
+        FilterError: If an operator is unknown, or an operand has the wrong type.
     """
     if where is None or (isinstance(where, Mapping) and not where):
         return None
@@ -224,7 +170,7 @@ def _operator(field: str, op: Any, value: Any) -> Filter:
 
 
 def _scalar(place: str, value: Any) -> Scalar:
-    """Returns a valid operand as a plain built-in; enums and numpy floats are subclasses of one."""
+    """Returns a valid operand as a plain built-in: enums and numpy floats are subclasses."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -245,8 +191,8 @@ def _scalar(place: str, value: Any) -> Scalar:
 def _error(place: str, value: Any, rule: str, *, guess: bool = False) -> FilterError:
     korean, english = _RULES[rule]
     if guess:
-        near = difflib.get_close_matches(str(value).lower(), (*_FIELD_OPS, *_LOGICAL_OPS), n=1)
-        if meant := _ALIASES.get(str(value)) or (near[0] if near else None):
+        close = difflib.get_close_matches(str(value).lower(), (*_FIELD_OPS, *_LOGICAL_OPS), n=1)
+        if meant := _ALIASES.get(str(value)) or (close[0] if close else None):
             korean, english = f"{meant}을(를) 쓰려던 것인가요? {korean}", f"did you mean {meant}? {english}"
     shown = reprlib.repr(value)  # shortened: the value may be a list of a million ids
     place = place.encode("utf-8", "backslashreplace").decode()  # a name with a lone surrogate cannot be printed

@@ -6,31 +6,22 @@ import os
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from langchain_core.embeddings import Embeddings
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import Field, PrivateAttr, field_validator
 
 from korag.checkpoints.presets import DEFAULT_DENSE
-from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
-from korag.encoders.load import as_encoder, encoder_with
 from korag.errors import InvalidArgumentError
 from korag.scoring import unit_rows
 from korag.text import check_text
-from langchain_korag.huggingface import hide_tokens, read_settings, without_tokens
+from langchain_korag.huggingface import read_settings
+from langchain_korag.model_fields import MODEL_SCHEMA, EncoderModel, model_field
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-class KoEmbeddings(BaseModel, Embeddings):
+class KoEmbeddings(EncoderModel, Embeddings):
     """Embeds queries and documents with a Korean dense model, each with the prompt it was trained with.
 
     >>> embeddings = KoEmbeddings(model="mini-dense")
@@ -57,35 +48,13 @@ class KoEmbeddings(BaseModel, Embeddings):
         InvalidArgumentError: If a setting has no meaning here, or a loaded encoder has another value of it.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # a token may be among it
-        protected_namespaces=(),  # older pydantic claims every name that begins with model_
-    )
+    _family = "dense"
 
-    model: Annotated[DenseEncoder | str | os.PathLike[str], WithJsonSchema({"type": "string", "title": "Model"})] = (
-        Field(
-            default=DEFAULT_DENSE,
-            validation_alias=AliasChoices("model", "model_name"),
-            exclude=True,
-            repr=False,
-            frozen=True,
-        )
-    )
-    model_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
+    model: Annotated[DenseEncoder | str | os.PathLike[str], MODEL_SCHEMA] = model_field(DEFAULT_DENSE)
     encode_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
     query_encode_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
-    cache_folder: str | None = Field(default=None, frozen=True)
-    show_progress: bool = False
     multi_process: bool = Field(default=False, frozen=True)
     _unit: tuple[bool, bool] = PrivateAttr()
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _check_family(cls, model: Any) -> Any:
-        return as_encoder(model, family="dense") if isinstance(model, Encoder) else model
 
     @field_validator("multi_process")
     @classmethod
@@ -99,22 +68,11 @@ class KoEmbeddings(BaseModel, Embeddings):
             )
         return multi_process
 
-    @field_validator("model_kwargs")
-    @classmethod
-    def _hide_token(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return hide_tokens(given)
-
     def model_post_init(self, context: Any, /) -> None:
-        """Finds the model; its weights are loaded at the first use."""
+        """Resolves the model; its weights are loaded at first use."""
         settings = read_settings(self.model_kwargs, self.encode_kwargs, self.query_encode_kwargs)
-        encoder = encoder_with(self.model, family="dense", cache_folder=self.cache_folder, **settings.loading)
-        vars(self)["model"] = encoder  # past `frozen`, which is for everyone else
+        self._resolve_model(settings.loading)
         self._unit = (settings.normalize_queries, settings.normalize_documents)
-
-    @property
-    def model_name(self) -> str:
-        """The name or path the model was loaded by."""
-        return self._encoder.model_name
 
     @property
     def cache_namespace(self) -> str:
@@ -167,6 +125,3 @@ class KoEmbeddings(BaseModel, Embeddings):
     def _as_floats(vectors: NDArray[np.float32], *, unit: bool) -> list[list[float]]:
         floats: list[list[float]] = (unit_rows(vectors) if unit else vectors).tolist()
         return floats
-
-    def __getstate__(self) -> dict[Any, Any]:
-        return without_tokens(super().__getstate__())

@@ -6,15 +6,13 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
-
 from korag.checkpoints.presets import DEFAULT_SPLADE
-from korag.encoders.base import Encoder, Task
-from korag.encoders.load import as_encoder, encoder_with
+from korag.encoders.base import Task
 from korag.encoders.sparse import SparseEncoder, index_weight_lists
 from korag.explain import Term, explain_terms
 from korag.text import check_text
-from langchain_korag.huggingface import hide_tokens, read_settings, without_tokens
+from langchain_korag.huggingface import read_settings
+from langchain_korag.model_fields import MODEL_SCHEMA, EncoderModel, model_field
 
 if TYPE_CHECKING or importlib.util.find_spec("langchain_qdrant") is not None:
     from langchain_qdrant.sparse_embeddings import SparseEmbeddings, SparseVector
@@ -22,7 +20,7 @@ else:
     from langchain_korag._qdrant_compat import SparseEmbeddings, SparseVector
 
 
-class KoSparseEmbeddings(BaseModel, SparseEmbeddings):
+class KoSparseEmbeddings(EncoderModel, SparseEmbeddings):
     """Embeds queries and documents with a Korean SPLADE model, as vocabulary terms with weights.
 
     >>> store = QdrantVectorStore.from_documents(
@@ -46,47 +44,13 @@ class KoSparseEmbeddings(BaseModel, SparseEmbeddings):
         InvalidArgumentError: If a setting has no meaning here, or a loaded encoder has another value of it.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # a token may be among it
-        protected_namespaces=(),  # older pydantic claims every name that begins with model_
-    )
+    _family = "sparse"
 
-    model: Annotated[SparseEncoder | str | os.PathLike[str], WithJsonSchema({"type": "string", "title": "Model"})] = (
-        Field(
-            default=DEFAULT_SPLADE,
-            validation_alias=AliasChoices("model", "model_name"),
-            exclude=True,
-            repr=False,
-            frozen=True,
-        )
-    )
-    model_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
-    cache_folder: str | None = Field(default=None, frozen=True)
-    show_progress: bool = False
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _check_family(cls, model: Any) -> Any:
-        return as_encoder(model, family="sparse") if isinstance(model, Encoder) else model
-
-    @field_validator("model_kwargs")
-    @classmethod
-    def _hide_token(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return hide_tokens(given)
+    model: Annotated[SparseEncoder | str | os.PathLike[str], MODEL_SCHEMA] = model_field(DEFAULT_SPLADE)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Finds the model; its weights are loaded at the first use."""
-        loading = read_settings(self.model_kwargs).loading
-        encoder = encoder_with(self.model, family="sparse", cache_folder=self.cache_folder, **loading)
-        vars(self)["model"] = encoder  # past `frozen`, which is for everyone else
-
-    @property
-    def model_name(self) -> str:
-        """The name or path the model was loaded by."""
-        return self._encoder.model_name
+        """Resolves the model; its weights are loaded at first use."""
+        self._resolve_model(read_settings(self.model_kwargs).loading)
 
     def embed_query(self, text: str) -> SparseVector:
         """Embeds a query, with the query prompt.
@@ -139,9 +103,6 @@ class KoSparseEmbeddings(BaseModel, SparseEmbeddings):
     @property
     def _encoder(self) -> SparseEncoder:
         return cast("SparseEncoder", self.model)
-
-    def __getstate__(self) -> dict[Any, Any]:
-        return without_tokens(super().__getstate__())
 
 
 def _vectors(rows: Any) -> list[SparseVector]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from typing import Any, cast
+from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, field_validator
+from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_validator
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
@@ -16,10 +15,7 @@ from korag.encoders.base import Task
 from korag.encoders.dense import DenseEncoder
 from korag.text import check_text, check_texts
 from llamaindex_korag.embeddings_cache import EmbeddingsCache
-from llamaindex_korag.encoder_fields import EncoderFields, find_encoder
-
-DEFAULT_BATCH_SIZE = 128
-"""Texts a batch of LlamaIndex's; memory is bounded by the encoder's own batches, which are made by tokens."""
+from llamaindex_korag.encoder_fields import EncoderFields
 
 
 class KoEmbedding(EncoderFields, BaseEmbedding):
@@ -46,74 +42,16 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
         embeddings_cache: A key-value store; queries and texts have separate entries in it, and so do models.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
-    )
+    _family = "dense"
 
     model_name: str = Field(default=DEFAULT_DENSE, frozen=True, description="Name or path of a dense model.")
-    embed_batch_size: int = Field(
-        default=DEFAULT_BATCH_SIZE, gt=0, le=2048, exclude=True, description="Texts embedded between two events."
-    )
-    num_workers: int | None = Field(default=None, exclude=True, description="Batches embedded at once in async.")
     embeddings_cache: Any | None = Field(default=None, exclude=True, description="A key-value store for vectors.")
     _encoder: DenseEncoder = PrivateAttr()
 
-    def __init__(
-        self,
-        model_name: str | os.PathLike[str] | DenseEncoder = DEFAULT_DENSE,
-        *,
-        revision: str | None = None,
-        dim: int | None = None,
-        query_prompt: str | None = None,
-        document_prompt: str | None = None,
-        max_length: int | None = None,
-        adapter: str | os.PathLike[str] | None = None,
-        embed_batch_size: int = DEFAULT_BATCH_SIZE,
-        num_workers: int | None = None,
-        embeddings_cache: BaseKVStore | None = None,
-        callback_manager: CallbackManager | None = None,
-        **more: Any,
-    ) -> None:
-        """Checks the model; it is loaded at the first use.
-
-        Args:
-            model_name: A name, a path, or a loaded dense encoder.
-            revision: Hub branch, tag or commit.
-            dim: Size of a vector; None for the model's.
-            query_prompt: Put before every query; None for the model's own.
-            document_prompt: Put before every text; None for the model's own.
-            max_length: Longest text in tokens; None for the model's own.
-            adapter: Folder or Hub id of a PEFT adapter to put on the model.
-            embed_batch_size: Texts embedded between two events.
-            num_workers: Batches embedded at once in async, from 2 on.
-            embeddings_cache: A key-value store for vectors.
-            callback_manager: LlamaIndex's callbacks.
-            more: `BaseEmbedding`'s ``rate_limiter``; any other keyword is an error.
-
-        Raises:
-            WrongFamilyError: If the model is not a dense model; the message names the class to use.
-            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
-        """
-        settings = {
-            "revision": revision,
-            "dim": dim,
-            "query_prompt": query_prompt,
-            "document_prompt": document_prompt,
-            "max_length": max_length,
-            "adapter": adapter if adapter is None else os.fspath(adapter),
-        }
-        encoder, fields = find_encoder(model_name, "dense", settings)
-        fields |= {
-            "embed_batch_size": embed_batch_size,
-            "num_workers": num_workers,
-            "embeddings_cache": embeddings_cache,
-            "callback_manager": callback_manager or CallbackManager(),
-        }
-        super().__init__(**fields, **more)
-        self._encoder = cast("DenseEncoder", encoder)  # pyright: ignore[reportIncompatibleVariableOverride]  (set once)
+    @field_validator("callback_manager", mode="before")
+    @classmethod
+    def _default_callbacks(cls, manager: CallbackManager | None) -> CallbackManager:
+        return manager or CallbackManager()
 
     @field_validator("embeddings_cache")
     @classmethod

@@ -1,20 +1,33 @@
-"""What KoRAG's embedding classes have in common: the fields of their encoder."""
+"""The fields and the constructor that the dense and the sparse embedding class share."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
-from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
 from korag.encoders.load import encoder_with
 
+DEFAULT_BATCH_SIZE = 128
+"""Texts per LlamaIndex batch. Memory is bounded by the encoder's own batches, which are sized by tokens."""
+
 
 class EncoderFields(BaseModel):
-    """Everything that changes vectors, as serialised fields; how the model is run is the encoder's own."""
+    """Everything that changes vectors, as serialised fields; how the model is run is the encoder's business."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        protected_namespaces=("pydantic_model_",),  # older pydantic reserves every name that begins with model_
+    )
+
+    _family: ClassVar[Family]
+
+    model_name: str = Field(frozen=True, description="Name or path of the model.")
     revision: str | None = Field(default=None, frozen=True, description="Hub branch, tag or commit.")
     dim: int | None = Field(default=None, frozen=True, description="Size of a vector.")
     query_prompt: str | None = Field(
@@ -27,38 +40,67 @@ class EncoderFields(BaseModel):
         default=None, frozen=True, description="Longest text in tokens; None for the model's own."
     )
     adapter: str | None = Field(default=None, frozen=True, description="Folder or Hub id of a PEFT adapter.")
+    embed_batch_size: int = Field(
+        default=DEFAULT_BATCH_SIZE, gt=0, le=2048, exclude=True, description="Texts embedded between two events."
+    )
+    num_workers: int | None = Field(default=None, exclude=True, description="Batches embedded at once in async.")
     _encoder: Encoder[Any] = PrivateAttr()
 
+    def __init__(
+        self,
+        model_name: str | os.PathLike[str] | Encoder[Any] | None = None,
+        *,
+        revision: str | None = None,
+        dim: int | None = None,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        max_length: int | None = None,
+        adapter: str | os.PathLike[str] | None = None,
+        embed_batch_size: int = DEFAULT_BATCH_SIZE,
+        num_workers: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Checks the model; its weights are loaded at first use.
+
+        Args:
+            model_name: A name, a path, or a loaded encoder of the class's family; None for the class's default model.
+            revision: Hub branch, tag or commit.
+            dim: Size of a vector; None for the model's. A sparse model has no choice of sizes.
+            query_prompt: Put before every query; None for the model's own.
+            document_prompt: Put before every text; None for the model's own.
+            max_length: Longest text in tokens; None for the model's own.
+            adapter: Folder or Hub id of a PEFT adapter; for dense models only.
+            embed_batch_size: Texts embedded between two events.
+            num_workers: Batches embedded at once in async, from 2 on; None leaves it to asyncio's threads.
+            more: The other fields of the class; any other keyword is an error.
+
+        Raises:
+            WrongFamilyError: If the model is of another family; the message names the class to use.
+            InvalidArgumentError: If a loaded encoder is given with settings it was not loaded with.
+        """
+        encoder = encoder_with(
+            type(self).model_fields["model_name"].default if model_name is None else model_name,
+            family=self._family,
+            revision=revision,
+            dim=dim,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            max_length=max_length,
+            adapter=adapter if adapter is None else os.fspath(adapter),
+        )
+        # Every load argument must be a field, so that the fields load the same encoder again; one without a field
+        # fails loudly here, as an unknown keyword.
+        loaded = {**encoder.load_arguments, "model_name": encoder.load_arguments["model"]}
+        del loaded["model"], loaded["family"]
+        super().__init__(**loaded, embed_batch_size=embed_batch_size, num_workers=num_workers, **more)
+        self._encoder = encoder
+
     def __getstate__(self) -> dict[str, Any]:
-        # BaseComponent's would take what cannot be pickled out of the living object, and its __setstate__ would
-        # lose the encoder's device. Callbacks, limiters and caches stay behind, as in `to_dict`.
-        left = ("callback_manager", "rate_limiter", "embeddings_cache")
-        fields = {name: value for name, value in self.__dict__.items() if name not in left}
+        # BaseComponent's would drop what cannot be pickled from the live object, and its __setstate__ would lose the
+        # encoder's device. Callbacks, limiters and caches are left out, as in `to_dict`.
+        left_out = ("callback_manager", "rate_limiter", "embeddings_cache")
+        fields = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {"fields": fields, "encoder": self._encoder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**{**state["fields"], "model_name": state["encoder"]})  # type: ignore[misc]
-
-
-def find_encoder(
-    model: Encoder[Any] | str | os.PathLike[str], family: Family, settings: dict[str, Any]
-) -> tuple[Encoder[Any], dict[str, Any]]:
-    """Finds an encoder, and the fields that make the same one again.
-
-    Args:
-        model: An encoder, a name, or a path.
-        family: Of which family it must be.
-        settings: Settings that change vectors; None where not given.
-
-    Returns:
-        (the encoder, fields with its own settings in place of None).
-
-    Raises:
-        WrongFamilyError: If it is of another family.
-        InvalidArgumentError: If a loaded encoder was loaded with another value of a setting.
-    """
-    encoder = encoder_with(model, family=family, **settings)
-    # All that makes the same encoder again is a field; had one no field of its own, this would fail loudly.
-    fields = {**encoder.load_arguments, "model_name": encoder.load_arguments["model"]}
-    del fields["model"], fields["family"]
-    return encoder, fields

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from typing import Any, cast
 
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, SparseEmbedding
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from korag.checkpoints.presets import DEFAULT_SPLADE
 from korag.encoders.base import Task
 from korag.encoders.sparse import SparseEncoder, index_weight_lists
 from korag.explain import Term, explain_terms
 from korag.text import check_text
-from llamaindex_korag.embeddings import DEFAULT_BATCH_SIZE
-from llamaindex_korag.encoder_fields import EncoderFields, find_encoder
+from llamaindex_korag.encoder_fields import EncoderFields
 
 QdrantFn = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]
 """Texts → (indices of each, values of each)."""
@@ -46,64 +43,10 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
         num_workers: Batches embedded at once in async, from 2 on; None leaves it to asyncio's threads.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
-    )
+    _family = "sparse"
 
     model_name: str = Field(default=DEFAULT_SPLADE, frozen=True, description="Name or path of a sparse model.")
-    embed_batch_size: int = Field(
-        default=DEFAULT_BATCH_SIZE, gt=0, le=2048, exclude=True, description="Texts embedded between two events."
-    )
-    num_workers: int | None = Field(default=None, exclude=True, description="Batches embedded at once in async.")
     _encoder: SparseEncoder = PrivateAttr()
-
-    def __init__(
-        self,
-        model_name: str | os.PathLike[str] | SparseEncoder = DEFAULT_SPLADE,
-        *,
-        revision: str | None = None,
-        dim: int | None = None,
-        query_prompt: str | None = None,
-        document_prompt: str | None = None,
-        max_length: int | None = None,
-        adapter: str | os.PathLike[str] | None = None,
-        embed_batch_size: int = DEFAULT_BATCH_SIZE,
-        num_workers: int | None = None,
-        **unknown: Any,
-    ) -> None:
-        """Checks the model; it is loaded at the first use.
-
-        Args:
-            model_name: A name, a path, or a loaded sparse encoder.
-            revision: Hub branch, tag or commit.
-            dim: Size of the vocabulary; None for the model's.
-            query_prompt: Put before every query; None for the model's own.
-            document_prompt: Put before every text; None for the model's own.
-            max_length: Longest text in tokens; None for the model's own.
-            adapter: None; there are PEFT adapters for dense models only.
-            embed_batch_size: Texts embedded between two events.
-            num_workers: Batches embedded at once in async, from 2 on.
-            unknown: Nothing: any other keyword is an error.
-
-        Raises:
-            WrongFamilyError: If the model is not a sparse model; the message names the class to use.
-            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
-        """
-        settings = {
-            "revision": revision,
-            "dim": dim,
-            "query_prompt": query_prompt,
-            "document_prompt": document_prompt,
-            "max_length": max_length,
-            "adapter": adapter if adapter is None else os.fspath(adapter),
-        }
-        encoder, fields = find_encoder(model_name, "sparse", settings)
-        fields |= {"embed_batch_size": embed_batch_size, "num_workers": num_workers}
-        super().__init__(**fields, **unknown)
-        self._encoder = cast("SparseEncoder", encoder)  # pyright: ignore[reportIncompatibleVariableOverride]  (set once)
 
     @classmethod
     def class_name(cls) -> str:

@@ -1,35 +1,38 @@
-"""What the retrievers over a KoRAG collection share."""
+"""Base class of the retrievers over a KoRAG collection."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from langchain_core.runnables import run_in_executor
+from langchain_core.runnables import RunnableSerializable, run_in_executor
+from langchain_core.runnables.utils import AnyConfigurableField
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checkpoints.presets import Family
 from korag.checks import check_count, check_flag, check_fraction, reject_unknown
-from korag.collection import Collection, Hit
+from korag.collection.base import Collection, Hit
+from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
-from korag.collection.local.opening import open_saved
+from korag.collection.local.opening import open_saved, planned_legs
+from korag.deprecations import rename_keywords
 from korag.encoders.load import as_encoder
 from korag.filters import parse
 from langchain_korag.documents import (
-    Records,
     delete_documents,
     how_to_make,
     texts_to_documents,
     to_document,
     to_records,
 )
+from langchain_korag.search_options import search_options
 
 
 class CollectionRetriever(BaseRetriever):
@@ -55,14 +58,17 @@ class CollectionRetriever(BaseRetriever):
     score_key: str | None = "score"
 
     _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact")
-    """Records that ``invoke`` and its kin take as keywords."""
+    """Fields that ``invoke``, ``ainvoke``, ``batch`` and ``stream`` accept as keywords."""
+    _renamed: ClassVar[Mapping[str, str]] = {}
+    """Deprecated names of fields, with their new names."""
 
-    # Before pydantic's own checks, which would turn "3" and True into numbers, and know no Korean.
+    # In mode "before", because pydantic's own checks would turn "3" and True into numbers, and speak no Korean.
 
     @model_validator(mode="before")
     @classmethod
     def _check_names(cls, given: Any) -> Any:
         if isinstance(given, dict):
+            given = rename_keywords(given, cls._renamed)
             reject_unknown(cls, given, list(cls.model_fields))
         return given
 
@@ -86,6 +92,12 @@ class CollectionRetriever(BaseRetriever):
     @classmethod
     def _check_exact(cls, exact: Any) -> bool:
         return check_flag("exact", exact)
+
+    @field_validator("collection")
+    @classmethod
+    def _check_collection(cls, collection: Collection) -> Collection:
+        cls._check_legs(collection.legs, collection)
+        return collection
 
     # -- making one ---------------------------------------------------------------------------------------
 
@@ -133,15 +145,15 @@ class CollectionRetriever(BaseRetriever):
     ) -> Self:
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
         cls._check_keywords(cls.from_documents, fields)
-        prepared: Records = to_records(documents, ids, by_content=path is not None)
+        records = to_records(documents, ids, by_content=path is not None)
         encoders = [as_encoder(model, family=family) for model in models]
+        cls._check_fields(fields, planned_legs(encoders, bm25=bm25))
         if path is None:
-            collection = Collection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer)
+            collection = LocalCollection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer)
         else:
-            cls(collection=Collection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer), **fields)
-            collection = Collection.open(path, encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+            collection = LocalCollection.open(path, encoders=encoders, bm25=bm25, tokenizer=tokenizer)
         retriever = cls(collection=collection, **fields)
-        prepared.add_to(collection)
+        records.add_to(collection)
         return retriever
 
     @classmethod
@@ -164,6 +176,28 @@ class CollectionRetriever(BaseRetriever):
         """Raises for a keyword that is neither the method's own nor a field."""
         own = [name for name, given in inspect.signature(method).parameters.items() if given.kind is given.KEYWORD_ONLY]
         reject_unknown(cls, fields, [*own, *(name for name in cls.model_fields if name not in [*own, "collection"])])
+
+    @classmethod
+    def _check_fields(cls, fields: dict[str, Any], legs: tuple[str, ...]) -> None:
+        """Validates the fields of a retriever whose collection does not exist yet.
+
+        Args:
+            fields: All fields but the collection.
+            legs: The legs it will have.
+
+        Raises:
+            ValidationError: If a field breaks its rule.
+            IndexStateError: If a retriever of this class cannot search such a collection.
+        """
+        cls._check_legs(legs, f"legs={list(legs)}")
+        draft = cls.model_construct()
+        for name, value in fields.items():
+            setattr(draft, name, value)  # validates it, as the constructor would
+
+    @classmethod
+    def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:
+        """Raises `IndexStateError` if a retriever of this class cannot search these legs of `owner`."""
+        raise NotImplementedError
 
     # -- documents ----------------------------------------------------------------------------------------
 
@@ -236,21 +270,16 @@ class CollectionRetriever(BaseRetriever):
 
     def _search(self, query: str, overrides: dict[str, Any]) -> list[Hit]:
         settings = self._settings(overrides)
-        return self.collection.search(
-            query,
-            k=settings.pop("k"),
-            where=settings.pop("filter"),
-            min_relevance=check_fraction("score_threshold", settings.pop("score_threshold")),
-            exact=settings.pop("exact"),
-            **self._search_kwargs(settings),
-        )
+        k = settings.pop("k")
+        return self.collection.search(query, options=search_options(k, settings | self._search_kwargs(settings)))
 
     def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Turns the subclass's own settings into the keywords of `Collection.search`."""
+        """Returns the settings that the subclass adds or changes, under LangChain's names."""
         raise NotImplementedError
 
     def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        """The fields a search goes by, with those given for this call in their place."""
+        """Returns the fields that a search uses, replaced by the overrides of this call."""
+        overrides = rename_keywords(overrides, self._renamed)
         reject_unknown(self, overrides, self._overrides)
         return {
             name: getattr(self, name) if overrides.get(name) is None else overrides[name] for name in self._overrides
@@ -268,6 +297,10 @@ class CollectionRetriever(BaseRetriever):
         return await run_in_executor(
             None, self._get_relevant_documents, query, run_manager=run_manager.get_sync(), **overrides
         )
+
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableSerializable[str, list[Document]]:
+        """LangChain's, with deprecated field names accepted."""
+        return super().configurable_fields(**rename_keywords(kwargs, self._renamed))
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)

@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from korag.checks import check_deletion, check_lengths
-from korag.collection import Collection, Hit
+from korag.collection.base import Collection, Hit
 from korag.collection.documents import check_documents as check_fields
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.text import check_texts

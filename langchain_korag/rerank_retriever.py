@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checks import check_count, reject_unknown
+from korag.deprecations import rename_keywords
 from korag.text import check_text
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.documents import check_documents
@@ -106,6 +107,7 @@ class KoRerankRetriever(BaseRetriever):
         k = self.k if k is None else check_count("k", k)
         fetch_k = max(k, self.fetch_k if fetch_k is None else check_count("fetch_k", fetch_k))
         known = _known_keywords(self.base_retriever)
+        keywords = rename_keywords(keywords, known.renamed)
         if not known.any:
             reject_unknown(self, keywords, [*_OWN, *(name for name in known.names if name not in _OWN)])
         return _Plan(k, fetch_k, {"k": fetch_k, **keywords} if known.k else keywords)
@@ -150,13 +152,14 @@ class _Known:
     names: tuple[str, ...] = ()
     any: bool = False
     k: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def _known_keywords(base: Runnable[Any, Any]) -> _Known:
     while isinstance(base, RunnableBindingBase | DynamicRunnable):
         base = base.bound if isinstance(base, RunnableBindingBase) else base.default
     if isinstance(base, CollectionRetriever):
-        return _Known(base._overrides, k=True)
+        return _Known(base._overrides, k=True, renamed=base._renamed)
     if not isinstance(base, BaseRetriever):
         return _Known()
     parameters = inspect.signature(base._get_relevant_documents).parameters

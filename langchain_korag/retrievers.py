@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from langchain_core.documents import Document
 from pydantic import Field, ValidationInfo, field_validator
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
-from korag.checks import check_count, check_fusion, check_list, name_weights
-from korag.collection import Collection
+from korag.checks import FusionMethod, check_count, check_fusion, check_list, name_weights
+from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
 from langchain_korag.collection_retriever import CollectionRetriever
+from langchain_korag.search_options import RENAMED
 
 
 class _OneLegRetriever(CollectionRetriever):
@@ -22,15 +24,13 @@ class _OneLegRetriever(CollectionRetriever):
 
     _leg: ClassVar[str]
 
-    @field_validator("collection")
     @classmethod
-    def _check_collection(cls, collection: Collection) -> Collection:
-        if cls._leg not in collection.legs:
+    def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:
+        if cls._leg not in legs:
             raise IndexStateError(
-                f"{collection!r}에는 '{cls._leg}' 색인이 없습니다. {cls.__name__}.from_documents로 만든 것을 쓰세요.",
-                f"{collection!r} has no '{cls._leg}' leg; use one made by {cls.__name__}.from_documents.",
+                f"{owner!r}에는 '{cls._leg}' 색인이 없습니다. {cls.__name__}.from_documents로 만드세요.",
+                f"{owner!r} has no '{cls._leg}' leg; create one with {cls.__name__}.from_documents.",
             )
-        return collection
 
     def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {"using": self._leg}
@@ -232,7 +232,7 @@ class KoHybridRetriever(CollectionRetriever):
 
     Unlike with an ensemble of retrievers, documents are told apart by id and not by text, filters hold for all legs
     before the best are taken, and scores come with the results. `k`, `filter`, `score_threshold`, `exact`, `weights`,
-    `method` and `fetch_k` can be given to ``invoke`` and its kin too.
+    `fusion` and `fetch_k` can be given to ``invoke`` and its kin too.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
@@ -244,7 +244,7 @@ class KoHybridRetriever(CollectionRetriever):
         score_key: Metadata key of the fused score, written over what was there; None leaves it out.
         weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
             given; or a list, in the order of the models, with BM25 last.
-        method: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
+        fusion: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
         fetch_k: Candidates of each leg; None for 100, or k if that is more.
 
     Raises:
@@ -252,26 +252,30 @@ class KoHybridRetriever(CollectionRetriever):
     """
 
     weights: dict[str, float] | None = None
-    method: Literal["rrf", "weighted"] = "rrf"
+    fusion: FusionMethod = "rrf"
     fetch_k: int | None = Field(default=None, ge=0)
 
-    _overrides = (*CollectionRetriever._overrides, "weights", "method", "fetch_k")
+    _overrides = (*CollectionRetriever._overrides, "weights", "fusion", "fetch_k")
+    _renamed = RENAMED
+    method = renamed_attribute("method", "fusion")
 
-    @field_validator("collection")
     @classmethod
-    def _check_collection(cls, collection: Collection) -> Collection:
-        if len(collection.legs) < 2:
+    def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:
+        if len(legs) < 2:
             raise IndexStateError(
-                f"{collection!r}에는 검색 방식이 하나뿐이라 섞을 것이 없습니다. models에 모델을 더 넣거나 "
-                "bm25=True로 만드세요.",
-                f"{collection!r} has a single leg, and there is nothing to fuse; name more models, or use bm25=True.",
+                f"{owner!r}의 검색 방식이 둘 이상이어야 결과를 합칠 수 있습니다. models에 모델을 더 넣거나 bm25=True로 "
+                "만드세요.",
+                f"{owner!r} has a single leg, so there is nothing to fuse; name more models, or use bm25=True.",
             )
-        return collection
 
-    @field_validator("method", mode="before")
     @classmethod
-    def _check_method(cls, method: Any) -> str:
-        return check_fusion(method, "method")
+    def _check_fields(cls, fields: dict[str, Any], legs: tuple[str, ...]) -> None:
+        super()._check_fields({**fields, "weights": name_weights(legs, fields.get("weights"))}, legs)
+
+    @field_validator("fusion", mode="before")
+    @classmethod
+    def _check_fusion(cls, fusion: Any) -> FusionMethod:
+        return check_fusion(fusion)
 
     @field_validator("fetch_k", mode="before")
     @classmethod
@@ -285,6 +289,7 @@ class KoHybridRetriever(CollectionRetriever):
         return weights if collection is None else name_weights(collection.legs, weights)
 
     @classmethod
+    @accepts_old_names(RENAMED)
     def from_documents(
         cls,
         documents: Iterable[Document],
@@ -293,7 +298,7 @@ class KoHybridRetriever(CollectionRetriever):
         bm25: bool = True,
         tokenizer: TokenizerLike = None,
         weights: dict[str, float] | Sequence[float] | None = None,
-        method: Literal["rrf", "weighted"] = "rrf",
+        fusion: FusionMethod = "rrf",
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
@@ -307,7 +312,7 @@ class KoHybridRetriever(CollectionRetriever):
             bm25: Search by words too.
             tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from a text to its tokens.
             weights: Weight of each leg: by name, or in the order of the models with BM25 last.
-            method: ``"rrf"`` or ``"weighted"``.
+            fusion: ``"rrf"`` or ``"weighted"``.
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
             ids: Ids in place of the documents' own; as there.
@@ -323,10 +328,11 @@ class KoHybridRetriever(CollectionRetriever):
             models=check_list("models", models),
             bm25=bm25,
             tokenizer=tokenizer,
-            fields={"weights": weights, "method": method, "k": k, **fields},
+            fields={"weights": weights, "fusion": fusion, "k": k, **fields},
         )
 
     @classmethod
+    @accepts_old_names(RENAMED)
     def load_local(
         cls,
         path: str | os.PathLike[str],
@@ -353,9 +359,4 @@ class KoHybridRetriever(CollectionRetriever):
         return cls._open(path, models=models, tokenizer=tokenizer, fields={"k": k, **fields})
 
     def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "using": "hybrid",
-            "weights": name_weights(self.collection.legs, settings["weights"]),
-            "fusion": check_fusion(settings["method"], "method"),
-            "fetch_k": settings["fetch_k"],
-        }
+        return {"using": "hybrid", "weights": name_weights(self.collection.legs, settings["weights"])}

@@ -12,17 +12,20 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
-from korag.checks import check_count, check_fraction, check_fusion, reject_unknown
-from korag.collection import Collection, Hit
+from korag.checks import check_count, reject_unknown
+from korag.collection.base import Collection, Hit
+from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
 from korag.collection.local.opening import open_saved
+from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
 from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records
 from langchain_korag.embeddings import KoEmbeddings
+from langchain_korag.search_options import RENAMED, search_options
 
-_SEARCH = ("filter", "using", "fetch_k", "method", "weights", "score_threshold", "exact")
-_DIVERSE = ("filter", "using", "method", "weights", "score_threshold", "exact")
+_SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact")
+_DIVERSE = tuple(name for name in _SEARCH if name != "fetch_k")
 _ADDING = ("ids", "batch_size")
 _MAKING = ("encoders", "path", "bm25", "tokenizer", "collection", "ids")
 
@@ -38,7 +41,7 @@ class KoVectorStore(VectorStore):
     Every search takes `filter` (see `korag.filters`; applied before the k best are taken), `using` (a leg:
     ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``, or ``"hybrid"``; by default the only leg, else hybrid),
     `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact` (see `korag.Collection.search`), and for hybrid
-    searches `method` (``"rrf"`` or ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other
+    searches `fusion` (``"rrf"`` or ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other
     keyword is an error.
 
     Results are new documents with their ids, and with their metadata as it was added and nothing more. Scores are of
@@ -79,13 +82,13 @@ class KoVectorStore(VectorStore):
                     f"collection={collection!r:.80} is not a korag.Collection; pass one that Collection.open('folder') "
                     "returned.",
                 )
-            self.collection = collection
+            self.collection: Collection = collection
         elif path is None:
-            self.collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+            self.collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
         else:
             existing = Path(path).is_dir() and any(Path(path).iterdir())
             asked = True if bm25 else None if existing else False
-            self.collection = Collection.open(path, encoders=encoders, bm25=asked, tokenizer=tokenizer)
+            self.collection = LocalCollection.open(path, encoders=encoders, bm25=asked, tokenizer=tokenizer)
 
     @classmethod
     def from_texts(
@@ -118,9 +121,9 @@ class KoVectorStore(VectorStore):
         """Makes a store and adds documents; arguments as for `from_texts`."""
         reject_unknown(cls, kwargs, _MAKING)  # first: what comes next may take long
         ids = kwargs.pop("ids", None)
-        prepared = to_records(documents, ids, by_content=kwargs.get("path") is not None)
+        records = to_records(documents, ids, by_content=kwargs.get("path") is not None)
         store = cls(**_with_embedding(embedding, kwargs))
-        prepared.add_to(store.collection)
+        records.add_to(store.collection)
         return store
 
     @classmethod
@@ -292,6 +295,7 @@ class KoVectorStore(VectorStore):
             lambda_mult: 1 goes by relevance alone, 0 by difference alone.
             kwargs: As for every search, `fetch_k` aside.
         """
+        kwargs = rename_keywords(kwargs, RENAMED)
         reject_unknown(self, kwargs, _DIVERSE)
         hits = self._search(query, _candidates(k, fetch_k), kwargs)
         return self._diversify(hits, k, lambda_mult, kwargs.get("using"))
@@ -312,23 +316,15 @@ class KoVectorStore(VectorStore):
         )
 
     def _search(self, query: str, k: int, keywords: dict[str, Any]) -> list[Hit]:
+        keywords = rename_keywords(keywords, RENAMED)
         reject_unknown(self, keywords, _SEARCH)
-        return self.collection.search(
-            query,
-            k=k,
-            using=keywords.get("using"),
-            where=keywords.get("filter"),
-            fetch_k=keywords.get("fetch_k"),
-            fusion="rrf" if (method := keywords.get("method")) is None else check_fusion(method, "method"),
-            weights=keywords.get("weights"),
-            min_relevance=_threshold(keywords),
-            exact=True if (exact := keywords.get("exact")) is None else exact,
-        )
+        return self.collection.search(query, options=search_options(k, keywords))
 
     def _search_by_vector(self, vector: Sequence[float], k: int, keywords: dict[str, Any]) -> list[Hit]:
         reject_unknown(self, keywords, ("filter", "score_threshold"))
+        options = search_options(k, keywords)
         return self.collection.search_by_vector(
-            vector, k=k, where=keywords.get("filter"), min_relevance=_threshold(keywords)
+            vector, k=options.k, where=options.where, min_relevance=options.min_relevance
         )
 
     def _diversify(self, hits: list[Hit], k: int, lambda_mult: float, using: str | None) -> list[Document]:
@@ -345,10 +341,6 @@ class KoVectorStore(VectorStore):
 def _candidates(k: int, fetch_k: int) -> int:
     """How many documents to choose from: never fewer than to return."""
     return max(check_count("k", k), check_count("fetch_k", fetch_k))
-
-
-def _threshold(keywords: dict[str, Any]) -> float:
-    return check_fraction("score_threshold", keywords.get("score_threshold"))
 
 
 def _with_embedding(embedding: Embeddings | None, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""What the retrievers over a KoRAG collection share."""
+"""Base class of the retrievers over a KoRAG collection."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,19 +19,17 @@ from llama_index.core.storage.docstore import BaseDocumentStore
 from llama_index.core.vector_stores import MetadataFilters
 
 from korag.checkpoints.presets import Family
-from korag.checks import check_count, check_deletion, check_flag, check_fraction, reject_unknown
-from korag.collection import Collection
+from korag.checks import check_count, check_deletion, reject_unknown
+from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
+from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
-from korag.collection.local.opening import open_saved
+from korag.collection.local.opening import open_saved, planned_legs
 from korag.encoders.load import as_encoder
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
-from llamaindex_korag.nodes import DOCUMENT_ID, prepare, split, to_node, to_scored
-
-_FETCH = 100
-"""Candidates each of several query strings gives to their fusion, as many as each leg gives in a hybrid search."""
+from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records, to_scored
 
 
 class CollectionRetriever(BaseRetriever):
@@ -53,6 +52,8 @@ class CollectionRetriever(BaseRetriever):
         *("callback_manager", "object_map", "objects", "verbose"),
     )
     """Keywords of the constructor, which the class methods take as well."""
+    _fields: ClassVar[Mapping[str, str]] = {"similarity_top_k": "k", "min_relevance": "min_relevance", "exact": "exact"}
+    """Attributes that are fields of `SearchOptions`, with the field's name."""
     _embedding_strs: ClassVar[bool] = True
     """Search by what a query transformation such as HyDE made of the query."""
 
@@ -96,13 +97,15 @@ class CollectionRetriever(BaseRetriever):
             FilterError: If a filter's value does not fit its operator.
         """
         reject_unknown(self, unknown, self._options)
-        self._check_collection(collection)
+        self._check_legs(collection.legs, collection)
         self.collection = collection
         self.similarity_top_k = similarity_top_k
-        self.filters, self.node_ids, self.doc_ids = filters, _ids(node_ids, "node_ids"), _ids(doc_ids, "doc_ids")
+        self.filters = filters
+        self.node_ids = None if node_ids is None else check_texts(node_ids, "node_ids")
+        self.doc_ids = None if doc_ids is None else check_texts(doc_ids, "doc_ids")
         self.min_relevance, self.exact = min_relevance, exact
         self.metadata_mode = _mode(metadata_mode)
-        self._check()
+        self._search_options(collection.legs, vars(self))
         known = {**(object_map or {}), **{node.index_id: node.obj for node in objects or ()}}
         super().__init__(callback_manager=callback_manager, object_map=known, verbose=verbose)
 
@@ -125,17 +128,17 @@ class CollectionRetriever(BaseRetriever):
     ) -> Self:
         # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
         reject_unknown(cls, options, cls._options)
-        mode = _mode(options.get("metadata_mode", MetadataMode.EMBED))
-        prepared = prepare(_given(nodes, index, docstore), mode)
+        records = to_records(_given(nodes, index, docstore), _mode(options.get("metadata_mode", MetadataMode.EMBED)))
         encoders = [as_encoder(model, family=family) for model in models]
-        collection = Collection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+        legs = planned_legs(encoders, bm25=bm25)
+        cls._check_legs(legs, f"legs={list(legs)}")
+        cls._search_options(legs, options)
+        if path is None:
+            collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+        else:  # the folder may have more legs than this retriever searches
+            collection = LocalCollection.open(path, encoders=encoders, bm25=bm25 or None, tokenizer=tokenizer)
         retriever = cls(collection, **options)
-        if path is not None:
-            # A folder may have more legs than this retriever searches.
-            opened = Collection.open(path, encoders=encoders, bm25=bm25 or None, tokenizer=tokenizer)
-            retriever = cls(opened, **options)
-        prepared.add_to(retriever.collection, show_progress=show_progress)
-        retriever.object_map.update(prepared.objects)
+        retriever._add(records, show_progress=show_progress)
         return retriever
 
     @classmethod
@@ -154,8 +157,8 @@ class CollectionRetriever(BaseRetriever):
         return cls(open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=made_by), **options)
 
     @classmethod
-    def _check_collection(cls, collection: Collection) -> None:
-        """Raises if the collection cannot be searched this way."""
+    def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:
+        """Raises `IndexStateError` if a retriever of this class cannot search these legs of `owner`."""
         raise NotImplementedError
 
     def persist(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
@@ -194,10 +197,7 @@ class CollectionRetriever(BaseRetriever):
             InvalidTextError: If something is no node.
             InvalidArgumentError: If a node has no text, an id comes twice, or metadata is not JSON.
         """
-        prepared = prepare(nodes, self.metadata_mode)
-        added = prepared.add_to(self.collection, show_progress=show_progress)
-        self.object_map.update(prepared.objects)
-        return added
+        return self._add(to_records(nodes, self.metadata_mode), show_progress=show_progress)
 
     def get_nodes(
         self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
@@ -262,12 +262,12 @@ class CollectionRetriever(BaseRetriever):
         if nodes is None:
             whole = bool(self.collection.get([document.id_]))
             nodes = [document] if whole else split([document], Settings.transformations)
-        prepared = prepare(_from_one(nodes, document), self.metadata_mode)
-        ids = prepared.add_to(self.collection)
-        self.object_map.update(prepared.objects)
-        there = self.collection.get(where={DOCUMENT_ID: document.id_})
-        self.collection.delete([stored.id for stored in there if stored.id not in set(ids)])
-        return ids
+        return replace_documents(self, [document.id_], _from_one(nodes, document))
+
+    def _add(self, records: Records, *, show_progress: bool | None) -> list[str]:
+        added = records.add_to(self.collection, show_progress=show_progress)
+        self.object_map.update(records.objects)
+        return added
 
     async def aadd_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
         """`add_nodes`, beside the event loop."""
@@ -307,22 +307,16 @@ class CollectionRetriever(BaseRetriever):
         return await super().aretrieve(_check_query(str_or_query_bundle))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        where = self._check()
+        options = self._search_options(self.collection.legs, vars(self))
         queries = self._queries(query_bundle)
-        k = self.similarity_top_k
-        found = self.collection.search_many(
-            queries,
-            k=k if len(queries) == 1 or k == 0 else max(k, _FETCH),
-            where=where,
-            min_relevance=self.min_relevance,
-            exact=self.exact,
-            **self._search_kwargs(),
-        )
+        if len(queries) > 1 and options.k > 0:  # each contributes as many candidates as a leg does in a hybrid search
+            options = dataclasses.replace(options, k=max(options.k, DEFAULT_FETCH_K))
+        found = self.collection.search_many(queries, options=options)
         if len(queries) == 1:
             return [to_scored(hit) for hit in found[0]]
         by_id = {hit.id: hit for hits in found for hit in hits}
         ranked = reciprocal_rank_fusion({str(index): [hit.id for hit in hits] for index, hits in enumerate(found)})
-        return [to_scored(by_id[id_], score) for id_, score in ranked[:k]]
+        return [to_scored(by_id[id_], score) for id_, score in ranked[: self.similarity_top_k]]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)
@@ -332,16 +326,23 @@ class CollectionRetriever(BaseRetriever):
         made = query_bundle.custom_embedding_strs if self._embedding_strs else None
         return check_texts(made, "custom_embedding_strs") if made else [query]
 
-    def _search_kwargs(self) -> dict[str, Any]:
-        """The subclass's own settings as keywords of `Collection.search_many`."""
-        raise NotImplementedError
+    @classmethod
+    def _search_options(cls, legs: tuple[str, ...], settings: Mapping[str, Any]) -> SearchOptions:
+        """Checks settings and returns them as the collection takes them.
 
-    def _check(self) -> dict[str, Any] | None:
-        """Checks what may have been assigned meanwhile, and returns the filter."""
-        check_count("similarity_top_k", self.similarity_top_k)
-        check_fraction("min_relevance", self.min_relevance)
-        check_flag("exact", self.exact)
-        return to_where(self.filters, node_ids=self.node_ids, doc_ids=self.doc_ids)
+        Args:
+            legs: The collection's.
+            settings: Keywords of the constructor by name, or a retriever's attributes; others are ignored.
+        """
+        check_count("similarity_top_k", settings.get("similarity_top_k", 0))  # SearchOptions would call it k
+        where = to_where(settings.get("filters"), node_ids=settings.get("node_ids"), doc_ids=settings.get("doc_ids"))
+        given = {field: settings[name] for name, field in cls._fields.items() if name in settings}
+        return SearchOptions(where=where, **(given | cls._search_kwargs(legs, settings)))
+
+    @classmethod
+    def _search_kwargs(cls, legs: tuple[str, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the fields of `SearchOptions` that the subclass sets."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.collection!r}, similarity_top_k={self.similarity_top_k})"
@@ -352,6 +353,33 @@ class CollectionRetriever(BaseRetriever):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, callback_manager=CallbackManager())
+
+
+def replace_documents(
+    retriever: CollectionRetriever,
+    ref_doc_ids: Sequence[str],
+    nodes: Iterable[BaseNode],
+    *,
+    show_progress: bool | None = None,
+) -> list[str]:
+    """Adds the nodes of documents' new versions, then removes those of the old ones.
+
+    In this order, so that a search finds the documents at any moment.
+
+    Args:
+        retriever: The retriever that adds the nodes.
+        ref_doc_ids: The documents' ids.
+        nodes: All nodes of the new versions.
+        show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
+
+    Returns:
+        The ids of the nodes, in order.
+    """
+    added = retriever.add_nodes(nodes, show_progress=show_progress)
+    kept = set(added)
+    stored = retriever.collection.get(where={DOCUMENT_ID: {"$in": list(ref_doc_ids)}})
+    retriever.collection.delete([document.id for document in stored if document.id not in kept])
+    return added
 
 
 def _check_query(query: object) -> QueryType:
@@ -367,10 +395,6 @@ def _mode(mode: MetadataMode | str) -> MetadataMode:
             f"metadata_mode={mode!r:.80}은(는) 쓸 수 없습니다. 다음 가운데 하나여야 합니다: {modes}.",
             f"metadata_mode={mode!r:.80} is not possible; it must be one of: {modes}.",
         ) from error
-
-
-def _ids(ids: Sequence[str] | None, name: str) -> list[str] | None:
-    return None if ids is None else check_texts(ids, name)
 
 
 def _given(

@@ -23,9 +23,10 @@ from llama_index.core.vector_stores import MetadataFilters
 
 from korag.checkpoints.presets import DEFAULT_COLBERT
 from korag.checks import reject_unknown
-from korag.collection import Collection
+from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.errors import InvalidTextError
+from llamaindex_korag.collection_retriever import replace_documents
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
 from llamaindex_korag.retrievers import KoColBERTRetriever
 
@@ -322,9 +323,9 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         """Adds the nodes of documents, all at once, then removes those of their former versions."""
         documents = _check(documents)
         nodes = split(documents, self._transformations or Settings.transformations, show_progress=self._show_progress)
-        added = set(self._retriever.add_nodes(nodes, show_progress=self._show_progress or None))
-        where = {DOCUMENT_ID: {"$in": [document.id_ for document in documents]}}
-        self.collection.delete([stored.id for stored in self.collection.get(where=where) if stored.id not in added])
+        replace_documents(
+            self._retriever, [document.id_ for document in documents], nodes, show_progress=self._show_progress or None
+        )
 
 
 def _check(documents: Iterable[Document]) -> list[Document]:

@@ -26,8 +26,8 @@ from llama_index.core.schema import (
 )
 
 from korag.checks import check_distinct
-from korag.collection import Collection, Hit, StoredDocument
-from korag.collection.documents import check_documents
+from korag.collection.base import Collection, Hit
+from korag.collection.documents import StoredDocument, check_documents
 from korag.errors import IndexStateError, InvalidArgumentError, InvalidTextError
 from korag.text import check_text, is_empty
 
@@ -60,7 +60,7 @@ class Records:
         return collection.add(self.texts, ids=self.ids, metadata=self.metadata, show_progress=show_progress)
 
 
-def prepare(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Records:
+def to_records(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Records:
     """Checks nodes before anything is made or changed for them.
 
     Args:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore import BaseDocumentStore
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
-from korag.checks import check_count, check_fusion, check_list, name_weights
-from korag.collection import Collection
+from korag.checks import FusionMethod, check_list, name_weights
+from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
 from llamaindex_korag.collection_retriever import CollectionRetriever
+
+_RENAMED = {"method": "fusion"}
 
 
 class _OneLegRetriever(CollectionRetriever):
@@ -24,17 +27,16 @@ class _OneLegRetriever(CollectionRetriever):
     _leg: ClassVar[str]
 
     @classmethod
-    def _check_collection(cls, collection: Collection) -> None:
-        if cls._leg not in collection.legs:
+    def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:
+        if cls._leg not in legs:
             raise IndexStateError(
-                f"{collection!r}에는 {cls.__name__}이(가) 찾을 '{cls._leg}' 색인이 없습니다. "
-                f"{cls.__name__}.from_defaults로 만드세요.",
-                f"{collection!r} has no '{cls._leg}' leg for a {cls.__name__} to search; make one with "
-                f"{cls.__name__}.from_defaults.",
+                f"{owner!r}에는 '{cls._leg}' 색인이 없습니다. {cls.__name__}.from_defaults로 만드세요.",
+                f"{owner!r} has no '{cls._leg}' leg; create one with {cls.__name__}.from_defaults.",
             )
 
-    def _search_kwargs(self) -> dict[str, Any]:
-        return {"using": self._leg}
+    @classmethod
+    def _search_kwargs(cls, legs: tuple[str, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {"using": cls._leg}
 
 
 class _ModelRetriever(_OneLegRetriever):
@@ -215,18 +217,21 @@ class KoHybridRetriever(CollectionRetriever):
         metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
         weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
             given; or a list, in the order of the models, with BM25 last.
-        method: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
+        fusion: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
         fetch_k: Candidates of each leg; None for 100, or `similarity_top_k` if that is more.
     """
 
-    _options = (*CollectionRetriever._options, "weights", "method", "fetch_k")
+    _options = (*CollectionRetriever._options, "weights", "fusion", "fetch_k")
+    _fields: ClassVar[Mapping[str, str]] = {**CollectionRetriever._fields, "fusion": "fusion", "fetch_k": "fetch_k"}
+    method = renamed_attribute("method", "fusion")
 
+    @accepts_old_names(_RENAMED)
     def __init__(
         self,
         collection: Collection,
         *,
         weights: Mapping[str, float] | Sequence[float] | None = None,
-        method: Literal["rrf", "weighted"] = "rrf",
+        fusion: FusionMethod = "rrf",
         fetch_k: int | None = None,
         **options: Any,
     ) -> None:
@@ -235,7 +240,7 @@ class KoHybridRetriever(CollectionRetriever):
         Args:
             collection: What `from_defaults` made, or a `korag.Collection` with several legs.
             weights: Weight of each leg: by name, or in the order of the models with BM25 last.
-            method: ``"rrf"`` or ``"weighted"``.
+            fusion: ``"rrf"`` or ``"weighted"``.
             fetch_k: Candidates of each leg.
             options: Keywords of `KoColBERTRetriever`'s constructor.
 
@@ -243,10 +248,11 @@ class KoHybridRetriever(CollectionRetriever):
             IndexStateError: If the collection has a single leg.
             InvalidArgumentError: If an argument is outside its rule.
         """
-        self.weights, self.method, self.fetch_k = weights, method, fetch_k
+        self.weights, self.fusion, self.fetch_k = weights, fusion, fetch_k
         super().__init__(collection, **options)
 
     @classmethod
+    @accepts_old_names(_RENAMED)
     def from_defaults(
         cls,
         nodes: Iterable[BaseNode] | None = None,
@@ -271,7 +277,7 @@ class KoHybridRetriever(CollectionRetriever):
             tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from a text to its tokens.
             path: Folder of the collection; None keeps it in memory.
             show_progress: Show a progress bar.
-            options: Keywords of the constructor, `weights`, `method` and `fetch_k` among them.
+            options: Keywords of the constructor, `weights`, `fusion` and `fetch_k` among them.
 
         Raises:
             InvalidArgumentError: If two models are of one family.
@@ -283,6 +289,7 @@ class KoHybridRetriever(CollectionRetriever):
         )  # fmt: skip
 
     @classmethod
+    @accepts_old_names(_RENAMED)
     def from_persist_dir(
         cls,
         path: str | os.PathLike[str],
@@ -306,24 +313,14 @@ class KoHybridRetriever(CollectionRetriever):
         return cls._open(path, models=models, tokenizer=tokenizer, options=options)
 
     @classmethod
-    def _check_collection(cls, collection: Collection) -> None:
-        if len(collection.legs) < 2:
+    def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:
+        if len(legs) < 2:
             raise IndexStateError(
-                f"{collection!r}의 검색 방식이 하나뿐이라 섞을 수 없습니다. models를 늘리거나 bm25=True로 만드세요.",
-                f"{collection!r} has one leg, and a hybrid search fuses several; name more models, or use bm25=True.",
+                f"{owner!r}의 검색 방식이 둘 이상이어야 결과를 합칠 수 있습니다. models에 모델을 더 넣거나 bm25=True로 "
+                "만드세요.",
+                f"{owner!r} has a single leg, so there is nothing to fuse; name more models, or use bm25=True.",
             )
 
-    def _check(self) -> dict[str, Any] | None:
-        name_weights(self.collection.legs, self.weights)
-        check_fusion(self.method, "method")
-        if self.fetch_k is not None:
-            check_count("fetch_k", self.fetch_k)
-        return super()._check()
-
-    def _search_kwargs(self) -> dict[str, Any]:
-        return {
-            "using": "hybrid",
-            "weights": name_weights(self.collection.legs, self.weights),
-            "fusion": self.method,
-            "fetch_k": self.fetch_k,
-        }
+    @classmethod
+    def _search_kwargs(cls, legs: tuple[str, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {"using": "hybrid", "weights": name_weights(legs, settings.get("weights"))}

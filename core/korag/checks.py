@@ -11,7 +11,6 @@ import json
 import math
 import numbers
 import os
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
@@ -219,35 +218,6 @@ def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str]) ->
                 f"{owner_name}에는 '{name}' 인자가 없습니다.{korean} 쓸 수 있는 것: {', '.join(known)}.",
                 f"{owner_name} takes no '{name}'.{english} It takes: {', '.join(known)}.",
             )
-
-
-def rename_keyword(keywords: Mapping[str, Any], old: str, new: str, *, stacklevel: int = 3) -> dict[str, Any]:
-    """Returns keywords with a deprecated one under its new name, and warns if it was given.
-
-    Args:
-        keywords: What the caller passed.
-        old: The deprecated name.
-        new: The name that replaces it.
-        stacklevel: As for `warnings.warn`; the default points at the caller's caller.
-
-    Raises:
-        InvalidArgumentError: If both names are given.
-    """
-    renamed = dict(keywords)
-    if old in renamed:
-        if new in renamed:
-            raise InvalidArgumentError(
-                f"{old}=은 {new}=의 옛 이름입니다. 둘 다 넣지 말고 {new}=만 쓰세요.",
-                f"Both {new} and its old name {old} are given; use {new} only.",
-            )
-        warnings.warn(
-            f"{old}=의 새 이름은 {new}=입니다. 옛 이름은 다음 버전에서 없어집니다. / {old}= is now {new}=; the "
-            "old name will be removed in the next release.",
-            DeprecationWarning,
-            stacklevel=stacklevel,
-        )
-        renamed[new] = renamed.pop(old)
-    return renamed
 
 
 def check_deletion(everything: str, **selectors: object) -> None:

@@ -6,9 +6,11 @@ a collection is typed against this class. `korag.testing.CollectionContract` tes
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
@@ -318,6 +320,29 @@ class Collection(ABC):
         """
 
     # -- life ---------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Writes a copy of the whole collection into a folder, for `korag.Collection.open`.
+
+        A store that cannot do this inherits the error.
+
+        Args:
+            path: The folder; empty or not existing, unless `overwrite`.
+            overwrite: Replace an existing collection. Anything else is never replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InvalidArgumentError: If there is a collection and `overwrite` is False, or this store cannot be saved.
+            ForeignFolderError: If the folder contains something else.
+            ReadOnlyError: If the folder cannot be written.
+        """
+        name = type(self).__name__
+        raise InvalidArgumentError(
+            f"{name}은(는) 폴더로 저장할 수 없는 저장소라 '{path}'에 아무것도 쓰지 않았습니다.",
+            f"A {name} cannot be saved to a folder; nothing was written to '{path}'.",
+        )
 
     @abstractmethod
     def close(self) -> None:

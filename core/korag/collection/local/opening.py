@@ -1,4 +1,4 @@
-"""Opening a folder that must already hold a collection."""
+"""Opening a folder that must already hold a collection, and checks before one is created."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike, TokenizerLike, name_encoders
 from korag.errors import IndexStateError
 
 
@@ -39,3 +39,12 @@ def open_saved(
         )
     options: dict[str, Any] = {"encoders": encoders, "tokenizer": tokenizer}
     return LocalCollection.open(folder, **options)
+
+
+def planned_legs(encoders: Sequence[EncoderLike], *, bm25: bool | None) -> tuple[str, ...]:
+    """Returns the legs that a new collection of these encoders would have; creates nothing.
+
+    Raises:
+        InvalidArgumentError: If two encoders are of the same family.
+    """
+    return (*name_encoders(encoders), *(("bm25",) if bm25 else ()))

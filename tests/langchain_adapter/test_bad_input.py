@@ -105,7 +105,7 @@ HYBRID: list[tuple[dict[str, Any], str]] = [
     ({"weights": {"bm25": "2"}}, r"weights\['bm25'\]='2'"),
     ({"weights": [0, 0]}, "all 0"),
     ({"weights": "bm25"}, "must be a dict"),
-    ({"method": "sum"}, "method='sum'"),
+    ({"fusion": "sum"}, "fusion='sum'"),
     ({"fetch_k": -1}, "fetch_k=-1"),
     ({"fetch_k": "9"}, "fetch_k='9'"),
 ]
@@ -129,7 +129,7 @@ async def test_wrong_keywords_of_the_hybrid_retriever(
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda s: s.similarity_search(QUERY, method="sum"), "method='sum'"),
+        (lambda s: s.similarity_search(QUERY, fusion="sum"), "fusion='sum'"),
         (lambda s: s.similarity_search(QUERY, using="dense"), "using='dense'"),
         (lambda s: s.similarity_search(QUERY, weights={"dense": 1}), "'dense', which is not a leg"),
         (lambda s: s.similarity_search(QUERY, fetch_k=-1), "fetch_k=-1"),

@@ -137,8 +137,8 @@ class TestKeywords:
         retriever = KoHybridRetriever.from_documents(papers, models=[colbert], k=8)
         for keywords in (
             {"weights": {"bm25": 3.0}, "k": 4},
-            {"weights": [0.5, 2], "method": "weighted"},
-            {"method": "weighted", "k": 3},
+            {"weights": [0.5, 2], "fusion": "weighted"},
+            {"fusion": "weighted", "k": 3},
             {"fetch_k": 8, "k": 2},
         ):
             expected = await every_way(retriever, WIDE, **keywords)
@@ -150,8 +150,8 @@ class TestKeywords:
         assert ids(found)[: len(words)] == [hit.id for hit in words]
         assert [document.metadata["score"] for document in found[len(words) :]] == [0.0] * (8 - len(words))
         ranks, scores = (
-            [document.metadata["score"] for document in retriever.invoke(WIDE, method=method)]
-            for method in ("rrf", "weighted")
+            [document.metadata["score"] for document in retriever.invoke(WIDE, fusion=fusion)]
+            for fusion in ("rrf", "weighted")
         )
         assert 1 / 61 < max(ranks) <= 2 / 61 < 1 <= max(scores) <= 2
 
@@ -229,10 +229,10 @@ class TestSharing:
     def test_configurable_weights(self, colbert: LateInteractionEncoder, papers: list[Document]) -> None:
         retriever = KoHybridRetriever.from_documents(papers, models=[colbert])
         configurable = retriever.configurable_fields(
-            weights=ConfigurableField(id="weights"), method=ConfigurableField(id="method")
+            weights=ConfigurableField(id="weights"), fusion=ConfigurableField(id="fusion")
         )
-        config: Any = {"configurable": {"weights": [1, 3], "method": "weighted"}}
-        expected = retriever.invoke(WIDE, weights=[1, 3], method="weighted")
+        config: Any = {"configurable": {"weights": [1, 3], "fusion": "weighted"}}
+        expected = retriever.invoke(WIDE, weights=[1, 3], fusion="weighted")
         assert configurable.invoke(WIDE, config) == expected
         assert configurable.invoke(WIDE) == retriever.invoke(WIDE)
 

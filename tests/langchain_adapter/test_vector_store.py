@@ -65,7 +65,7 @@ class TestSearch:
         for given, own in (
             ({"k": 3}, {"k": 3}),
             ({"using": "colbert", "filter": {"주제": "규정"}}, {"k": 4, "using": "colbert", "where": {"주제": "규정"}}),
-            ({"method": "weighted", "weights": {"bm25": 2}}, {"k": 4, "fusion": "weighted", "weights": {"bm25": 2}}),
+            ({"fusion": "weighted", "weights": {"bm25": 2}}, {"k": 4, "fusion": "weighted", "weights": {"bm25": 2}}),
             ({"k": 2, "fetch_k": 2}, {"k": 2, "fetch_k": 2}),
             ({"score_threshold": 0.01, "using": "dense"}, {"k": 4, "using": "dense", "min_relevance": 0.01}),
             ({"exact": False, "using": "colbert"}, {"k": 4, "using": "colbert", "exact": False}),
@@ -84,7 +84,7 @@ class TestSearch:
         vector = dense.encode_queries([QUERY])[0].tolist()
         for name, query, more in (
             ("similarity_search", WIDE, {"using": "bm25"}),
-            ("similarity_search_with_score", WIDE, {"method": "weighted"}),
+            ("similarity_search_with_score", WIDE, {"fusion": "weighted"}),
             ("similarity_search_with_relevance_scores", WIDE, {"using": "dense"}),
             ("similarity_search_by_vector", vector, {}),
             ("max_marginal_relevance_search", WIDE, {"lambda_mult": 0.3, "using": "colbert"}),

@@ -393,7 +393,7 @@ class TestHybrid:
         assert _ids(retriever.retrieve("제6조의2"))[: len(words)] == [hit.id for hit in words]
         retriever.weights = {"colbert": 0, "dense": 0}
         assert _ids(retriever.retrieve("제6조의2"))[: len(words)] == [hit.id for hit in words]
-        retriever.method, retriever.fetch_k = "weighted", 5
+        retriever.fusion, retriever.fetch_k = "weighted", 5
         expected = retriever.collection.search(
             QUERY, weights={"colbert": 0, "dense": 0}, fusion="weighted", fetch_k=5, k=10
         )
@@ -404,7 +404,7 @@ class TestHybrid:
             ({"weights": [1]}, "1 weights for 2 legs"),
             ({"weights": {"sparse": 1}}, "'sparse'"),
             ({"weights": {"bm25": -1}}, "at least 0"),
-            ({"method": "mean"}, "method='mean'"),
+            ({"fusion": "mean"}, "fusion='mean'"),
             ({"fetch_k": -1}, "fetch_k=-1"),
             ({"models": "mini-colbert"}, "must be a list"),
             ({"models": [colbert, colbert]}, "two late_interaction models"),

@@ -21,7 +21,6 @@ from langchain_core.tools import create_retriever_tool
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from pydantic import ValidationError
 
-import langchain_korag
 from korag import Collection, LateInteractionEncoder, load_encoder
 from korag.collection.local import collection as local
 from korag.errors import (
@@ -35,24 +34,8 @@ from korag.errors import (
 )
 from langchain_korag import KoColBERTRetriever
 
-EXPECTED_ALL = [
-    "KoBM25Retriever",
-    "KoColBERTReranker",
-    "KoColBERTRetriever",
-    "KoCrossEncoderReranker",
-    "KoEmbeddings",
-    "KoHybridRetriever",
-    "KoRerankRetriever",
-    "KoSparseEmbeddings",
-    "KoSpladeRetriever",
-    "KoVectorStore",
-]
 QUERY = "보증금은 언제 돌려받나요?"
 TOPICS = ["주거", "생활", "음식", "쇼핑", "회사", "규정", "규정", "기술"]
-
-
-def test_all_is_what_is_promised() -> None:
-    assert sorted(langchain_korag.__all__) == EXPECTED_ALL
 
 
 @pytest.fixture(scope="module")

@@ -22,27 +22,11 @@ from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import ImageNode, IndexNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from pydantic import ValidationError
 
-import llamaindex_korag
 from korag import DenseEncoder, LateInteractionEncoder, Reranker, load_encoder, maxsim
 from korag.errors import InvalidArgumentError, InvalidTextError, UnknownDimError, WrongFamilyError
 from llamaindex_korag import KoColBERTRerank
 
 QUERY = "보증금은 언제 돌려받나요?"
-EXPECTED_ALL = [
-    "KoBM25Retriever",
-    "KoColBERTIndex",
-    "KoColBERTRerank",
-    "KoColBERTRetriever",
-    "KoCrossEncoderRerank",
-    "KoEmbedding",
-    "KoHybridRetriever",
-    "KoSparseEmbedding",
-    "KoSpladeRetriever",
-]
-
-
-def test_all_is_what_is_promised() -> None:
-    assert sorted(llamaindex_korag.__all__) == EXPECTED_ALL
 
 
 @pytest.fixture(scope="module")

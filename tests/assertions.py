@@ -1,4 +1,4 @@
-"""What several files of tests assert about vectors and errors."""
+"""Assertions about vectors and errors, shared by several test files."""
 
 import re
 

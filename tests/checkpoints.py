@@ -47,7 +47,7 @@ def edit_json(path: Path, **changes: object) -> None:
 
 
 def tokenizer(extra: tuple[str, ...] = (), pad: str = "[PAD]", length: int = 512) -> PreTrainedTokenizerFast:
-    """The shipped models' tokenizer, with more tokens in its vocabulary."""
+    """The bundled models' tokenizer with additional tokens."""
     made = AutoTokenizer.from_pretrained(shipped_models()["mini-dense"], model_max_length=length)
     made.add_tokens(list(extra))
     made.pad_token = pad
@@ -89,7 +89,7 @@ def _pooling(folder: Path, mode: str) -> None:
 
 
 def dense(folder: Path) -> None:
-    """BGE-m3-ko's layout: XLM-RoBERTa, CLS pooling, Normalize; with prompts, as KoE5 and arctic-ko have them."""
+    """BGE-m3-ko's layout: XLM-RoBERTa, CLS pooling, Normalize; with prompts, like KoE5 and arctic-ko."""
     words = tokenizer()
     _backbone(folder, _config("xlm-roberta", len(words)), words)
     _modules(folder, _ST + "Pooling", _ST + "Normalize")
@@ -134,7 +134,7 @@ def _lora(base: Path):
 
 
 def lora_base(folder: Path) -> Path:
-    """Where `lora` and `bare_lora` put their base: beside them."""
+    """The base of `lora` and `bare_lora`, in the same parent folder."""
     return folder.with_name(folder.name + "-base")
 
 
@@ -145,7 +145,7 @@ def lora(folder: Path) -> None:
 
 
 def bare_lora(folder: Path) -> None:
-    """A PEFT folder and nothing else: ``adapter_config.json`` and the adapter's weights."""
+    """Only a PEFT folder: ``adapter_config.json`` and the adapter's weights."""
     roberta(lora_base(folder))
     _lora(lora_base(folder)).transformers_model.save_pretrained(str(folder))
 
@@ -328,7 +328,7 @@ def identity_cross_encoder(folder: Path) -> None:
 
 
 def two_label_cross_encoder(folder: Path) -> None:
-    """A classifier: two labels, as an NLI or a sentiment model has them."""
+    """A classifier with two labels, like an NLI or a sentiment model."""
     cross_encoder(folder, labels=2)
 
 
@@ -343,7 +343,7 @@ def saved_cross_encoder(folder: Path) -> None:
 
 
 def bare_bert(folder: Path) -> None:
-    """A backbone nobody trained for retrieval: no modules.json."""
+    """A backbone not trained for retrieval, without modules.json."""
     words = tokenizer()
     _backbone(folder, _config("bert", len(words), pad_token_id=0), words)
 
@@ -374,7 +374,7 @@ LAYOUTS = {
 
 
 def hub_cache(folder: Path, cache: Path, name: str, *, only: Callable[[Path], bool] | None = None) -> str:
-    """Lays a checkpoint out as the Hub's cache does: blobs, and a snapshot of links to them; returns the commit.
+    """Copies a checkpoint to the layout of the Hub cache, blobs and a snapshot of links; returns the commit.
 
     Weights are stored under their SHA-256 and other files under a Git hash, as the Hub's ETags have it.
     """

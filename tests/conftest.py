@@ -1,4 +1,4 @@
-"""What all tests share: no network, and the shipped models loaded once."""
+"""Fixtures of all tests: no network, and the bundled models loaded once."""
 
 import os
 
@@ -49,7 +49,7 @@ def splade() -> SparseEncoder:
 
 @pytest.fixture(scope="session")
 def cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random cross-encoder: none ships."""
+    """A small random cross-encoder, since none is bundled."""
     from checkpoints import cross_encoder as build
 
     folder = tmp_path_factory.mktemp("models") / "cross-encoder"

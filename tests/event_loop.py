@@ -1,4 +1,4 @@
-"""A check shared by the adapters' tests."""
+"""An assertion about the event loop, shared by the adapters' tests."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Kills a process that writes to a collection, again and again, and looks for anything lost.
+"""Repeatedly kills a process that writes to a collection, and checks that nothing is lost.
 
     python tests/kill_writer.py --rounds 200     # SIGKILL at random moments
     python tests/kill_writer.py --steps          # SIGKILL at every step of a fixed course of changes
 
-Each writer says what it is about to do, and again when the call has returned. After the kill this process
+Each writer reports every change before it starts and after the call has returned. After the kill this process
 opens the collection: every change acknowledged must be there, and the one under way wholly or not at all.
 """
 
@@ -42,7 +42,7 @@ def open_collection(folder: Path) -> Collection:
 
 
 class Log:
-    """Changes, told to the parent before and after."""
+    """Changes, reported to the parent before and after."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -79,7 +79,7 @@ def write_at_random(folder: Path, log: Log, seed: int) -> None:
 
 
 def write_and_die(folder: Path, log: Log, step: int) -> None:
-    """A fixed course of changes, killed by itself at the n-th call that reaches the disk."""
+    """A fixed sequence of changes that kills itself at the n-th call that reaches the disk."""
     left = step
 
     def one_step(*_: object) -> None:
@@ -126,7 +126,7 @@ def write_and_die(folder: Path, log: Log, step: int) -> None:
 
 
 def check(collection: Collection, expected: Documents) -> list[str]:
-    """What is wrong with a collection that should hold exactly these documents."""
+    """Returns the problems of a collection that should contain exactly these documents."""
     problems = []
     stored = {document.id: document.text for document in collection.get()}
     if stored != expected:
@@ -148,7 +148,7 @@ def check(collection: Collection, expected: Documents) -> list[str]:
 
 
 def judge(folder: Path, expected: Documents, messages: list[Any]) -> tuple[Documents, list[str]]:
-    """Compares a folder with what the writer told. Returns what it holds, and the problems."""
+    """Compares a folder with the writer's report. Returns its documents and the problems."""
     under_way: Documents | None = None
     for kind, *what in messages:
         if kind == "try":
@@ -165,12 +165,12 @@ def judge(folder: Path, expected: Documents, messages: list[Any]) -> tuple[Docum
         collection.delete(["뒤"])
         files = {path.name for path in (folder / "segments").iterdir()}
         if files != {entry.name for entry in collection._database.segments()}:
-            problems.append("files of nobody are left")
+            problems.append("orphaned files are left")
         return expected, problems
 
 
 def next_is_there(collection: Collection, before: Documents, after: Documents) -> bool:
-    """Whether the change under way at the kill was committed, going by one document it would have changed."""
+    """Returns True if the change in progress at the kill was committed, judged by one of its documents."""
     changed = [id_ for id_ in before | after if before.get(id_) != after.get(id_)]
     if not changed:
         return False
@@ -179,7 +179,7 @@ def next_is_there(collection: Collection, before: Documents, after: Documents) -
 
 
 def run_writer(write: Callable[[Log], None], seconds: float | None) -> list[Any]:
-    """Forks a writer and kills it after some seconds from its first word. Returns what it said."""
+    """Forks a writer and kills it some seconds after its first report. Returns its reports."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -225,7 +225,7 @@ def kill_at_random(folder: Path, rounds: int, seed: int) -> dict[str, int]:
 
 
 def kill_at_every_step(folder: Path, every: int = 1) -> dict[str, int]:
-    """Kills at each step of a fixed course, in a new folder each."""
+    """Kills at each step of a fixed sequence, each time in a new folder."""
     counts = {"kills": 0, "changes acknowledged": 0, "kills within a change": 0, "losses": 0}
     step = 0
     while True:

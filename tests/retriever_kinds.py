@@ -1,4 +1,4 @@
-"""One retriever of each kind, for tests that hold for all of them."""
+"""One retriever of each kind, for tests that apply to all of them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from langchain_korag.collection_retriever import CollectionRetriever
 NAMES = ("colbert", "splade", "bm25", "hybrid")
 QUERY = "보증금은 언제 돌려받나요?"
 WIDE = "보증금 계약, 도서관 휴관일, 연차 휴가 신청과 환불 규정"
-"""A query that shares words with at least four of the documents: BM25 finds no others."""
+"""A query that shares words with at least four documents, so that BM25 finds at least four."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A class and the models it is made with.
+    """A retriever class and its models.
 
     Attributes:
         cls: The class.
@@ -44,7 +44,7 @@ class Kind:
 
 
 def kind_of(name: str, colbert: Encoder[Any], splade: Encoder[Any]) -> Kind:
-    """Returns the kind of a name, with loaded models."""
+    """Returns a kind by name, with loaded models."""
     return {
         "colbert": Kind(KoColBERTRetriever, {"model": colbert}),
         "splade": Kind(KoSpladeRetriever, {"model": splade}),

@@ -1,4 +1,4 @@
-"""Encoders without a model: for tests of what is around them, in processes that must start fast."""
+"""Encoders without a model, for tests of the code around them and for processes that must start fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from korag.text import check_texts, normalize
 
 
 class StandIn(Encoder[Any]):
-    """Vectors drawn from a hash of each word: equal texts are equal, and texts that share words are near."""
+    """Vectors from hashes of the words: equal texts have equal vectors, and texts that share words similar ones."""
 
     family: ClassVar[Family] = "dense"
 
@@ -70,7 +70,7 @@ class StandIn(Encoder[Any]):
 
 
 class StandInColbert(StandIn):
-    """A vector a word."""
+    """One vector per word."""
 
     family: ClassVar[Family] = "late_interaction"
 

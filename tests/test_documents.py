@@ -1,4 +1,4 @@
-"""Every example in the READMEs and under `examples/` runs, and prints what it says it prints."""
+"""Every example in the READMEs and under `examples/` runs and prints the output shown."""
 
 import contextlib
 import io

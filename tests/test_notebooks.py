@@ -1,4 +1,4 @@
-"""The tutorials run from top to bottom, without a network, and print what they are committed with.
+"""The tutorials run from top to bottom offline and print their committed outputs.
 
 Cells run here as plain Python and not in a kernel, which would need sockets; ``make notebooks`` runs them in one.
 """

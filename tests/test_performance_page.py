@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md are what the committed measurements say."""
+"""The tables of docs/performance.md match the committed measurements."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""What importing costs and needs: no torch, no other framework, and one clear error where a package is missing."""
+"""Imports load no torch and no other framework, and a missing package gives a clear error."""
 
 import ast
 import subprocess
@@ -92,7 +92,7 @@ for attempt in ("{package}.{name}", "hasattr({package}, '{name}')", "__import__(
 
 
 def test_an_import_error_inside_an_installed_framework_is_passed_on() -> None:
-    """Its own message helps; "pip install" would not."""
+    """Its own message helps; a "pip install" would not."""
     code = """
 import langchain_korag
 try:
@@ -119,7 +119,7 @@ def test_public_names(package: str) -> None:
 
 @pytest.mark.parametrize("package", PUBLIC)
 def test_source_imports_no_framework_but_its_own(package: str) -> None:
-    """The architecture: the core knows no framework, and no adapter knows another's, not even inside functions."""
+    """The core imports no framework, and no adapter imports another framework, not even inside functions."""
     folder = CORE if package == "korag" else REPOSITORY / package
     files = sorted(folder.rglob("*.py"))
     assert files

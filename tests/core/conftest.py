@@ -1,4 +1,4 @@
-"""Small checkpoints of every layout, each built once a session."""
+"""Small checkpoints of every layout, each built once per session."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO give the vectors that torch gives, for every layout."""
+"""ONNX Runtime and OpenVINO give the same vectors as torch, for every layout."""
 
 import copy
 import logging
@@ -107,7 +107,7 @@ class TestInt8:
 
 
 class TestFiles:
-    def test_nothing_is_written_beside_the_model_or_left_anywhere(self, copied, backend, tmp_path, monkeypatch):
+    def test_nothing_is_written_to_the_model_folder_or_left_anywhere(self, copied, backend, tmp_path, monkeypatch):
         folder, temporary = copied("matryoshka"), tmp_path / "temporary"
         temporary.mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(temporary))

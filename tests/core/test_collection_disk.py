@@ -1,4 +1,4 @@
-"""A collection in a folder: reopening, refusing, sharing, merging, copying."""
+"""A collection in a folder: reopening, refusing other models, sharing, merging, copying."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fill(folder: Path, **arguments: Any) -> Path:
 
 
 def results(collection: Collection, **arguments: Any) -> list[Any]:
-    """Everything every leg finds, with scores to the last bit."""
+    """The results of all legs, with exact scores."""
     return [collection.search_many(QUERIES, using=using, **arguments) for using in (*collection.legs, "hybrid")]
 
 
@@ -346,12 +346,12 @@ def test_any_flipped_bit_is_noticed(shared_folder: Path, place: int, bit: int) -
         assert len(collection.search("보증금", using="dense")) == len(TEXTS)
 
 
-# -- folders nobody can write to --------------------------------------------------------------------------
+# -- read-only folders ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for a user without the right to write; tests may run as root, who may do anything."""
+    """Simulates a user without write permission; tests may run as root."""
     monkeypatch.setattr(database_module.os, "access", lambda *_: False)
 
 
@@ -377,7 +377,7 @@ def test_a_read_only_folder_can_be_read(folder: Path, request: pytest.FixtureReq
 
 
 def test_a_read_only_folder_that_a_killed_process_left(folder: Path, request: pytest.FixtureRequest) -> None:
-    """Its last commits are in the write-ahead log only, which `immutable` would pass over."""
+    """Its last commits are in the write-ahead log only, which `immutable` would ignore."""
     code = (
         "import os, sys; sys.path[:0] = sys.argv[2:]\n"
         "from test_collection_disk import *\n"
@@ -404,7 +404,7 @@ def test_a_new_collection_in_a_read_only_folder(tmp_path: Path) -> None:
             Collection.open(tmp_path, **legs())
 
 
-# -- several at once --------------------------------------------------------------------------------------
+# -- concurrency -----------------------------------------------------------------------------------------
 
 OTHER_PROCESS = """
 import sys; sys.path[:0] = sys.argv[2:]
@@ -555,7 +555,7 @@ def test_many_small_adds_are_one_large_add(tmp_path: Path) -> None:
 
 
 def test_large_segments_are_not_rewritten_for_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two of more than half the greatest size do not fit into one: merging them would change nothing, each time."""
+    """Two segments above half the maximum size do not fit into one, so merging them would never change anything."""
     with Collection.open(tmp_path, **legs()) as collection:
         for n in range(6):
             collection.add([f"글 {n} {i}" for i in range(50)])
@@ -752,7 +752,7 @@ def test_filters_that_look_alike_are_not_taken_for_each_other(tmp_path: Path) ->
 
 
 def test_segments_that_were_replaced_are_let_go(tmp_path: Path) -> None:
-    """A search remembers what its filter left; that must not keep the files of old segments mapped."""
+    """Searches cache filter results; that must not keep the files of old segments mapped."""
     with Collection.open(fill(tmp_path / "다섯"), **legs()) as collection:
         for where in (None, {"번호": 1}):
             collection.search(QUERIES[0], where=where)

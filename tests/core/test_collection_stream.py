@@ -1,4 +1,4 @@
-"""Documents from a stream: bounded blocks, one pass over what is there already, and going on after an interruption."""
+"""Documents from a stream: bounded batches, skipping stored documents, and resuming after an interruption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CrossEncoderReranker: scores as sentence-transformers' and transformers' own, every mistake, threads, copies."""
+"""CrossEncoderReranker: scores equal to sentence-transformers and transformers, every mistake, threads, copies."""
 
 import copy
 import json
@@ -53,7 +53,7 @@ def scores_of(reranker: CrossEncoderReranker, texts: list[str], query: str = QUE
 class TestScores:
     @pytest.mark.parametrize("layout", ["cross_encoder", "saved_cross_encoder"])
     def test_are_the_sigmoid_of_the_logit(self, built: Build, documents: list[str], layout: str) -> None:
-        """Against transformers alone, one pair at a time: no padding, no batches."""
+        """Compared with transformers alone, one pair at a time, without padding or batches."""
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         folder = built(layout)
@@ -299,7 +299,7 @@ class TestMistakes:
             CrossEncoderReranker(folder).rerank(QUERY, documents)
 
     def test_weights_without_the_head(self, copied: Build, documents: list[str]) -> None:
-        """transformers fills a missing head with random numbers and says so in a log only."""
+        """transformers initializes a missing head randomly and only logs it."""
         folder = copied("cross_encoder")
         weights = {k: v for k, v in load_file(folder / "model.safetensors").items() if not k.startswith("classifier")}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -403,7 +403,7 @@ class TestLoading:
 
     @pytest.mark.slow
     def test_many_threads_score_as_one(self, cross_encoder: CrossEncoderReranker, documents: list[str]) -> None:
-        """Queries of different lengths at once: a shared tokenizer's state would cut or pad them wrongly."""
+        """Concurrent queries of different lengths: shared tokenizer state would truncate or pad them wrongly."""
         queries = [f"{text[:6]} {'안내 ' * (number % 7)}" for number, text in enumerate(documents * 4)]
         expected = [cross_encoder.rerank(query, documents) for query in queries]
         with ThreadPoolExecutor(8) as pool:

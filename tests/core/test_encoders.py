@@ -1,4 +1,4 @@
-"""Encoders in use: what goes in, what comes out, what is reported, saved, pickled and fingerprinted."""
+"""Encoders: inputs, outputs, reports, saving, pickling and fingerprints."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ LONG = "가 나 다 라 마 바 사 아 " * 100
 
 @pytest.fixture(params=FAMILIES)
 def encoder(request):
-    """Each of the shipped models in turn."""
+    """Each of the bundled models in turn."""
     return request.getfixturevalue(request.param)
 
 
@@ -141,7 +141,7 @@ class TestTexts:
 
 
 class TestPrompts:
-    """Against sentence-transformers with the prompt said explicitly."""
+    """Compared with sentence-transformers, with the prompt passed explicitly."""
 
     def test_dense(self, built, documents):
         from sentence_transformers import SentenceTransformer

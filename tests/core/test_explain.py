@@ -69,7 +69,7 @@ class TestTerms:
 
 
 class TestReadable:
-    """How entries of other kinds of vocabulary read."""
+    """Entries of other kinds of vocabularies as text."""
 
     def test_byte_level(self) -> None:
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

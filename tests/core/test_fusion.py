@@ -1,4 +1,4 @@
-"""Fusion against values worked out by hand."""
+"""Fusion, compared with values calculated by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_equal_scores_keep_the_order_in_which_they_were_seen() -> None:
 
 @pytest.mark.parametrize("ranks", [(1, 2, 3), (1, 5, 9), (2, 3, 11), (1, 7, 30)])
 def test_the_same_ranks_in_other_legs_tie(ranks: tuple[int, ...]) -> None:
-    """Added one after the other, 1/61 + 1/62 + 1/63 depends on the order in its last bit."""
+    """Plain addition of 1/61 + 1/62 + 1/63 depends on the order in the last bit."""
     scores = set()
     for order in itertools.permutations(ranks):
         legs = {f"leg{n}": [f"other{n}.{i}" for i in range(rank - 1)] + ["a"] for n, rank in enumerate(order)}

@@ -1,4 +1,4 @@
-"""A writer killed at any moment leaves everything it acknowledged, and nothing by halves."""
+"""A writer killed at any moment leaves everything it acknowledged, and no partial change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def run(*arguments: object) -> dict[str, int]:
-    """Runs the command of its own process: forking this one, with torch's threads, would not do."""
+    """Runs the command in a separate process, because this one has torch's threads and must not be forked."""
     script = Path(__file__).parents[1] / "kill_writer.py"
     done = subprocess.run([sys.executable, script, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""`load_encoder`: every layout and every mistake, at the public surface."""
+"""`load_encoder`: every layout and every mistake, through the public API."""
 
 import json
 import os
@@ -103,7 +103,7 @@ class TestLayouts:
         (folder / "sentence_bert_config.json").rename(folder / name)
         assert load_encoder(folder).max_length == 128
 
-    def test_a_length_nobody_saved_is_the_backbone_s(self, copied):
+    def test_a_length_that_was_not_saved_is_the_backbone_s(self, copied):
         folder = copied("roberta")
         (folder / "sentence_bert_config.json").unlink()
         assert load_encoder(folder).max_length == 512
@@ -207,7 +207,7 @@ class TestMatryoshka:
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
         np.testing.assert_allclose(rows[1], expected, atol=1e-5)
 
-    def test_the_stale_projection_beside_the_heads_is_not_used(self, built):
+    def test_a_stale_projection_stored_with_heads_is_not_used(self, built):
         plain, with_heads = load_encoder(built("pylate")), load_encoder(built("matryoshka"), dim=16)
         difference = dense_rows(plain.encode_documents(TEXTS)) - dense_rows(with_heads.encode_documents(TEXTS))
         assert np.abs(difference).max() > 0.1
@@ -310,7 +310,7 @@ class Touch:
 
 
 def hidden_states(folder: Path, text: str) -> np.ndarray:
-    """Token states of a document, from transformers alone; punctuation left out as the checkpoint says."""
+    """Token states of a document from transformers alone; punctuation is skipped as configured."""
     from transformers import AutoModel, AutoTokenizer
 
     words, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
@@ -742,7 +742,7 @@ class TestSecrets:
 class TestRemoteCode:
     @pytest.fixture
     def trap(self, copied, tmp_path, monkeypatch):
-        """A checkpoint whose Python files leave a mark when they are imported."""
+        """A checkpoint whose Python files leave a trace when they are imported."""
         monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
         monkeypatch.syspath_prepend(str(tmp_path / "modules"))
         folder = copied("dense")

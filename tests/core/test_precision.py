@@ -1,4 +1,4 @@
-"""What `dtype` does: which one "auto" picks, how close it stays to float32, what is shown of it."""
+"""`dtype`: the choice of "auto", the deviation from float32, and how it is reported."""
 
 import copy
 import logging
@@ -31,7 +31,7 @@ LAYOUTS = ["dense", "roberta", "lora", "splade", "sparse_autoencoder", "pylate",
 
 @pytest.fixture
 def fast_bfloat16(monkeypatch):
-    """A processor with AMX, as far as the choice goes; torch computes bfloat16 on every one."""
+    """Pretends to be a processor with AMX; torch computes bfloat16 on every processor."""
     monkeypatch.setattr(precision, "_cpu_multiplies_bfloat16", lambda: True)
 
 
@@ -146,7 +146,7 @@ class TestChosen:
 
     @pytest.mark.parametrize("name", ["mini-colbert", "mini-dense", "mini-splade"])
     def test_long_texts_too(self, name):
-        """Rotary positions rounded to 16 bits would leave short texts as they are, and move long ones far."""
+        """Rotary positions rounded to 16 bits hardly affect short texts but change long ones a lot."""
         exact, rough = (load_encoder(name, dtype=dtype).encode_documents([LONG]) for dtype in ("float32", "bfloat16"))
         assert cosines(exact, rough).min() > 0.999
 

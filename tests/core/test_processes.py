@@ -1,4 +1,4 @@
-"""Encoding in several processes gives what one process gives, and says what went wrong."""
+"""Encoding in several processes gives the same vectors as in one, and reports errors."""
 
 import pickle
 

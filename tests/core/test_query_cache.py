@@ -1,4 +1,4 @@
-"""Queries asked again are not encoded again, and nobody can change what is kept."""
+"""Repeated queries are encoded once, and cached vectors cannot be modified."""
 
 import pickle
 import unicodedata

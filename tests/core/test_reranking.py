@@ -1,4 +1,4 @@
-"""Reranker and TokenCache: the order, what is left out, and a cache that stays within its bound."""
+"""Reranker and TokenCache: order, skipped texts, and a bounded cache."""
 
 import copy
 import pickle
@@ -289,7 +289,7 @@ class TestTokenCache:
         assert counted == []
 
     def test_threads_keep_the_books(self, documents: list[str]) -> None:
-        """Many threads put and take entries of a made-up encoder; bytes and bound stay right throughout."""
+        """Many threads add and read entries of a fake encoder; size and bound stay correct."""
 
         class Made:
             fingerprint = "made"

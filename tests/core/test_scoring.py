@@ -1,4 +1,4 @@
-"""MaxSim, dot products, cosine and the best k, against plain loops and by hand."""
+"""MaxSim, dot products, cosine and top-k, compared with plain loops and values by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One encoder, many threads. Without its lock some documents come back cut to query length, with no error:
+"""One encoder, many threads. Without its lock some documents are silently truncated to query length:
 ``python benchmarks/tokenizer_race.py`` counts them.
 """
 

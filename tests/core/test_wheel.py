@@ -1,4 +1,4 @@
-"""What a user gets: versions, package data, types. `make wheel-test` runs this on the built wheel."""
+"""The installed package: versions, package data, types. `make wheel-test` runs this on the built wheel."""
 
 import importlib.metadata
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A small data set of our own sentences, and ways to write tables."""
+"""A small data set of our own sentences, and helpers that write tables."""
 
 import csv
 import json
@@ -56,7 +56,7 @@ Write = Callable[[Path, Sequence[dict[str, Any]]], Path]
 
 @pytest.fixture
 def write() -> Write:
-    """Writes rows in the format a file's suffix says."""
+    """Writes rows in the format of the file's suffix."""
 
     def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The Korean benchmarks by name, on small twins of their layouts: what the cards' conventions make of them."""
+"""The named Korean benchmarks, on small copies of their layouts."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def test_three_tables(tmp_path: Path, write: Any, load: Any, name: str, split: s
 
 
 def test_a_snapshot_of_the_repository(tmp_path: Path, write: Any, load: Any) -> None:
-    """As ``hf download`` leaves it: the README says where configurations and splits are."""
+    """A folder as ``hf download`` writes it; the README lists configurations and splits."""
     twin = tmp_path / "snapshot"
     for place, rows in _mteb("test").items():
         write(twin / "data" / f"{place.replace('/', '-')}.parquet", rows)

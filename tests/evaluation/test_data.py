@@ -1,4 +1,4 @@
-"""Data sets in files: every layout is read alike, and what is wrong is named with its place."""
+"""Data sets in files: every layout gives the same data set, and errors name the place."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Measures: checked against sentence-transformers and scikit-learn, AutoRAG's against what AutoRAG published."""
+"""Metrics, compared with sentence-transformers, scikit-learn and the figures published by AutoRAG."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ Rankings = dict[str, list[str]]
 
 @pytest.fixture
 def random_runs() -> tuple[Rankings, dict[str, dict[str, int]]]:
-    """60 queries on 150 documents; some find nothing, some are cut short."""
+    """60 queries over 150 documents; some rankings are empty, some truncated."""
     random = np.random.default_rng(4)
     ids = [f"문서 {index}" for index in range(150)]
     rankings, relevant = {}, {}
@@ -26,7 +26,7 @@ def random_runs() -> tuple[Rankings, dict[str, dict[str, int]]]:
 
 
 def test_as_sentence_transformers_has_them(random_runs: tuple[Rankings, dict[str, dict[str, int]]]) -> None:
-    """The library the model cards' figures were computed with."""
+    """The library behind the model cards' figures."""
     rankings, relevant = random_runs
     ks = [1, 3, 5, 10, 20, 100]
     other = InformationRetrievalEvaluator(
@@ -136,7 +136,7 @@ def test_legacy_reproduces_published_figures(k: int) -> None:
 
 
 def test_legacy_falls_with_k_as_on_the_card_of_bge_m3_ko() -> None:
-    """.7456 at 1 and recall .9736 at 10: whatever lies between, good rankings look ever worse."""
+    """.7456 at 1 and recall .9736 at 10: in between, the reversed metrics fall although the ranking is good."""
     ranks = [1] * 85 + [2] * 20 + [3] * 3 + [7] * 3 + [99] * 3
     rankings = {
         f"q{q}": [f"q{q}" if place == rank else f"x{place}" for place in range(1, 11)] for q, rank in enumerate(ranks)

@@ -1,4 +1,4 @@
-"""`evaluate`: every kind of system, the same rankings as a collection's, resuming, and reports."""
+"""`evaluate`: every kind of system, rankings equal to a collection's, resuming, and reports."""
 
 import json
 from pathlib import Path

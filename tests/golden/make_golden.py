@@ -1,4 +1,4 @@
-"""Writes ``expected.npz``: vectors of the shipped models, from sentence-transformers alone.
+"""Writes ``expected.npz``: vectors of the bundled models, computed by sentence-transformers alone.
 
     python tests/golden/make_golden.py
 
@@ -41,7 +41,7 @@ def dense(prompted: list[str]) -> np.ndarray[Any, Any]:
 
 
 def sparse(prompted: list[str], task: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Weights and terms of the entries that are not zero, for each text."""
+    """Weights and terms of the nonzero entries of each text."""
     model = SparseEncoder(str(MODELS / "mini-splade"), device="cpu")
     found = {}
     for index, text in enumerate(prompted):

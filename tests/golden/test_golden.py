@@ -1,7 +1,7 @@
 """Vectors equal those computed without KoRAG, to 1e-4.
 
 Ours: ``expected.npz``, made by ``make_golden.py`` with sentence-transformers alone. The reference package's
-(colbert-matryoshka 0.1.5 on PyLate 1.6): in the folder ``shared`` beside the repository, where there is one.
+(colbert-matryoshka 0.1.5 on PyLate 1.6): if the folder ``shared`` exists next to the repository.
 """
 
 import json

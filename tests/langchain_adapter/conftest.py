@@ -34,5 +34,5 @@ def read_only_retriever(kind: Kind, papers: list[Document]) -> CollectionRetriev
 
 @pytest.fixture
 def writable_retriever(kind: Kind, papers: list[Document]) -> CollectionRetriever:
-    """An index of one's own, to write to: the first four documents."""
+    """A writable index with the first four documents."""
     return kind.make(papers[:4])

@@ -1,4 +1,4 @@
-"""Bad input of retrievers and the store: an error in Korean and English, before anything is lost or half-made."""
+"""Invalid input to retrievers and the store: a bilingual error before anything is changed."""
 
 import re
 from collections.abc import Callable
@@ -31,7 +31,7 @@ LONE = "가\ud800나"
 
 
 def bilingual(error: BaseException) -> bool:
-    """Whether the message a user sees has a Korean line, and then an English one (which may quote Korean)."""
+    """Returns True if a message has a Korean line followed by an English one (which may quote Korean)."""
     lines = str(error).splitlines()
     korean = [number for number, line in enumerate(lines) if re.search("[가-힣]", line)]
     english = [number for number, line in enumerate(lines) if re.search("[A-Za-z]+ [a-z]+ [a-z]+", line)]
@@ -319,7 +319,7 @@ async def test_wrong_documents(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """One way in for all retrievers and the store, so one kind of retriever will do."""
+    """All retrievers and the store share this code, so one kind of retriever is enough."""
     store = KoVectorStore(collection=untouched.collection)
     folder = tmp_path / "x"
     monkeypatch.setattr(PretrainedEncoder, "encode_documents", lambda *_, **__: pytest.fail("encoded"))

@@ -58,7 +58,7 @@ def embeddings(dense: DenseEncoder) -> KoEmbeddings:
 
 @pytest.fixture(scope="module")
 def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with the prompts "query: " and "passage: ", as KoE5 has them."""
+    """A checkpoint with the prompts "query: " and "passage: ", like KoE5."""
     folder = tmp_path_factory.mktemp("prompted")
     BUILDERS["dense"](folder)
     return folder
@@ -66,7 +66,7 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint without prompts that does not make unit vectors, as ko-sroberta-multitask."""
+    """A checkpoint without prompts or normalization, like ko-sroberta-multitask."""
     folder = tmp_path_factory.mktemp("bare")
     BUILDERS["roberta"](folder)
     return folder
@@ -217,7 +217,7 @@ HUGGINGFACE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"model_kwargs": {"max_length": 20, "query_prompt": "q "}}, {"max_length": 20, "query_prompt": "q "}),
     ({"show_progress": False, "multi_process": False}, {}),
 ]
-"""What is written for HuggingFaceEmbeddings, and what `korag.load_encoder` makes of it."""
+"""Arguments of HuggingFaceEmbeddings, and the equivalent arguments of `korag.load_encoder`."""
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model_kwargs": {"config_kwargs": {}}}, "config_kwargs"),
@@ -244,7 +244,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 class TestSettings:
-    """HuggingFaceEmbeddings' fields: each means something here, or is an error."""
+    """Every field of HuggingFaceEmbeddings is supported or an error."""
 
     @pytest.mark.parametrize(("given", "expected"), HUGGINGFACE, ids=[str(given) for given, _ in HUGGINGFACE])
     def test_each_is_mapped(self, prompted: Path, given: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Our retrievers and store inside what LangChain offers: chains, tools, agents, indexing, other people's retrievers."""
+"""Retrievers and the store within LangChain: chains, tools, agents, indexing, third-party retrievers."""
 
 import gc
 import sqlite3
@@ -122,7 +122,7 @@ async def test_a_tools_artifact_is_the_documents(read_only_retriever: Collection
 
 
 class _FakeAgent(FakeMessagesListChatModel):
-    """Says what it is told to, whatever tools it has."""
+    """Returns scripted answers and ignores its tools."""
 
     def bind_tools(self, tools: Any, **_: Any) -> Any:
         return self

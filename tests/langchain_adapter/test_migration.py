@@ -1,4 +1,4 @@
-"""`docs/migration.md`: our side of it runs, and is at least as good where it says the other side goes wrong."""
+"""`docs/migration.md`: its KoRAG code runs, and handles the cases that fail silently elsewhere."""
 
 import re
 import unicodedata
@@ -38,7 +38,7 @@ def laws() -> list[Document]:
 
 @pytest.fixture(scope="module")
 def page(laws: list[Document], cross_encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the names of our code blocks stand for after all were run, one after another, with small models."""
+    """The variables of the page's KoRAG code blocks, run in order with small models."""
     pytest.importorskip("kiwipiepy")
     small = {
         "dragonkue/BGE-m3-ko": "mini-dense",

@@ -1,4 +1,4 @@
-"""KoRerankRetriever: which candidates are reranked, what is passed where, what traces show, and LangChain's suite."""
+"""KoRerankRetriever: candidates, arguments, traces, and LangChain's suite."""
 
 import asyncio
 import copy
@@ -46,7 +46,7 @@ def base(notices: list[Document], colbert: LateInteractionEncoder) -> KoColBERTR
 
 @pytest.fixture(scope="module")
 def reranker(cross_encoder: CrossEncoderReranker) -> KoCrossEncoderReranker:
-    """Its order has nothing to do with the base retriever's."""
+    """A reranker whose order is unrelated to the base retriever's."""
     return KoCrossEncoderReranker(model=cross_encoder, top_n=1)
 
 
@@ -56,7 +56,7 @@ def retriever(base: KoColBERTRetriever, reranker: KoCrossEncoderReranker) -> KoR
 
 
 class Fixed(BaseRetriever):
-    """Somebody's retriever without keywords: always the same documents, and counts its calls."""
+    """A third-party retriever without keywords that returns fixed documents and counts its calls."""
 
     documents: list[Document]
     calls: list[str] = []  # noqa: RUF012 (pydantic copies it)
@@ -67,7 +67,7 @@ class Fixed(BaseRetriever):
 
 
 class Reversing(BaseDocumentCompressor):
-    """Somebody's compressor: reverses, and writes to what it is given."""
+    """A third-party compressor that reverses the documents and modifies them."""
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -229,7 +229,7 @@ class TestKeywords:
 
 
 class TestBases:
-    """What asks for `fetch_k` candidates, and what cannot be asked."""
+    """Base retrievers that accept `fetch_k`, and those that do not."""
 
     def test_a_vector_stores_retriever(self, notices: list[Document], reranker: KoCrossEncoderReranker) -> None:
         class Lengths(Embeddings):
@@ -317,7 +317,7 @@ class TestBases:
 
 
 class Recorder(BaseCallbackHandler):
-    """Runs as (name, parent's name), and their ends."""
+    """Runs as (name, name of the parent), and their ends."""
 
     def __init__(self) -> None:
         self.names: dict[Any, str] = {}

@@ -208,7 +208,7 @@ class TestCache:
 
 
 class TestPlace:
-    """Where LangChain puts it: behind a retriever, in threads, in files."""
+    """Use in LangChain: behind a retriever, in threads, pickled."""
 
     async def test_contextual_compression(
         self, colbert: LateInteractionEncoder, passages: list[Document], monkeypatch: pytest.MonkeyPatch

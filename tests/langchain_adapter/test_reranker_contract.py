@@ -1,4 +1,4 @@
-"""What every reranker of ours promises LangChain, and what KoCrossEncoderReranker does beside.
+"""The contract of all rerankers with LangChain, and the tests of KoCrossEncoderReranker.
 
 LangChain has no suite for document compressors. Elsewhere scores were zipped to documents in another order, ids were
 dropped, the caller's metadata was written to, scores were left out, and ties were broken by chance.
@@ -109,7 +109,7 @@ class TestEveryReranker:
         assert fewer.compress_documents(passages, QUERY) == reranker.compress_documents(passages, QUERY)[:count]
 
     def test_ties_and_duplicates_keep_their_order(self, reranker: DocumentReranker, documents: list[str]) -> None:
-        """Two of the same text are two documents, each with its id; and their scores are equal to the last bit."""
+        """Equal texts are separate documents with their own ids, and their scores are equal to the last bit."""
         padded = [documents[0], *documents, documents[0] * 3, documents[0]]
         given_ = [Document(id=str(number), page_content=text) for number, text in enumerate(padded)]
         found = reranker.compress_documents(given_, QUERY)
@@ -337,7 +337,7 @@ class TestKoCrossEncoderReranker:
 
 
 class ByLength(BaseCrossEncoder):
-    """A cross-encoder of somebody else's: the longer the text, the better."""
+    """A third-party cross-encoder that prefers longer texts."""
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         return [float(len(text)) for _, text in text_pairs]

@@ -1,4 +1,4 @@
-"""KoColBERTRetriever: LangChain's own suite, then everything a chain, a server or a tracer does with it."""
+"""KoColBERTRetriever: LangChain's own suite, and use in chains, servers and tracers."""
 
 import asyncio
 import copy
@@ -57,7 +57,7 @@ def shared(notices: list[Document], colbert: LateInteractionEncoder) -> KoColBER
 
 @pytest.fixture
 def fresh(notices: list[Document], colbert: LateInteractionEncoder) -> KoColBERTRetriever:
-    """An index of one's own, to write to."""
+    """A writable index."""
     return KoColBERTRetriever.from_documents(notices[:4], model=colbert)
 
 
@@ -156,7 +156,7 @@ class TestResults:
 
 
 class TestKeywords:
-    """What `invoke` takes, every other way to call takes too, and nothing else."""
+    """All ways to call the retriever accept the same arguments as `invoke`, and no others."""
 
     async def test_k_and_filter_every_way(self, shared: KoColBERTRetriever) -> None:
         keywords: dict[str, Any] = {"k": 2, "filter": {"주제": "규정"}}
@@ -240,7 +240,7 @@ class TestChain:
         prompt = ChatPromptTemplate.from_template("다음 글만 보고 답하세요.\n{context}\n질문: {question}")
         model = FakeListChatModel(responses=["계약이 끝나면 돌려받습니다."])
         context = shared | (lambda found: "\n".join(document.page_content for document in found))
-        # Keeps the prompt beside the answer, so that the test sees what the model saw.
+        # Keeps the prompt with the answer, so that the test can check it.
         answer = RunnablePassthrough.assign(answer=RunnableLambda(lambda x: x["prompt"]) | model | StrOutputParser())
         return (
             {"context": context, "question": RunnablePassthrough()}
@@ -303,7 +303,7 @@ class TestChain:
 
 
 class TestSharing:
-    """Heavy objects are loaded once, whatever LangChain does to the retriever."""
+    """Models are loaded once, even if LangChain copies the retriever."""
 
     def test_configurable_fields_share_the_collection(
         self, shared: KoColBERTRetriever, monkeypatch: pytest.MonkeyPatch
@@ -375,7 +375,7 @@ class TestAsync:
         assert await shared.abatch(queries[:16], {"max_concurrency": 5}) == expected[:16]
         assert shared.batch(queries[:16], {"max_concurrency": 8}) == expected[:16]
 
-    async def test_queries_beside_additions(self, fresh: KoColBERTRetriever, notices: list[Document]) -> None:
+    async def test_queries_during_additions(self, fresh: KoColBERTRetriever, notices: list[Document]) -> None:
         expected = fresh.invoke(QUERY, k=1)
         long = [Document(id=f"긴-{i}", page_content=f"{i} " + "도서관 휴관일 안내 " * 30) for i in range(24)]
 

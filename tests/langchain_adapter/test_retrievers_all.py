@@ -1,4 +1,4 @@
-"""What holds for every retriever: LangChain's suite, keywords, results, sharing, threads."""
+"""Tests of every retriever: LangChain's suite, keywords, results, sharing, threads."""
 
 import asyncio
 import copy
@@ -65,7 +65,7 @@ class TestStandardHybrid(Standard):
 
 
 async def every_way(retriever: CollectionRetriever, query: str, **keywords: Any) -> list[Document]:
-    """What a query finds, having asserted that every way to ask it finds the same."""
+    """Returns the results of a query, and asserts that every way to call the retriever gives the same."""
     expected = retriever.invoke(query, **keywords)
     assert await retriever.ainvoke(query, **keywords) == expected
     assert retriever.batch([query, query], {"max_concurrency": 2}, **keywords) == [expected] * 2
@@ -339,7 +339,7 @@ class TestAsync:
 
 
 async def cancelled(patch: pytest.MonkeyPatch, method: str, call: Callable[[], Any]) -> threading.Event:
-    """Cancels a call that is inside ``Collection.method``; returns what is set when the thread is done."""
+    """Cancels a call inside ``Collection.method``; returns an event that is set when the thread is done."""
     original = getattr(Collection, method)
     inside, gate, ended = threading.Event(), threading.Event(), threading.Event()
 

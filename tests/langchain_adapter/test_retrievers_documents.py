@@ -1,4 +1,4 @@
-"""Documents of every retriever: added, replaced, removed, kept in folders; and texts of every sort."""
+"""Documents of every retriever: adding, replacing, removing, persistence, and unusual texts."""
 
 import logging
 import unicodedata

@@ -163,7 +163,7 @@ class TestInterface:
     async def test_without_langchain_qdrant(
         self, sparse: KoSparseEmbeddings, splade: SparseEncoder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The same methods and the same numbers from a module made where the package cannot be imported."""
+        """A module imported without the package has the same methods and returns the same numbers."""
         import langchain_korag.sparse_embeddings as original
 
         monkeypatch.setitem(sys.modules, "langchain_qdrant", None)

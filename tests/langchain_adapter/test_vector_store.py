@@ -1,4 +1,4 @@
-"""KoVectorStore: LangChain's suite over three kinds of legs, then what else a store is asked for."""
+"""KoVectorStore: LangChain's suite with three sets of legs, and other features of a store."""
 
 import asyncio
 import copy
@@ -52,7 +52,7 @@ def store(
 
 @pytest.fixture
 def writable_retriever(dense: DenseEncoder, papers: list[Document]) -> KoVectorStore:
-    """A store of one's own, to write to: the first four documents."""
+    """A writable store with the first four documents."""
     return KoVectorStore.from_documents(papers[:4], KoEmbeddings(model=dense), bm25=True)
 
 

@@ -49,13 +49,13 @@ def embedding(dense: DenseEncoder) -> KoEmbedding:
 
 @pytest.fixture
 def nodes(documents: list[str]) -> list[TextNode]:
-    """Their ids are UUIDs: Qdrant takes no others."""
+    """Nodes with UUIDs as ids, which Qdrant requires."""
     return [TextNode(id_=NODE_IDS[index], text=text, metadata={"쪽": index}) for index, text in enumerate(documents)]
 
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What has been encoded so far in a test."""
+    """The texts encoded so far in a test."""
     texts: list[str] = []
     original = DenseEncoder._encode
 

@@ -1,4 +1,4 @@
-"""MetadataFilters: every operator, nested, before the best are taken; as LlamaIndex's simple store has them."""
+"""MetadataFilters: every operator, nested, applied before top-k, as in LlamaIndex's simple store."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def _filter(key: str, operator: str, value: Any = None) -> MetadataFilter:
 
 
 def _found(laws: KoBM25Retriever, filters: MetadataFilters | None) -> list[str]:
-    """By a search, and the same by a lookup."""
+    """The ids found by a search and by a lookup, which must be equal."""
     laws.filters = filters
     found = sorted((node.node.node_id for node in laws.retrieve("조문")), key=ALL.index)
     laws.filters = None

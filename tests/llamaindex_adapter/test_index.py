@@ -1,4 +1,4 @@
-"""KoColBERTIndex: from documents to answers, kept up to date, saved, and never mistaken for another index."""
+"""KoColBERTIndex: answers, updates, persistence, and separation from other indexes."""
 
 import copy
 from pathlib import Path
@@ -32,7 +32,7 @@ class Whole(TransformComponent):
 
 @pytest.fixture(scope="module")
 def notices(documents: list[str]) -> list[Document]:
-    """One a sentence; no test may change them."""
+    """One node per sentence; no test may change them."""
     return [
         Document(doc_id=f"문서-{index}", text=text, metadata={"쪽": index}, excluded_embed_metadata_keys=["쪽"])
         for index, text in enumerate(documents)
@@ -41,13 +41,13 @@ def notices(documents: list[str]) -> list[Document]:
 
 @pytest.fixture(scope="module")
 def shared(notices: list[Document], colbert: LateInteractionEncoder) -> KoColBERTIndex:
-    """An index to read only."""
+    """A read-only index."""
     return KoColBERTIndex.from_documents(notices, model_name=colbert)
 
 
 @pytest.fixture
 def fresh(notices: list[Document], colbert: LateInteractionEncoder) -> KoColBERTIndex:
-    """An index of one's own, to write to."""
+    """A writable index."""
     return KoColBERTIndex.from_documents(notices[:3], model_name=colbert)
 
 
@@ -232,7 +232,7 @@ class TestFolder:
             with pytest.raises(KeyError, match=r"KoColBERTIndex\.load_from_disk\(path\)"):
                 load_index_from_storage(context)
 
-    def test_beside_another_index_in_one_storage_context(self, colbert: LateInteractionEncoder) -> None:
+    def test_two_indexes_in_one_storage_context(self, colbert: LateInteractionEncoder) -> None:
         context = StorageContext.from_defaults()
         other = VectorStoreIndex([], storage_context=context, embed_model=MockEmbedding(embed_dim=2))
         KoColBERTIndex([TextNode(text="글")], model_name=colbert, storage_context=context)

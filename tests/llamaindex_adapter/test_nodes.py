@@ -1,4 +1,4 @@
-"""Nodes through a collection: whole, new, and filterable by their metadata from either framework."""
+"""Nodes stored in a collection come back complete, as copies, and filterable from both frameworks."""
 
 import copy
 from typing import Any
@@ -29,7 +29,7 @@ PNG = b"\x89PNG\r\n\x1a\n0123"
 
 
 class Article(TextNode):
-    """A class of the caller's, which gives itself no name."""
+    """A user-defined class without a class name of its own."""
 
     number: int = 1
 
@@ -137,7 +137,7 @@ def test_a_class_that_is_not_imported_is_named() -> None:
 
 
 class _Opaque:
-    """Something that neither JSON nor pydantic knows."""
+    """An object that neither JSON nor pydantic can serialize."""
 
 
 @pytest.mark.parametrize(

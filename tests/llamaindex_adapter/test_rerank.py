@@ -44,7 +44,7 @@ def nodes(documents: list[str]) -> list[NodeWithScore]:
 
 @pytest.fixture(scope="module")
 def index(documents: list[str]) -> VectorStoreIndex:
-    """A real index; its mock embedding finds every node alike."""
+    """A real index whose mock embedding scores all nodes alike."""
     nodes = [TextNode(id_=f"노드-{number}", text=text) for number, text in enumerate(documents)]
     return VectorStoreIndex(nodes, embed_model=MockEmbedding(embed_dim=4))
 
@@ -200,7 +200,7 @@ class TestPlace:
             assert documents[0] in str(response)  # MockLLM answers with its prompt
             assert documents[2] not in str(response)
 
-    def test_beside_another_postprocessor(self, colbert: LateInteractionEncoder, index: VectorStoreIndex) -> None:
+    def test_with_another_postprocessor(self, colbert: LateInteractionEncoder, index: VectorStoreIndex) -> None:
         cut = SimilarityPostprocessor(similarity_cutoff=1e9)
         engine = index.as_query_engine(
             llm=MockLLM(), similarity_top_k=8, node_postprocessors=[KoColBERTRerank(colbert), cut]

@@ -1,7 +1,7 @@
-"""What both postprocessors promise, restated from the tests of llama-index's own rerankers; KoCrossEncoderRerank's own.
+"""The contract of both postprocessors, after the tests of llama-index's own rerankers; KoCrossEncoderRerank's own.
 
 The TEI reranker's tests: the order of the scores, top_n, the text that is sent by metadata mode, a missing query. The
-ColPali reranker's: the retrieval score kept beside the new one, the class and its fields.
+ColPali reranker's: keeping the retrieval score, the class and its fields.
 """
 
 import asyncio
@@ -174,7 +174,7 @@ class TestBoth:
         assert found == rerank.postprocess_nodes(nodes, query_str=QUERY)
 
     async def test_its_span_is_inside_the_callers_in_async_too(self, rerank: Any) -> None:
-        """The work is done in another thread, where a lost context would make it a span of its own."""
+        """The work runs in another thread; without the context it would become a separate span."""
         dispatcher, handler = get_dispatcher(), SimpleSpanHandler()
 
         @dispatcher.span

@@ -1,4 +1,4 @@
-"""The retrievers: what they find, what they keep, and how they behave in everything LlamaIndex builds of them."""
+"""The retrievers: results, documents, and use within LlamaIndex."""
 
 import asyncio
 import copy
@@ -65,7 +65,7 @@ EVERYTHING = MetadataFilters(filters=[])
 
 @pytest.fixture(scope="module")
 def nodes(documents: list[str]) -> list[TextNode]:
-    """One a sentence, two a document; no test may change them."""
+    """One node per sentence, two per document; no test may change them."""
     return [
         TextNode(
             id_=f"노드-{index}",
@@ -96,19 +96,19 @@ def make(
 
 @pytest.fixture(scope="module")
 def any_kind(make: Make, nodes: list[TextNode]) -> Any:
-    """A retriever of each class, to read only."""
+    """A read-only retriever of each class."""
     return make(nodes)
 
 
 @pytest.fixture(scope="module")
 def shared(nodes: list[TextNode], colbert: LateInteractionEncoder) -> KoColBERTRetriever:
-    """A retriever to read only."""
+    """A read-only retriever."""
     return KoColBERTRetriever.from_defaults(nodes, model_name=colbert, similarity_top_k=3)
 
 
 @pytest.fixture
 def fresh(nodes: list[TextNode], colbert: LateInteractionEncoder) -> KoColBERTRetriever:
-    """A retriever of one's own, to write to."""
+    """A writable retriever."""
     return KoColBERTRetriever.from_defaults(nodes[:4], model_name=colbert)
 
 
@@ -374,7 +374,7 @@ class TestBM25:
         assert _ids(opened.retrieve("도서관은")) == ["노드-1"]
 
     def test_scores_order_and_what_shares_no_word(self) -> None:
-        """Restated from LlamaIndex's BM25 retriever: more of the query's words is better, none is not found."""
+        """As in LlamaIndex's BM25 retriever: more query words rank higher, and documents without any are not found."""
         texts = ["바다 산", "바다 바다 강", "하늘"]
         retriever = KoBM25Retriever.from_defaults([TextNode(id_=text, text=text) for text in texts], similarity_top_k=2)
         assert _ids(retriever.retrieve("바다 강")) == ["바다 바다 강", "바다 산"]
@@ -610,7 +610,7 @@ class TestInLlamaIndex:
     async def test_fusion_of_queries_and_retrievers(
         self, shared: KoColBERTRetriever, nodes: list[TextNode], mode: FUSION_MODES
     ) -> None:
-        """It knows nodes by their hash: the same node from two retrievers must have the same."""
+        """It identifies nodes by hash, so the same node from two retrievers must have the same hash."""
         words = KoBM25Retriever.from_defaults(nodes)
         fused = QueryFusionRetriever(
             [shared, words], llm=MockLLM(), num_queries=1, mode=mode, use_async=False, similarity_top_k=8

@@ -1,4 +1,4 @@
-"""What holds for any texts: vectors depend on the text alone, and batches cover every text once."""
+"""For any texts, vectors depend only on the text, and batches cover every text once."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ lightly = settings(max_examples=10, deadline=None, suppress_health_check=[Health
 
 @pytest.fixture(scope="module")
 def encoders():
-    """For each model: with the default budget, with one text a batch, and with a few."""
+    """For each model: the default budget, one text per batch, and a few texts per batch."""
     return {name: [load_encoder(name, batch_tokens=budget) for budget in (None, 1, 100)] for name in NAMES}
 
 
@@ -70,7 +70,7 @@ class TestVectorsDependOnTheTextAlone:
     @lightly
     @given(text=WORDS, company=st.integers(1, 60))
     def test_not_on_longer_company(self, encoders, name, encode, text, company):
-        """The padding that a longer text brings changes nothing."""
+        """Padding to the length of a longer text changes nothing."""
         encoder = encoders[name][0]
         alone = rows(getattr(encoder, encode)([text]))
         together = rows(getattr(encoder, encode)([text, "긴 글을 덧붙인다 " * company]))

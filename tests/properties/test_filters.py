@@ -1,4 +1,4 @@
-"""The SQL of a filter means what `matches` says, whatever the filter and the metadata."""
+"""For any filter and metadata, the SQL agrees with `matches`."""
 
 import json
 import sqlite3
@@ -85,7 +85,7 @@ def database():
 
 
 def paths(value, prefix=()):
-    """The fields a document can be asked for, and what is there."""
+    """The fields of a document and their values."""
     for key, inner in value.items():
         yield ".".join((*prefix, key)), inner
         if isinstance(inner, dict):
@@ -115,7 +115,7 @@ def test_sql_means_what_matches_means(database, documents, where):
 @settings(deadline=None)
 @given(documents=st.lists(metadata, min_size=1, max_size=5), data=st.data())
 def test_sql_finds_the_values_there_are(database, documents, data):
-    """With fields and operands taken from the documents, so that equality is no accident."""
+    """Filters with fields and operands from the documents, so that matches are likely."""
     there = [
         (name, inner)
         for document in documents

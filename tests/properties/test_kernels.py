@@ -1,4 +1,4 @@
-"""Kernels give what numpy and scipy give, and touch no memory but their own."""
+"""Kernels give the same results as numpy and scipy, and never write out of bounds."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_postings_that_do_not_exist() -> None:
 
 
 class TestNoCompiler:
-    """Whatever is wrong with it, there are no kernels, and searches go the plain way."""
+    """With a broken llvmlite there are no kernels, and search uses the fallback."""
 
     @pytest.fixture(autouse=True)
     def _afresh(self) -> Iterator[None]:

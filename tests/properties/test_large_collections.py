@@ -1,4 +1,4 @@
-"""Segments scored on all cores give what they give one after another."""
+"""Segments give the same scores on all cores as one after another."""
 
 from __future__ import annotations
 

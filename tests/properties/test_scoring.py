@@ -1,4 +1,4 @@
-"""Scores and fusions, whatever they are given: equal to plain loops, and independent of order and company."""
+"""For any input, scores and fusions equal plain loops and do not depend on order or other documents."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ runs = st.dictionaries(legs, st.lists(st.tuples(ids, some_scores), max_size=8))
 
 
 def some_weights(legs: Any, rng: np.random.Generator) -> dict[str, float]:
-    """Weights of some legs; never 0 for all of them, which is refused."""
+    """Weights of some legs; not 0 for all of them, which is an error."""
     weights = {leg: float(rng.integers(0, 4)) for leg in legs if rng.random() < 0.7}
     return weights if any(weights.get(leg, 1.0) for leg in legs) else {}
 
@@ -172,6 +172,6 @@ def test_weighted_fusion_forgets_scale_and_offset(scored: dict[str, Any], scale:
 
 
 def spread(scored: dict[str, Any]) -> float:
-    """The least difference of two scores of a leg, below which rounding in a moved copy shows."""
+    """The smallest difference between two scores of a leg; below it, rounding of shifted scores shows."""
     found = [abs(x - y) for run in scored.values() for _, x in run for _, y in run if x != y]
     return min(found, default=INF)

@@ -1,4 +1,4 @@
-"""SPLADE's pooling as it is done here gives what sentence-transformers' own gives."""
+"""Our SPLADE pooling equals that of sentence-transformers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Looking at codes first, and on all cores, leaves out nothing that exact MaxSim finds; summaries invent nothing."""
+"""Search by codes, on all cores, finds everything that exact MaxSim finds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from korag.scoring import maxsim_packed, pack_tokens, top_k
 pytestmark = pytest.mark.slow
 
 WAYS = ["kernel", "bytes", "floats"]
-"""How documents are looked at, as far as this machine can."""
+"""The scanners available on this machine."""
 shapes = {
     "seed": st.integers(0, 2**32 - 1),
     "count": st.integers(1, 120),
@@ -37,7 +37,7 @@ shapes = {
 
 
 def _documents(rng: np.random.Generator, count: int, dim: int, scale: float) -> list[np.ndarray]:
-    """Documents of 0 to 30 tokens, some of them equal, some nearly so."""
+    """Documents of 0 to 30 tokens, some of them equal or nearly equal."""
     documents = [rng.standard_normal((int(rng.integers(0, 31)), dim)).astype(np.float32) for _ in range(count)]
     documents = [d / np.maximum(np.linalg.norm(d, axis=1, keepdims=True), 1e-9) * scale for d in documents]
     for copy in range(0, count - 1, 5):
@@ -136,7 +136,7 @@ def test_no_estimate_is_further_off_than_its_bound(
 
 
 def test_most_documents_are_left_out(colbert: LateInteractionEncoder, documents: list[str]) -> None:
-    """Otherwise it would be of no use, whatever it returns."""
+    """Without pruning, approximate search would be pointless."""
     texts = [f"{text} {number}번째 안내문입니다." for number in range(20) for text in documents]
     arrays = LateInteractionLeg(colbert).pack(colbert.encode_documents(texts))
     (query,) = colbert.encode_queries(["보증금은 언제 돌려받나요?"])

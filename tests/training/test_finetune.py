@@ -1,4 +1,4 @@
-"""Fine-tuning: every family ends in a folder `load_encoder` reads; errors leave nothing; a killed run goes on."""
+"""Fine-tuning: every family ends in a folder for `load_encoder`; errors leave no files; a killed run resumes."""
 
 import contextlib
 import json
@@ -284,7 +284,7 @@ def test_the_margin_leaves_out_what_scores_like_an_answer(dense) -> None:
     pairs = [Pair("주차 등록은 어디서 하나요?", "차량 등록은 관리사무소에서 합니다.")]
     corpus = ["주차 등록은 어디서 하나요? 관리사무소입니다.", "화단의 물은 아침에 준다.", "택배는 경비실에 있다."]
     scores = dense.encode_documents([pairs[0].positive, *corpus]) @ dense.encode_queries([pairs[0].query])[0]
-    assert scores[1] > scores[0]  # an answer nobody marked
+    assert scores[1] > scores[0]  # an unlabelled answer
     (with_margin,) = mine_negatives(pairs, dense, corpus=corpus, n=3)
     (without,) = mine_negatives(pairs, dense, corpus=corpus, n=3, relative_margin=None)
     assert corpus[0] in without.negatives

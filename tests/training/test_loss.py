@@ -96,7 +96,7 @@ def test_equals_a_plain_loop_in_value_and_gradient(model, columns, weights, temp
 
 
 def test_equal_documents_give_the_logarithm_of_their_number(model) -> None:
-    """Nothing to tell them by: −log(1/n)."""
+    """Equal documents give −log(1/n)."""
     value = MatryoshkaColBERTLoss(model)(_features(model, (QUERIES, [POSITIVES[0]] * 3, [POSITIVES[0]] * 3)))
     assert value.item() == pytest.approx(math.log(6), rel=1e-4)
 

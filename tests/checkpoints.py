@@ -9,6 +9,7 @@ import shutil
 import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -395,3 +396,13 @@ def hub_cache(folder: Path, cache: Path, name: str, *, only: Callable[[Path], bo
     (repo / "refs").mkdir()
     (repo / "refs/main").write_text(commit)
     return commit
+
+
+class Touch:
+    """Unpickling it touches a file, which shows that a pickle was loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return (Path.touch, (self.path,))

@@ -1,10 +1,8 @@
 """`load_encoder`: every layout and every mistake, through the public API."""
 
 import json
-import os
 import pickle
 import shutil
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -12,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from assertions import HANGUL, assert_bilingual, assert_same, dense_rows
+from assertions import assert_bilingual, assert_same, dense_rows
 from checkpoints import (
     DIMS,
     DOCUMENT_PROMPT,
     HIDDEN,
     LAYOUTS,
     QUERY_PROMPT,
+    Touch,
     edit_json,
     heads,
     hub_cache,
@@ -301,14 +300,6 @@ class TestMatryoshka:
         assert load_encoder(folder).dims == DIMS
 
 
-class Touch:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
-
-
 def hidden_states(folder: Path, text: str) -> np.ndarray:
     """Token states of a document from transformers alone; punctuation is skipped as configured."""
     from transformers import AutoModel, AutoTokenizer
@@ -370,39 +361,6 @@ class TestStanford:
 
 
 class TestNotFound:
-    @pytest.mark.parametrize("model", [None, 3, ["mini-dense"]])
-    def test_a_model_that_is_neither_a_name_nor_a_path(self, model):
-        with pytest.raises(InvalidArgumentError, match="model="):
-            load_encoder(model)
-
-    def test_a_path_that_does_not_exist(self, tmp_path):
-        with pytest.raises(CheckpointNotFoundError) as caught:
-            load_encoder(tmp_path / "없는 모델")
-        assert HANGUL.search(caught.value.args[0])
-        assert isinstance(caught.value, FileNotFoundError)
-
-    @pytest.mark.parametrize(
-        ("typed", "meant"),
-        [("mini-colbret", "mini-colbert"), ("minidense", "mini-dense"), ("mini_splade", "mini-splade")],
-    )
-    def test_a_misspelt_shipped_name_is_suggested(self, typed, meant):
-        with pytest.raises(CheckpointNotFoundError) as caught:
-            load_encoder(typed)
-        assert_bilingual(caught.value, f"'{meant}'", typed)
-
-    @pytest.mark.parametrize(
-        "name", ["", "a//b", "owner/name..", "owner/na--me", "owner/.name", "./none", "owner/" + "n" * 200]
-    )
-    def test_no_name_at_all_and_names_the_hub_cannot_have(self, name):
-        with pytest.raises(CheckpointNotFoundError) as caught:
-            load_encoder(name)
-        assert_bilingual(caught.value, name)
-
-    def test_a_file_is_not_a_folder(self, built):
-        with pytest.raises(CheckpointNotFoundError) as caught:
-            load_encoder(built("dense") / "model.safetensors")
-        assert_bilingual(caught.value, "model.safetensors")
-
     def test_an_empty_folder(self, tmp_path):
         with pytest.raises(CheckpointNotFoundError) as caught:
             load_encoder(tmp_path)
@@ -458,88 +416,6 @@ class TestNotFound:
                 encoder.encode_queries(TEXTS)
             assert_bilingual(caught.value, "dense")
             assert caught.value.__cause__ is not None
-
-
-class TestHub:
-    def test_a_repository_not_in_the_cache(self, tmp_path):
-        for options in ({"local_files_only": True}, {}):  # the second: HF_HUB_OFFLINE, as all tests run
-            with pytest.raises(HubUnreachableError) as caught:
-                load_encoder("nobody/nothing", cache_folder=str(tmp_path), **options)
-            assert_bilingual(caught.value, "nobody/nothing", "mini-colbert")
-            assert isinstance(caught.value, ConnectionError)
-
-    def test_an_unreachable_hub(self, tmp_path):
-        code = (
-            "from korag import load_encoder\n"
-            "from korag.errors import HubUnreachableError\n"
-            "try:\n    load_encoder('nobody/nothing')\n"
-            "except HubUnreachableError as error:\n    assert 'nobody/nothing' in error.args[1]\n"
-            "else:\n    raise SystemExit('no error')"
-        )
-        here = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-        subprocess.run([sys.executable, "-c", code], env=os.environ | here, check=True, timeout=120)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("layout", ["dense", "splade", "matryoshka", "residual", "native"])
-    def test_a_cached_snapshot_works_offline(self, built, tmp_path, layout):
-        commit = hub_cache(built(layout), tmp_path, "someone/model")
-        encoder = load_encoder("someone/model", cache_folder=str(tmp_path), local_files_only=True)
-        assert_same(encoder.encode_documents(TEXTS), load_encoder(built(layout)).encode_documents(TEXTS))
-        assert encoder.model_name == encoder.fingerprint.model == "someone/model"
-        assert encoder.fingerprint.revision == encoder.load_arguments["revision"] == commit
-
-    @pytest.mark.parametrize("revision", ["main", "commit"])
-    def test_a_revision_can_be_named(self, built, tmp_path, revision):
-        commit = hub_cache(built("dense"), tmp_path, "someone/model")
-        asked = commit if revision == "commit" else revision
-        encoder = load_encoder("someone/model", revision=asked, cache_folder=str(tmp_path), local_files_only=True)
-        assert encoder.fingerprint.revision == commit
-        with pytest.raises(HubUnreachableError):
-            load_encoder("someone/model", revision="v9", cache_folder=str(tmp_path), local_files_only=True)
-
-    def test_the_cache_named_in_the_environment_is_used(self, built, tmp_path, monkeypatch):
-        hub_cache(built("dense"), tmp_path, "someone/model")
-        monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
-        assert load_encoder("someone/model").dim == HIDDEN
-
-    @pytest.mark.parametrize("layout", ["dense", "pylate", "matryoshka_safetensors"])
-    def test_settings_in_the_cache_and_no_weights(self, built, tmp_path, layout):
-        hub_cache(
-            built(layout),
-            tmp_path,
-            "someone/model",
-            only=lambda path: path.name != "model.safetensors" or "1_" in str(path),
-        )
-        with pytest.raises(HubUnreachableError) as caught:
-            load_encoder("someone/model", cache_folder=str(tmp_path), local_files_only=True)
-        assert_bilingual(caught.value, "someone/model")
-        encoder = load_encoder("someone/model", cache_folder=str(tmp_path))  # might still be downloaded
-        for use in (lambda: encoder.encode_queries(TEXTS), lambda: encoder.fingerprint):
-            with pytest.raises(HubUnreachableError) as caught:
-                use()
-            assert_bilingual(caught.value, "someone/model")
-
-    def test_a_known_model_without_prompts_gets_its_card_s(self, built, tmp_path):
-        hub_cache(built("roberta"), tmp_path, "nlpai-lab/KoE5")
-        encoder = load_encoder("nlpai-lab/KoE5", cache_folder=str(tmp_path), local_files_only=True)
-        assert encoder.prompts == {"query": "query: ", "document": "passage: "}
-
-    def test_pickled_weights_are_read_where_there_are_no_others(self, copied, tmp_path):
-        folder = copied("dense")
-        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-        expected = load_encoder(folder).encode_queries(TEXTS)
-        (folder / "model.safetensors").unlink()
-        hub_cache(folder, tmp_path / "cache", "someone/model")
-        encoder = load_encoder("someone/model", cache_folder=str(tmp_path / "cache"), local_files_only=True)
-        assert_same(encoder.encode_queries(TEXTS), expected)
-
-    def test_pickled_weights_that_run_code_are_not_run(self, copied, tmp_path):
-        folder, marker = copied("dense"), tmp_path / "ran"
-        (folder / "model.safetensors").unlink()
-        torch.save({"embeddings": Touch(marker)}, folder / "pytorch_model.bin")
-        with pytest.raises(CheckpointError):
-            load_encoder(folder).encode_queries(TEXTS)
-        assert not marker.exists()
 
 
 class TestAdapters:

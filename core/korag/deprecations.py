@@ -20,7 +20,7 @@ def rename_keywords(keywords: Mapping[str, Any], names: Mapping[str, str]) -> di
     """Returns keywords with deprecated ones under their new names, and warns for each that was given.
 
     Args:
-        keywords: What the caller passed.
+        keywords: The keywords of the call.
         names: New names by old name.
 
     Raises:

@@ -56,7 +56,7 @@ def test_several_data_sets_have_a_folder_each(
         (["PAIRS", "--models", "mini-colber"], "mini-colbert"),
         (["PAIRS", "--models", "mini-colbert", "--dims", "48"], "dim=48"),
         (["PAIRS", "--bm25", "mecab"], "tokenizer='mecab'"),
-        (["PAIRS", "--hybrid", "--weights", "bm25"], "must look like LEG=NUMBER"),
+        (["PAIRS", "--hybrid", "--weights", "bm25"], "must have the form LEG=NUMBER"),
         (["PAIRS", "PAIRS", "--local", "x"], "one benchmark only"),
         (["PAIRS", "--k", "3"], "needs at least 10"),
     ],

@@ -144,7 +144,7 @@ def test_the_command_passes_everything_on(tmp_path, monkeypatch, capsys) -> None
     assert "| after training | 0.750 |" in capsys.readouterr().out
     for option in ("--set", "--column"):
         assert main(["train", "mini-dense", "p", "o", option, "epochs"]) == 2
-        assert f"{option} 'epochs' must look like NAME=VALUE" in capsys.readouterr().err
+        assert f"{option} 'epochs' must have the form NAME=VALUE" in capsys.readouterr().err
 
 
 def test_help_lists_the_recipes(capsys) -> None:

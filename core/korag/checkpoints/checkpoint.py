@@ -16,7 +16,7 @@ from korag.errors import CheckpointError, CheckpointNotFoundError, MissingHeadsE
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What the settings files of a model folder say.
+    """The settings of a model folder.
 
     Attributes:
         source: The model's files.
@@ -63,7 +63,7 @@ def read_checkpoint(source: ModelFiles, *, family: Family | None = None, base: C
         base: The base model if the folder is a PEFT adapter.
 
     Raises:
-        UnknownFamilyError: If neither the files nor the caller say which family it is.
+        UnknownFamilyError: If neither the files nor `family` determine the family.
         WrongFamilyError: If it is not of `family`, or a cross-encoder.
         MissingHeadsError: If its Matryoshka heads are missing or unreadable.
         CheckpointError: If a settings file is missing or broken.
@@ -76,7 +76,7 @@ def read_checkpoint(source: ModelFiles, *, family: Family | None = None, base: C
     dim = reader.dim(settings)
     if not isinstance(dim, int):
         raise CheckpointError(
-            f"'{source.folder}'에서 벡터의 차원을 읽을 수 없습니다. config.json이 있는지 확인하세요.",
+            f"'{source.folder}'의 벡터 차원을 알 수 없습니다. config.json이 있는지 확인하세요.",
             f"The vector size of '{source.folder}' cannot be read; check that it has a config.json.",
         )
     heads = settings.heads if family == "late_interaction" else None
@@ -130,7 +130,7 @@ def _unknown_family(source: ModelFiles) -> CheckpointError:
 def no_model(name: str) -> CheckpointNotFoundError:
     """Returns the error for a folder without a model."""
     return CheckpointNotFoundError(
-        f"'{name}' 폴더에는 모델이 없습니다(config.json도 modules.json도 없음).",
+        f"'{name}' 폴더에 모델이 없습니다(config.json과 modules.json이 모두 없음).",
         f"The folder '{name}' contains no model (no config.json, no modules.json).",
     )
 
@@ -138,7 +138,7 @@ def no_model(name: str) -> CheckpointNotFoundError:
 def _missing_heads(source: ModelFiles, reason: str) -> MissingHeadsError:
     return MissingHeadsError(
         f"'{source.name}'에 토큰 벡터를 만드는 헤드가 없습니다({reason}). matryoshka_heads.safetensors나 "
-        "matryoshka_heads.pt, 또는 1_Dense를 함께 두세요.",
+        "matryoshka_heads.pt, 또는 1_Dense를 모델 폴더에 넣으세요.",
         f"'{source.name}' lacks the head that makes token vectors ({reason}). Put matryoshka_heads.safetensors, "
         "matryoshka_heads.pt or 1_Dense into the folder.",
     )

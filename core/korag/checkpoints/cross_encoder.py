@@ -16,7 +16,7 @@ _DEFAULT_LABELS = 2  # of transformers, for a config.json without the key
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEncoderCheckpoint:
-    """What the settings files of a cross-encoder's folder say.
+    """The settings of a cross-encoder's folder.
 
     Attributes:
         source: The model's files.

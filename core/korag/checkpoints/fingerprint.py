@@ -52,7 +52,7 @@ class Fingerprint:
         document_prompt: Prefix of every document.
         query_length: Longest query in tokens.
         document_length: Longest document in tokens.
-        normalized: Whether vectors have unit length.
+        normalized: True if vectors have unit length.
     """
 
     model: str = field(compare=False)

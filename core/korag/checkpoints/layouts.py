@@ -112,7 +112,7 @@ _USE_INSTEAD: dict[Kind, str] = {
 def cross_encoder_error(name: object) -> WrongFamilyError:
     """Returns the error for a cross-encoder where vectors are needed; it names the classes to use."""
     return WrongFamilyError(
-        f"'{name}'은(는) 크로스 인코더라서 벡터를 만들지 않습니다. 검색 모델을 넣거나, 재순위라면 다음을 쓰세요: "
+        f"'{name}'은(는) 크로스 인코더라서 벡터를 만들지 않습니다. 검색 모델을 넣거나, 재순위에는 다음을 쓰세요: "
         f"{_USE_INSTEAD['cross_encoder']}.",
         f"'{name}' is a cross-encoder, which makes no vectors; pass a retrieval model, or rerank with: "
         f"{_USE_INSTEAD['cross_encoder']}.",
@@ -122,8 +122,8 @@ def cross_encoder_error(name: object) -> WrongFamilyError:
 def wrong_family(name: str, found: Kind, wanted: Kind) -> WrongFamilyError:
     """Returns the error for a model of another family than needed; it names the classes to use."""
     return WrongFamilyError(
-        f"'{name}'은(는) {found} 모델인데 {wanted} 자리에 넣었습니다. 그대로 쓰면 오류 없이 "
-        f"점수만 나빠집니다. 대신 쓸 클래스: {_USE_INSTEAD[found]}.",
+        f"'{name}'은(는) {found} 모델이지만 여기에는 {wanted} 모델이 필요합니다. 그대로 쓰면 오류 없이 "
+        f"결과만 나빠집니다. 대신 쓸 클래스: {_USE_INSTEAD[found]}.",
         f"'{name}' is a {found} model, but a {wanted} model is needed here; scores would be poor without any error. "
         f"Use instead: {_USE_INSTEAD[found]}.",
     )

@@ -1,7 +1,7 @@
-"""What is known of each published model, as data: one row a model, each with its source.
+"""Facts about published models, one row per model, each with its source.
 
-A row is used for three things only: the prompts of a checkpoint that does not carry its own, the Matryoshka
-heads a checkpoint must have, and what errors and tables say. Everything else is read from the checkpoint.
+Rows are used for three things only: the prompts of a checkpoint that has none of its own, the Matryoshka heads
+that a checkpoint must have, and the text of errors and tables. Everything else is read from the checkpoint.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ Family = Literal["dense", "sparse", "late_interaction"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Facts of one published model.
+    """Facts about a published model.
 
     Attributes:
-        name: Hub id, or the name of a model that ships with KoRAG.
-        family: Which encoder it is for.
+        name: Hub id, or the name of a bundled model.
+        family: Its encoder family.
         dim: Size of its vectors: per text, per token, or of the vocabulary.
-        dims: Its Matryoshka heads, smallest first; empty where it has none.
-        query_prompt: Text put before every query.
-        document_prompt: Text put before every document.
+        dims: Dimensions of its Matryoshka heads, ascending; empty if it has none.
+        query_prompt: Prefix of every query.
+        document_prompt: Prefix of every document.
         max_length: Longest document, in tokens.
         base: The checkpoint it was trained from.
         licence: SPDX id, or "unknown".
-        source: Where these facts were read.
+        source: Where these facts come from.
     """
 
     name: str
@@ -71,17 +71,17 @@ _ROWS = (
     ),
     Preset(
         name="mini-colbert", family="late_interaction", dim=128, dims=(32, 64, 96, 128), query_prompt="[Q] ",
-        document_prompt="[D] ", max_length=512, base="trained for KoRAG from nothing", licence="Apache-2.0",
+        document_prompt="[D] ", max_length=512, base="trained for KoRAG from scratch", licence="Apache-2.0",
         source="core/korag/checkpoints/bundled/mini-colbert/README.md",
     ),
     Preset(
         name="mini-dense", family="dense", dim=192, query_prompt="[Q] ", document_prompt="[D] ",
-        max_length=512, base="trained for KoRAG from nothing", licence="Apache-2.0",
+        max_length=512, base="trained for KoRAG from scratch", licence="Apache-2.0",
         source="core/korag/checkpoints/bundled/mini-dense/README.md",
     ),
     Preset(
         name="mini-splade", family="sparse", dim=12_288, query_prompt="[Q] ", document_prompt="[D] ",
-        max_length=512, base="trained for KoRAG from nothing", licence="Apache-2.0",
+        max_length=512, base="trained for KoRAG from scratch", licence="Apache-2.0",
         source="core/korag/checkpoints/bundled/mini-splade/README.md",
     ),
 )  # fmt: skip
@@ -93,10 +93,10 @@ DEFAULT_COLBERT = "dragonkue/colbert-ko-0.1b"
 DEFAULT_SPLADE = "yjoonjang/splade-ko-v1"
 DEFAULT_DENSE = "dragonkue/BGE-m3-ko"
 DEFAULT_CROSS_ENCODER = "dragonkue/bge-reranker-v2-m3-ko"
-"""What the frameworks' classes load where no model is named."""
+"""Default models of the framework classes."""
 
 LEGAL_QUERY_PROMPT = "Represent this sentence for searching relevant passages: "
 LEGAL_DOCUMENT_PROMPT = "Represent this sentence for retrieving relevant passages: "
 """The prompts of the legal LoRA model on ``jhgan/ko-sroberta-multitask`` (its model card). The card names no
-Hub id, so there is no row for it: pass the adapter's folder to `korag.load_encoder`, and these two as
-``query_prompt`` and ``document_prompt`` if the folder does not hold them."""
+Hub id, so there is no row for it. Pass the adapter's folder to `korag.load_encoder`, and these two as
+``query_prompt`` and ``document_prompt`` if the folder does not contain them."""

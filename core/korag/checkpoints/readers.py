@@ -22,7 +22,7 @@ _PYLATE_KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Where a layout keeps what an encoder needs to know.
+    """Reads an encoder's settings from a layout.
 
     Attributes:
         dim: Returns the size of the saved vectors; anything but an integer means it was not found.
@@ -30,7 +30,7 @@ class Reader:
         lengths: Returns the maximum query and document lengths in tokens.
         has_head: Returns False if the projection to token vectors is missing.
         unit_vectors: The model makes unit vectors whatever its modules.
-        similarity: What vectors are compared by, unless the checkpoint asks for dot products.
+        similarity: Default similarity; a checkpoint may specify dot products.
     """
 
     dim: Callable[[FolderSettings], Any]

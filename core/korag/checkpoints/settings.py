@@ -174,6 +174,6 @@ def _parse(path: Path) -> Any:
 
 def _broken(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"설정 파일 '{path}'을(를) 읽을 수 없습니다({reason}). 모델을 다시 받으세요.",
+        f"설정 파일 '{path}'을(를) 읽을 수 없습니다({reason}). 모델을 다시 다운로드하세요.",
         f"The settings file '{path}' cannot be read ({reason}); download the model again.",
     )

@@ -34,7 +34,7 @@ def add_arguments(subparsers: Any) -> None:
         nargs="+",
         type=int,
         metavar="DIM",
-        help="마트료시카 차원마다 한 행(기본: 가장 큰 것). A row for each Matryoshka dimension (default: the largest).",
+        help="Matryoshka 차원별로 한 행(기본값: 가장 큰 차원). One row per Matryoshka dimension (default: largest).",
     )
     add(
         "--bm25",
@@ -47,41 +47,41 @@ def add_arguments(subparsers: Any) -> None:
         "--hybrid",
         nargs="*",
         metavar="MODEL",
-        help="이 모델들과 BM25(첫 토크나이저)를 합친 행. 모델을 적지 않으면 mini-colbert와 mini-splade. A row of "
+        help="이 모델들과 BM25(첫 토크나이저)를 결합한 행. 모델을 생략하면 mini-colbert와 mini-splade. A row for "
         "these models fused with BM25 (first tokenizer); without models: mini-colbert and mini-splade.",
     )
     add(
         "--fusion",
         choices=("rrf", "weighted"),
         default="weighted",
-        help="하이브리드 방식. Fusion method.",
+        help="하이브리드 결합 방식. Fusion method.",
     )
     add(
         "--weights",
         nargs="+",
         default=[],
         metavar="LEG=WEIGHT",
-        help="하이브리드 가중치. Weights of a hybrid's legs: bm25=1 colbert=0.5.",
+        help="하이브리드의 검색 방식별 가중치. Weights of the hybrid's legs: bm25=1 colbert=0.5.",
     )
-    add("--k", type=int, default=100, help="평가할 순위의 깊이(기본 100). Depth of the rankings (default 100).")
+    add("--k", type=int, default=100, help="평가할 순위의 깊이(기본값 100). Depth of the rankings (default 100).")
     add("--max-length", type=int, help="문서의 최대 토큰 수. Maximum document length in tokens.")
-    add("--device", help="cpu, cuda … (기본: 가장 빠른 장치). Default: the fastest available.")
-    add("--split", default="test", help="BEIR qrels의 split(기본 test). Split of BEIR judgements (default test).")
+    add("--device", help="cpu, cuda … (기본값: 가장 빠른 장치). Default: the fastest available.")
+    add("--split", default="test", help="BEIR qrels의 split(기본값 test). Split of BEIR judgements (default test).")
     add(
         "--local",
         type=Path,
-        help="벤치마크를 허브 대신 읽을 폴더. A folder to read a benchmark from instead of the Hub.",
+        help="Hub 대신 벤치마크를 읽을 폴더. A folder to read a benchmark from instead of the Hub.",
     )
-    add("--dataset-id", help="벤치마크의 다른 사본. Another copy of a benchmark on the Hub.")
+    add("--dataset-id", help="Hub에 있는 벤치마크의 다른 사본. Another copy of a benchmark on the Hub.")
     add(
         "--output",
         type=Path,
         metavar="DIR",
-        help="결과 폴더: report.json, report.md, plot.png; 다시 돌리면 끝난 행은 건너뜁니다. Folder for results; "
+        help="결과 폴더: report.json, report.md, plot.png; 다시 실행하면 완료된 행은 건너뜁니다. Folder for results; "
         "a rerun skips finished rows.",
     )
     add("--format", choices=("text", "markdown", "json"), default="text", help="출력 형식. Output format.")
-    add("--quiet", action="store_true", help="진행 막대를 숨깁니다. Hides progress bars.")
+    add("--quiet", action="store_true", help="진행률 표시줄을 숨깁니다. Hides progress bars.")
     parser.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""What several commands need: options of the form NAME=VALUE, and output."""
+"""Helpers of several commands: options of the form NAME=VALUE, and output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def split_pair(option: str, text: str, form: str = "NAME=VALUE", example: str = 
     Args:
         option: The option, for the message.
         text: Its value.
-        form: What it must look like, for the message.
+        form: The required form, for the message.
         example: A correct value, for the message.
 
     Raises:
@@ -26,10 +26,11 @@ def split_pair(option: str, text: str, form: str = "NAME=VALUE", example: str = 
 
 
 def malformed(option: str, text: str, form: str, example: str = "") -> InvalidArgumentError:
-    """Returns the error for an option's value of another form."""
+    """Returns the error for an option's value in the wrong form."""
     korean, english = (f" 예: {example}", f", for example {example}") if example else ("", "")
     return InvalidArgumentError(
-        f"{option} {text!r}은(는) {form} 꼴이어야 합니다.{korean}", f"{option} {text!r} must look like {form}{english}."
+        f"{option} {text!r}은(는) {form} 형식이어야 합니다.{korean}",
+        f"{option} {text!r} must have the form {form}{english}.",
     )
 
 

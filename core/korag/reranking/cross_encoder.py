@@ -1,4 +1,4 @@
-"""Reranking with a cross-encoder: a model that reads the query and a text together and gives one score."""
+"""Reranking with a cross-encoder: a model that reads a query and a text together and returns a score."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from korag.text import normalize
 
 logger = logging.getLogger("korag")
 _BATCH_TOKENS = 4_096
-_SHORTEST = 8  # both texts and the special tokens around them; below that nothing of a text may be left
+_SHORTEST = 8  # below this, special tokens may leave no room for the texts
 
 
 class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
@@ -36,33 +36,33 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
     >>> reranker = CrossEncoderReranker("dragonkue/bge-reranker-v2-m3-ko")
     >>> reranker.rerank("보증금은 언제 돌려받나요?", ["…", "…"], top_n=3)
 
-    Scores are what the checkpoint's own activation makes of its one logit. With a sigmoid, which most have (and
-    which is taken where none is saved), they are in [0, 1] and are themselves the relevance `score_threshold` goes
-    by; with any other activation there is no relevance and a threshold is an error.
+    Scores are the output of the checkpoint's activation for its single logit. With a sigmoid, which most have (and
+    which is the default if none is saved), they are in [0, 1] and serve as the relevance for `score_threshold`. With
+    any other activation there is no relevance, and a threshold is an error.
 
-    The weights are loaded at the first use; everything that can be wrong without reading them is an error here.
-    Copies share the model; pickles hold its name and settings only, no weights and no token.
+    The weights are loaded at the first use; all other mistakes are errors at construction.
+    Copies share the model; pickles contain only its name and settings, no weights and no token.
 
     Args:
         model: A local folder or a Hub id.
-        device: ``"cpu"``, ``"cuda"``, …; None for the best there is.
+        device: ``"cpu"``, ``"cuda"``, …; None for the fastest available.
         dtype: Precision of the computation, as for `korag.load_encoder`.
         backend: ``"torch"``, or on the CPU ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``).
         revision: Hub branch, tag or commit.
         cache_folder: Hub cache folder.
-        local_files_only: Never ask the network.
+        local_files_only: No network access.
         token: Hub token; never shown and never pickled.
         trust_remote_code: Run Python files that come with the checkpoint.
-        max_length: Longest pair in tokens, special tokens included; None for the model's own.
-        batch_tokens: Most tokens of a padded batch; by default 4,096.
+        max_length: Maximum length of a pair in tokens, special tokens included; None for the model's own.
+        batch_tokens: Maximum tokens of a padded batch; 4,096 by default.
 
     Raises:
         CheckpointNotFoundError: If there is no such path or model.
         HubUnreachableError: If the model is not on this machine and the Hub cannot be reached.
         WrongFamilyError: If it is a dense, sparse or late-interaction model.
         UnknownFamilyError: If it has no classification head.
-        CheckpointError: If it does not give exactly one score.
-        InvalidArgumentError: If another argument is outside its rule.
+        CheckpointError: If it does not return exactly one score.
+        InvalidArgumentError: If another argument is invalid.
         MissingDependencyError: If `backend` needs a package that is not installed.
     """
 
@@ -96,7 +96,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         )
         checkpoint = read_cross_encoder(source, remote_code=trust_remote_code)
         check_backend(backend)
-        if source.revision is None or local_files_only:  # otherwise the first use fetches them
+        if source.revision is None or local_files_only:  # otherwise they are downloaded at first use
             source.check_weights()
         check_length(max_length, limit=checkpoint.max_positions, at_least=_SHORTEST)
         self._max_length = checkpoint.max_length if max_length is None else max_length
@@ -105,22 +105,22 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
 
     @property
     def max_length(self) -> int | None:
-        """Longest pair in tokens, special tokens included."""
+        """Maximum length of a pair in tokens, special tokens included."""
         return self._max_length
 
     @property
     def activation(self) -> str:
-        """Dotted name of what is applied to the logit."""
+        """Dotted name of the function applied to the logit."""
         return self._checkpoint.activation
 
     @property
     def normalized(self) -> bool:
-        """Whether scores are in [0, 1]: the activation is a sigmoid."""
+        """True if the activation is a sigmoid, so that scores are in [0, 1]."""
         return self.activation.startswith("torch.") and self.activation.endswith(".Sigmoid")
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """What changes the scores and nothing else. Fetches the weights, but does not load them."""
+        """Identity of everything that changes the scores. Downloads the weights, but does not load them."""
         if self._fingerprint is None:
             self._fingerprint = Fingerprint(
                 model=self.model_name,
@@ -148,8 +148,8 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         texts: list[str],
         show_progress: bool | None,  # noqa: FBT001
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        # Each distinct text once, in an order of its own: equal texts tie to the last bit, in whatever order the
-        # candidates came, though batches round differently.
+        # Each distinct text is scored once, in a fixed order: batches round differently, but equal texts must tie
+        # exactly, whatever the order of the candidates.
         normalized = [normalize(text) for text in texts]
         distinct = sorted(set(normalized))
         found = dict(zip(distinct, self._predict(normalize(query), distinct, show_progress).tolist(), strict=True))
@@ -177,7 +177,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
             features = model.preprocess(pairs, prompt=prompt)
         with torch.inference_mode():
             logits = model(batch_to_device(features, model.device))["scores"]
-            logits = logits.float()  # before the activation, which would round many to the same 16 bits
+            logits = logits.float()  # before the activation, since 16 bits would round many scores to the same value
             return as_float32(model.activation_fn(logits)).reshape(len(pairs))
 
     def _count_tokens(self, model: Any, query: str, texts: list[str]) -> list[int]:
@@ -195,7 +195,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         limit = self._max_length
         if limit is not None and (cut := sum(length > limit for length in lengths)):
             logger.warning(
-                "질의와 문서 %d쌍 가운데 %d쌍이 잘렸습니다(가장 긴 것 %s토큰, 한도 %s). / "
+                "질의-문서 %d쌍 중 %d쌍이 잘렸습니다(가장 긴 쌍 %s토큰, 최대 %s). / "
                 "%d of %d query-document pairs truncated (longest %s tokens, limit %s).",
                 len(lengths), cut, f"{max(lengths):,}", f"{limit:,}",
                 cut, len(lengths), f"{max(lengths):,}", f"{limit:,}",
@@ -207,7 +207,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         return (
             f"'{self.model_name}'의 활성화 함수가 {self.activation}이라서(Sigmoid가 아님) 점수의 범위가 정해져 있지 "
             "않습니다.",
-            f"the activation of '{self.model_name}' is {self.activation}, no sigmoid, so its scores have no fixed "
+            f"the activation of '{self.model_name}' is {self.activation}, not a sigmoid, so its scores have no fixed "
             "range.",
         )
 

@@ -1,11 +1,12 @@
-"""What the commands here share: facts of the machine, timing in turns, limits, and tables.
+"""Shared by the commands: arguments, facts about the machine, interleaved timing, hardware limits, and tables.
 
-Figures of a busy machine mean little alone, so whatever is compared is timed in turns in one run (`interleaved`),
-and what is published are medians of the ratios of neighbouring turns (`ratio`).
+Absolute times on a busy machine mean little, so candidates are timed in turns within a run (`interleaved`), and what is
+published are medians over turns of their ratios (`ratio`).
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import importlib.metadata
 import json
@@ -23,21 +24,22 @@ from typing import Any
 
 PACKAGES = ("korag", "torch", "transformers", "sentence-transformers", "numpy", "scipy")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16")
-"""What decides how fast a processor multiplies matrices."""
+"""CPU features that determine the speed of matrix products."""
 
 PATIENCE = 20
-"""Seconds after which a searcher is asked no more queries."""
+"""Seconds after which a searcher gets no more queries."""
 
-Row = Mapping[str, object]
+Cells = Mapping[str, object]
+"""A row of a table: values by column."""
 Searcher = Callable[[int], list[str]]
-"""From a query's number to the ids of the best documents."""
+"""Maps the number of a query to the ids of the best documents."""
 
 
 def machine_facts(*packages: str) -> dict[str, Any]:
-    """Says on what and with what a measurement is made; call it first, for it reads the load.
+    """Describes the machine and the software; call it first, because it reads the load.
 
     Args:
-        packages: Distributions whose versions to name beside those of `PACKAGES`.
+        packages: Distributions whose versions to include, in addition to `PACKAGES`.
 
     Returns:
         JSON values; packages that are not installed are left out.
@@ -58,13 +60,30 @@ def machine_facts(*packages: str) -> dict[str, Any]:
     }
 
 
-def median_of(function: Callable[[], object], repeats: int, *, warmup: int = 1) -> float:
-    """Returns the median seconds of calls.
+def model_parser(description: str | None, shapes: Sequence[str], default: Sequence[str]) -> argparse.ArgumentParser:
+    """Returns a parser with the arguments of the commands that measure models.
 
     Args:
-        function: What to time.
-        repeats: How often.
-        warmup: Calls before that, not timed.
+        description: Docstring of the command.
+        shapes: Choices of ``--shapes``.
+        default: Its default.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=list(default), choices=list(shapes))
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and the tokenizers")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--models-folder", type=Path, help="keep the models there; default: a temporary folder")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    return parser
+
+
+def median_of(function: Callable[[], object], repeats: int, *, warmup: int = 1) -> float:
+    """Returns the median duration of calls in seconds.
+
+    Args:
+        function: The function to time.
+        repeats: Number of timed calls.
+        warmup: Untimed calls before them.
     """
     return statistics.median(interleaved({"": function}, repeats, warmup=warmup)[""])
 
@@ -72,19 +91,19 @@ def median_of(function: Callable[[], object], repeats: int, *, warmup: int = 1) 
 def interleaved(
     candidates: Mapping[str, Callable[[], object]], repeats: int, *, warmup: int = 1
 ) -> dict[str, list[float]]:
-    """Times candidates in turns, so that whatever else the machine does hits all of them.
+    """Times candidates in turns, so that other load on the machine affects all of them alike.
 
     Args:
-        candidates: What to time, by name.
-        repeats: Turns; every second one goes backwards, so that nobody always comes after the same one.
-        warmup: Calls of each before that, not timed.
+        candidates: Functions to time, by name.
+        repeats: Number of turns; every second turn is in reverse order, so that no candidate always follows another.
+        warmup: Untimed turns before them.
 
     Returns:
-        Seconds of each candidate, one a turn.
+        Seconds of each candidate, per turn.
     """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     gc.collect()
-    gc.freeze()  # what was loaded before is nobody's garbage, and looking through it again nobody's cost
+    gc.freeze()  # keeps objects loaded before out of garbage collection, whose time would count for a candidate
     for turn in range(-warmup, repeats):
         order = list(candidates)
         for name in order if turn % 2 == 0 else reversed(order):
@@ -97,21 +116,21 @@ def interleaved(
 
 
 def take_turns(
-    searchers: dict[str, Searcher], queries: int
+    searchers: Mapping[str, Searcher], queries: int
 ) -> tuple[dict[str, list[float]], dict[str, list[list[str]]]]:
-    """Puts each query to all searchers, once unmeasured for the first, until one has taken too long.
+    """Runs each query on all searchers in turns, after a warm-up query; a searcher stops when it has taken too long.
 
     Args:
-        searchers: By name.
-        queries: How many.
+        searchers: Searchers by name.
+        queries: Number of queries.
 
     Returns:
-        Seconds, and the ids found, of each searcher; one a query it has answered.
+        Seconds and ids found by each searcher, per query answered.
     """
     seconds: dict[str, list[float]] = {name: [] for name in searchers}
     found: dict[str, list[list[str]]] = {name: [] for name in searchers}
     for query in [0, *range(queries)]:
-        for name in searchers if query % 2 else reversed(searchers):
+        for name in searchers if query % 2 else reversed(list(searchers)):
             if len(seconds[name]) > 2 and sum(seconds[name]) > PATIENCE:
                 continue
             started = time.perf_counter()
@@ -122,22 +141,32 @@ def take_turns(
 
 
 def ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
-    """Returns how many times as long `slow` took as `fast`: the median over turns.
+    """Returns the median over turns of the time of `slow` divided by that of `fast`.
 
     Args:
-        seconds: What `interleaved` returned.
-        slow: The candidate above the line.
-        fast: The candidate below it.
+        seconds: Result of `interleaved`.
+        slow: The numerator.
+        fast: The denominator.
     """
     return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
 
 
+def latencies(seconds: Sequence[float]) -> dict[str, float | None]:
+    """Returns the columns with the median and the 95th percentile of query times; the latter from 20 queries on.
+
+    Args:
+        seconds: Time of each query.
+    """
+    p95 = statistics.quantiles(seconds, n=20, method="inclusive")[-1] * 1e3 if len(seconds) >= 20 else None
+    return {"p50, ms": statistics.median(seconds) * 1e3, "p95, ms": p95}
+
+
 def matmul_gflops(*, size: int = 1_536, repeats: int = 7) -> float:
-    """Returns the GFLOP/s of a square float32 matrix product in torch: the limit of an encoder in float32.
+    """Returns the GFLOP/s of a square float32 matrix product in torch: the upper limit of a float32 encoder.
 
     Args:
         size: Rows and columns.
-        repeats: The median of so many.
+        repeats: Number of timed products; the median counts.
     """
     import torch
 
@@ -146,11 +175,11 @@ def matmul_gflops(*, size: int = 1_536, repeats: int = 7) -> float:
 
 
 def copy_gbs(*, megabytes: int = 512, repeats: int = 7) -> float:
-    """Returns the GB/s of copying memory, read and written counted: the limit of a scan.
+    """Returns the GB/s of copying memory, reads plus writes: the upper limit of a scan.
 
     Args:
-        megabytes: Size of what is copied; more than any cache.
-        repeats: The median of so many.
+        megabytes: Size of the copy; larger than any cache.
+        repeats: Number of timed copies; the median counts.
     """
     import numpy as np
 
@@ -159,11 +188,11 @@ def copy_gbs(*, megabytes: int = 512, repeats: int = 7) -> float:
     return 2 * source.nbytes / median_of(lambda: np.copyto(target, source), repeats) / 1e9
 
 
-def markdown_table(rows: Iterable[Row]) -> str:
-    """Formats rows as a Markdown table; the first one's keys are the columns.
+def markdown_table(rows: Iterable[Cells]) -> str:
+    """Formats rows as a Markdown table with the columns of the first row.
 
     Args:
-        rows: Numbers are shortened to what the measurement bears; None is an empty cell.
+        rows: Numbers are rounded to significant digits; None is an empty cell.
     """
     rows = list(rows)
     if not rows:
@@ -179,16 +208,16 @@ def markdown_table(rows: Iterable[Row]) -> str:
 
 
 def results(
-    facts: Mapping[str, Any], tables: Mapping[str, Sequence[Row]], *, notes: Sequence[str] = ()
+    facts: Mapping[str, Any], tables: Mapping[str, Sequence[Cells]], *, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Puts together what a command found, as `--json` writes and `report.py` reads it.
+    """Builds the results of a command, which ``--json`` writes and ``report.py`` reads.
 
     Args:
-        facts: What `machine_facts` returned.
-        tables: Rows by the title of their table.
-        notes: Sentences that belong under the tables.
+        facts: Result of `machine_facts`.
+        tables: Rows by title of the table.
+        notes: Sentences below the tables.
     """
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_without_places(sys.argv[1:])])
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_without_paths(sys.argv[1:])])
     return {
         "command": command,
         "machine": dict(facts),
@@ -198,7 +227,7 @@ def results(
 
 
 def as_markdown(found: Mapping[str, Any]) -> str:
-    """Formats what `results` returned: each table under its title, then the notes."""
+    """Formats `results`: each table below its title, then the notes."""
     parts = [f"**{title}**\n\n{markdown_table(rows)}" for title, rows in found["tables"].items() if rows]
     if found["notes"]:
         parts.append("\n".join(f"- {note}" for note in found["notes"]))
@@ -206,22 +235,22 @@ def as_markdown(found: Mapping[str, Any]) -> str:
 
 
 def publish(found: Mapping[str, Any], path: Path | None) -> None:
-    """Prints what `results` returned as Markdown, and writes it.
+    """Prints `results` as Markdown and writes them as JSON.
 
     Args:
-        found: What was found.
-        path: Where to; None for nowhere.
+        found: Result of `results`.
+        path: File to write; None for none.
     """
     print(as_markdown(found))
     write(found, path)
 
 
 def write(found: Mapping[str, Any], path: Path | None) -> None:
-    """Writes what `results` returned as JSON: whole, then renamed.
+    """Writes `results` as JSON, atomically.
 
     Args:
-        found: What was found.
-        path: Where to; None for nowhere.
+        found: Result of `results`.
+        path: File to write; None for none.
     """
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,8 +271,8 @@ def _cell(value: object) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def _without_places(arguments: Sequence[str]) -> list[str]:
-    """A command line without folders that nobody else has."""
+def _without_paths(arguments: Sequence[str]) -> list[str]:
+    """Removes arguments with paths on this machine from a command line."""
     places = ("--json", "--peers-env", "--models-folder")
     kept, skip = [], False
     for argument in arguments:

@@ -1,13 +1,13 @@
-"""Models to measure: the shipped ones, and larger shapes with random weights, for cost does not depend on them.
+"""Models to measure: the bundled ones, and larger shapes with random weights, which do not affect speed.
 
-A shape is a shipped model's folder (tokenizer, modules, settings) with another ``config.json`` and new weights.
+A shape is the folder of a bundled model (tokenizer, modules, settings) with another ``config.json`` and new weights.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +15,12 @@ Family = Literal["dense", "sparse", "late_interaction"]
 
 MINIS: dict[Family, str] = {"dense": "mini-dense", "sparse": "mini-splade", "late_interaction": "mini-colbert"}
 SHAPES: dict[str, dict[str, Any]] = {
-    # skt/A.X-Encoder-base, which colbert-ko and splade-ko are made of: ModernBERT-base with 50,000 words
+    # skt/A.X-Encoder-base, the base of colbert-ko and splade-ko: ModernBERT-base with a vocabulary of 50,000
     "149M": {
         "model_type": "modernbert", "vocab_size": 50_000, "hidden_size": 768, "intermediate_size": 1_152,
         "num_hidden_layers": 22, "num_attention_heads": 12, "max_position_embeddings": 8_192, "layer_types": None,
     },
-    # BAAI/bge-m3 and what is made of it, such as BGE-m3-ko
+    # BAAI/bge-m3 and models derived from it, such as BGE-m3-ko
     "XLM-R-large": {
         "model_type": "xlm-roberta", "vocab_size": 250_002, "hidden_size": 1_024, "intermediate_size": 4_096,
         "num_hidden_layers": 24, "num_attention_heads": 16, "max_position_embeddings": 8_194, "type_vocab_size": 1,
@@ -28,16 +28,16 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 ACTIVE = 780
-"""Terms with a weight in a document of splade-ko-v1, by its card; random weights alone give half of all terms."""
+"""Active terms per document of splade-ko-v1, from its card; random weights would activate half of the vocabulary."""
 
 
 def build(folder: Path, shape: str, family: Family) -> Path:
-    """Makes a checkpoint that korag and its peers load alike.
+    """Creates a checkpoint that korag and its peers can load.
 
     Args:
-        folder: Where to; if it is there, it is taken as it is.
+        folder: Folder to create; reused if it exists.
         shape: ``"mini"`` or a key of `SHAPES`.
-        family: Its kind.
+        family: The model family.
 
     Returns:
         The folder.
@@ -52,15 +52,36 @@ def build(folder: Path, shape: str, family: Family) -> Path:
     if shape != "mini":
         _replace_weights(unfinished, SHAPES[shape], family)
     elif family == "late_interaction":
-        _head_for_everyone(unfinished)
+        _write_largest_head(unfinished)
     return unfinished.replace(folder)
 
 
+def build_all(
+    shapes: Iterable[str], families: Iterable[Family], folder: Path
+) -> Iterator[tuple[str, str, Family, Path]]:
+    """Creates the models of all shapes and families; XLM-R-large only dense, like the Korean models of that shape.
+
+    Args:
+        shapes: ``"mini"`` or keys of `SHAPES`.
+        families: The model families.
+        folder: Folder of the checkpoints.
+
+    Yields:
+        Name, shape, family and checkpoint of each model.
+    """
+    for shape in shapes:
+        for family in families:
+            if shape == "XLM-R-large" and family != "dense":
+                continue
+            name = MINIS[family] if shape == "mini" else f"{shape} {family.replace('_', ' ')}"
+            yield name, shape, family, build(folder / f"{shape}-{family}", shape, family)
+
+
 def flops(model: Any, lengths: list[int]) -> float:
-    """Counts the floating-point operations of a forward pass over texts without any padding.
+    """Computes the floating-point operations of a forward pass without padding.
 
     2 × weights × tokens for the linear layers, and 4 × hidden × keys for each token and layer of attention
-    (Kaplan et al., https://arxiv.org/abs/2001.08361, table 1); a sliding window has at most so many keys.
+    (Kaplan et al., https://arxiv.org/abs/2001.08361, table 1); with a sliding window, keys are limited to its size.
 
     Args:
         model: A sentence-transformers model.
@@ -68,7 +89,7 @@ def flops(model: Any, lengths: list[int]) -> float:
     """
     import torch
 
-    weights = sum(
+    weights: int = sum(
         module.weight.numel()
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and "pooler" not in name
@@ -77,7 +98,7 @@ def flops(model: Any, lengths: list[int]) -> float:
     windows: list[int | None] = [None] * config.num_hidden_layers
     if kinds := getattr(config, "layer_types", None):
         windows = [config.local_attention + 1 if kind == "sliding_attention" else None for kind in kinds]
-    attention = sum(4 * config.hidden_size * n * min(n, window or n) for n in lengths for window in windows)
+    attention: int = sum(4 * config.hidden_size * n * min(n, window or n) for n in lengths for window in windows)
     return 2 * weights * sum(lengths) + attention
 
 
@@ -93,7 +114,7 @@ def _replace_weights(folder: Path, settings: Mapping[str, Any], family: Family) 
     for file in folder.glob("*.safetensors"):
         file.unlink()
     torch.manual_seed(7)
-    model = (AutoModelForMaskedLM if family == "sparse" else AutoModel).from_config(config).eval()
+    model = _from_config(AutoModelForMaskedLM if family == "sparse" else AutoModel, config)
     if family == "sparse":
         _make_sparse(model)
         _edit(folder / "1_SpladePooling" / "config.json", word_embedding_dimension=config.vocab_size)
@@ -109,8 +130,12 @@ def _replace_weights(folder: Path, settings: Mapping[str, Any], family: Family) 
     model.save_pretrained(folder)
 
 
+def _from_config(model_class: Any, config: Any) -> Any:
+    return model_class.from_config(config).eval()
+
+
 def _make_sparse(model: Any) -> None:
-    """Lowers every logit, so that as many terms are active as in a trained model's documents."""
+    """Lowers all logits so that documents activate as many terms as with a trained model."""
     import torch
 
     with torch.inference_mode():
@@ -119,8 +144,8 @@ def _make_sparse(model: Any) -> None:
     model.decoder.bias.data.fill_(float(bias))
 
 
-def _head_for_everyone(folder: Path) -> None:
-    """Puts the largest Matryoshka head into ``1_Dense``: sentence-transformers reads nothing else."""
+def _write_largest_head(folder: Path) -> None:
+    """Writes the largest Matryoshka head to ``1_Dense``, the only one sentence-transformers reads."""
     from safetensors.torch import load_file, save_file
 
     heads = folder / "matryoshka_heads.safetensors"

@@ -1,6 +1,6 @@
-"""PyLate's reranking in a process of its own: it cannot share an environment with sentence-transformers 6.
+"""PyLate's reranking in a separate process, since it cannot share an environment with sentence-transformers 6.
 
-Started as a command in that environment, it answers requests, one JSON line each.
+Run as a command in that environment, it answers requests, each a line of JSON.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ import _peers
 INSTALLS = (
     _peers.TORCH,
     ["sentence-transformers==5.3.0", "transformers==5.3.0", "datasets", "accelerate", "pandas", "ujson"],
-    # without dependencies: they ask for an older torch, which nothing measured here needs
+    # without dependencies: they require an older torch, which the measured code does not need
     ["--no-deps", "pylate==1.6.0", "fast-plaid>=1.4.6.270,<=1.4.6.2110", "fastkmeans==0.5.0"],
 )
 
 
 class PyLate:
-    """A process with a model loaded.
+    """A process with a PyLate model.
 
     Args:
-        model: Its folder.
-        environment: Where PyLate is; made if it is not there.
-        threads: Of torch.
+        model: Folder of the model.
+        environment: Environment of PyLate; created if missing.
+        threads: Number of torch threads.
     """
 
     def __init__(self, model: Path, environment: Path, threads: int) -> None:
         python = _peers.make(environment, INSTALLS)
-        command = [python, Path(__file__), model, str(threads)]
+        command = [str(python), str(Path(__file__)), str(model), str(threads)]
         self._process: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.version: str = self._read()
 
     def rerank(self, query: str, passages: list[str]) -> list[tuple[int, float]]:
-        """Encodes and ranks.
+        """Encodes and ranks passages.
 
         Args:
             query: The query.
@@ -61,7 +61,7 @@ class PyLate:
 
 def _serve(model: str, threads: int) -> None:
     os.environ["RAYON_NUM_THREADS"] = str(threads)
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever else prints must not come between
+    answers, sys.stdout = sys.stdout, sys.stderr  # stdout is reserved for answers
     import importlib.metadata
 
     import torch

@@ -1,7 +1,8 @@
-"""Korean texts to encode: of the lengths that passages have, or of one length."""
+"""Korean texts to encode, with typical or fixed lengths."""
 
 from __future__ import annotations
 
+import argparse
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +23,19 @@ SENTENCES = (
     "회의록은 회의가 끝난 날부터 이틀 안에 참석자 모두에게 보내야 한다.",
 )
 MEDIAN, SPREAD = 123, 0.65
-"""Of a log-normal law: in tokens, as the passages of Korean Wikipedia in TyDi QA are (5 % 40, half 123, 95 % 353)."""
+"""Parameters of the log-normal distribution of lengths in tokens, like the Korean Wikipedia passages of TyDi QA
+(percentiles: 5 % 40, 50 % 123, 95 % 353)."""
 LONGEST = 480
 QUERY = "계약이 끝나면 보증금은 언제까지 돌려받을 수 있나요?"
 
 
+def add_texts_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--texts``, for `read_texts`."""
+    parser.add_argument("--texts", type=Path, help="Parquet with a column text, or a text per line; default: built in")
+
+
 def read_texts(path: Path) -> list[str]:
-    """Reads texts from a Parquet file with a column ``text``, or from a file with one text a line.
+    """Reads texts from a Parquet file with a column ``text``, or from a file with a text per line.
 
     Args:
         path: The file.
@@ -41,14 +48,14 @@ def read_texts(path: Path) -> list[str]:
 
 
 def mixed_texts(tokenizer: Any, count: int, source: Sequence[str] | None = None) -> list[str]:
-    """Returns texts of the lengths that passages have, the same at every call.
+    """Returns texts with typical lengths, the same at every call.
 
     Args:
-        tokenizer: A fast tokenizer; no text has more than `LONGEST` of its tokens.
-        count: How many.
-        source: Texts to choose from; by default, rows of `SENTENCES` of log-normal lengths.
+        tokenizer: A fast tokenizer; texts have at most `LONGEST` of its tokens.
+        count: Number of texts.
+        source: Texts to choose from; None concatenates `SENTENCES` to log-normal lengths.
     """
-    draw = random.Random(7)  # noqa: S311 (no secret)
+    draw = random.Random(7)  # noqa: S311 (not cryptographic)
     if source is not None:
         chosen = draw.sample(list(source), min(3 * count, len(source)))
         return [text for text in chosen if len(_offsets(tokenizer, text)) <= LONGEST][:count]
@@ -57,20 +64,20 @@ def mixed_texts(tokenizer: Any, count: int, source: Sequence[str] | None = None)
 
 
 def fixed_texts(tokenizer: Any, count: int, tokens: int, source: Sequence[str] | None = None) -> list[str]:
-    """Returns texts of one length, give or take a token, the same at every call.
+    """Returns texts of a fixed length, up to a token, the same at every call.
 
     Args:
         tokenizer: A fast tokenizer.
-        count: How many.
-        tokens: Of each, special tokens not counted.
-        source: Texts to cut from; by default, `SENTENCES`.
+        count: Number of texts.
+        tokens: Length in tokens, without special tokens.
+        source: Texts to cut from; None for `SENTENCES`.
     """
-    draw = random.Random(7)  # noqa: S311 (no secret)
+    draw = random.Random(7)  # noqa: S311 (not cryptographic)
     return [_cut(tokenizer, _run(draw, tokens, source or SENTENCES), tokens) for _ in range(count)]
 
 
 def _run(draw: random.Random, tokens: int, source: Sequence[str] = SENTENCES) -> str:
-    """Texts in a row with certainly as many tokens: none is longer than two characters in most vocabularies."""
+    """Concatenates texts to at least that many tokens, assuming that tokens average less than six characters."""
     text = draw.choice(source)
     while len(text) < 6 * tokens:
         text += " " + draw.choice(source)

@@ -1,27 +1,31 @@
-"""Token vectors to search: of real texts, of texts spliced from these, or drawn at random; and collections of them."""
+"""Token vectors to search: of real texts, spliced from those, or random."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from korag import load_encoder
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
+from korag.scoring import unit_rows
 
 QUERY_TOKENS, DIM = 32, 128
+T = TypeVar("T")
+Floats = NDArray[np.float32]
 
 
 class Source:
-    """Documents and queries as token vectors, each the same at every call.
+    """Random documents and queries as token vectors, the same at every call.
 
     Args:
-        count: How many documents.
-        queries: How many queries.
+        count: Number of documents.
+        queries: Number of queries.
     """
 
     def __init__(self, count: int, queries: int) -> None:
@@ -29,84 +33,129 @@ class Source:
         self.lengths = np.clip(np.random.default_rng(0).normal(120, 40, count).round(), 8, 300).astype(int)
         self.queries = [self._query(number) for number in range(queries)]
 
-    def document(self, number: int) -> np.ndarray:
+    def document(self, number: int) -> Floats:
         """Shape: (tokens, dim), float32."""
-        drawn = np.random.default_rng(1_000_000 + number).standard_normal((self.lengths[number], DIM), np.float32)
-        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+        rng = np.random.default_rng(1_000_000 + number)
+        return unit_rows(rng.standard_normal((self.lengths[number], DIM), np.float32))
 
-    def _query(self, number: int) -> np.ndarray:
+    def _query(self, number: int) -> Floats:
         rng = np.random.default_rng(500 + number)
         drawn = rng.standard_normal((QUERY_TOKENS, DIM), np.float32)
-        if number % 2:  # near a document; the others are near none
+        if number % 2:  # close to a document; the other queries are not close to any
             document = self.document(int(rng.integers(self.count)))
             drawn = document[rng.integers(0, len(document), QUERY_TOKENS)] + 0.12 * drawn
-        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+        return unit_rows(drawn)
 
 
 class RealSource(Source):
-    """Encodings of texts by mini-colbert.
+    """Texts encoded by mini-colbert.
 
     Args:
-        count: How many documents.
-        queries: How many queries.
+        count: Number of documents.
+        queries: Number of queries.
         documents: Parquet with a column ``text``.
-        asked: Parquet with a column ``query``.
-        cache: Folder for the encodings.
+        questions: Parquet with a column ``query``.
+        cache: Folder to cache the vectors in.
     """
 
-    def __init__(self, count: int, queries: int, documents: Path, asked: Path, cache: Path) -> None:
+    def __init__(self, count: int, queries: int, documents: Path, questions: Path, cache: Path) -> None:
         file = cache / f"mini-colbert-{documents.parent.name}-{count}-{queries}.npz"
         if not file.exists():
             import pyarrow.parquet as pq
 
-            rng, encoder = np.random.default_rng(0), load_encoder("mini-colbert")
+            rng = np.random.default_rng(0)
+            encoder: Any = load_encoder("mini-colbert")
             texts = [t for t in pq.read_table(documents, columns=["text"])["text"].to_pylist() if len(t) >= 120]
-            wanted = pq.read_table(asked, columns=["query"])["query"].to_pylist()
+            wanted = pq.read_table(questions, columns=["query"])["query"].to_pylist()
             chosen = [texts[index][:520] for index in rng.permutation(len(texts))[:count]]
             encoded = encoder.encode_documents(chosen, show_progress=True)
-            questions = encoder.encode_queries([wanted[index] for index in rng.permutation(len(wanted))[:queries]])
+            encoded_queries = encoder.encode_queries(
+                [wanted[index] for index in rng.permutation(len(wanted))[:queries]]
+            )
             cache.mkdir(parents=True, exist_ok=True)
             np.savez(
                 file,
                 tokens=np.concatenate(encoded).astype(np.float16),
                 lengths=[len(tokens) for tokens in encoded],
-                queries=np.stack(questions),
+                queries=np.stack(encoded_queries),
             )
         with np.load(file) as stored:
             self.tokens, self.lengths, self.queries = stored["tokens"], stored["lengths"], list(stored["queries"])
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
         self.count = len(self.lengths)
 
-    def document(self, number: int) -> np.ndarray:
+    def document(self, number: int) -> Floats:
         """Shape: (tokens, dim), float32."""
-        return self.tokens[self.offsets[number] : self.offsets[number + 1]].astype(np.float32)
+        vectors: Floats = self.tokens[self.offsets[number] : self.offsets[number + 1]].astype(np.float32)
+        return vectors
 
 
 class SplicedSource(Source):
-    """As many documents as wanted: runs of 8 to 24 tokens of real ones, a little off, in one.
+    """Any number of documents, concatenated from runs of 8 to 24 real tokens with added noise.
 
     Args:
-        count: How many documents.
-        real: Where from.
+        count: Number of documents.
+        real: Source of the tokens.
     """
 
     def __init__(self, count: int, real: RealSource) -> None:
         self.count, self.real, self.queries = count, real, real.queries
         self.lengths = np.resize(real.lengths, count)
 
-    def document(self, number: int) -> np.ndarray:
+    def document(self, number: int) -> Floats:
         """Shape: (tokens, dim), float32."""
-        rng, length, runs = np.random.default_rng(number), int(self.lengths[number]), []
-        while sum(map(len, runs)) < length:
+        rng, length = np.random.default_rng(number), int(self.lengths[number])
+        runs: list[Floats] = []
+        while sum(len(run) for run in runs) < length:
             start = int(rng.integers(len(self.real.tokens) - 24))
             runs.append(self.real.tokens[start : start + int(rng.integers(8, 25))].astype(np.float32))
         spliced = np.concatenate(runs)[:length]
         spliced += rng.normal(0, 0.03, spliced.shape).astype(np.float32)
-        return spliced / np.linalg.norm(spliced, axis=1, keepdims=True)
+        return unit_rows(spliced)
 
 
-class Vectors(Encoder[Any]):
-    """Gives a source's vectors for texts that are numbers, so that searches are timed without encoding.
+class LookupEncoder(Encoder[T]):
+    """Base of encoders that look up vectors by number, so that searches are timed without encoding.
+
+    Args:
+        dim: Vector size.
+        similarity: How vectors are compared.
+    """
+
+    def __init__(self, dim: int, similarity: str) -> None:
+        self._dim, self._similarity = dim, similarity
+
+    @property
+    def model_name(self) -> str:
+        """Placeholder."""
+        return "vectors"
+
+    @property
+    def dim(self) -> int:
+        """Vector size."""
+        return self._dim
+
+    @property
+    def similarity(self) -> str:
+        """How vectors are compared."""
+        return self._similarity
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Constant."""
+        return Fingerprint(
+            model="vectors", revision=None, family=self.family, weights="1", dim=self.dim, query_prompt="",
+            document_prompt="", query_length=None, document_length=None, normalized=True,
+        )  # fmt: skip
+
+    @property
+    def load_arguments(self) -> dict[str, Any]:
+        """Placeholder; cannot be loaded."""
+        return {"model": "/nowhere/vectors"}
+
+
+class Vectors(LookupEncoder[list[Floats]]):
+    """Token vectors of a source.
 
     Args:
         source: The vectors.
@@ -115,52 +164,18 @@ class Vectors(Encoder[Any]):
     family: ClassVar[Family] = "late_interaction"
 
     def __init__(self, source: Source) -> None:
+        super().__init__(DIM, "maxsim")
         self._source = source
-        self._dim = DIM
-        self._prompts = {"query": "", "document": ""}
-        self._reset()
 
-    @property
-    def model_name(self) -> str:
-        """Not a model."""
-        return "vectors"
-
-    @property
-    def similarity(self) -> str:
-        """As of every late-interaction model."""
-        return "maxsim"
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Always the same."""
-        return Fingerprint(
-            model="vectors", revision=None, family=self.family, weights="1", dim=DIM, query_prompt="",
-            document_prompt="", query_length=None, document_length=None, normalized=True,
-        )  # fmt: skip
-
-    @property
-    def load_arguments(self) -> dict[str, Any]:
-        """None that would load it."""
-        return {"model": "/nowhere/vectors"}
-
-    def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> list[np.ndarray]:
-        """Vectors of the documents with these numbers."""
+    def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> list[Floats]:
+        """Returns the vectors of documents given by number."""
         return [self._source.document(int(text)) for text in texts]
 
-    def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = None) -> list[np.ndarray]:
-        """Vectors of the queries with these numbers."""
+    def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = None) -> list[Floats]:
+        """Returns the vectors of queries given by number."""
         return [self._source.queries[int(text)] for text in texts]
-
-    def _load(self, folder: Any) -> Any:
-        raise NotImplementedError
-
-    def _rows(self, features: Any) -> Any:
-        raise NotImplementedError
-
-    def _collate(self, rows: Any) -> Any:
-        raise NotImplementedError
 
 
 def recall(found: Sequence[str], exact: Sequence[str]) -> float:
-    """The share of the exact ones that was found."""
+    """Returns the fraction of the exact results that was found."""
     return len(set(found) & set(exact)) / len(exact)

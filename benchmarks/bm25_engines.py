@@ -1,11 +1,11 @@
-"""Three BM25 engines on the same tokens: SQLite FTS5, bm25s, and KoRAG's own postings.
+"""BM25 engines on the same tokens: SQLite FTS5, bm25s, and KoRAG's postings.
 
     python benchmarks/bm25_engines.py --corpus path/to/statute_articles.parquet
     python benchmarks/bm25_engines.py --eval path/to/tydiqa-goldp-ko    # quality
 
-The corpus is a parquet file with the columns ``law``, ``title`` and ``text``; each query asks for an article
-by the name of its law and its title. Indexes lie on disk in a temporary folder. A change is timed
-until it is written and one search has answered from it. Needs ``pip install bm25s pyarrow``.
+The corpus is a parquet file with the columns ``law``, ``title`` and ``text``; each query asks for an article by its law
+and title. Indexes are on disk in a temporary folder. The time of a change includes writing it and a search that sees
+it. Needs ``pip install bm25s`` and ``korag[eval]``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from typing import Any, Protocol
 import bm25s
 import numpy as np
 import pyarrow.parquet as pq
-from bm25_quality import load, ndcg
 
 from korag import Collection
+from korag.evaluation import load_dataset, score_rankings
 from korag.legs.tokenizers import resolve_tokenizer
 
 K1, B = 1.2, 0.75  # FTS5 has them built in
@@ -36,7 +36,7 @@ Tokens = Sequence[Sequence[str]]
 
 
 class Engine(Protocol):
-    """What is compared. Documents are numbered in the order they are added."""
+    """A BM25 engine. Documents are numbered in insertion order."""
 
     def add(self, documents: Tokens) -> None: ...  # noqa: D102
     def delete(self, rows: Sequence[int]) -> None: ...  # noqa: D102
@@ -46,9 +46,9 @@ class Engine(Protocol):
 class FTS5:
     """Pre-tokenised text in an FTS5 table; the query is an OR of quoted tokens.
 
-    A token is written so that FTS5's ``ascii`` tokenizer keeps it whole: that one takes ASCII letters and
-    digits and everything outside ASCII for token characters, and folds ASCII capitals. Other ASCII characters
-    move to the private use area, and what was there already is marked with U+E080: no two tokens become one.
+    Tokens are escaped so that FTS5's ``ascii`` tokenizer keeps them whole: it treats ASCII letters, digits and all
+    non-ASCII characters as token characters, and folds ASCII case. Other ASCII characters are mapped to the private use
+    area, and characters of that area are marked with U+E080, so that distinct tokens stay distinct.
     """
 
     _unsafe = re.compile("[\x00-/:-`{-\x7f\ue000-\ue080]")
@@ -56,7 +56,7 @@ class FTS5:
     def __init__(self, folder: Path, *, stored: bool = True) -> None:
         self.stored = stored
         self.rows = 0
-        self.kept: list[str] = []  # a contentless table needs the old text to delete a row
+        self.kept: list[str] = []  # a contentless table needs the text to delete a row
         self.db = sqlite3.connect(folder / "fts5.sqlite", isolation_level=None)
         self.db.execute("PRAGMA journal_mode=WAL")
         content = "" if stored else ", content=''"
@@ -64,7 +64,7 @@ class FTS5:
 
     def _safe(self, token: str) -> str:
         if token.isalnum() and (token.islower() or not token.isascii() or token.isdigit()):
-            return token  # almost every token, at the cost of two looks at it
+            return token  # the fast path, for almost every token
         return self._unsafe.sub(self._move, token)
 
     @staticmethod
@@ -73,7 +73,7 @@ class FTS5:
         return chr(0xE000 + code) if code < 0x80 else "\ue080" + match.group()
 
     def add(self, documents: Tokens) -> None:
-        """One transaction."""
+        """In a transaction."""
         texts = [" ".join(map(self._safe, tokens)) for tokens in documents]
         self.db.execute("BEGIN IMMEDIATE")
         self.db.executemany("INSERT INTO bm25(rowid, tokens) VALUES (?, ?)", enumerate(texts, self.rows + 1))
@@ -83,7 +83,7 @@ class FTS5:
             self.kept += texts
 
     def delete(self, rows: Sequence[int]) -> None:
-        """One transaction."""
+        """In a transaction."""
         self.db.execute("BEGIN IMMEDIATE")
         if self.stored:
             self.db.executemany("DELETE FROM bm25 WHERE rowid = ?", [(row + 1,) for row in rows])
@@ -93,7 +93,7 @@ class FTS5:
         self.db.execute("COMMIT")
 
     def search(self, query: Sequence[str], k: int) -> list[int]:
-        """The best rows, best first."""
+        """Returns the best rows, best first."""
         match = " OR ".join(f'"{self._safe(token)}"' for token in dict.fromkeys(query))
         if not match:
             return []
@@ -102,7 +102,7 @@ class FTS5:
 
 
 class BM25S:
-    """The bm25s package: scores are computed when the index is built, so each change builds it anew."""
+    """The bm25s package: scores are precomputed, so each change rebuilds the index."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -129,7 +129,7 @@ class BM25S:
         self.index.save(str(self.folder / "bm25s"), show_progress=False)
 
     def search(self, query: Sequence[str], k: int) -> list[int]:
-        """The best rows, best first."""
+        """Returns the best rows, best first."""
         tokens = [token for token in dict.fromkeys(query) if token in self.vocabulary]
         if not tokens:
             return []
@@ -138,14 +138,14 @@ class BM25S:
 
 
 class KoRAG:
-    """A KoRAG collection with its BM25 leg; it also stores the texts, and syncs every change to disk."""
+    """A KoRAG collection with a BM25 leg; also stores the texts, and syncs every change to disk."""
 
     def __init__(self, folder: Path) -> None:
         self.collection = Collection.open(folder / "korag", bm25=True, tokenizer=split)
         self.rows = 0
 
     def add(self, documents: Tokens) -> None:
-        """Joins tokens for a tokenizer that takes them apart again."""
+        """Joins tokens for `split`, the tokenizer."""
         texts = ["\n".join(tokens) for tokens in documents]
         self.collection.add(texts, ids=[str(row) for row in range(self.rows, self.rows + len(texts))])
         self.rows += len(texts)
@@ -155,17 +155,17 @@ class KoRAG:
         self.collection.delete([str(row) for row in rows])
 
     def search(self, query: Sequence[str], k: int) -> list[int]:
-        """The best rows, best first."""
+        """Returns the best rows, best first."""
         return [int(hit.id) for hit in self.collection.search("\n".join(query), k=k)]
 
 
 def split(text: str) -> list[str]:
-    """The tokens that `KoRAG.add` joined."""
+    """Returns the tokens joined by `KoRAG.add`."""
     return text.split("\n")
 
 
 def _vocabulary() -> defaultdict[str, int]:
-    """Numbers tokens in the order they come."""
+    """Numbers tokens by first occurrence."""
     vocabulary: defaultdict[str, int] = defaultdict()
     vocabulary.default_factory = vocabulary.__len__
     return vocabulary
@@ -196,8 +196,8 @@ def _speed(name: str, documents: Tokens, more: Tokens, queries: Tokens) -> str:
         engine.search(queries[0], 10)
         times = [_timed(partial(engine.search, query, 10)) for query in queries]
         gone = random.Random(0).sample(range(len(documents)), 100)  # noqa: S311
-        add = _timed(lambda: (engine.add(more), engine.search(queries[0], 10)))
-        delete = _timed(lambda: (engine.delete(gone), engine.search(queries[0], 10)))
+        add = _timed(partial(engine.add, more)) + _timed(partial(engine.search, queries[0], 10))
+        delete = _timed(partial(engine.delete, gone)) + _timed(partial(engine.search, queries[0], 10))
         after = [_timed(partial(engine.search, query, 10)) for query in queries]
     cells = [
         f"{len(documents):,}",
@@ -218,14 +218,14 @@ def _batches(texts: Sequence[str], size: int = 2000) -> Iterator[Sequence[str]]:
 
 
 def _tokenised(tokenizer: Any, texts: Sequence[str]) -> list[list[str]]:
-    """Equal tokens are one object here: 25 million separate strings would fill the memory."""
+    """Interns equal tokens, to save memory: there are 25 million."""
     known: dict[str, str] = {}
     tokens: Iterable[list[str]] = chain.from_iterable(map(tokenizer, _batches(texts)))
     return [[known.setdefault(token, token) for token in document] for document in tokens]
 
 
 def main() -> None:
-    """Prints the table of speed and, with ``--eval``, that of quality."""
+    """Prints a table of speed with ``--corpus``, and of quality with ``--eval``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000])
@@ -237,18 +237,17 @@ def main() -> None:
     for choice in arguments.tokenizers if arguments.eval else []:
         tokenizer = resolve_tokenizer(choice)
         print("| data | tokenizer | engine | nDCG@10 |\n|---|---|---|---:|")
-        for data in map(load, arguments.eval):
-            documents, queries = tokenizer(data.documents), tokenizer(data.queries)
+        for data in map(load_dataset, arguments.eval):
+            ids, documents = list(data.documents), tokenizer(list(data.documents.values()))
+            queries = tokenizer(list(data.queries.values()))
             for name in arguments.engines:
                 with tempfile.TemporaryDirectory() as scratch:
                     engine = ENGINES[name](Path(scratch))
                     engine.add(documents)
                     found = [engine.search(query, 10) for query in queries]
-                scores = [
-                    ndcg([data.document_ids[row] for row in rows], data.relevant[query])
-                    for rows, query in zip(found, data.query_ids, strict=True)
-                ]
-                print(f"| {data.name} | {choice} | {name} | {np.mean(scores):.4f} |", flush=True)
+                rankings = {query: [ids[row] for row in rows] for query, rows in zip(data.queries, found, strict=True)}
+                ndcg = score_rankings(rankings, data.relevant, depth=10)["nDCG@10"].mean()
+                print(f"| {data.name} | {choice} | {name} | {ndcg:.4f} |", flush=True)
         print()
     if not arguments.corpus:
         return

@@ -1,86 +1,71 @@
-"""Encoding documents and single queries: korag against the peers, on the same texts and weights, in turns.
+"""Encoding documents and single queries: korag and its peers on the same texts and weights, in turns.
 
     python benchmarks/encode.py --shapes mini --json docs/performance/encode-mini.json
     python benchmarks/encode.py --shapes 149M XLM-R-large --families dense
 
-Every library is called as its users call it, with its own batch size: sentence-transformers (``encode_document``),
-langchain-huggingface, llama-index-embeddings-huggingface; of ours, the core's encoders, `KoEmbeddings` and
-`KoEmbedding`. Larger shapes have random weights. "× peer" is the peer's time over ours: how many times as fast ours is.
+Every library is called as its users call it, with its default batch size: sentence-transformers (``encode_document``),
+langchain-huggingface and llama-index-embeddings-huggingface; korag's encoders, `KoEmbeddings` and `KoEmbedding`. Larger
+shapes have random weights. "× peer" is the peer's time divided by ours.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import _peers
-from _common import as_markdown, interleaved, machine_facts, ratio, results, write
-from _models import MINIS, SHAPES, Family, build, flops
-from _texts import QUERY, fixed_texts, mixed_texts, read_texts
+from _common import as_markdown, interleaved, model_parser, ratio, results, write
+from _models import MINIS, SHAPES, Family, build_all, flops
+from _texts import QUERY, add_texts_argument, fixed_texts, mixed_texts, read_texts
 
 TOKENS = {"mini": 12_000, "149M": 5_000, "XLM-R-large": 3_000}
-"""Of a set of texts of mixed lengths; a third of it at one length. A call then takes some seconds on two cores."""
+"""Total tokens of texts with mixed lengths; a third of it for a fixed length. A call takes seconds on two cores."""
 CALLS = {"mini": 100, "149M": 20, "XLM-R-large": 10}
 PRODUCTS = 10
-"""Matrix products a turn: the limit is measured beside everything else."""
+"""Matrix products per turn: the hardware limit is measured along with the candidates."""
 PRODUCT = 1_536
 
 
 def main() -> None:
-    """Measures each shape and family, prints tables, and writes JSON where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", default=["mini", *SHAPES], choices=["mini", *SHAPES])
+    """Measures every shape and family."""
+    parser = model_parser(__doc__, ["mini", *SHAPES], ["mini", *SHAPES])
     parser.add_argument("--families", nargs="+", default=list(MINIS), choices=list(MINIS))
     parser.add_argument("--lengths", nargs="+", default=["mixed", "32", "128", "480"], help="in tokens, or mixed")
-    parser.add_argument("--texts", type=Path, help="Parquet with a column text, or a text a line; else our own")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and the tokenizers alike")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the work: 0.1 to see that it runs")
-    parser.add_argument("--models-folder", type=Path, help="keep the shapes there; else in a temporary folder")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--scale", type=float, default=1.0, help="scale of the work; 0.1 for a quick check")
+    add_texts_argument(parser)
     _peers.add_argument(parser)
     options = parser.parse_args()
-    _peers.enter(options.peers_env)
-    os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # the tokenizers'; read at their first use
-    facts = machine_facts("langchain-huggingface", "llama-index-embeddings-huggingface", "langchain-core")
-    import torch
-
-    torch.set_num_threads(options.threads)
+    facts = _peers.start(options, "langchain-huggingface", "llama-index-embeddings-huggingface", "langchain-core")
     source = read_texts(options.texts) if options.texts else None
     documents, calls, parts = [], [], []
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.models_folder or Path(temporary)
-        for shape in options.shapes:
-            for family in options.families:
-                if shape == "XLM-R-large" and family != "dense":
-                    continue  # no Korean model of that shape is of another family
-                sides = Sides(build(folder / f"{shape}-{family}", shape, family), family)
-                name = MINIS[family] if shape == "mini" else f"{shape} {family.replace('_', ' ')}"
-                for length in options.lengths:
-                    texts = choose(sides.tokenizer, int(TOKENS[shape] * options.scale), length, source)
-                    documents.append(measure_documents(name, length, sides, texts, options.repeats))
-                call, part = measure_calls(name, sides, max(3, int(CALLS[shape] * options.scale)))
-                calls.append(call)
-                parts.append(part)
-                tables = {"Documents": documents, "One query a call": calls, "Where a call's time goes, in ms": parts}
-                found = results(facts | {"threads": options.threads}, tables)
-                write(found, options.json)  # already now: what is finished stays, whatever comes after
+        models = build_all(options.shapes, options.families, options.models_folder or Path(temporary))
+        for name, shape, family, folder in models:
+            sides = Sides(folder, family)
+            for length in options.lengths:
+                texts = choose(sides.tokenizer, int(TOKENS[shape] * options.scale), length, source)
+                documents.append(measure_documents(name, length, sides, texts, options.repeats))
+            call, part = measure_calls(name, sides, max(3, int(CALLS[shape] * options.scale)))
+            calls.append(call)
+            parts.append(part)
+            tables = {"Documents": documents, "One query per call": calls, "Breakdown of a call, in ms": parts}
+            found = results(facts, tables)
+            write(found, options.json)  # after every model, so that an interruption loses nothing
     if found:
         print(as_markdown(found))
 
 
 class Sides:
-    """Ours and theirs for one checkpoint, loaded, on the CPU.
+    """A checkpoint loaded on the CPU by korag and its peers.
 
     Args:
         folder: The checkpoint.
-        family: Its kind.
+        family: Its family.
     """
 
     def __init__(self, folder: Path, family: Family) -> None:
@@ -112,7 +97,7 @@ class Sides:
         from langchain_korag import KoEmbeddings
         from llamaindex_korag import KoEmbedding
 
-        ours, prompts = self.ours, self.ours.prompts  # which the peers do not apply unless told to
+        ours, prompts = self.ours, self.ours.prompts  # which the peers do not apply by default
         chain = HuggingFaceEmbeddings(
             model_name=str(folder),
             model_kwargs={"device": "cpu"},
@@ -125,7 +110,7 @@ class Sides:
             query_instruction=prompts["query"] or None,
             text_instruction=prompts["document"] or None,
         )
-        for model in (chain._client, index._model):  # the same numbers in memory once
+        for model in (chain._client, index._model):  # shares the weights in memory
             for theirs, mine in zip(model.parameters(), self.raw.parameters(), strict=True):
                 theirs.data = mine.data
         lang, llama = KoEmbeddings(model=ours), KoEmbedding(model_name=ours)
@@ -144,13 +129,13 @@ class Sides:
 
 
 def choose(tokenizer: Any, tokens: int, length: str, source: Sequence[str] | None) -> list[str]:
-    """Returns texts with some number of tokens in all.
+    """Returns texts with a given total number of tokens.
 
     Args:
-        tokenizer: The model's.
-        tokens: How many, if the lengths are mixed; a third of it otherwise.
-        length: ``"mixed"``, or the tokens of each text.
-        source: Texts to choose from; None for our own.
+        tokenizer: Tokenizer of the model.
+        tokens: Total tokens of texts with mixed lengths; a third of it for a fixed length.
+        length: ``"mixed"``, or the number of tokens per text.
+        source: Texts to choose from; None for built-in ones.
     """
     if length == "mixed":
         return mixed_texts(tokenizer, max(4, tokens // 150), source)
@@ -158,17 +143,17 @@ def choose(tokenizer: Any, tokens: int, length: str, source: Sequence[str] | Non
 
 
 def measure_documents(name: str, length: str, sides: Sides, texts: list[str], repeats: int) -> dict[str, object]:
-    """Encodes texts by every side in turns.
+    """Encodes texts on all sides, in turns. Exits if their vectors differ.
 
     Args:
-        name: Of the model.
-        length: Of the texts.
-        sides: Whom to compare.
+        name: Name of the model.
+        length: Length of the texts.
+        sides: The sides to compare.
         texts: The documents.
-        repeats: Turns.
+        repeats: Number of turns.
 
     Returns:
-        A row of the table; vectors that differ between ours and theirs stop the command.
+        A row of the table.
     """
     import torch
 
@@ -182,7 +167,7 @@ def measure_documents(name: str, length: str, sides: Sides, texts: list[str], re
         raise SystemExit(f"{name}, {length} tokens: cosines to the peers' vectors go down to {1 - deviation}")
     left, right = torch.rand(PRODUCT, PRODUCT), torch.rand(PRODUCT, PRODUCT)
     candidates: dict[str, Callable[[], object]] = {
-        side: lambda encode=encode: encode(texts) for side, encode in sides.documents.items()
+        side: partial(encode, texts) for side, encode in sides.documents.items()
     }
     candidates["product"] = lambda: [left @ right for _ in range(PRODUCTS)]
     seconds = interleaved(candidates, repeats, warmup=0)
@@ -208,15 +193,15 @@ def measure_documents(name: str, length: str, sides: Sides, texts: list[str], re
 
 
 def measure_calls(name: str, sides: Sides, calls: int) -> tuple[dict[str, object], dict[str, object]]:
-    """Encodes one query a call by every side in turns, and the parts of ours.
+    """Encodes a query per call on all sides, in turns, and times the parts of our call.
 
     Args:
-        name: Of the model.
-        sides: Whom to compare.
-        calls: Turns.
+        name: Name of the model.
+        sides: The sides to compare.
+        calls: Number of turns.
 
     Returns:
-        A row of ratios, and one of milliseconds.
+        A row of ratios and a row of milliseconds.
     """
     import torch
 
@@ -225,7 +210,7 @@ def measure_calls(name: str, sides: Sides, calls: int) -> tuple[dict[str, object
     features = model.preprocess([QUERY], prompt=prompt, task="query")
     bare = {key: value for key, value in features.items() if key in ("input_ids", "attention_mask", "token_type_ids")}
 
-    def forward() -> object:  # theirs: ours leaves out what a result does not need
+    def forward() -> object:  # the peers' model: ours omits unneeded computations
         with torch.inference_mode():
             return sides.raw[0].model(**bare)
 
@@ -238,7 +223,7 @@ def measure_calls(name: str, sides: Sides, calls: int) -> tuple[dict[str, object
         "modules": modules,
         "tokens": lambda: model.preprocess([QUERY], prompt=prompt, task="query"),
     }
-    candidates |= {side: lambda encode=encode: encode(QUERY) for side, encode in sides.queries.items()}
+    candidates |= {side: partial(encode, QUERY) for side, encode in sides.queries.items()}
     seconds = interleaved(candidates, calls, warmup=3)
     row: dict[str, object] = {
         "model": name,
@@ -262,11 +247,11 @@ def measure_calls(name: str, sides: Sides, calls: int) -> tuple[dict[str, object
 
 
 class Padding:
-    """Watches what goes into a model's backbone.
+    """Records the input of a model's backbone.
 
     Args:
-        sides: Whom to compare.
-        side: Which of them.
+        sides: The sides to compare.
+        side: One of them.
     """
 
     def __init__(self, sides: Sides, side: str) -> None:
@@ -289,12 +274,12 @@ class Padding:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each text, in whatever order they were encoded."""
+        """Tokens of each text, in the order of encoding."""
         return self._rows
 
     @property
     def share(self) -> float:
-        """Padding among all tokens."""
+        """Fraction of padding among all tokens."""
         return 1 - sum(self._rows) / self._padded if self._padded else 0.0
 
 
@@ -303,7 +288,7 @@ def _ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> floa
 
 
 def _deviation(ours: Any, theirs: Any, family: Family) -> float:
-    """The largest 1 − cosine between two sides' vectors of a text, or of a token."""
+    """Returns the largest 1 − cosine between the vectors of two sides, per text or token."""
     import numpy as np
     import torch
 

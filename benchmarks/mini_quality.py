@@ -1,9 +1,10 @@
-"""The tables of docs/evaluation.md: BM25, the shipped models and the default hybrid on several data sets.
+"""The tables of docs/evaluation.md: BM25, the bundled models and the default hybrid on several data sets.
 
     python benchmarks/mini_quality.py path/to/tydiqa-goldp-ko --output build/quality --write docs/evaluation.md
 
-Slow on few cores, for MaxSim over whole corpora is exact; run again, it skips finished rows. Documents are read up
-to 512 tokens, the mini models' own limit. ``--write`` puts the tables between the file's ``<!-- tables -->`` marks.
+Slow on few cores, because MaxSim over whole corpora is exact; run again, it skips finished rows. Documents are
+truncated at 512 tokens, the limit of the mini models. ``--write`` puts the tables between the ``<!-- tables -->`` marks
+of a file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MARK = "<!-- tables -->"
 
 
 def table(title: str, reports: list[Report], cell: Callable[[Row], str]) -> str:
-    """One row a system, one column a data set."""
+    """Formats a table with a row per system and a column per data set."""
     lines = [f"| {title} | " + " | ".join(report.dataset for report in reports) + " |"]
     lines.append("|---|" + "--:|" * len(reports))
     for rows in zip(*(report.rows for report in reports), strict=True):
@@ -29,38 +30,38 @@ def table(title: str, reports: list[Report], cell: Callable[[Row], str]) -> str:
 
 
 def quality(row: Row) -> str:
-    """The measure all are compared by, and its interval."""
+    """Formats nDCG@10 and its interval."""
     return "{:.3f} [{:.3f}, {:.3f}]".format(row.metrics["nDCG@10"], *row.intervals["nDCG@10"])
 
 
 def difference(row: Row) -> str:
-    """What it is better than BM25 with bigrams, query by query."""
+    """Formats the paired difference to BM25 with bigrams."""
     return "" if row.difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row.difference)
 
 
 def recall(row: Row) -> str:
-    """Of the first 10 and 100."""
+    """Formats Recall@10 and Recall@100."""
     return f"{row.metrics['Recall@10']:.3f} / {row.metrics['Recall@100']:.3f}"
 
 
 def size(row: Row) -> str:
-    """Of the index without texts."""
+    """Formats the size of the index without texts."""
     return "" if row.index_bytes is None else f"{row.index_bytes / 1e6:,.1f}"
 
 
 def sparsity(row: Row) -> str:
-    """Active dimensions of queries and documents, and FLOPS."""
+    """Formats the active dimensions of queries and documents, and FLOPS."""
     if not row.facts:
         return ""
     return "{query_active_dims:.0f} / {corpus_active_dims:.0f} / {flops:.1f}".format(**row.facts)
 
 
 def main() -> None:
-    """Evaluates, prints Markdown, and writes it where asked to."""
+    """Evaluates, prints Markdown, and writes it with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--output", type=Path, required=True, help="finished runs, and a report for each")
-    parser.add_argument("--write", type=Path, help="a Markdown file with two marks")
+    parser.add_argument("--output", type=Path, required=True, help="folder for finished runs and reports")
+    parser.add_argument("--write", type=Path, help="Markdown file with two marks")
     arguments = parser.parse_args()
     reports = []
     for folder in arguments.folders:

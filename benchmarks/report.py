@@ -1,9 +1,9 @@
-"""Writes the tables of docs/performance.md from the JSON files in docs/performance/.
+"""Updates the tables of docs/performance.md from the JSON files in docs/performance/.
 
     python benchmarks/report.py
 
-Between ``<!-- name -->`` and ``<!-- /name -->`` goes what docs/performance/name.json holds, so the page says what was
-measured and nothing else. A test fails where they differ.
+The contents of docs/performance/name.json go between ``<!-- name -->`` and ``<!-- /name -->``, so that the page shows
+exactly what was measured. A test fails if they differ.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _PART = re.compile(r"(<!-- (?P<name>[\w-]+) -->\n).*?(<!-- /(?P=name) -->)", re.
 
 
 def main() -> None:
-    """Rewrites the page."""
+    """Updates the page."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), PAGE.with_suffix("")), encoding="utf-8")
 
 
 def fill(page: str, folder: Path) -> str:
-    """Puts tables between a page's marks.
+    """Fills in the tables between the marks of a page.
 
     Args:
         page: Markdown.
-        folder: Where the JSON files are.
+        folder: Folder of the JSON files.
 
     Returns:
-        The page with its tables; nothing beside them is changed.
+        The page with its tables, otherwise unchanged.
 
     Raises:
-        FileNotFoundError: If there is no file for a mark.
+        FileNotFoundError: If a mark has no file.
     """
 
     def part(match: re.Match[str]) -> str:
@@ -49,10 +49,10 @@ def fill(page: str, folder: Path) -> str:
 
 
 def provenance(found: Mapping[str, Any]) -> str:
-    """Says by which command, when and on what tables were made.
+    """Formats the command, date, machine and versions of a measurement.
 
     Args:
-        found: What `_common.results` returned.
+        found: Result of `_common.results`.
     """
     machine = found["machine"]
     flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""

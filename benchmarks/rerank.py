@@ -1,54 +1,44 @@
-"""Reranking 100 passages of 200 tokens with a ColBERT model: korag against the peers, in turns.
+"""Reranking 100 passages of 200 tokens with a ColBERT model: korag and its peers, in turns.
 
     python benchmarks/rerank.py --shapes mini --json docs/performance/rerank-mini.json
 
-Cold: nothing is cached, and the encoder's own time for the same passages is measured beside it. Warm: another query
-for passages seen before. Peers: sentence-transformers' `MultiVectorEncoder` with its MaxSim,
-llama-index-postprocessor-colbert-rerank (which leaves out the projection head and takes one passage at a time, so its
-scores are others), and, in an environment of its own, PyLate's ``rank.rerank``. RAGatouille 0.0.9 does not import
-with langchain 1, and `rerankers` 0.10 knows BERT's ColBERT only.
+Cold: nothing is cached; the time to encode the same passages is measured as well. Warm: another query for cached
+passages. Peers: sentence-transformers' `MultiVectorEncoder` with its MaxSim, llama-index-postprocessor-colbert-rerank
+(whose scores differ, since it ignores the projection head and encodes passages one by one), and PyLate's
+``rank.rerank`` in a separate environment. RAGatouille 0.0.9 does not import
+with langchain 1, and `rerankers` 0.10 supports ColBERT on BERT only.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import _peers
-from _common import interleaved, machine_facts, publish, ratio, results
+from _common import interleaved, model_parser, publish, ratio, results
 from _models import MINIS, build
 from _pylate import PyLate
-from _texts import QUERY, fixed_texts, read_texts
+from _texts import QUERY, add_texts_argument, fixed_texts, read_texts
 
 ENCODER, CORE = "encoder alone", "Reranker"
 WARM_QUERY = "보증금 반환이 늦어지면 이자를 받을 수 있나요?"
 
 
 def main() -> None:
-    """Measures each shape, prints a table, and writes JSON where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", default=["mini", "149M"], choices=["mini", "149M"])
+    """Measures every shape."""
+    parser = model_parser(__doc__, ["mini", "149M"], ["mini", "149M"])
     parser.add_argument("--passages", type=int, default=100)
-    parser.add_argument("--tokens", type=int, default=200, help="of a passage")
-    parser.add_argument("--texts", type=Path, help="Parquet with a column text, or a text a line; else our own")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and the tokenizers alike")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--models-folder", type=Path, help="keep the shapes there; else in a temporary folder")
+    parser.add_argument("--tokens", type=int, default=200, help="per passage")
     parser.add_argument("--no-pylate", action="store_true", help="leave out PyLate and its environment")
-    parser.add_argument("--json", type=Path)
+    add_texts_argument(parser)
     _peers.add_argument(parser)
     options = parser.parse_args()
-    _peers.enter(options.peers_env)
-    os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # the tokenizers'; read at their first use
-    facts = machine_facts("llama-index-postprocessor-colbert-rerank", "llama-index-core", "langchain-core")
-    import torch
-
-    torch.set_num_threads(options.threads)
+    facts = _peers.start(options, "llama-index-postprocessor-colbert-rerank", "llama-index-core", "langchain-core")
     source = read_texts(options.texts) if options.texts else None
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -62,29 +52,29 @@ def main() -> None:
                 facts["versions"]["pylate"] = pylate.version
                 pylate.close()
     title = f"{options.passages} passages of {options.tokens} tokens"
-    publish(results(facts | {"threads": options.threads}, {title: rows}), options.json)
+    publish(results(facts, {title: rows}), options.json)
 
 
 def measure(
     name: str, path: Path, pylate: PyLate | None, options: argparse.Namespace, source: Sequence[str] | None
 ) -> list[dict[str, object]]:
-    """Reranks by every side in turns, cold and warm.
+    """Reranks on all sides in turns, cold and warm. Exits if scores differ.
 
     Args:
-        name: Of the model.
+        name: Name of the model.
         path: Its folder.
-        pylate: PyLate's process, if it takes part.
-        options: The command's.
-        source: Passages to cut from.
+        pylate: PyLate's process, or None.
+        options: Options of the command.
+        source: Texts to cut passages from; None for built-in ones.
 
     Returns:
-        A row a side.
+        A row per side.
     """
     from korag import Reranker, load_encoder
 
     encoder: Any = load_encoder(path, device="cpu")
-    passages = fixed_texts(_tokenizer(encoder), options.passages, options.tokens, source)
-    kept = [Reranker(encoder), *_frameworks(encoder, passages)]
+    passages = fixed_texts(encoder.load().tokenizer, options.passages, options.tokens, source)
+    reranker, (langchain, llamaindex) = Reranker(encoder), _frameworks(encoder, passages)
     cold: dict[str, Callable[[str], Any]] = {
         ENCODER: lambda query: encoder.encode_documents(passages, show_progress=False),
         CORE: lambda query: Reranker(encoder).rerank(query, passages),
@@ -98,18 +88,16 @@ def measure(
     difference = max(abs(ours[index] / theirs[index] - 1) for index in ours)
     if difference > 1e-3:
         raise SystemExit(f"{name}: scores differ from sentence-transformers' by up to {difference:.2%}")
-    seconds = interleaved(
-        {side: lambda call=call: call(QUERY) for side, call in cold.items()}, options.repeats, warmup=0
-    )
+    seconds = interleaved({side: partial(call, QUERY) for side, call in cold.items()}, options.repeats, warmup=0)
     again: dict[str, Callable[[str], Any]] = {
         "query alone": lambda query: encoder.encode_queries([query]),
-        CORE: lambda query: kept[0].rerank(query, passages),
-        "KoColBERTReranker": kept[1],
-        "KoColBERTRerank": kept[2],
+        CORE: lambda query: reranker.rerank(query, passages),
+        "KoColBERTReranker": langchain,
+        "KoColBERTRerank": llamaindex,
     }
     for call in again.values():
         call(QUERY)
-    warm = interleaved({side: lambda call=call: call(WARM_QUERY) for side, call in again.items()}, 30, warmup=3)
+    warm = interleaved({side: partial(call, WARM_QUERY) for side, call in again.items()}, 30, warmup=3)
     rows: list[dict[str, object]] = []
     for side, times in seconds.items():
         again_seconds = statistics.median(warm[side]) if side in warm else None
@@ -122,12 +110,12 @@ def measure(
             "warm, ms": None if again_seconds is None else again_seconds * 1e3,
             "cold ÷ warm": None if again_seconds is None else statistics.median(times) / again_seconds,
         })  # fmt: skip
-    rows[0]["warm, ms"] = statistics.median(warm["query alone"]) * 1e3  # what a warm reranking cannot go below
+    rows[0]["warm, ms"] = statistics.median(warm["query alone"]) * 1e3  # lower bound of warm reranking
     return rows
 
 
-def _frameworks(encoder: Any, passages: list[str]) -> list[Callable[[str], Any]]:
-    """LangChain's and LlamaIndex's class over the encoder."""
+def _frameworks(encoder: Any, passages: list[str]) -> tuple[Callable[[str], Any], Callable[[str], Any]]:
+    """Returns rerankers for LangChain and LlamaIndex."""
     from langchain_core.documents import Document
     from llama_index.core.schema import NodeWithScore, TextNode
 
@@ -138,10 +126,10 @@ def _frameworks(encoder: Any, passages: list[str]) -> list[Callable[[str], Any]]
     index = KoColBERTRerank(model_name=encoder, top_n=10)
     documents = [Document(passage) for passage in passages]
     nodes = [NodeWithScore(node=TextNode(text=passage), score=0.0) for passage in passages]
-    return [
+    return (
         lambda query: chain.compress_documents(documents, query),
         lambda query: index.postprocess_nodes(nodes, query_str=query),
-    ]
+    )
 
 
 def _peers_of(path: Path, passages: list[str]) -> dict[str, Callable[[str], Any]]:
@@ -157,16 +145,11 @@ def _peers_of(path: Path, passages: list[str]) -> dict[str, Callable[[str], Any]
         scores = model.similarity(model.encode_query([query], show_progress_bar=False), documents)[0].tolist()
         return sorted(enumerate(scores), key=lambda pair: -pair[1])
 
-    def llama(query: str) -> list[NodeWithScore]:
+    def llama(query: str) -> Any:
         nodes = [NodeWithScore(node=TextNode(text=passage), score=0.0) for passage in passages]
         return index.postprocess_nodes(nodes, query_str=query)
 
     return {"sentence-transformers": raw, "llama-index-postprocessor-colbert-rerank": llama}
-
-
-def _tokenizer(encoder: Any) -> Any:
-    encoder.encode_queries([QUERY])  # loads the weights
-    return encoder.load().tokenizer
 
 
 if __name__ == "__main__":

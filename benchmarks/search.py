@@ -1,20 +1,20 @@
-r"""Late-interaction search: korag's exact and pruned search beside the peers, in turns; and how the cost grows.
+r"""Late-interaction search: korag's exact and pruned search and its peers, in turns; and scaling with size.
 
     TEXTS="--documents docs.parquet --questions pairs.parquet"
     python benchmarks/search.py $TEXTS --json docs/performance/search.json
     python benchmarks/search.py $TEXTS --grow --json docs/performance/growth.json
 
-Vectors: ``random``, drawn at random, of which nothing is like anything else; ``real``, texts encoded by mini-colbert;
-for ``--grow`` ``spliced``, runs of real ones in new documents. Queries have 32 tokens and are encoded beforehand. Each
-query is put to all searchers one after another; recall is against exact MaxSim over the stored float16 vectors.
-korag's times include looking the documents up. Others: torch and numpy by brute force, LanceDB without an index, with
---qdrant Qdrant's local mode, which is Python and takes minutes to fill, and with --plaid fast-plaid by its
-defaults and tuned. fast-plaid 1.7 wants torch 2.11 and dies under 2.13, where the others are measured:
+Vectors: ``random``, without any similarity structure; ``real``, texts encoded by mini-colbert; for ``--grow``,
+``spliced``, new documents made of runs of real vectors. Queries have 32 tokens and are encoded beforehand. Each query
+runs on all searchers in turns; recall is relative to exact MaxSim over the stored float16 vectors. korag's times
+include reading the documents from the collection. Peers: brute force in torch and numpy; LanceDB without an index; with
+``--qdrant``, Qdrant's local mode, which is written in Python and takes minutes to fill; with ``--plaid``, fast-plaid
+with default and tuned settings. fast-plaid 1.7 requires torch 2.11 and crashes with 2.13, used for the others:
 
     TORCH="torch==2.11.0 --index-url https://download.pytorch.org/whl/cpu" python benchmarks/search.py --plaid \
         --peers-env ~/.cache/korag-benchmarks/plaid
 
-Whoever has taken 20 s answers no more queries; the ratio is over the queries that both have answered.
+A searcher that has taken 20 s gets no more queries; ratios use the queries that both searchers have answered.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from typing import Any
 
 import _peers
 import numpy as np
-from _common import Searcher, copy_gbs, machine_facts, matmul_gflops, publish, results, take_turns
-from _vectors import DIM, QUERY_TOKENS, RealSource, Source, SplicedSource, Vectors, recall
+from _common import Searcher, copy_gbs, latencies, machine_facts, matmul_gflops, publish, results, take_turns
+from _vectors import DIM, QUERY_TOKENS, Floats, RealSource, Source, SplicedSource, Vectors, recall
+from numpy.typing import NDArray
 
 from korag import Collection
 
@@ -42,22 +43,24 @@ EXACT, PRUNED, SHARE, MANY = "KoRAG exact", "KoRAG exact=False", "KoRAG exact, f
 
 
 def main() -> None:
-    """Measures, prints tables, and writes JSON (and a plot) where asked to."""
+    """Measures search, or its scaling with ``--grow``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", help="documents; default 10000, or 1000 … 100000 for --grow")
     parser.add_argument("--queries", type=int, default=40)
-    parser.add_argument("--documents", type=Path, help="Parquet with a column text; without it, random vectors only")
+    parser.add_argument("--documents", type=Path, help="Parquet with a column text; without it, only random vectors")
     parser.add_argument("--questions", type=Path, help="Parquet with a column query")
-    parser.add_argument("--no-random", action="store_true", help="real vectors only")
-    parser.add_argument("--grow", action="store_true", help="korag alone, at growing sizes, with a plot beside --json")
-    parser.add_argument("--no-peers", action="store_true", help="korag, torch and numpy only, in this environment")
-    parser.add_argument("--plaid", action="store_true", help="fast-plaid, too; see above")
-    parser.add_argument("--qdrant", action="store_true", help="Qdrant's local mode, too")
+    parser.add_argument("--no-random", action="store_true", help="only real vectors")
+    parser.add_argument("--grow", action="store_true", help="only korag at growing sizes, with a plot next to --json")
+    parser.add_argument("--no-peers", action="store_true", help="only korag, torch and numpy, in this environment")
+    parser.add_argument("--plaid", action="store_true", help="also fast-plaid; see above")
+    parser.add_argument("--qdrant", action="store_true", help="also Qdrant's local mode")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peers-env", type=Path, default=_peers.DEFAULT.with_name("search"), metavar="FOLDER")
     options = parser.parse_args()
     if not options.no_peers and not options.grow:
-        enter(options.peers_env, ["fast-plaid>=1.7"] if options.plaid else [])
+        peers = [*(["fast-plaid>=1.7"] if options.plaid else []), "lancedb", "qdrant-client", "matplotlib", "pyarrow"]
+        installs = [_peers.TORCH, ["-e", f"{_peers.ROOT}[fast]", *peers, *_peers.TORCH]]
+        _peers.enter(options.peers_env, installs)
     facts = machine_facts(
         "lancedb", *(["fast-plaid"] if options.plaid else []), *(["qdrant-client"] if options.qdrant else [])
     )
@@ -80,24 +83,14 @@ def main() -> None:
     publish(results(facts, tables, notes=notes), options.json)
 
 
-def enter(folder: Path, more: list[str]) -> None:
-    """Runs the command again in the peers' environment, unless it runs there already."""
-    if Path(sys.prefix) != folder.expanduser().absolute():
-        import subprocess
-
-        peers = [*more, "lancedb", "qdrant-client", "matplotlib", "pyarrow"]
-        python = _peers.make(folder, [_peers.TORCH, ["-e", f"{_peers.ROOT}[fast]", *peers, *_peers.TORCH]])
-        raise SystemExit(subprocess.run([python, *sys.argv], check=False).returncode)
-
-
 def kinds(options: argparse.Namespace) -> list[str]:
-    """The vectors to search."""
+    """Returns the kinds of vectors to search."""
     real = ["spliced" if options.grow else "real"] if options.documents else []
     return [*real, *([] if options.no_random else ["random"])]
 
 
 def make(name: str, size: int, options: argparse.Namespace) -> Source:
-    """Vectors of a kind."""
+    """Creates vectors of a kind."""
     if name == "random":
         return Source(size, options.queries)
     real = RealSource(
@@ -107,7 +100,7 @@ def make(name: str, size: int, options: argparse.Namespace) -> Source:
 
 
 def fill(folder: Path, source: Source) -> Collection:
-    """A collection of all documents; one in ten has ``tenth`` 0."""
+    """Creates a collection of all documents; a tenth of them has ``tenth`` 0."""
     collection = Collection.open(folder, encoders=[Vectors(source)])
     ids = [str(number) for number in range(source.count)]
     tenths = np.random.default_rng(3).permutation(source.count) % 10
@@ -116,7 +109,7 @@ def fill(folder: Path, source: Source) -> Collection:
 
 
 def ours(collection: Collection) -> dict[str, Searcher]:
-    """Korag's ways to search."""
+    """Returns korag's searchers."""
     tenth = {"tenth": 0}
     return {
         EXACT: lambda query: [hit.id for hit in collection.search(str(query), k=K)],
@@ -126,7 +119,7 @@ def ours(collection: Collection) -> dict[str, Searcher]:
 
 
 def compare(source: Source, options: argparse.Namespace) -> list[dict[str, object]]:
-    """One row for each searcher."""
+    """Measures all searchers; returns a row per searcher."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         collection = fill(folder / "korag", source)
@@ -148,7 +141,7 @@ def compare(source: Source, options: argparse.Namespace) -> list[dict[str, objec
         ]
         collection.close()
     tokens = int(sum(source.lengths))
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, own in seconds.items():
         p50 = statistics.median(own)
         exact = found[EXACT]
@@ -160,8 +153,7 @@ def compare(source: Source, options: argparse.Namespace) -> list[dict[str, objec
         rows.append({
             "searcher": name,
             "queries": len(own),
-            "p50, ms": p50 * 1e3,
-            "p95, ms": float(np.quantile(own, 0.95)) * 1e3 if len(own) >= 20 else None,
+            **latencies(own),
             "recall@10": good,
             "time ÷ exact": statistics.median(a / b for a, b in zip(own, seconds[EXACT], strict=False)),
             "GB/s": tokens * DIM * share / p50 / 1e9 if whole else None,
@@ -170,8 +162,11 @@ def compare(source: Source, options: argparse.Namespace) -> list[dict[str, objec
     return rows
 
 
-def brute_force(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str, Searcher]:
-    """All products: torch in float32 from memory, numpy from a float16 file in pieces."""
+Halves = NDArray[np.float16]
+
+
+def brute_force(folder: Path, documents: list[Halves], source: Source) -> dict[str, Searcher]:
+    """Brute force: torch in float32 in memory, and numpy over a memory-mapped float16 file."""
     import torch
 
     offsets = np.concatenate([[0], np.cumsum([len(tokens) for tokens in documents])])
@@ -180,7 +175,7 @@ def brute_force(folder: Path, documents: list[np.ndarray], source: Source) -> di
     loaded = torch.from_numpy(np.array(mapped)).float()
     bounds = [*range(0, source.count, 256), source.count]
 
-    def best(scores: np.ndarray) -> list[str]:
+    def best(scores: Floats) -> list[str]:
         return [str(number) for number in np.argsort(-scores, kind="stable")[:K]]
 
     def by_torch(query: int) -> list[str]:
@@ -203,8 +198,8 @@ def brute_force(folder: Path, documents: list[np.ndarray], source: Source) -> di
     return {"torch float32, brute force": by_torch, "numpy float16 memory-mapped, brute force": by_numpy}
 
 
-def fast_plaid(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str, Searcher]:
-    """By its defaults, and with the settings that were the fastest at equal recall."""
+def fast_plaid(folder: Path, documents: list[Halves], source: Source) -> dict[str, Searcher]:
+    """fast-plaid with its defaults, and with the settings that were fastest at equal recall."""
     import torch
     from fast_plaid import search
 
@@ -225,8 +220,8 @@ def fast_plaid(folder: Path, documents: list[np.ndarray], source: Source) -> dic
     return searchers
 
 
-def lance(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str, Searcher]:
-    """Exact: without an index."""
+def lance(folder: Path, documents: list[Halves], source: Source) -> dict[str, Searcher]:
+    """LanceDB without an index, which is exact."""
     import lancedb
     import pyarrow as pa
 
@@ -245,14 +240,14 @@ def lance(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str
         rows = (
             table.search(source.queries[query]).distance_type("cosine").select(["id", "_distance"]).limit(K).to_arrow()
         )
-        return rows["id"].to_pylist()
+        return list(rows["id"].to_pylist())
 
     find(0)
     return {"LanceDB, no index": find}
 
 
-def qdrant(folder: Path, documents: list[np.ndarray], source: Source) -> dict[str, Searcher]:
-    """Local mode."""
+def qdrant(folder: Path, documents: list[Halves], source: Source) -> dict[str, Searcher]:
+    """Qdrant's local mode."""
     from qdrant_client import QdrantClient, models
 
     client = QdrantClient(":memory:")
@@ -272,8 +267,8 @@ def qdrant(folder: Path, documents: list[np.ndarray], source: Source) -> dict[st
 
 
 def grow(name: str, options: argparse.Namespace) -> list[dict[str, object]]:
-    """One row for each size."""
-    rows = []
+    """Measures korag at growing sizes; returns a row per size."""
+    rows: list[dict[str, object]] = []
     for size in options.sizes or [1_000, 3_000, 10_000, 30_000, 100_000]:
         source = make(name, size, options)
         place = Path(tempfile.mkdtemp(prefix="korag-grow-"))
@@ -283,7 +278,7 @@ def grow(name: str, options: argparse.Namespace) -> list[dict[str, object]]:
             added = time.perf_counter() - started
             started = time.perf_counter()
             collection = Collection.open(place / "korag", encoders=[Vectors(source)])
-            collection.search("0", k=1)  # maps the segments, and checks their checksums
+            collection.search("0", k=1)  # maps the segments and verifies their checksums
             opened = time.perf_counter() - started
             seconds, found = take_turns(ours(collection), options.queries)
             collection.close()
@@ -304,7 +299,7 @@ def grow(name: str, options: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def plot(tables: dict[str, list[dict[str, object]]], path: Path) -> None:
-    """Draws milliseconds against documents, both by logarithms."""
+    """Draws milliseconds against documents, on logarithmic axes."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -313,10 +308,8 @@ def plot(tables: dict[str, list[dict[str, object]]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(6.4, 4))
     for (title, rows), line in zip(tables.items(), ("-", "--"), strict=False):
         for way, mark in ((EXACT, "o"), (PRUNED, "s"), (SHARE, "^")):
-            times = [row[f"{way}, p50 ms"] for row in rows]
-            axes.plot(
-                [row["documents"] for row in rows], times, line, marker=mark, label=f"{way} ({title.split(',')[0]})"
-            )
+            sizes, times = ([float(str(row[column])) for row in rows] for column in ("documents", f"{way}, p50 ms"))
+            axes.plot(sizes, times, line, marker=mark, label=f"{way} ({title.split(',')[0]})")
     axes.set(xscale="log", yscale="log", xlabel="documents", ylabel="p50, ms")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=7)

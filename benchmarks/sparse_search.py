@@ -1,11 +1,11 @@
-"""Sparse search: korag's postings beside scipy's matrices and Qdrant's local mode, in turns.
+"""Sparse search: korag's postings and scipy's matrices, in turns.
 
     python benchmarks/sparse_search.py --json docs/performance/sparse.json
 
-Documents are drawn: 780 terms of 50,000 each, as frequent as the curve of mini-splade's terms over Korean texts (the
-most frequent one in half of all documents), and queries of 51 of the same curve, so that a query's terms are some five
-times as frequent as the mean term. korag's times include looking the documents up.
-All but the matrix by rows take turns.
+Random documents have 780 of 50,000 terms, distributed like mini-splade's terms over Korean texts (the most frequent one
+is in half of the documents). Queries have 51 terms of the same distribution, so that they are about five times as
+frequent as the average term. korag's times include reading the documents from the collection. The matrix by rows is
+measured separately.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from _common import copy_gbs, machine_facts, publish, results, take_turns
-from _vectors import Vectors, recall
+from _common import Searcher, copy_gbs, latencies, machine_facts, publish, results, take_turns
+from _vectors import LookupEncoder, recall
 
 from korag import Collection
 from korag.checkpoints.presets import Family
@@ -32,7 +32,7 @@ CURVE /= CURVE[-1]
 
 
 def draw(rng: np.random.Generator, rows: int, terms: int) -> sp.csr_array:
-    """Rows of about so many distinct terms, with weights. Shape: (rows, vocabulary)."""
+    """Draws rows with about `terms` distinct weighted terms. Shape: (rows, vocabulary)."""
     drawn = np.searchsorted(CURVE, rng.random((rows, round(terms * 1.06)))).astype(np.int32)
     drawn.sort(axis=1)
     new = np.diff(drawn, axis=1, prepend=-1) > 0
@@ -41,29 +41,34 @@ def draw(rng: np.random.Generator, rows: int, terms: int) -> sp.csr_array:
     return sp.csr_array((weights, drawn[new], starts.astype(np.int32)), shape=(rows, VOCABULARY))
 
 
-class SparseVectors(Vectors):
-    """Gives rows for texts that are numbers."""
+class SparseVectors(LookupEncoder[sp.csr_array]):
+    """An encoder that looks up rows by number.
+
+    Args:
+        documents: Shape: (documents, vocabulary).
+        queries: Shape: (queries, vocabulary).
+    """
 
     family: ClassVar[Family] = "sparse"
 
     def __init__(self, documents: sp.csr_array, queries: sp.csr_array) -> None:
-        super().__init__(documents)  # type: ignore[arg-type]
-        self._queries = queries
+        super().__init__(VOCABULARY, "dot")
+        self._documents, self._queries = documents, queries
 
     def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Any:
-        """Rows of the documents with these numbers."""
-        return self._source[[int(text) for text in texts]]  # type: ignore[index]
+        """Returns the rows of documents given by number."""
+        return self._documents[[int(text) for text in texts]]
 
     def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Any:
-        """Rows of the queries with these numbers."""
+        """Returns the rows of queries given by number."""
         return self._queries[[int(text) for text in texts]]
 
 
 def main() -> None:
-    """Measures, prints a table, and writes JSON where asked to."""
+    """Measures all searchers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=100_000)
-    parser.add_argument("--terms", type=int, default=780, help="of a document")
+    parser.add_argument("--terms", type=int, default=780, help="per document")
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -81,7 +86,7 @@ def main() -> None:
         added = time.perf_counter() - started
         started = time.perf_counter()
         collection = Collection.open(folder, encoders=[encoder])
-        collection.search("0", k=1)  # maps the segments, and checks their checksums
+        collection.search("0", k=1)  # maps the segments and verifies their checksums
         opened = time.perf_counter() - started
         columns = documents.tocsc()
         columns.sort_indices()
@@ -94,14 +99,16 @@ def main() -> None:
             row = queries[[query]]
             return best(columns[:, row.indices] @ row.data)
 
-        searchers = {
+        searchers: dict[str, Searcher] = {
             "KoRAG": lambda query: [hit.id for hit in collection.search(str(query), k=K)],
             "KoRAG, filter 10 %": lambda query: [h.id for h in collection.search(str(query), k=K, where={"tenth": 0})],
             "scipy, columns of one matrix": by_columns,
         }
-        by_rows = {"scipy, rows of one matrix": lambda query: best(documents @ queries[[query]].toarray()[0])}
+        by_rows: dict[str, Searcher] = {
+            "scipy, rows of one matrix": lambda query: best(documents @ queries[[query]].toarray()[0])
+        }
         seconds, found = take_turns(searchers, options.queries)
-        # By itself: it reads the whole matrix, and nothing else would stay in the cache.
+        # Separately, because it reads the whole matrix and so evicts everything else from the cache.
         its_seconds, its_found = take_turns(by_rows, options.queries)
         seconds, found = seconds | its_seconds, found | its_found
         collection.close()
@@ -109,8 +116,7 @@ def main() -> None:
     rows = [
         {
             "searcher": name,
-            "p50, ms": statistics.median(own) * 1e3,
-            "p95, ms": float(np.quantile(own, 0.95)) * 1e3,
+            **latencies(own),
             "recall@10": None if "filter" in name else statistics.mean(map(recall, found[name], found["KoRAG"])),
             "time ÷ KoRAG": statistics.median(a / b for a, b in zip(own, seconds["KoRAG"], strict=False)),
         }
@@ -119,7 +125,7 @@ def main() -> None:
     title = f"Sparse: {options.documents:,} documents, {documents.nnz / options.documents:.0f} terms each"
     limit = postings * 8 / statistics.median(seconds["KoRAG"]) / 1e9
     notes = [
-        f"A query's terms occur {postings:,.0f} times (8 bytes each): {limit:.1f} GB/s; copying memory {gbs:.1f} GB/s.",
+        f"A query has {postings:,.0f} postings of 8 bytes: {limit:.1f} GB/s; copying memory: {gbs:.1f} GB/s.",
         f"Added in {added:.0f} s; opened, with checksums, in {opened:.1f} s.",
     ]
     publish(results(facts, {title: rows}, notes=notes), options.json)

@@ -1,10 +1,10 @@
-"""What the lock around an encoder's tokenizer is for: the same calls from many threads, with it and without it.
+"""Effect of the lock around an encoder's tokenizer: the same calls from many threads, with and without it.
 
     python benchmarks/tokenizer_race.py --threads 8 --calls 3000
 
-Half of the threads encode queries (32 tokens) and half documents of about 60 tokens, one text a call. A fast
-tokenizer keeps the truncation and padding of its last call, so without the lock a document can come back cut
-to query length, with no error, or the tokenizer raises. "seconds" is the time of all calls.
+Half of the threads encode queries (32 tokens), half documents of about 60 tokens, one text per call. A fast tokenizer
+stores the truncation and padding of its last call, so without the lock a document may silently be truncated to query
+length, or the tokenizer raises. "seconds" is the total time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DOCUMENT = "임대차 계약이 끝나면 집주인은 세입자에게 보증금
 
 
 def main() -> None:
-    """Prints one line with the lock and one without."""
+    """Prints a line with the lock and one without."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini-colbert")
     parser.add_argument("--threads", type=int, default=8)
@@ -33,7 +33,7 @@ def main() -> None:
     for name, lock in (("with lock", None), ("without lock", contextlib.nullcontext())):
         encoder = load_encoder(options.model)
         if not isinstance(encoder, LateInteractionEncoder):
-            raise SystemExit(f"{options.model} is no late-interaction model")
+            raise SystemExit(f"{options.model} is not a late-interaction model")
         encoder.encode_queries([QUERY])  # loads the weights
         if lock is not None:
             encoder._tokenizer_lock = lock  # type: ignore[assignment]
@@ -45,12 +45,12 @@ def main() -> None:
 
 
 def race(encoder: LateInteractionEncoder, threads: int, calls: int) -> Counter[str]:
-    """Counts the calls whose result has another number of vectors than it has in one thread.
+    """Counts the calls whose results have another number of vectors than in a single thread.
 
     Args:
         encoder: The encoder, loaded.
-        threads: Every other one encodes documents.
-        calls: Of each thread.
+        threads: Number of threads; every other one encodes documents.
+        calls: Calls per thread.
 
     Returns:
         ``cut``: documents with too few vectors; ``other``: any other wrong number; ``raised``: errors.
@@ -65,7 +65,7 @@ def race(encoder: LateInteractionEncoder, threads: int, calls: int) -> Counter[s
         for _ in range(calls):
             try:
                 rows = encoder.encode_documents([DOCUMENT]) if number % 2 else encoder.encode_queries([QUERY])
-            except Exception:  # the tokenizer's own, of several kinds
+            except Exception:  # the tokenizer raises errors of several kinds
                 found["raised"] += 1
                 continue
             if len(rows[0]) != expected:

@@ -32,12 +32,12 @@ LAYOUTS = ["dense", "roberta", "lora", "splade", "sparse_autoencoder", "pylate",
 @pytest.fixture
 def fast_bfloat16(monkeypatch):
     """Pretends to be a processor with AMX; torch computes bfloat16 on every processor."""
-    monkeypatch.setattr(precision, "_cpu_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
 
 
 @pytest.fixture
 def slow_bfloat16(monkeypatch):
-    monkeypatch.setattr(precision, "_cpu_multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
 
 
 class TestAuto:
@@ -80,13 +80,13 @@ class TestAuto:
     def test_a_torch_that_says_nothing_of_the_processor(self, monkeypatch):
         for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
             monkeypatch.delattr(torch.cpu, name, raising=False)
-        assert precision._cpu_multiplies_bfloat16() is False
+        assert precision.cpu_has_bfloat16() is False
 
     @pytest.mark.parametrize("name", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])
     def test_either_instruction_will_do(self, name, monkeypatch):
         for each in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
             monkeypatch.setattr(torch.cpu, each, lambda each=each: each == name, raising=False)
-        assert precision._cpu_multiplies_bfloat16() is True
+        assert precision.cpu_has_bfloat16() is True
 
     def test_a_cross_encoder(self, cross_encoder_folder, fast_bfloat16):
         exact, found = (

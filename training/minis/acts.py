@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow.parquet as pq
 
 _ARTICLE = re.compile(r"\s*제\s*\d+\s*조")
 

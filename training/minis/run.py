@@ -12,6 +12,7 @@ import argparse
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from training.minis.config import MEANS, PHASES, Folders
@@ -43,7 +44,7 @@ def run(folders: Folders, threads: int) -> None:
         if not (work / f"{phase.name}.pt").exists():
             train_phase(phase, work, threads)
     for name, phases in MEANS.items():
-        _make(work / f"{name}.pt", lambda path, phases=phases: average_phases(work, phases, path))
+        _make(work / f"{name}.pt", partial(average_phases, work, phases))
     _make(work / "heads.pt", lambda path: refine_heads(work, path, threads))
     export_models(folders)
 

@@ -7,8 +7,9 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
@@ -95,7 +96,7 @@ def _rate(phase: Phase, step: int) -> float:
 
 
 @torch.no_grad()
-def _taught(teachers: dict[str, Mini], batch: Batch, phase: Phase, same: Tensor) -> Tensor:
+def _taught(teachers: Mapping[Literal["colbert", "splade"], Mini], batch: Batch, phase: Phase, same: Tensor) -> Tensor:
     """Returns the mean of the scores that finished models give. Shape: (n, n)."""
     query_tokens, query_mask = lay_out_queries(batch.queries)
     document_tokens, document_mask = lay_out_documents(batch.documents, phase.document_tokens)
@@ -115,7 +116,7 @@ def _taught(teachers: dict[str, Mini], batch: Batch, phase: Phase, same: Tensor)
 
 
 def _step(
-    model: Mini, teachers: dict[str, Mini], sampler: Sampler, phase: Phase, step: int
+    model: Mini, teachers: Mapping[Literal["colbert", "splade"], Mini], sampler: Sampler, phase: Phase, step: int
 ) -> tuple[Tensor, dict[str, float]]:
     """Returns the loss of one step and the figures to log: loss and share of correct queries per objective."""
     batch = sampler.batch(step)

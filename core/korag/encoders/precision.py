@@ -128,14 +128,14 @@ def _fast(backend: str, device: str) -> tuple[str, ...]:
         openvino = require("openvino", extra="openvino")
         return ("bfloat16",) if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ()
     if device == "cpu":
-        return ("bfloat16",) if _cpu_multiplies_bfloat16() else ()
+        return ("bfloat16",) if cpu_has_bfloat16() else ()
     if device in ("cuda", "mps"):  # of the two with equal speed, first the one that rounds less
         return ("float16", "bfloat16") if _multiplies(device, "bfloat16") else ("float16",)
     return ()
 
 
-def _cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has AMX or AVX512-BF16: elsewhere torch computes bfloat16 in float32, and slower."""
+def cpu_has_bfloat16() -> bool:
+    """Detects AMX and AVX512-BF16; without them torch emulates bfloat16, which is slower than float32."""
     import torch
 
     # Private, and newer than the oldest torch that we take: without them, nothing is known of the processor.

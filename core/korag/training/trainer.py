@@ -14,6 +14,7 @@ from typing import Any
 
 from korag._optional import check, require
 from korag.checkpoints.matryoshka import read_heads
+from korag.encoders.precision import cpu_has_bfloat16
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import InvalidArgumentError
 from korag.training.adapters import add_adapter, has_adapter, load_adapter_checkpoint
@@ -99,15 +100,7 @@ def precision_flags(recipe: Recipe, device: str) -> dict[str, bool]:
     if device.startswith("cuda"):
         bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and torch.cuda.is_bf16_supported())
         return {"bf16": bf16, "fp16": not bf16}
-    return {"bf16": device == "cpu" and cpu_has_bf16(), "fp16": False}
-
-
-def cpu_has_bf16() -> bool:
-    """Detects bfloat16 instructions (AVX512-BF16 or AMX); emulated bfloat16 is slower than float32."""
-    import torch
-
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, probe)()) for probe in probes if hasattr(torch.cpu, probe))
+    return {"bf16": device == "cpu" and cpu_has_bfloat16(), "fp16": False}
 
 
 def train(

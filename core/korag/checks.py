@@ -95,13 +95,13 @@ def check_choice(name: str, value: object, choices: Collection[T]) -> T:
     )
 
 
-def check_fusion(value: object, name: str = "fusion") -> FusionMethod:
+def check_fusion(value: object) -> FusionMethod:
     """Returns a fusion method.
 
     Raises:
         InvalidArgumentError: If there is no such method.
     """
-    return check_choice(name, value, _FUSION_METHODS)
+    return check_choice("fusion", value, _FUSION_METHODS)
 
 
 def check_new_folder(path: str | os.PathLike[str]) -> Path:

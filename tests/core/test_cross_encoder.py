@@ -137,7 +137,7 @@ class TestScores:
     ) -> None:
         found = cross_encoder.rerank(QUERY, ["", documents[1], " \n\u200b", documents[0]])
         assert {index for index, _ in found} == {1, 3}
-        assert "2 of 4 documents left out" in caplog.text
+        assert "2 of 4 documents skipped" in caplog.text
         assert cross_encoder.rerank(QUERY, []) == cross_encoder.rerank(" ", documents) == []
         assert cross_encoder.rerank(QUERY, documents, top_n=0) == []
 

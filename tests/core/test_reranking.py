@@ -74,7 +74,7 @@ class TestReranker:
     ) -> None:
         ranked = Reranker(colbert).rerank(QUERY, ["", documents[1], " \n\u200b", documents[0], "\u3000"])
         assert [index for index, _ in ranked] == [3, 1]
-        assert "3 of 5 documents left out" in caplog.text
+        assert "3 of 5 documents skipped" in caplog.text
 
     def test_nothing_in_nothing_out(
         self, colbert: LateInteractionEncoder, documents: list[str], counted: list[str]

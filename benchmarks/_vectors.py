@@ -137,7 +137,7 @@ class LookupEncoder(Encoder[T]):
 
     @property
     def similarity(self) -> str:
-        """How vectors are compared."""
+        """The similarity: ``"cosine"`` or ``"dot"``."""
         return self._similarity
 
     @property

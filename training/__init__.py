@@ -1,1 +1,1 @@
-"""How the models of this repository are made; nothing here is part of the package."""
+"""Training of the bundled models; not part of the package."""

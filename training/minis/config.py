@@ -1,4 +1,4 @@
-"""What the models are and how long each phase lasts. Every number that changes the weights is here."""
+"""Sizes of the models and lengths of the phases: every number that affects the weights."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ MODELS = {"mini-colbert": "heads", "mini-dense": "dense-taught", "mini-splade": 
 _MOST_BYTES = 8_000_000
 _DOCUMENT_LENGTH = 512
 _VERSIONS = {"sentence_transformers": "5.1.1", "transformers": "4.56.2", "pytorch": "2.13.0+cpu"}
-"""What the layouts are those of; readers look at them to tell formats apart."""
+"""Versions whose layouts are written; readers distinguish formats by them."""
 
 
 def export_models(folders: Folders) -> None:

@@ -16,7 +16,7 @@ from korag.checkpoints.settings import FolderSettings
 from korag.errors import WrongFamilyError
 
 Kind = Family | Literal["cross_encoder"]
-"""What a folder may contain: a model that makes vectors, or one that scores pairs."""
+"""The kinds of models: three families that make vectors, and cross-encoders, which score pairs."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from korag.text import check_texts, normalize
 
 
 class FakeEncoder(Encoder[Vectors]):
-    """What the fake encoders share: identity, and counters of the work done.
+    """Base of the fake encoders: identity, and counters of encoded texts.
 
     Deterministic across processes and machines. Equal texts have equal vectors, and texts that share character bigrams
     have similar ones. Safe for use by many threads; pickles hold the arguments only.

@@ -11,7 +11,7 @@ from korag.testing.contract.search import SearchTests
 
 
 class CollectionContract(DocumentTests, SearchTests, OptionTests, RelevanceTests, ErrorTests, LifeTests):
-    """What every store must do; see `korag.collection.base.Collection`.
+    """The contract of every store; see `korag.collection.base.Collection`.
 
     Inherit from it in a class whose name starts with ``Test`` and override the fixture `make`, which returns a
     function from ``encoders=[…]``, ``bm25=True`` and ``tokenizer=None`` to a new, empty collection. Tests run with fake

@@ -15,7 +15,7 @@ from korag.testing.contract.samples import DOCUMENTS, IDS, METADATA, ids_of
 
 
 class DocumentTests(ContractFixtures):
-    """What a collection stores."""
+    """Adding, replacing, deleting and reading documents."""
 
     def test_documents_are_kept_as_given_and_in_order(self, filled: Collection) -> None:
         assert len(filled) == len(DOCUMENTS)

@@ -14,7 +14,7 @@ from korag.testing.contract.samples import BAD_METADATA
 
 
 class ErrorTests(ContractFixtures):
-    """What a collection refuses."""
+    """Invalid arguments."""
 
     @pytest.mark.parametrize(
         ("texts", "arguments", "place"),

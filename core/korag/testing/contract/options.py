@@ -17,7 +17,7 @@ QUERY = "보증금을 돌려받는 법"
 
 
 class OptionTests(ContractFixtures):
-    """How a search is told what to do."""
+    """Search options."""
 
     @pytest.mark.parametrize(
         "settings",

@@ -14,7 +14,7 @@ from korag.testing.contract.samples import DOCUMENTS, LEGS, ids_of
 
 
 class RelevanceTests(ContractFixtures):
-    """What is made of scores."""
+    """Relevance and thresholds."""
 
     @pytest.mark.parametrize("using", [*LEGS, "hybrid"])
     def test_relevance_is_between_0_and_1_and_falls_with_the_score(self, filled: Collection, using: str) -> None:

@@ -16,7 +16,7 @@ Form = Literal["NFC", "NFD"]
 
 
 class SearchTests(ContractFixtures):
-    """What a collection finds."""
+    """Search results."""
 
     @pytest.mark.parametrize("using", [*LEGS, "hybrid", None])
     def test_every_leg_finds_a_document_by_its_own_text(self, filled: Collection, using: str | None) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from korag.checks import check_choice, check_count, check_flag
 from korag.encoders.load import load_encoder
 from korag.errors import InvalidArgumentError
 
@@ -133,8 +134,7 @@ def _read_model(loading: dict[str, Any], given: Mapping[str, Any]) -> None:
 def _read_encode(loading: dict[str, Any], given: Mapping[str, Any], where: str) -> None:
     for name, value in given.items():
         if name in _AS_THEY_ARE:
-            if value not in _AS_THEY_ARE[name]:
-                raise _only(where, name, value, _AS_THEY_ARE[name])
+            check_choice(f"{where}[{name!r}]", value, _AS_THEY_ARE[name])
         elif name == "show_progress_bar":
             raise InvalidArgumentError(
                 f"{where}의 show_progress_bar 대신 show_progress={value!r}을(를) 넣으세요.",
@@ -145,14 +145,8 @@ def _read_encode(loading: dict[str, Any], given: Mapping[str, Any], where: str) 
     _put(loading, "dim", given.get("truncate_dim"), where)
     _put(loading, "device", given.get("device"), where)
     normalize = given.get("normalize_embeddings", False)
-    if not isinstance(normalize, bool):
-        raise _only(where, "normalize_embeddings", normalize, (True, False))
-    size = given.get("batch_size", 1)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InvalidArgumentError(
-            f"{where}의 batch_size={size!r}은(는) 쓸 수 없습니다. 1 이상의 정수여야 합니다.",
-            f"batch_size={size!r} in {where} is not possible; it must be an integer of at least 1.",
-        )
+    check_flag(f"{where}['normalize_embeddings']", normalize)
+    size = check_count(f"{where}['batch_size']", given.get("batch_size", 1), at_least=1)
     if "batch_size" in given and where == "encode_kwargs":  # a query is one text, whatever its batch size
         _put(loading, "batch_tokens", TOKENS_A_TEXT * size, where)
 
@@ -202,12 +196,4 @@ def _unknown(where: str, name: str, known: list[str]) -> InvalidArgumentError:
     return InvalidArgumentError(
         f"{where}의 {name!r}은(는) KoRAG에서 뜻이 없습니다. 빼세요. 쓸 수 있는 것: {', '.join(known)}.",
         f"{name!r} in {where} has no meaning in KoRAG; leave it out. Possible are: {', '.join(known)}.",
-    )
-
-
-def _only(where: str, name: str, value: object, possible: tuple[object, ...]) -> InvalidArgumentError:
-    listed = ", ".join(map(repr, possible))
-    return InvalidArgumentError(
-        f"{where}의 {name}={value!r}은(는) 쓸 수 없습니다. 다음 가운데 하나여야 합니다: {listed}.",
-        f"{name}={value!r} in {where} is not possible; it must be one of: {listed}.",
     )

@@ -19,7 +19,7 @@ from llama_index.core.storage.docstore import BaseDocumentStore
 from llama_index.core.vector_stores import MetadataFilters
 
 from korag.checkpoints.presets import Family
-from korag.checks import check_count, check_deletion, reject_unknown
+from korag.checks import check_choice, check_count, check_deletion, reject_unknown
 from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, TokenizerLike
@@ -387,14 +387,7 @@ def _check_query(query: object) -> QueryType:
 
 
 def _mode(mode: MetadataMode | str) -> MetadataMode:
-    try:
-        return MetadataMode(mode)
-    except ValueError as error:
-        modes = ", ".join(repr(known.value) for known in MetadataMode)
-        raise InvalidArgumentError(
-            f"metadata_mode={mode!r:.80}은(는) 쓸 수 없습니다. 다음 가운데 하나여야 합니다: {modes}.",
-            f"metadata_mode={mode!r:.80} is not possible; it must be one of: {modes}.",
-        ) from error
+    return MetadataMode(check_choice("metadata_mode", mode, [known.value for known in MetadataMode]))
 
 
 def _given(

@@ -1,4 +1,4 @@
-"""The acts of ``eval/statute-title``: nothing trained here may have read them."""
+"""The acts of ``eval/statute-title``, which must not occur in training data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ARTICLE = re.compile(r"\s*제\s*\d+\s*조")
 
 
 def act_key(name: str) -> str:
-    """Returns the name of an act without spaces and middle dots, which are written in several ways."""
+    """Returns the name of an act without spaces and middle dots, whose use varies."""
     return re.sub(r"[\sㆍ·]", "", name)
 
 
@@ -24,6 +24,6 @@ def held_out_acts(data: Path) -> frozenset[str]:
 
 
 def is_article_of(text: str, acts: frozenset[str]) -> bool:
-    """Tells whether a document written as ``<act> 제N조 …`` is an article of one of `acts`."""
+    """Detects whether a document of the form ``<act> 제N조 …`` is an article of one of `acts`."""
     match = _ARTICLE.search(text)
     return match is not None and act_key(text[: match.start()]) in acts

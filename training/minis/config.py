@@ -14,15 +14,15 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[Q] ", "[D] ")
 PAD, UNK, CLS, SEP, MASK, QUERY_MARK, DOCUMENT_MARK = range(len(SPECIAL_TOKENS))
 BYTE_TOKENS = 256
 FIRST_PIECE = len(SPECIAL_TOKENS) + BYTE_TOKENS
-"""Tokens below are special or bytes."""
+"""Tokens below this number are special or bytes."""
 QUERY_LENGTH = 32
 SKIPPED_WORDS = tuple(string.punctuation)
-"""Tokens of documents that MaxSim leaves out, as PyLate does."""
+"""Document tokens that MaxSim ignores, as in PyLate."""
 
 STORED_DOCUMENT_TOKENS, STORED_QUERY_TOKENS = 160, 64
-"""Tokens kept of every training text, without the special ones."""
+"""Tokens kept per training text, without special tokens."""
 LEFT_OUT_SOURCES = frozenset({"korsts_pos", "parakqc_paraphrase", "chatbot_qa"})
-"""The first two are CC BY-SA 4.0 and tiny, the third is noise: questions that do not determine their answers."""
+"""The first two are tiny and CC BY-SA 4.0, the third is noisy: its questions do not determine their answers."""
 SOURCE_SHARES = {
     "prec_issue_holding": 0.20,
     "statute_title_number": 0.15,
@@ -32,7 +32,7 @@ SOURCE_SHARES = {
     "tydiqa_ko": 0.10,
     "question_pair_dup": 0.03,
 }
-"""Share of the batches; what is missing to 1 are inverse-cloze batches."""
+"""Fraction of the batches per source; the rest are inverse-cloze batches."""
 CLOZE_SHARES = {
     "tydiqa_ko": 0.35,
     "msdocs_ko_title_section": 0.25,
@@ -40,29 +40,29 @@ CLOZE_SHARES = {
     "strategyqa_ko_facts": 0.10,
     "statute_title_number": 0.10,
 }
-"""Where the passages of inverse-cloze batches come from."""
+"""Fraction of the inverse-cloze batches per source of passages."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One training run.
+    """A training run.
 
     Attributes:
-        name: Name of its files, and part of its seed.
-        objectives: Which losses are summed: ``"colbert"``, ``"dense"``, ``"splade"``.
-        steps: Optimizer steps; a count, not a time, so that a busy machine makes the same weights.
-        batch_size: Pairs a step.
-        document_tokens: Longest document, special tokens included.
-        learning_rate: Peak.
+        name: Name of its files, and part of the seed.
+        objectives: Losses to sum: ``"colbert"``, ``"dense"``, ``"splade"``.
+        steps: Optimizer steps.
+        batch_size: Pairs per step.
+        document_tokens: Maximum document length, special tokens included.
+        learning_rate: Peak learning rate.
         warm_up: Steps of linear warm-up.
-        final_rate: Share of the peak at the last step; the way there is linear.
-        heads_per_step: How many of the four ColBERT projections, drawn anew for each step, are trained.
-        hard_share: Share of the batches made of pairs that are each other's BM25 negatives.
-        start: Phase whose weights it starts from; None for the initial embeddings.
-        flops_ramp: Steps over which the sparsity penalty grows.
-        teachers: Finished phases and what each is a model of; dense learns from their mean scores over the batch.
-            Where there are none, it learns from the scores of its own step.
-        seed: Of everything drawn at random.
+        final_rate: Learning rate at the last step relative to the peak; the decay is linear.
+        heads_per_step: Number of ColBERT projections trained per step, drawn at random.
+        hard_share: Fraction of batches made of pairs that are BM25 negatives of each other.
+        start: Phase whose weights to start from; None for the initial embeddings.
+        flops_ramp: Steps over which the sparsity penalty increases.
+        teachers: Objective and name of finished phases, whose mean scores over the batch are distilled into the dense
+            model. Without any, it is trained on the scores of the other objectives of the step.
+        seed: The seed.
     """
 
     name: str
@@ -83,10 +83,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where things are.
+    """The folders.
 
     Attributes:
-        data: The folder with ``train``, ``train_mix``, ``text`` and ``eval``.
+        data: Folder with ``train``, ``train_mix``, ``text`` and ``eval``.
         work: Checkpoints, caches and logs.
         out: The exported models.
     """
@@ -97,7 +97,7 @@ class Folders:
 
 
 PHASES = (
-    # One backbone for all three objectives to begin with, at a constant rate.
+    # A common backbone for all three objectives, at a constant rate.
     Phase(
         name="trunk",
         objectives=frozenset({"colbert", "dense", "splade"}),
@@ -214,8 +214,8 @@ PHASES = (
 )
 
 MEANS = {"colbert-mean": ("colbert", "colbert-first")}
-"""Weights averaged from phases that went apart from one start: better than either, at no cost when encoding ("model
-soups", Wortsman et al. 2022, https://arxiv.org/abs/2203.05482)."""
+"""Averages of the weights of phases with a common start: better than each, at no cost when encoding ("model soups",
+Wortsman et al. 2022, https://arxiv.org/abs/2203.05482)."""
 
 HEADS_PHASE = Phase(
     name="heads",
@@ -229,6 +229,6 @@ HEADS_PHASE = Phase(
     hard_share=0.4,
     start="colbert-mean",
 )
-"""ColBERT's middle projections, after everything else: see `training.minis.heads`."""
+"""ColBERT's middle projections, trained last; see `training.minis.heads`."""
 HEAD_RATES = {64: 1e-3, 96: 1e-3}
-"""Their learning rates; dim 32 stays as it was trained."""
+"""Their learning rates; dim 32 keeps its weights."""

@@ -1,4 +1,4 @@
-"""Training pairs as token numbers, and the batches drawn from them."""
+"""Tokenized training pairs, and sampling batches of them."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ logger = logging.getLogger(__name__)
 
 _CLOZE = "cloze"
 _QUERY_DROPOUT_SHARE, _QUERY_DROPOUT = 0.15, 0.2
-_CHARACTERS_PER_TOKEN = 5  # no text has more: cutting first keeps long articles from being tokenized whole
+_CHARACTERS_PER_TOKEN = 5  # upper bound; truncating first saves tokenizing long articles whole
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """Token numbers of many texts in one array.
+    """Token ids of many texts in a single array.
 
     Attributes:
         values: All tokens. Shape: (n_tokens,).
-        offsets: Where each text begins, and the end. Shape: (n_texts + 1,).
+        offsets: Start of each text, and the end. Shape: (n_texts + 1,).
     """
 
     values: NDArray[np.int16]
@@ -52,7 +52,7 @@ class Ragged:
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> Ragged:
-    """Tokenizes texts without special tokens and cuts each to `limit` tokens."""
+    """Tokenizes texts without special tokens, truncated at `limit` tokens."""
     rows: list[NDArray[np.int16]] = []
     for start in range(0, len(texts), 4_000):
         batch = [text[: limit * _CHARACTERS_PER_TOKEN] for text in texts[start : start + 4_000]]
@@ -68,12 +68,12 @@ class Pairs:
     """The training pairs.
 
     Attributes:
-        queries: One text a pair.
-        documents: Every document, also those that are only negatives.
-        positives: Document of each pair. Shape: (n_pairs,).
-        query_keys: Equal where queries are the same text. Shape: (n_pairs,).
-        near: Pairs whose document is a BM25 negative of this one's query; -1 for none. Shape: (n_pairs, 4).
-        by_source: The pairs of each source.
+        queries: Query of each pair.
+        documents: All documents, including those that are only negatives.
+        positives: Index of each pair's document. Shape: (n_pairs,).
+        query_keys: Equal for equal queries. Shape: (n_pairs,).
+        near: Pairs whose documents are BM25 negatives of the query; -1 for none. Shape: (n_pairs, 4).
+        by_source: Indices of the pairs of each source.
     """
 
     queries: Ragged
@@ -85,9 +85,9 @@ class Pairs:
 
 
 def prepare_pairs(data: Path, tokenizer_path: Path, path: Path) -> None:
-    """Tokenizes ``train_mix`` and writes what `read_pairs` reads.
+    """Tokenizes ``train_mix`` into a file for `read_pairs`.
 
-    Left out: the sources named in the configuration, and every pair about an act of ``eval/statute-title``.
+    Leaves out the sources excluded in the configuration, and all pairs about an act of ``eval/statute-title``.
 
     Args:
         data: The data folder.
@@ -111,7 +111,7 @@ def prepare_pairs(data: Path, tokenizer_path: Path, path: Path) -> None:
     keys: dict[str, int] = {}
     query_keys = np.array([keys.setdefault(row["query"], len(keys)) for row in rows])
     queries = tokenize(tokenizer, [row["query"] for row in rows], STORED_QUERY_TOKENS)
-    # a held-out article may still be another pair's mined negative, which is never encoded: leave it empty
+    # a held-out article may be a mined negative of another pair, which is never encoded: left empty
     kept = ["" if index in held_out else text for index, text in enumerate(texts)]
     stored = tokenize(tokenizer, kept, STORED_DOCUMENT_TOKENS)
     np.savez(
@@ -132,7 +132,7 @@ def prepare_pairs(data: Path, tokenizer_path: Path, path: Path) -> None:
 
 
 def read_pairs(path: Path) -> Pairs:
-    """Reads what `prepare_pairs` wrote."""
+    """Reads a file written by `prepare_pairs`."""
     arrays = np.load(path)
     sources = arrays["sources"]
     return Pairs(
@@ -150,10 +150,10 @@ class Batch:
     """Queries and the document of each.
 
     Attributes:
-        source: Where the pairs are from.
-        queries: Token numbers, without special tokens.
-        documents: Token numbers of the document of each query.
-        same: Where a document answers another's query too, so that it is no negative of it; False on the
+        source: Source of the pairs.
+        queries: Token ids, without special tokens.
+        documents: Token ids of each query's document.
+        same: True where a document also answers another query, so that it is not a negative of it; False on the
             diagonal. Shape: (n, n).
     """
 
@@ -164,10 +164,9 @@ class Batch:
 
 
 class Sampler:
-    """Draws the batches of a phase.
+    """Samples the batches of a phase.
 
-    Batch `step` depends on the phase and `step` alone, so a run that was killed continues with the batches it
-    would have seen.
+    A batch depends only on the phase and `step`, so that a resumed run gets the same batches.
     """
 
     def __init__(self, pairs: Pairs, phase: Phase) -> None:
@@ -178,7 +177,7 @@ class Sampler:
             self._answers[key].add(positive)
 
     def batch(self, step: int) -> Batch:
-        """Draws the pairs of one step, all of one source unless they are each other's negatives."""
+        """Samples the pairs of a step, from a single source unless they are negatives of each other."""
         rng = np.random.default_rng((self._phase.seed, zlib.crc32(self._phase.name.encode()), step))
         shares = {**SOURCE_SHARES, _CLOZE: 1 - sum(SOURCE_SHARES.values())}
         source = _choose(shares, rng)
@@ -213,10 +212,10 @@ class Sampler:
         return same
 
     def _cloze_batch(self, rng: np.random.Generator) -> Batch:
-        """Takes a span out of each passage as its query: teaches matching by words on any subject.
+        """Uses a span of each passage as its query, to train lexical matching on any subject.
 
-        A quarter of the span's tokens is dropped, sometimes its order too, and in two of five passages the
-        span is cut out, so that whatever is near it must do.
+        A quarter of the span's tokens are dropped, sometimes they are shuffled, and in two of five passages the span is
+        removed, so that the query has to match its context.
         """
         source = _choose(CLOZE_SHARES, rng)
         rows = rng.choice(self._pairs.by_source[source], self._phase.batch_size, replace=False).tolist()

@@ -1,4 +1,4 @@
-"""Writes trained phases as the folders that ship: the layouts of PyLate and sentence-transformers."""
+"""Exports trained phases as the bundled folders, in the layouts of PyLate and sentence-transformers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.minis.model import Mini, model_config
 logger = logging.getLogger(__name__)
 
 MODELS = {"mini-colbert": "heads", "mini-dense": "dense-taught", "mini-splade": "splade-long"}
-"""Which phase's weights each model takes."""
+"""Phase with the weights of each model."""
 _MOST_BYTES = 8_000_000
 _DOCUMENT_LENGTH = 512
 _VERSIONS = {"sentence_transformers": "5.1.1", "transformers": "4.56.2", "pytorch": "2.13.0+cpu"}
@@ -30,10 +30,10 @@ def export_models(folders: Folders) -> None:
     """Writes the three model folders, without their cards.
 
     Args:
-        folders: Where the phases' weights are and the models go.
+        folders: The folders.
 
     Raises:
-        ValueError: If a folder came out larger than what may ship.
+        ValueError: If a model is too large to be bundled.
     """
     for name, phase in MODELS.items():
         model = Mini.load(folders.work, phase)
@@ -55,7 +55,7 @@ def export_models(folders: Folders) -> None:
 
 
 def _write_colbert(model: Mini, folder: Path) -> None:
-    # PyLate pads queries with the pad token, so it must be the mask token
+    # PyLate pads queries with the pad token, which therefore must be the mask token
     _write_backbone(folder, "ModernBertModel", pad_token="[MASK]", length=model_config().max_position_embeddings)  # noqa: S106
     _write_tensors(folder / "model.safetensors", model.language_model.model.state_dict())
     _write_modules(folder, ("", "sentence_transformers.models.Transformer"), ("1_Dense", "pylate.models.Dense.Dense"))
@@ -129,7 +129,7 @@ def _write_splade(model: Mini, folder: Path) -> None:
 def _write_backbone(folder: Path, architecture: str, *, pad_token: str, length: int) -> None:
     config = model_config().to_dict()  # type: ignore[no-untyped-call]
     config.pop("_attn_implementation", None)
-    # the files hold float16, but with that in the config sentence-transformers would also compute in it
+    # the files contain float16, but with that in the config sentence-transformers would also compute in it
     _write_json(folder / "config.json", config | {"architectures": [architecture], "dtype": "float32"})
     _write_json(
         folder / "tokenizer_config.json",
@@ -169,7 +169,7 @@ def _write_settings(folder: Path, kind: str, *, similarity: str, prompts: dict[s
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.parent.mkdir(exist_ok=True)
     halves = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
-    # not `save_file`, which leaves a file that nobody but its owner can read
+    # not `save_file`, whose files only their owner can read
     path.write_bytes(save(halves, metadata={"format": "pt"}))
 
 

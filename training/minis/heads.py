@@ -1,4 +1,4 @@
-"""ColBERT's middle projections, made from the largest: principal components, then distillation."""
+"""ColBERT's middle projections, derived from the largest: principal components, then distillation."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LOGGED_EVERY = 20
 
 
 def refine_heads(work: Path, path: Path, threads: int) -> None:
-    """Replaces the projections to 64 and 96 dimensions and writes the weights; the backbone stays as it is.
+    """Replaces the projections to 64 and 96 dimensions and writes the weights; the backbone does not change.
 
-    They start from the principal components of the largest one's vectors over training texts, then learn, by gradient
-    descent, to spread their scores over the documents of a batch as the largest does. On tydiqa-goldp-ko an earlier
-    model, of .673 nDCG@10 at 128, had .647 / .668 at 64 / 96 as trained in turns with it, .664 / .676 made so. Dim 32
-    keeps its own training: .614 beside .686 at 128; .605 after distillation.
+    They start from the principal components of the largest projection's vectors over training texts, and are then
+    trained to match its distribution of scores over the documents of a batch. On tydiqa-goldp-ko, an earlier model with
+    nDCG@10 .673 at 128 dimensions had .647 / .668 at 64 / 96 when trained in turns with it, and .664 / .676 this way.
+    Dim 32 keeps its trained weights: .614 with .686 at 128, but .605 after distillation.
 
     Args:
-        work: The folder with ``tokenizer.json``, ``pairs.npz`` and the phase it starts from.
+        work: Folder with ``tokenizer.json``, ``pairs.npz`` and the phase to start from.
         path: The ``.pt`` to write.
         threads: CPU threads.
     """
@@ -97,7 +97,7 @@ def _start_from_components(model: Mini, pairs: Pairs, rng: np.random.Generator) 
 
 
 def _scores(model: Mini, dim: int, queries: Tensor, documents: Tensor, counted: Tensor) -> Tensor:
-    """MaxSim of every query with every document. Shape: (n, n)."""
+    """Computes MaxSim of every query with every document. Shape: (n, n)."""
     projection = model.projection(dim)
     query_vectors = F.normalize(projection(queries), dim=-1)
     document_vectors = F.normalize(projection(documents), dim=-1)

@@ -1,4 +1,4 @@
-"""Initial token embeddings: positive pointwise mutual information, factorised (no network, one minute)."""
+"""Initial token embeddings: factorised positive pointwise mutual information (no network, takes a minute)."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _COMMONEST_BIAS, _RAREST_BIAS, _BIAS_PER_IDF = -8.0, -2.0, 0.8
 def initialise_embeddings(data: Path, tokenizer_path: Path, pairs_path: Path, path: Path, seed: int = 1) -> None:
     """Writes the initial embedding matrix. Shape: (vocabulary, hidden).
 
-    A row is a factor of the co-occurrence statistics plus a random direction of its own. The random part
-    keeps tokens with the same neighbours (names of months, say) apart, which lexical matching needs.
+    A row is a factor of the co-occurrence statistics plus a random direction. The random part separates tokens with the
+    same neighbours, such as names of months, as lexical matching requires.
 
     Args:
         data: The data folder.
         tokenizer_path: The trained ``tokenizer.json``.
         pairs_path: The prepared pairs.
         path: The ``.npy`` to write.
-        seed: Of the random directions and of the factorisation.
+        seed: Seed of the random directions and the factorisation.
     """
     rng = np.random.default_rng(seed)
     stream = _token_stream(data, tokenizer_path, pairs_path, rng)
@@ -55,8 +55,8 @@ def initialise_embeddings(data: Path, tokenizer_path: Path, pairs_path: Path, pa
 def initialise_term_bias(pairs_path: Path, path: Path) -> None:
     """Writes SPLADE's initial term bias, which grows with the inverse document frequency. Shape: (vocabulary,).
 
-    With it particles and endings start near zero and rare words at about 2, as in BM25. Adam moves a bias by no
-    more than the learning rate a step, so a few hundred steps could not learn this from a constant.
+    Particles and endings then start near zero and rare words at about 2, as in BM25. Adam changes a bias by at most the
+    learning rate per step, so a few hundred steps could not learn this from a constant.
 
     Args:
         pairs_path: The prepared pairs.
@@ -87,14 +87,14 @@ def _token_stream(data: Path, tokenizer_path: Path, pairs_path: Path, rng: np.ra
 
 
 def _separated(texts: Ragged, indices: range | list[int]) -> NDArray[np.int64]:
-    """Joins texts with a window of padding between them, so that no pair of tokens spans two."""
+    """Concatenates texts with a window of padding between them, so that no pair of tokens spans two texts."""
     gap = np.zeros(_WINDOW, dtype=np.int16)
     parts = [part for i in indices for part in (texts.values[texts.offsets[i] : texts.offsets[i + 1]], gap)]
     return np.concatenate(parts).astype(np.int64)
 
 
 def _co_occurrences(stream: NDArray[np.int64]) -> sp.csr_matrix:
-    """Counts pairs of pieces within the window, nearer ones more (1 / distance)."""
+    """Counts pairs of pieces within the window, weighted by 1 / distance."""
     counts = sp.csr_matrix((VOCAB_SIZE, VOCAB_SIZE), dtype=np.float32)  # type: ignore[arg-type]
     for distance in range(1, _WINDOW + 1):
         for start in range(0, len(stream), _CHUNK):

@@ -1,4 +1,4 @@
-"""The training losses, all over the documents of the batch."""
+"""Training losses, all over the documents of the batch."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def maxsim_loss(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy over MaxSim scores (the sum over query tokens of the best cosine, temperature 1).
 
-    All scores are computed without gradients; the softmax then runs over the positive, the hardest and a few
-    random documents of each query, and only these get gradients. It must run over no more than these: with the
-    others as constants it pushes positives up without pulling anything down, and the model collapses.
+    All scores are computed without gradients; the softmax then covers only the positive, the hardest and a few random
+    documents of each query, which get gradients. It must not include the others: as constants, they would push
+    positives up without pulling anything down, and the model would collapse.
 
     Args:
         queries: Unit vectors. Shape: (n, query length, dim).
         documents: Unit vectors. Shape: (n, length, dim).
-        mask: True where a document's token counts. Shape: (n, length).
-        same: Where a document is no negative. Shape: (n, n).
-        generator: Draws the random documents.
+        mask: True for document tokens that are not ignored. Shape: (n, length).
+        same: True where a document is not a negative. Shape: (n, n).
+        generator: Random generator.
 
     Returns:
-        The loss, and all scores without gradients, excluded ones very low. Shape of the scores: (n, n).
+        The loss, and all scores without gradients, with excluded ones very low. Shape of the scores: (n, n).
     """
     n = len(queries)
     with torch.no_grad():
@@ -66,12 +66,12 @@ def maxsim_scores(queries: Tensor, documents: Tensor, mask: Tensor) -> Tensor:
 
 
 def dense_loss(queries: Tensor, documents: Tensor, same: Tensor, teacher: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Cross-entropy over cosines, averaged with that against a teacher's distribution over the same documents.
+    """Cross-entropy over cosines, averaged with the cross-entropy against a teacher's distribution.
 
     Args:
         queries: Unit vectors. Shape: (n, dim).
         documents: Unit vectors. Shape: (n, dim).
-        same: Where a document is no negative. Shape: (n, n).
+        same: True where a document is not a negative. Shape: (n, n).
         teacher: Logits of the teacher, without gradients; None for no distillation. Shape: (n, n).
 
     Returns:
@@ -85,17 +85,17 @@ def dense_loss(queries: Tensor, documents: Tensor, same: Tensor, teacher: Tensor
 
 
 def choose_terms(queries: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Chooses the terms that documents need weights for in a step.
+    """Chooses the terms whose document weights are computed in a step.
 
-    A term that no query has adds nothing to any score, so the cross-entropy is exact over the queries' terms; only
-    the FLOPS penalty needs the others, and a random quarter of them, counted four times, estimates it.
+    Terms that occur in no query do not affect any score, so the cross-entropy over the queries' terms is exact. Only
+    the FLOPS penalty needs the others; it is estimated from a random quarter of them, counted four times.
 
     Args:
         queries: Term weights. Shape: (n, vocabulary).
-        generator: Draws the quarter.
+        generator: Random generator.
 
     Returns:
-        The numbers of the terms, and how often each counts in the penalty. Shape of each: (n_terms,).
+        Indices of the terms, and their multiplicity in the penalty. Shape of each: (n_terms,).
     """
     wanted = (queries.detach() > 0).any(0)
     drawn = torch.rand(len(wanted), generator=generator) < _PENALISED_SHARE
@@ -111,10 +111,10 @@ def splade_loss(
     Args:
         queries: Term weights. Shape: (n, vocabulary).
         documents: Weights of the chosen terms. Shape: (n, n_terms).
-        chosen: Numbers of the chosen terms. Shape: (n_terms,).
-        counts: How often each counts in the penalty of documents. Shape: (n_terms,).
-        same: Where a document is no negative. Shape: (n, n).
-        flops_share: How much of the penalty applies yet, 0 to 1.
+        chosen: Indices of the chosen terms. Shape: (n_terms,).
+        counts: Multiplicity of each in the penalty of documents. Shape: (n_terms,).
+        same: True where a document is not a negative. Shape: (n, n).
+        flops_share: Current fraction of the penalty, 0 to 1.
 
     Returns:
         The loss, and the logits. Shape of the logits: (n, n).

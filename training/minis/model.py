@@ -1,4 +1,4 @@
-"""The network all three models are cut from, and how texts are laid out for it."""
+"""The network shared by the three models, and the layout of its inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from training.minis.config import (
 )
 
 JUNK_TERM_BIAS = -100.0
-"""Bias of terms that never stand for anything: special tokens, bytes, punctuation. No logit makes up for it."""
+"""Bias of meaningless terms (special tokens, bytes, punctuation), which no logit can offset."""
 _CHUNKS = 3
 
 
@@ -52,13 +52,18 @@ def model_config() -> ModernBertConfig:
     )
 
 
+def read_weights(work: Path, phase: str) -> dict[str, Tensor]:
+    """Reads the weights of a finished phase."""
+    weights: dict[str, Tensor] = torch.load(work / f"{phase}.pt", weights_only=True)
+    return weights
+
+
 class Mini(nn.Module):
     """A ModernBERT with a masked-language-model head (SPLADE), four projections (ColBERT) and mean pooling (dense).
 
     Args:
-        tokenizer: The trained tokenizer; says which tokens MaxSim skips and which terms are junk.
-        initial: The folder with the initial ``embeddings.npy`` and ``term_bias.npy``; None where weights are loaded
-            afterwards.
+        tokenizer: The trained tokenizer; determines the tokens that MaxSim skips and the junk terms.
+        initial: Folder with the initial ``embeddings.npy`` and ``term_bias.npy``; None to load weights later.
     """
 
     skipped: Tensor
@@ -78,7 +83,7 @@ class Mini(nn.Module):
         with torch.no_grad():
             for dim in HEAD_DIMS:
                 nn.init.orthogonal_(self.projection(dim).weight)
-            # SPLADE starts from what a token is closest to: itself, then its neighbours
+            # SPLADE starts from a token's nearest neighbours: itself first
             self.language_model.head.dense.weight.copy_(torch.eye(HIDDEN_SIZE))
             if initial is not None:
                 rows = torch.from_numpy(np.load(initial / "embeddings.npy").astype(np.float32))
@@ -87,14 +92,14 @@ class Mini(nn.Module):
 
     @classmethod
     def start(cls, work: Path) -> Mini:
-        """A model to train from nothing but what `training.minis.initialise` left in a folder."""
+        """Returns an untrained model with the weights written by `training.minis.initialise`."""
         return cls(Tokenizer.from_file(str(work / "tokenizer.json")), work)
 
     @classmethod
     def load(cls, work: Path, phase: str) -> Mini:
-        """The model that a phase left in a folder."""
+        """Returns the model trained by a phase."""
         model = cls(Tokenizer.from_file(str(work / "tokenizer.json")), None)
-        model.load_state_dict(torch.load(work / f"{phase}.pt", weights_only=True))
+        model.load_state_dict(read_weights(work, phase))
         return model.eval()
 
     def projection(self, dim: int) -> nn.Linear:
@@ -104,11 +109,11 @@ class Mini(nn.Module):
         return projection
 
     def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Runs the backbone, longest texts together: no chunk is padded further than its longest text.
+        """Runs the backbone in chunks of similar length, each padded only to its longest text.
 
         Args:
-            tokens: Token numbers. Shape: (n, length).
-            mask: True where attended to. Shape: (n, length).
+            tokens: Token ids. Shape: (n, length).
+            mask: True for attended tokens. Shape: (n, length).
 
         Returns:
             Hidden states, zero beyond the longest text of a chunk. Shape: (n, length, hidden).
@@ -125,11 +130,12 @@ class Mini(nn.Module):
         return torch.cat(parts)[order.argsort()]
 
     def hidden_expanded(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Runs the backbone over queries padded with mask tokens, whose states count too.
+        """Runs the backbone over queries padded with mask tokens, whose states are used too.
 
         Args:
-            tokens: Token numbers. Shape: (n, length).
-            mask: True where attended to: the mask tokens see the query, nothing sees them. Shape: (n, length).
+            tokens: Token ids. Shape: (n, length).
+            mask: True for attended tokens: mask tokens attend to the query, nothing attends to them.
+                Shape: (n, length).
 
         Returns:
             Hidden states. Shape: (n, length, hidden).
@@ -147,8 +153,8 @@ class Mini(nn.Module):
 
         Args:
             hidden: States of the backbone. Shape: (n, length, hidden).
-            mask: True where a token counts. Shape: (n, length).
-            chosen: Numbers of the terms to compute; None for the whole vocabulary. Shape: (n_terms,).
+            mask: True for tokens that are not padding. Shape: (n, length).
+            chosen: Indices of the terms to compute; None for the whole vocabulary. Shape: (n_terms,).
 
         Returns:
             Weights. Shape: (n, n_terms).
@@ -166,10 +172,10 @@ def pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 class _MaxOverTokens(torch.autograd.Function):
-    """max over tokens of (state · embedding) for every term, without keeping (tokens × vocabulary) logits.
+    """Maximum over tokens of (state · embedding) per term, without storing (tokens × vocabulary) logits.
 
-    Backward finds again which token gave the maximum, only for the few terms that have a gradient (log1p ∘ relu
-    passes none to the others), and touches only these states and embeddings.
+    The backward pass recomputes the argmax only for the few terms with a gradient (log1p ∘ relu has none for the
+    others), and updates only their states and embeddings.
     """
 
     @staticmethod
@@ -190,7 +196,7 @@ class _MaxOverTokens(torch.autograd.Function):
             numbers = terms[active]
             rows = embeddings[numbers]
             best = (states[i, :n] @ rows.T).argmax(0)
-            # a small matrix and two products: index_add_ is far slower here
+            # a small matrix and two products are much faster than index_add_ here
             routed = torch.zeros(n, len(active)).scatter_(0, best.unsqueeze(0), gradient[i, active].unsqueeze(0))
             to_states[i, :n] = routed @ rows
             to_embeddings[numbers] += routed.T @ states[i, :n]
@@ -201,7 +207,7 @@ def lay_out_queries(texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     """Puts ``[CLS] [Q] … [SEP]`` around queries and pads them with mask tokens to the query length.
 
     Returns:
-        Tokens and the mask of those attended to. Shape of each: (n, query length).
+        Tokens, and the mask of attended ones. Shape of each: (n, query length).
     """
     tokens = _padded([[CLS, QUERY_MARK, *text[: QUERY_LENGTH - 3], SEP] for text in texts], QUERY_LENGTH)
     mask = tokens != PAD
@@ -212,7 +218,7 @@ def lay_out_documents(texts: Sequence[list[int]], limit: int) -> tuple[Tensor, T
     """Puts ``[CLS] [D] … [SEP]`` around documents of at most `limit` tokens.
 
     Returns:
-        Tokens and the mask of those that are not padding. Shape of each: (n, longest).
+        Tokens, and the mask of those that are not padding. Shape of each: (n, longest).
     """
     rows = [[CLS, DOCUMENT_MARK, *text[: limit - 3], SEP] for text in texts]
     tokens = _padded(rows, max(map(len, rows)))

@@ -1,9 +1,9 @@
-"""Makes the three models, from the data to the folders that ship.
+"""Trains the three models, from the data to the bundled folders.
 
     PYTHONPATH=core:. python -m training.minis.run --data ../shared/data --work /tmp/minis/work --out /tmp/minis/out
 
-Every stage is skipped if its result is in the work folder, and a training phase continues from its last
-checkpoint, so the command may be killed and run again at any time.
+Stages whose results are in the work folder are skipped, and training phases resume from their last checkpoint, so the
+command can be interrupted and run again at any time.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 def run(folders: Folders, threads: int) -> None:
-    """Runs every stage whose result is not there yet, then exports.
+    """Runs all stages without a result yet, then exports.
 
     Args:
-        folders: Where things are.
+        folders: The folders.
         threads: CPU threads for training.
     """
     data, work = folders.data, folders.work
@@ -50,7 +50,7 @@ def run(folders: Folders, threads: int) -> None:
 
 
 def _make(path: Path, make: Callable[[Path], None]) -> None:
-    """Makes a file unless it is there, under another name until it is whole."""
+    """Creates a file atomically, unless it exists."""
     if path.exists():
         return
     started = time.perf_counter()

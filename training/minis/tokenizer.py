@@ -16,7 +16,7 @@ from training.minis.config import BYTE_TOKENS, CLS, FIRST_PIECE, SEP, SPECIAL_TO
 
 logger = logging.getLogger(__name__)
 
-_PAIR_SOURCES = (  # source, megabytes at most, how often it is read
+_PAIR_SOURCES = (  # source, maximum megabytes, repetitions
     ("prec_issue_holding", 9, 1),
     ("msdocs_ko_title_section", 7, 1),
     ("strategyqa_ko_facts", 99, 2),
@@ -28,7 +28,7 @@ _TEXT_CHARACTERS = 700
 
 
 def read_statutes(data: Path) -> list[str]:
-    """Reads the articles of all acts but the held-out ones, as ``<act> <title> <text>``."""
+    """Reads the articles of all acts except the held-out ones, as ``<act> <title> <text>``."""
     acts = held_out_acts(data)
     table = pq.read_table(data / "text/statute_articles.parquet", columns=["law", "title", "text"])
     return [
@@ -39,21 +39,21 @@ def read_statutes(data: Path) -> list[str]:
 
 
 def sample_text(data: Path, seed: int = 0) -> Iterator[str]:
-    """Draws about 30 MB of the training text, the small general sources several times.
+    """Samples about 30 MB of training text, with the small general sources repeated.
 
     Args:
         data: The data folder.
-        seed: Of the draw.
+        seed: Seed of the sample.
 
     Yields:
-        One text at a time.
+        The texts.
     """
     rng = np.random.default_rng(seed)
     yield from _take(read_statutes(data), _STATUTE_MEGABYTES, rng)
     acts = held_out_acts(data)
     for source, megabytes, times in _PAIR_SOURCES:
         table = pq.read_table(data / f"train/{source}.parquet", columns=["query", "positive"])
-        # a text that stands in many pairs would otherwise be counted that often
+        # a text in many pairs counts once
         texts = list(dict.fromkeys(table["query"].to_pylist() + table["positive"].to_pylist()))
         texts = [text for text in texts if not is_article_of(text, acts)]
         for _ in range(times):
@@ -73,8 +73,8 @@ def _take(texts: Sequence[str], megabytes: float, rng: np.random.Generator) -> I
 def train_tokenizer(data: Path, path: Path) -> None:
     """Trains the tokenizer and writes it.
 
-    Words carry no mark of their beginning, so that 손해 배상 and 손해배상 share their pieces; with pieces of
-    at most eight characters, segmentation comes out close to morphemes.
+    Pieces do not mark the beginning of words, so that 손해 배상 and 손해배상 share them; with at most eight characters
+    per piece, the segmentation is close to morphemes.
 
     Args:
         data: The data folder.
@@ -108,10 +108,10 @@ def train_tokenizer(data: Path, path: Path) -> None:
 
 
 def _with_byte_fallback(tokenizer: Tokenizer, pieces: int) -> Tokenizer:
-    """Puts special and byte tokens before the pieces; the trainer cannot write byte fallback itself."""
+    """Adds special and byte tokens before the pieces; the trainer does not support byte fallback."""
     description = json.loads(tokenizer.to_str())
     learned = [entry for entry in description["model"]["vocab"] if entry[0] != SPECIAL_TOKENS[UNK]][:pieces]
-    byte_score = min(score for _, score in learned) - 10  # only where no piece covers a character
+    byte_score = min(score for _, score in learned) - 10  # only for characters that no piece covers
     description["model"].update(
         vocab=[
             *([token, 0.0] for token in SPECIAL_TOKENS),

@@ -1,4 +1,4 @@
-"""One training phase: resumable, and the same weights for the same phase on the same machine."""
+"""Running a training phase: resumable, and reproducible on the same machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from training.minis.config import HEAD_DIMS, Phase
 from training.minis.data import Batch, Sampler, read_pairs
 from training.minis.losses import EXCLUDED, choose_terms, dense_loss, maxsim_loss, maxsim_scores, splade_loss
-from training.minis.model import Mini, lay_out_documents, lay_out_queries, pool
+from training.minis.model import Mini, lay_out_documents, lay_out_queries, pool, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -26,18 +26,18 @@ _SAVED_EVERY, _LOGGED_EVERY = 25, 20
 
 
 def train_phase(phase: Phase, work: Path, threads: int) -> None:
-    """Runs a phase to its end, from where it was interrupted if it was.
+    """Runs a phase to its end, resuming it if it was interrupted.
 
-    Reads ``tokenizer.json``, ``pairs.npz``, ``embeddings.npy`` and ``term_bias.npy`` (or the phase it starts from) in
-    `work`; writes ``<phase>.pt`` there at the end and ``<phase>.state.pt`` on the way.
+    Reads ``tokenizer.json``, ``pairs.npz``, ``embeddings.npy`` and ``term_bias.npy`` (or the phase to start from) from
+    `work`; writes ``<phase>.pt`` at the end, and ``<phase>.state.pt`` during training.
 
     Args:
-        phase: What to run.
-        work: The folder for checkpoints.
+        phase: The phase.
+        work: Folder for checkpoints.
         threads: CPU threads.
     """
     torch.set_num_threads(threads)
-    torch.manual_seed(phase.seed)  # the backbone's linear layers start at random
+    torch.manual_seed(phase.seed)  # for the random initialisation of linear layers
     model = Mini.start(work) if phase.start is None else Mini.load(work, phase.start)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
@@ -82,11 +82,11 @@ def average_phases(work: Path, names: Sequence[str], path: Path) -> None:
     """Writes the mean of the weights of several phases.
 
     Args:
-        work: The folder with the checkpoints.
+        work: Folder with the checkpoints.
         names: The phases.
         path: The ``.pt`` to write.
     """
-    weights = [torch.load(work / f"{name}.pt", weights_only=True) for name in names]
+    weights = [read_weights(work, name) for name in names]
     torch.save({name: torch.stack([each[name] for each in weights]).mean(0) for name in weights[0]}, path)
 
 
@@ -96,8 +96,10 @@ def _rate(phase: Phase, step: int) -> float:
 
 
 @torch.no_grad()
-def _taught(teachers: Mapping[Literal["colbert", "splade"], Mini], batch: Batch, phase: Phase, same: Tensor) -> Tensor:
-    """Returns the mean of the scores that finished models give. Shape: (n, n)."""
+def _teacher_scores(
+    teachers: Mapping[Literal["colbert", "splade"], Mini], batch: Batch, phase: Phase, same: Tensor
+) -> Tensor:
+    """Computes the mean scores of finished models. Shape: (n, n)."""
     query_tokens, query_mask = lay_out_queries(batch.queries)
     document_tokens, document_mask = lay_out_documents(batch.documents, phase.document_tokens)
     scores: list[Tensor] = []
@@ -118,9 +120,9 @@ def _taught(teachers: Mapping[Literal["colbert", "splade"], Mini], batch: Batch,
 def _step(
     model: Mini, teachers: Mapping[Literal["colbert", "splade"], Mini], sampler: Sampler, phase: Phase, step: int
 ) -> tuple[Tensor, dict[str, float]]:
-    """Returns the loss of one step and the figures to log: loss and share of correct queries per objective."""
+    """Returns the loss of a step and the figures to log: loss and accuracy of each objective."""
     batch = sampler.batch(step)
-    rng = random.Random(f"{phase.seed} {phase.name} {step}")  # noqa: S311 (no secrets here)
+    rng = random.Random(f"{phase.seed} {phase.name} {step}")  # noqa: S311 (not cryptographic)
     generator = torch.Generator().manual_seed(rng.getrandbits(63))
     same = torch.from_numpy(batch.same)
     target = torch.arange(len(same))
@@ -141,7 +143,7 @@ def _step(
 
     if "colbert" in phase.objectives:
         counted = document_mask & ~model.skipped[document_tokens]
-        for dim in rng.sample(HEAD_DIMS, phase.heads_per_step):  # the same on average as all four, and cheaper
+        for dim in rng.sample(HEAD_DIMS, phase.heads_per_step):  # on average the same as all four, and cheaper
             projection = model.projection(dim)
             loss, scores = maxsim_loss(
                 F.normalize(projection(queries), dim=-1),
@@ -158,13 +160,13 @@ def _step(
         flops_share = min(1.0, step / phase.flops_ramp) ** 2 if phase.flops_ramp else 1.0
         loss, logits = splade_loss(query_terms, document_terms, chosen, counts, same, flops_share)
         losses.append(loss)
-        # one list of documents as two models rank it is a better teacher than either
+        # the mean of two models' scores is a better teacher than each
         teacher = logits.detach() if teacher is None else (teacher + logits.detach()) / 2
         record("splade", loss, logits)
         figures["terms-query"] = float((query_terms > 0).sum(1).float().mean())
         figures["terms-document"] = float(((document_terms > 0) * counts).sum(1).mean())
     if teachers:
-        teacher = _taught(teachers, batch, phase, same)
+        teacher = _teacher_scores(teachers, batch, phase, same)
     if "dense" in phase.objectives:
         loss, logits = dense_loss(pool(queries, query_mask), pool(documents, document_mask), same, teacher)
         losses.append(loss)
@@ -176,7 +178,7 @@ def _step(
 
 
 def _save(content: dict[str, object], path: Path) -> None:
-    """Writes whole or not at all: a run killed while it saves continues from the save before."""
+    """Writes a checkpoint atomically, so that a kill leaves the previous one."""
     unfinished = path.with_suffix(".tmp")
     torch.save(content, unfinished)
     unfinished.replace(path)

@@ -20,11 +20,12 @@ from korag.checkpoints.presets import Family
 from korag.checks import check_count, check_flag, check_fraction, reject_unknown
 from korag.collection.base import Collection, Hit
 from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved, planned_legs
 from korag.deprecations import rename_keywords
 from korag.encoders.load import as_encoder
 from korag.filters import parse
+from korag.legs.tokenizers import TokenizerLike
 from langchain_korag.documents import (
     delete_documents,
     how_to_make,

@@ -12,9 +12,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
 from korag.checks import FusionMethod, check_count, check_fusion, check_list, name_weights
 from korag.collection.base import Collection
-from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
+from korag.legs.tokenizers import TokenizerLike
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.search_options import RENAMED
 

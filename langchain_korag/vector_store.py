@@ -15,11 +15,12 @@ from langchain_core.vectorstores import VectorStore
 from korag.checks import check_count, reject_unknown
 from korag.collection.base import Collection, Hit
 from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved
 from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
+from korag.legs.tokenizers import TokenizerLike
 from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records
 from langchain_korag.embeddings import KoEmbeddings
 from langchain_korag.search_options import RENAMED, search_options

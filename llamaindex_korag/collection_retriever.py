@@ -22,11 +22,12 @@ from korag.checkpoints.presets import Family
 from korag.checks import check_choice, check_count, check_deletion, reject_unknown
 from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
 from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike, TokenizerLike
+from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved, planned_legs
 from korag.encoders.load import as_encoder
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
+from korag.legs.tokenizers import TokenizerLike
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records, to_scored

@@ -78,8 +78,8 @@ def write_at_random(folder: Path, log: Log, seed: int) -> None:
                 log.change({}, [], collection.compact)
 
 
-def write_and_die(folder: Path, log: Log, step: int) -> None:
-    """A fixed sequence of changes that kills itself at the n-th call that reaches the disk."""
+def die_at_step(step: int) -> None:
+    """Makes this process kill itself at the n-th call that reaches the disk."""
     left = step
 
     def one_step(*_: object) -> None:
@@ -100,7 +100,6 @@ def write_and_die(folder: Path, log: Log, step: int) -> None:
     os.fsync = stepping(os.fsync)
     for name in ("rename", "unlink", "mkdir"):
         setattr(Path, name, stepping(getattr(Path, name)))
-    log.tell("open")
     from korag.collection.local.database import Database
 
     connect = Database._connect
@@ -111,6 +110,12 @@ def write_and_die(folder: Path, log: Log, step: int) -> None:
         return connection
 
     Database._connect = traced  # type: ignore[method-assign]
+
+
+def write_and_die(folder: Path, log: Log, step: int) -> None:
+    """A fixed course of changes, killed at the n-th step."""
+    die_at_step(step)
+    log.tell("open")
     with open_collection(folder) as collection:
         for number in range(5):
             added = {f"b{number}d{i}": f"글 b{number}d{i} 판0" for i in range(2)}
@@ -119,6 +124,14 @@ def write_and_die(folder: Path, log: Log, step: int) -> None:
         log.change(added, [], functools.partial(collection.add, added.values(), ids=list(added)))
         log.change({}, ["b1d0", "b1d1"], functools.partial(collection.delete, ["b1d0", "b1d1"]))
         log.change({}, [], collection.compact)
+    log.tell("end")
+
+
+def upgrade_and_die(folder: Path, log: Log, step: int) -> None:
+    """An upgrade, killed at the n-th step."""
+    die_at_step(step)
+    log.tell("open")
+    Collection.upgrade(folder)
     log.tell("end")
 
 
@@ -135,7 +148,9 @@ def check(collection: Collection, expected: Documents) -> list[str]:
         problems.append(f"{len(lost)} lost or old ({lost[:3]}), {len(extra)} too many ({extra[:3]})")
     if len(collection) != len(stored):
         problems.append(f"len is {len(collection)}, get returns {len(stored)}")
-    keys = np.concatenate([np.zeros(0, np.int64), *(view.keys[view.live] for view in collection._reader.read().views)])
+    keys = np.concatenate(
+        [np.zeros(0, np.int64), *(reader.keys[reader.live] for reader in collection._reader.read().readers)]
+    )
     if sorted(keys.tolist()) != collection._database.keys().tolist():
         problems.append("the live rows of the segments are not the documents")
     sample = random.Random(0).sample(sorted(stored), min(len(stored), 12))
@@ -164,7 +179,7 @@ def judge(folder: Path, expected: Documents, messages: list[Any]) -> tuple[Docum
         collection.add(["글 뒤에 온 것"], ids=["뒤"])  # it can be written to, and clears up
         collection.delete(["뒤"])
         files = {path.name for path in (folder / "segments").iterdir()}
-        if files != {entry.name for entry in collection._database.segments()}:
+        if files != {info.name for info in collection._database.segments()}:
             problems.append("orphaned files are left")
         return expected, problems
 
@@ -242,6 +257,18 @@ def kill_at_every_step(folder: Path, every: int = 1) -> dict[str, int]:
         step += every
 
 
+def kill_upgrades(collection: Path, folder: Path) -> dict[str, int]:
+    """Kills an upgrade at each step, in a new copy of the collection each; the caller looks at what they left."""
+    step = 0
+    while True:
+        place = folder / str(step)
+        shutil.copytree(collection, place)
+        messages = run_writer(functools.partial(upgrade_and_die, place, step=step), None)
+        if messages[-1][0] == "end":
+            return {"kills": step, "losses": 0}
+        step += 1
+
+
 def report(place: str, problems: list[str]) -> bool:
     for problem in problems:
         sys.stderr.write(f"{place}: {problem}\n")
@@ -252,13 +279,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--steps", action="store_true", help="at every step of a fixed course instead")
+    parser.add_argument("--upgrade", type=Path, help="the upgrade of a copy of this collection, at every step, instead")
     parser.add_argument("--every", type=int, default=1, help="with --steps: at each n-th step only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where; kept afterwards")
     arguments = parser.parse_args()
-    snapshot._TIER = 4  # merge often
+    snapshot.TIER = 4  # merge often
     folder = arguments.folder or Path(tempfile.mkdtemp())
-    if arguments.steps:
+    if arguments.upgrade:
+        counts = kill_upgrades(arguments.upgrade, folder)
+    elif arguments.steps:
         counts = kill_at_every_step(folder, arguments.every)
     else:
         counts = kill_at_random(folder, arguments.rounds, arguments.seed)

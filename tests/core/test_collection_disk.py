@@ -27,7 +27,8 @@ from stand_in import StandIn, StandInColbert
 from korag import Collection, load_encoder
 from korag.collection.local import database as database_module
 from korag.collection.local import snapshot as snapshot_module
-from korag.collection.local.segments import SegmentFolder
+from korag.collection.local.segments import Segment, SegmentFolder
+from korag.collection.local.snapshot import SnapshotReader
 from korag.errors import (
     CollectionLockedError,
     FingerprintError,
@@ -38,7 +39,7 @@ from korag.errors import (
     ReadOnlyError,
     SegmentError,
 )
-from korag.legs.sparse import SparseLeg
+from korag.legs.sparse import PostingsCodec
 
 TEXTS = [f"제{n}조 보증금 {topic}" for n, topic in enumerate(["환불", "도서관 휴관", "연차 휴가", "김치찌개", "점검"])]
 IDS = [f"문서{n}" for n in range(len(TEXTS))]
@@ -476,7 +477,7 @@ def test_a_merge_that_cannot_start_does_not_undo_an_add(folder: Path, monkeypatc
     def locked(*_: object) -> None:
         raise CollectionLockedError("잠김", "locked")
 
-    monkeypatch.setattr(snapshot_module, "_TIER", 2)
+    monkeypatch.setattr(snapshot_module, "TIER", 2)
     with Collection.open(folder, **legs()) as collection:
         monkeypatch.setattr(Collection, "_merge", locked)
         assert collection.add(["새로운 글"], ids=["새것"]) == ["새것"]
@@ -486,7 +487,7 @@ def test_a_merge_that_cannot_start_does_not_undo_an_add(folder: Path, monkeypatc
 
 @pytest.mark.parametrize("on_disk", [True, False], ids=["disk", "memory"])
 def test_threads_search_while_others_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: bool) -> None:
-    monkeypatch.setattr(snapshot_module, "_TIER", 3)
+    monkeypatch.setattr(snapshot_module, "TIER", 3)
     collection = Collection.open(tmp_path / "x", **legs()) if on_disk else Collection.in_memory(**legs())
     fixed = [f"f{n}" for n in range(20)]
     collection.add([f"고정 글 {id_}" for id_ in fixed], ids=fixed, metadata=[{"고정": True}] * 20)
@@ -559,17 +560,17 @@ def test_large_segments_are_not_rewritten_for_ever(monkeypatch: pytest.MonkeyPat
     with Collection.open(tmp_path, **legs()) as collection:
         for n in range(6):
             collection.add([f"글 {n} {i}" for i in range(50)])
-        monkeypatch.setattr(snapshot_module, "_TIER", 4)
+        monkeypatch.setattr(snapshot_module, "TIER", 4)
         before = digest(tmp_path / "segments")
-        largest = max(entry.size for entry in collection._database.segments())
-        monkeypatch.setattr(snapshot_module, "_MERGED_BYTES", int(1.6 * largest))
+        largest = max(info.size for info in collection._database.segments())
+        monkeypatch.setattr(snapshot_module, "MERGED_BYTES", int(1.6 * largest))
         for n in range(40):
             collection.add([f"작은 글 {n}"])
         assert before.items() <= digest(tmp_path / "segments").items()
-        entries = collection._database.segments()
-        assert sum(entry.rows for entry in entries) == len(collection) == 340
-        assert len(entries) <= 6 + 8
-        assert max(entry.size for entry in entries) <= 1.6 * largest
+        infos = collection._database.segments()
+        assert sum(info.rows for info in infos) == len(collection) == 340
+        assert len(infos) <= 6 + 8
+        assert max(info.size for info in infos) <= 1.6 * largest
 
 
 def test_compaction_drops_dead_rows(folder: Path) -> None:
@@ -577,10 +578,10 @@ def test_compaction_drops_dead_rows(folder: Path) -> None:
         collection.add([TEXTS[0] + " 고침"], ids=[IDS[0]])
         collection.delete(IDS[3:])
         found = results(collection)
-        assert sum(entry.rows for entry in collection._database.segments()) == 6
+        assert sum(info.rows for info in collection._database.segments()) == 6
         size = sum(path.stat().st_size for path in segments(folder))
         collection.compact()
-        assert [entry.rows for entry in collection._database.segments()] == [3]
+        assert [info.rows for info in collection._database.segments()] == [3]
         assert len(segments(folder)) == 1
         assert segments(folder)[0].stat().st_size < size
         assert results(collection) == found
@@ -594,7 +595,7 @@ def test_mostly_dead_segments_are_rewritten_by_the_next_add(folder: Path) -> Non
     with Collection.open(folder, **legs()) as collection:
         collection.delete(IDS[1:])
         collection.add(["새 글"], ids=["새것"])
-        assert sum(entry.rows for entry in collection._database.segments()) == 2
+        assert sum(info.rows for info in collection._database.segments()) == 2
 
 
 def test_an_add_that_is_only_empty_needs_no_segment(tmp_path: Path) -> None:
@@ -608,15 +609,15 @@ def test_an_add_that_is_only_empty_needs_no_segment(tmp_path: Path) -> None:
 def test_a_batch_is_committed_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("korag.collection.local.collection.COMMIT_DOCUMENTS", 2)
     with Collection.open(tmp_path, **legs()) as collection:
-        encode, calls = StandIn._encode, []
+        encode, calls = StandIn.encode_documents, []
 
-        def failing_at_the_third(self: Any, texts: Any, *rest: Any) -> Any:
+        def failing_at_the_third(self: Any, texts: Any, **keywords: Any) -> Any:
             calls.append(texts)
             if len(calls) == 5:  # two encoders, two batches done
                 raise RuntimeError("GPU")
-            return encode(self, texts, *rest)
+            return encode(self, texts, **keywords)
 
-        monkeypatch.setattr(StandIn, "_encode", failing_at_the_third)
+        monkeypatch.setattr(StandIn, "encode_documents", failing_at_the_third)
         with pytest.raises(RuntimeError, match="GPU"):
             collection.add(TEXTS, ids=IDS)
         assert [document.id for document in collection.get()] == IDS[:4]
@@ -661,13 +662,13 @@ def test_segments_are_flushed_with_the_folders_that_name_them(tmp_path: Path, mo
     if not Path("/proc/self/fd").exists():
         pytest.skip("needs /proc")
     monkeypatch.setattr(os, "fsync", spy)
-    SegmentFolder(tmp_path / "segments").write({"keys": np.arange(3)}, 3)
+    SegmentFolder(tmp_path / "segments").write(Segment(np.arange(3), {}))
     assert flushed == ["folder", ".tmp", "folder"]
 
 
 def test_a_sparse_search_copies_no_postings() -> None:
-    arrays = SparseLeg.pack(SparseLeg.__new__(SparseLeg), sp.eye_array(50, 70, format="csr", dtype=np.float32))
-    postings = SparseLeg._postings(arrays)
+    arrays = PostingsCodec().encode(sp.eye_array(50, 70, format="csr", dtype=np.float32))
+    postings = PostingsCodec().columns(arrays)
     assert np.shares_memory(postings.indices, arrays["rows"])
     assert np.shares_memory(postings.data, arrays["weights"])
 
@@ -686,7 +687,8 @@ def test_copies_of_a_collection_in_memory_are_its_own(copied: Callable[[Collecti
         collection.add(TEXTS[:2], ids=IDS[:2], metadata=METADATA[:2])
         collection.add(TEXTS[2:], ids=IDS[2:], metadata=METADATA[2:])
     found = results(other)
-    original._reader = type(original._reader)(original._database, original._segments)  # has read no segment yet
+    codecs = original._reader._codecs
+    original._reader = SnapshotReader(original._database, original._segments, codecs)  # has read no segment yet
     twin = copied(original)
     assert results(twin) == found
     twin.delete(IDS[1:])
@@ -756,7 +758,7 @@ def test_segments_that_were_replaced_are_let_go(tmp_path: Path) -> None:
     with Collection.open(fill(tmp_path / "다섯"), **legs()) as collection:
         for where in (None, {"번호": 1}):
             collection.search(QUERIES[0], where=where)
-        old = [weakref.ref(view.arrays["keys"]) for view in collection._reader.read().views]
+        old = [weakref.ref(reader.segment.keys) for reader in collection._reader.read().readers]
         collection.add(["새 글"], ids=["새"], metadata=[{"번호": 9}])
         collection.compact()
         collection.add(["또 새 글"], ids=["또"], metadata=[{"번호": 9}])  # reads the collection, and searches nothing

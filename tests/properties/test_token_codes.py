@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from korag import Collection, LateInteractionEncoder, workers
 from korag.kernels import processor
-from korag.legs.base import Part
-from korag.legs.multi_vector import codecs, scan
+from korag.legs.base import SegmentSlice
+from korag.legs.multi_vector import quantization, scan
 from korag.legs.multi_vector import search as multi_vector_search
-from korag.legs.multi_vector.leg import LateInteractionLeg
+from korag.legs.multi_vector.codecs import Float16Int8Codec
 from korag.scoring import maxsim_packed, pack_tokens, top_k
 
 pytestmark = pytest.mark.slow
@@ -49,22 +49,23 @@ def _case(seed: int, count: int, dim: int, tokens: int, scale: float, part: floa
     """Parts of some segments, and queries of which some are near a document, so that many scores are close."""
     rng = np.random.default_rng(seed)
     documents = _documents(rng, count, dim, scale)
-    parts = []
+    slices = []
     for own in np.array_split(np.arange(count), segments):
         vectors, offsets = pack_tokens([documents[index] for index in own], dim=dim)
         half = vectors.astype(np.float16)
         rows = np.flatnonzero(rng.random(len(own)) < part)
         if len(rows):
-            parts.append(Part({"tokens": half, "offsets": offsets, **codecs.encode(half, offsets)}, rows))
+            arrays = {"tokens": half, "offsets": offsets, **quantization.quantize_documents(half, offsets)}
+            slices.append(SegmentSlice(arrays, rows))
     queries = [rng.standard_normal((tokens, dim)).astype(np.float32) for _ in range(6)]
     near = np.concatenate(documents).astype(np.float32)[:tokens]
     for query in queries[::2]:
         query[: len(near)] = near + 0.05 * query[: len(near)]
-    return parts, queries
+    return slices, queries
 
 
-def _exact(parts: list[Part], query: np.ndarray) -> np.ndarray:
-    scored = [maxsim_packed(query, part.arrays["tokens"], part.arrays["offsets"], part.rows) for part in parts]
+def _exact(slices: list[SegmentSlice], query: np.ndarray) -> np.ndarray:
+    scored = [maxsim_packed(query, part.arrays["tokens"], part.arrays["offsets"], part.rows) for part in slices]
     return np.concatenate([np.zeros(0, np.float32), *scored])
 
 
@@ -75,11 +76,13 @@ def _choose(way: str, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(processor, "has_fast_int8_matmul", lambda: False)
 
 
-def _search(parts: list[Part], queries: list[np.ndarray], k: int, *, exact: bool, way: str) -> list[np.ndarray]:
+def _search(
+    slices: list[SegmentSlice], queries: list[np.ndarray], k: int, *, exact: bool, way: str
+) -> list[np.ndarray]:
     with pytest.MonkeyPatch.context() as patch:
         _choose(way, patch)
         patch.setattr(multi_vector_search, "RESCAN_FROM", 5)  # or the step between would need thousands of documents
-        return list(multi_vector_search.search(queries, parts, k, exact=exact))
+        return list(multi_vector_search.search(queries, slices, k, exact=exact))
 
 
 @given(**shapes)
@@ -87,9 +90,9 @@ def _search(parts: list[Part], queries: list[np.ndarray], k: int, *, exact: bool
 def test_the_k_best_are_those_of_scoring_every_document(
     seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, way: str
 ) -> None:
-    parts, queries = _case(seed, count, dim, tokens, scale, part, segments)
-    for query, found in zip(queries, _search(parts, queries, k, exact=True, way=way), strict=True):
-        exact = _exact(parts, query)
+    slices, queries = _case(seed, count, dim, tokens, scale, part, segments)
+    for query, found in zip(queries, _search(slices, queries, k, exact=True, way=way), strict=True):
+        exact = _exact(slices, query)
         keys = np.arange(len(exact))
         best = top_k(exact, keys, k)
         assert top_k(found, keys, k).tolist() == best.tolist()
@@ -102,10 +105,10 @@ def test_the_k_best_are_those_of_scoring_every_document(
 def test_a_pruned_search_gives_true_scores_and_at_least_k(
     seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, way: str
 ) -> None:
-    parts, queries = _case(seed, count, dim, tokens, scale, part, segments)
-    pruned = _search(parts, queries, k, exact=False, way=way)
+    slices, queries = _case(seed, count, dim, tokens, scale, part, segments)
+    pruned = _search(slices, queries, k, exact=False, way=way)
     for query, found in zip(queries, pruned, strict=True):
-        exact = _exact(parts, query)
+        exact = _exact(slices, query)
         kept = np.flatnonzero(found > -np.inf)
         assert found[kept].tolist() == exact[kept].tolist()
         assert len(kept) >= min(k, int((exact > -np.inf).sum()))
@@ -113,7 +116,7 @@ def test_a_pruned_search_gives_true_scores_and_at_least_k(
             best = top_k(exact, np.arange(len(exact)), k)
             assert top_k(found, np.arange(len(exact)), k).tolist() == best.tolist()
     for query, found in zip(queries, pruned, strict=True):  # alone as in company
-        assert _search(parts, [query], k, exact=False, way=way)[0].tolist() == found.tolist()
+        assert _search(slices, [query], k, exact=False, way=way)[0].tolist() == found.tolist()
 
 
 @given(**shapes)
@@ -121,26 +124,26 @@ def test_a_pruned_search_gives_true_scores_and_at_least_k(
 def test_no_estimate_is_further_off_than_its_bound(
     seed: int, count: int, dim: int, tokens: int, k: int, scale: float, part: float, segments: int, way: str
 ) -> None:
-    parts, queries = _case(seed, count, dim, max(1, tokens), scale, part, segments)
-    rounded = [codecs.quantize_query(query) for query in queries]
+    slices, queries = _case(seed, count, dim, max(1, tokens), scale, part, segments)
+    rounded = [quantization.quantize_query(query) for query in queries]
     for kind in ("codes", "tokens"):
         with pytest.MonkeyPatch.context() as patch:
             _choose(way, patch)
-            together = scan.estimate(parts, rounded, kind)
+            together = scan.estimate(slices, rounded, kind)
         for query, estimates in zip(rounded, together.T, strict=True):
-            exact = _exact(parts, query.vectors)
+            exact = _exact(slices, query.vectors)
             filled = exact > -np.inf
             assert ((estimates > -np.inf) == filled).all()
-            bounds = scan.bounds(parts, query, kind)
+            bounds = scan.bounds(slices, query, kind)
             assert (np.abs(estimates[filled] - exact[filled]) <= bounds[filled]).all()
 
 
 def test_most_documents_are_left_out(colbert: LateInteractionEncoder, documents: list[str]) -> None:
     """Without pruning, approximate search would be pointless."""
     texts = [f"{text} {number}번째 안내문입니다." for number in range(20) for text in documents]
-    arrays = LateInteractionLeg(colbert).pack(colbert.encode_documents(texts))
+    arrays = Float16Int8Codec().encode(colbert.encode_documents(texts))
     (query,) = colbert.encode_queries(["보증금은 언제 돌려받나요?"])
-    (scores,) = multi_vector_search.search([query], [Part(arrays, np.arange(len(texts)))], 3, exact=True)
+    (scores,) = multi_vector_search.search([query], [SegmentSlice(arrays, np.arange(len(texts)))], 3, exact=True)
     assert (scores > -np.inf).sum() < len(texts) / 3
 
 
@@ -148,20 +151,20 @@ def test_codes_say_how_far_they_are_off(colbert: LateInteractionEncoder) -> None
     texts = ["도서관은 월요일에 쉬고, 화요일부터 금요일까지는 저녁 아홉 시에 닫는다.", "연차는 사흘 전에 낸다."]
     vectors, offsets = pack_tokens(colbert.encode_documents(texts), dim=1)
     half = vectors.astype(np.float16)
-    arrays = codecs.encode(half, offsets)
+    arrays = quantization.quantize_documents(half, offsets)
     scale, longest = arrays["code_scale"]
     codes = arrays["codes"].astype(np.float32) * scale
     assert arrays["codes"].nbytes <= half.nbytes / 2 + 2 * 8 * colbert.dim
-    assert arrays["summaries"].nbytes * 4 == arrays["codes"].nbytes
+    assert arrays["pooled_tokens"].nbytes * 4 == arrays["codes"].nbytes
     assert np.linalg.norm(codes, axis=1).max() == pytest.approx(longest, rel=1e-5)
-    assert arrays["code_places"][1, 0] < arrays["code_places"][0, 0]  # the shorter one comes first
+    assert arrays["code_spans"][1, 0] < arrays["code_spans"][0, 0]  # the shorter one comes first
     for document in range(2):
-        first = arrays["code_places"][document, 0] * 8
+        first = arrays["code_spans"][document, 0] * 8
         original = half[offsets[document] : offsets[document + 1]].astype(np.float32)
         off = np.linalg.norm(original - codes[first : first + len(original)], axis=1).max()
         assert off == pytest.approx(arrays["code_errors"][document], rel=1e-4)
         assert 0 < off < 0.05
-        summary = arrays["summaries"][first // 4].astype(np.float32) * scale
+        summary = arrays["pooled_tokens"][first // 4].astype(np.float32) * scale
         mean = original[:4].mean(axis=0)
         assert summary == pytest.approx(mean / np.linalg.norm(mean), abs=0.01)
 

@@ -18,7 +18,7 @@ from korag.evaluation.dataset import Dataset
 from korag.evaluation.sparsity import CountingEncoder
 from korag.fusion import Fusion
 from korag.legs.bm25 import K1, B
-from korag.legs.registry import LEG_NAMES
+from korag.legs.registry import leg_of_family
 from korag.legs.tokenizers import CustomTokenizer, Tokenizer
 from korag.text import is_empty
 
@@ -110,7 +110,7 @@ class LegSystem(System):
     def __init__(self, name: str, encoder: Encoder[Any] | None = None, *, tokenizer: Tokenizer | None = None) -> None:
         self.name = name
         self._encoder, self._tokenizer = encoder, tokenizer
-        self.kind = "bm25" if encoder is None else LEG_NAMES[encoder.family]
+        self.kind = "bm25" if encoder is None else leg_of_family(encoder.family).name
         self.dim = None if encoder is None or encoder.family == "sparse" else encoder.dim
 
     @property

@@ -1,161 +1,306 @@
-"""Legs: how each family's vectors are stored in a segment and searched.
+"""What a leg and a codec do. A leg is one way to search; a codec is how a leg's vectors are laid out in a segment.
 
-One stateless class a family; what it stores are plain arrays, so segments know nothing of families.
+Both are entered in `korag.legs.registry`, and nothing else needs to know them. A leg knows texts, vectors and scores;
+its codec knows arrays. Segments store plain arrays and the name and version of the codec that made them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.checkpoints.fingerprint import Fingerprint
 from korag.encoders.base import Encoder
+from korag.encoders.load import load_encoder
+from korag.errors import FingerprintError, FormatVersionError, IndexStateError, KoragError
 from korag.scoring import Ints
 from korag.workers import run_all, run_here
 
-_SMALL = 8_192
-"""Up to so many documents, waking the other cores takes longer than it saves."""
-
+THREADS_FROM = 8_192
+"""Documents; below this, threads cost more than they save."""
 
 Arrays = Mapping[str, NDArray[Any]]
+"""The arrays a codec stores, by name."""
+Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one leg may find in one segment.
+class SegmentSlice:
+    """Some documents of one segment, as one leg sees them.
 
     Attributes:
-        arrays: The leg's arrays.
-        rows: Rows to choose from, ascending. Shape: (documents,).
+        arrays: The leg's arrays, of all documents in the segment.
+        rows: The documents meant, ascending. Shape: (documents,).
     """
 
     arrays: Arrays
-    rows: NDArray[np.int64]
+    rows: Ints
 
 
-class Scorer(Protocol):
-    """What scores rows of one segment."""
+class Codec(ABC):
+    """How a leg's vectors are laid out in a segment. Stateless: one instance serves all collections.
 
-    def scores(self, arrays: Arrays, query: Any, rows: Ints) -> NDArray[np.float32]:
-        """As `Leg.scores`."""
-        ...
+    Layouts also decide how vectors are searched, so each leg's own codec base class (`korag.legs.dense.DenseCodec`, …)
+    adds a method that scores documents, implemented by way of `decode`. A codec overrides it to be faster.
+
+    Attributes:
+        name: Recorded in manifests and segments.
+        version: Of the layout; raised when array names or contents change. `read` takes older ones.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def encode(self, vectors: Any) -> dict[str, NDArray[Any]]:
+        """Turns what `Leg.encode_documents` or `Leg.concat` returned into arrays.
+
+        Merging segments decodes and encodes again, so encoding what `decode` returned must lose nothing more.
+        """
+
+    @abstractmethod
+    def decode(self, arrays: Arrays, rows: Ints) -> Any:
+        """Returns the vectors of some rows, which ascend, as `encode` takes them."""
+
+    def read(self, arrays: Arrays, version: int) -> Arrays:
+        """Brings arrays of an older version of this codec into the current layout.
+
+        Called whenever an old segment is opened, and once by `Collection.upgrade`, so it must work without an encoder.
+
+        Args:
+            arrays: As they are in the segment.
+            version: The version that wrote them; never newer than `version`.
+
+        Raises:
+            FormatVersionError: If this codec cannot read that version.
+        """
+        if version != self.version:
+            raise FormatVersionError(
+                f"'{self.name}' 코덱은 버전 {version}을 읽지 못합니다(지금 버전 {self.version}).",
+                f"The codec '{self.name}' cannot read version {version} (it is at version {self.version}).",
+            )
+        return arrays
 
 
-def score_all(
-    leg: Scorer, queries: Sequence[Any], parts: Sequence[Part], *, threads: bool = False
-) -> Iterator[NDArray[np.float32]]:
-    """`Leg.search` by scoring every document.
+class Leg(ABC):
+    """One way to search: how texts are represented, compared and scored.
+
+    Derive from `EncoderLeg` or `ModelFreeLeg`, which know how a collection makes and reopens them.
+
+    Attributes:
+        codec: How the representations are stored.
+        encoder: Makes the representations; None for a model-free leg.
+        takes_vectors: Queries may also be given as plain vectors, which `query_from_vector` checks.
+    """
+
+    encoder: Encoder[Any] | None = None
+    takes_vectors: ClassVar[bool] = False
+
+    def __init__(self, codec: Any) -> None:
+        self.codec = codec
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What the manifest records to recognize and reopen this leg, as JSON values."""
+
+    @classmethod
+    @abstractmethod
+    def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
+        """Makes the leg of an existing collection.
+
+        Args:
+            codec: How its representations are stored.
+            recorded: Its `identity` when the collection was made.
+            given: The encoder or settings passed on opening; None to go by `recorded`.
+            name: The leg's name, for messages.
+            place: The collection, for messages.
+
+        Raises:
+            FingerprintError: If what is given would represent texts differently.
+            IndexStateError: If the recorded encoder cannot be loaded.
+        """
+
+    @abstractmethod
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
+        """Represents documents, as the codec takes them. Texts are never empty; there may be none."""
+
+    @abstractmethod
+    def encode_queries(self, texts: Sequence[str]) -> list[Any]:
+        """Represents queries, one entry per query. Texts are never empty."""
+
+    def concat(self, parts: Sequence[Any]) -> Any:
+        """Joins decoded representations of at least one segment; by default lists of documents."""
+        return [document for part in parts for document in part]
+
+    def prepare(self, query: Any, slices: Sequence[SegmentSlice]) -> Any:
+        """Adds what a query needs to know about the whole collection; by default nothing.
+
+        Args:
+            query: From `encode_queries`.
+            slices: All segments, with the rows whose documents still exist.
+        """
+        return query
+
+    @abstractmethod
+    def search(
+        self, queries: Sequence[Any], slices: Sequence[SegmentSlice], k: int, *, exact: bool
+    ) -> Iterator[Scores]:
+        """Scores documents for prepared queries.
+
+        A score must depend on the query and the document alone, to the last bit.
+
+        Args:
+            queries: From `prepare`.
+            slices: The documents to choose from.
+            k: How many of them are wanted.
+            exact: False allows missing some of the k best; scores are the same either way.
+
+        Yields:
+            For each query the scores of the documents of all slices, in order. −inf for a document that does not
+            match, and optionally for one that is not among the k best. Shape: (documents of all slices,).
+        """
+
+    @abstractmethod
+    def max_score(self, query: Any) -> float:
+        """The score of a perfect match with a prepared query; relevance is a fraction of it."""
+
+    @abstractmethod
+    def similarities(self, vectors: Any) -> Scores:
+        """Compares decoded documents pairwise; 1 for equal ones. Shape: (n, n)."""
+
+    def query_from_vector(self, vector: Sequence[float]) -> Any:
+        """Checks a query vector and returns it as `encode_queries` would; only if `takes_vectors`.
+
+        Raises:
+            InvalidArgumentError: If it does not fit this leg.
+        """
+        raise NotImplementedError
+
+
+class EncoderLeg(Leg):
+    """A leg whose vectors come from an encoder.
 
     Args:
-        leg: What scores.
-        queries: Prepared.
-        parts: The documents.
-        threads: Score segments of a large collection on all cores; for what is not done under Python's lock.
-    """
-    firsts = np.cumsum([0, *(len(part.rows) for part in parts)]).tolist()
-    run = run_all if threads and firsts[-1] > _SMALL else run_here
-    for query in queries:
-        scores = np.empty(firsts[-1], np.float32)
-
-        def work(number: int, query: Any = query, scores: NDArray[np.float32] = scores) -> None:
-            part = parts[number]
-            scores[firsts[number] : firsts[number + 1]] = leg.scores(part.arrays, query, part.rows)
-
-        run(work, range(len(parts)))
-        yield scores
-
-
-@dataclass(frozen=True)
-class LiveSegment:
-    """What a leg sees of one segment.
-
-    Attributes:
-        arrays: The leg's arrays.
-        live: Which rows' documents still exist. Shape: (rows,).
+        encoder: Of the family the leg is registered for.
+        codec: One of the codecs the leg is registered with.
     """
 
-    arrays: Arrays
-    live: NDArray[np.bool_]
+    encoder: Encoder[Any]
 
-
-class Leg(Protocol):
-    """One way to search: how texts are represented, stored and scored."""
-
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
-        """Represents documents."""
-        ...
-
-    def encode_queries(self, texts: Sequence[str]) -> list[Any]:
-        """Represents queries, one entry each."""
-        ...
-
-    def pack(self, vectors: Any) -> dict[str, NDArray[Any]]:
-        """Turns what `encode_documents` returned into the arrays a segment stores."""
-        ...
-
-    def unpack(self, arrays: Arrays, rows: Ints) -> Any:
-        """Returns the representations of some rows, as `pack` takes them."""
-        ...
-
-    def join(self, parts: Sequence[Any]) -> Any:
-        """Puts unpacked representations end to end."""
-        ...
-
-    def prepare(self, query: Any, segments: Sequence[LiveSegment]) -> Any:
-        """Adds to a query what it needs to know of the whole collection."""
-        ...
-
-    def scores(self, arrays: Arrays, query: Any, rows: Ints) -> NDArray[np.float32]:
-        """Scores some rows for a prepared query; −inf for one that does not match at all."""
-        ...
-
-    def search(
-        self, queries: Sequence[Any], parts: Sequence[Part], k: int, *, exact: bool
-    ) -> Iterator[NDArray[np.float32]]:
-        """Yields, for each prepared query, the scores of the documents of all parts, one part after the other.
-
-        −inf for a document that does not match, and, if a leg can tell, for those that are not among the k best. If not
-        `exact`, a leg may miss some of the k best; what it finds has its score all the same.
-        """
-        ...
-
-    def max_score(self, query: Any) -> float:
-        """The score of a perfect match with a prepared query: what relevance is a share of."""
-        ...
-
-    def similarities(self, vectors: Any) -> NDArray[np.float32]:
-        """How alike unpacked documents are, two by two; 1 for equal ones. Shape: (n, n)."""
-        ...
-
-
-class EncoderLeg:
-    """What the legs of all encoders share."""
-
-    def __init__(self, encoder: Encoder[Any]) -> None:
+    def __init__(self, encoder: Encoder[Any], codec: Any) -> None:
+        super().__init__(codec)
         self.encoder = encoder
 
+    def identity(self) -> dict[str, Any]:
+        """The encoder's fingerprint, and how to load it again."""
+        return {"fingerprint": self.encoder.fingerprint.to_dict(), "load": self.encoder.load_arguments}
+
+    @classmethod
+    def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
+        """As `Leg.reopen`; loads the recorded encoder if none is given."""
+        encoder = _reload(recorded["load"], name, place) if given is None else given
+        built = Fingerprint.from_dict(recorded["fingerprint"])
+        if differences := built.differences(encoder.fingerprint):
+            field, (was, now) = next(iter(differences.items()))
+            raise FingerprintError(
+                f"{place}의 '{name}' 벡터는 다른 인코더({built.model})로 만들었습니다. 다른 항목: "
+                f"{', '.join(differences)}. 예: {field} — 색인할 때 {was!r}, 지금 {now!r}. 같은 모델과 설정으로 열거나 "
+                "새 폴더에 다시 색인하세요.",
+                f"The '{name}' vectors of {place} were made by another encoder ({built.model}). Fields that differ: "
+                f"{', '.join(differences)}; {field} was {was!r} and is now {now!r}. Open it with the same model and "
+                "settings, or index again into a new folder.",
+            )
+        return cls(encoder, codec)
+
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
-        """As the encoder does."""
+        """As the encoder returns them."""
         return self.encoder.encode_documents(texts, show_progress=show_progress)
 
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
-        """A batch of one for each query."""
+        """A batch of one per query."""
         vectors = self.encoder.encode_queries(texts)
         return [vectors[index : index + 1] for index in range(len(texts))] if len(texts) != 1 else [vectors]
 
-    def prepare(self, query: Any, segments: Sequence[LiveSegment]) -> Any:
-        """A vector needs to know nothing of the collection."""
-        return query
 
-    def scores(self, arrays: Arrays, query: Any, rows: Ints) -> NDArray[np.float32]:
-        """As the family compares vectors."""
-        raise NotImplementedError
+def _reload(arguments: dict[str, Any], name: str, place: str) -> Encoder[Any]:
+    try:
+        return load_encoder(**arguments)
+    except KoragError as error:
+        raise IndexStateError(
+            f"{place}의 '{name}' 인코더 {arguments['model']!r}를 불러올 수 없습니다. 모델이 있는 곳을 알려 주세요: "
+            f"encoders=[load_encoder('모델 폴더', ...)].\n{error.args[0]}",
+            f"The '{name}' encoder {arguments['model']!r} of {place} cannot be loaded. Pass it from where it is now: "
+            f"encoders=[load_encoder('model folder', ...)].\n{error.args[-1]}",
+        ) from error
 
-    def search(
-        self, queries: Sequence[Any], parts: Sequence[Part], k: int, *, exact: bool
-    ) -> Iterator[NDArray[np.float32]]:
-        """Scores every document."""
-        return score_all(self, queries, parts)
+
+class ModelFreeLeg(Leg):
+    """A leg without an encoder. A subclass takes its settings as keywords after the codec.
+
+    Args:
+        codec: One of the codecs the leg is registered with.
+    """
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its settings as JSON values, for the manifest; legs of equal settings represent texts equally."""
+        return {}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keywords that make an equal leg in this process and in unpickling."""
+        return self.settings
+
+    def identity(self) -> dict[str, Any]:
+        """The settings."""
+        return {"settings": self.settings}
+
+    @classmethod
+    def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
+        """As `Leg.reopen`; settings that are not given, or None, are taken from `recorded`."""
+        settings: dict[str, Any] = recorded["settings"]
+        own = {field: value for field, value in (given or {}).items() if value is not None}
+        leg = cls(codec, **(settings | own))
+        for field, now in leg.settings.items():
+            was = settings.get(field)
+            if was != now:
+                raise FingerprintError(
+                    f"{place}의 '{name}' 색인은 {field}={was!r}(으)로 만들었는데 {now!r}을(를) 넣었습니다. "
+                    f"{field}을(를) 빼고 열거나 새 폴더에 다시 색인하세요.",
+                    f"The '{name}' index of {place} was made with {field}={was!r}, not {now!r}. Leave {field} out, "
+                    "or index again into a new folder.",
+                )
+        return leg
+
+
+ScoreRows = Callable[[Arrays, Any, Ints], Scores]
+"""``score(arrays, query, rows)`` scores some rows of one segment."""
+
+
+def score_all(
+    score: ScoreRows, queries: Sequence[Any], slices: Sequence[SegmentSlice], *, threads: bool = False
+) -> Iterator[Scores]:
+    """`Leg.search` by scoring every document.
+
+    Args:
+        score: Scores some rows of one segment.
+        queries: From `Leg.prepare`.
+        slices: The documents to choose from.
+        threads: Score segments of a large collection on all cores; only pays for work done outside Python's lock.
+    """
+    firsts = np.cumsum([0, *(len(part.rows) for part in slices)]).tolist()
+    run = run_all if threads and firsts[-1] > THREADS_FROM else run_here
+    for query in queries:
+        scores = np.empty(firsts[-1], np.float32)
+
+        def work(number: int, query: Any = query, scores: Scores = scores) -> None:
+            part = slices[number]
+            scores[firsts[number] : firsts[number + 1]] = score(part.arrays, query, part.rows)
+
+        run(work, range(len(slices)))
+        yield scores

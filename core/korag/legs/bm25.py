@@ -1,31 +1,32 @@
-"""The BM25 leg: term counts as postings in the same segments as vectors, weighed when searched.
+"""BM25: term counts as postings in the same segments as vectors, weighed at search time.
 
-Document frequencies and lengths are taken over live documents at each search, so results after any adds and
-deletes are those of an index built afresh, and what a transaction commits is searchable by every leg at once.
-Why not SQLite's FTS5 or bm25s: docs/bm25.md has the measurements.
+Document frequencies and lengths are taken over the live documents at each search. Results after any additions and
+deletions are therefore those of a fresh index, and a committed transaction is searchable by every leg at once.
+docs/bm25.md has the measurements against SQLite's FTS5 and bm25s.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from korag.legs.base import Arrays, LiveSegment, Part, score_all
-from korag.legs.tokenizers import Tokenizer
+from korag.errors import FingerprintError
+from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, score_all
+from korag.legs.tokenizers import TokenizerLike, resolve_tokenizer
 from korag.scoring import Ints, sparse_cosines
 
 K1, B = 1.2, 0.75
-"""Saturation of term counts, and weight of document length: Lucene's defaults."""
+"""Lucene's defaults. K1: saturation of term counts. B: weight of document length."""
 
 TermCounts = tuple[NDArray[np.uint64], NDArray[np.uint16]]
-"""The terms of a document, each once, and how often it has them. Shape of both: (distinct terms,)."""
+"""The distinct terms of a document and their counts. Shape of both: (distinct terms,)."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,35 @@ class WeighedQuery:
     average_length: float
 
 
-class BM25Leg:
-    """Counts of tokens, under 64-bit hashes of them: any token of any tokenizer is as good as another.
+class BM25Codec(Codec):
+    """Base of codecs for the BM25 leg, whose representations are lists of `TermCounts`."""
 
-    Two of a million distinct terms share a hash with a probability of 3 in 10⁸.
+    def statistics(self, arrays: Arrays, terms: NDArray[np.uint64], rows: Ints) -> tuple[int, Ints]:
+        """Counts over some rows.
+
+        Returns:
+            Their tokens, and for each term how many of them contain it, shape (terms,).
+        """
+        postings = PostingsCodec()
+        return postings.statistics(postings.encode(self.decode(arrays, rows)), terms, np.arange(len(rows)))
+
+    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints) -> Scores:
+        """BM25 of some rows; −inf for those that share no term."""
+        postings = PostingsCodec()
+        return postings.scores(postings.encode(self.decode(arrays, rows)), query, np.arange(len(rows)))
+
+
+class PostingsCodec(BM25Codec):
+    """For each term, the rows that contain it and how often.
+
+    ``terms``, distinct and ascending; ``starts``, where the postings of each begin, and the end; ``rows`` and
+    ``counts`` of all postings; and the ``lengths`` of documents in tokens.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    name = "postings"
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> list[TermCounts]:
-        """Counts the tokens of each document."""
-        return [_count(tokens) for tokens in self.tokenizer(texts)]
-
-    def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.uint64]]:
-        """The distinct terms of each query."""
-        return [_count(tokens)[0] for tokens in self.tokenizer(texts)]
-
-    def pack(self, vectors: list[TermCounts]) -> dict[str, NDArray[Any]]:
-        """Stores postings: for each term, the rows that have it, and how often."""
+    def encode(self, vectors: list[TermCounts]) -> dict[str, NDArray[Any]]:
+        """Stores postings."""
         sizes = [len(terms) for terms, _ in vectors]
         terms = np.concatenate([np.zeros(0, np.uint64), *(terms for terms, _ in vectors)])
         counts = np.concatenate([np.zeros(0, np.uint16), *(counts for _, counts in vectors)])
@@ -76,7 +87,7 @@ class BM25Leg:
             "lengths": np.array([counts.sum(dtype=np.int64) for _, counts in vectors], np.int32),
         }
 
-    def unpack(self, arrays: Arrays, rows: Ints) -> list[TermCounts]:
+    def decode(self, arrays: Arrays, rows: Ints) -> list[TermCounts]:
         """Term counts of some rows."""
         terms = np.repeat(arrays["terms"], np.diff(arrays["starts"]))
         order = np.argsort(arrays["rows"], kind="stable")
@@ -84,34 +95,22 @@ class BM25Leg:
         terms, counts = terms[order], arrays["counts"][order]
         return [(terms[bounds[row] : bounds[row + 1]], counts[bounds[row] : bounds[row + 1]]) for row in rows]
 
-    def join(self, parts: Sequence[list[TermCounts]]) -> list[TermCounts]:
-        """One list of documents."""
-        return [document for part in parts for document in part]
+    def statistics(self, arrays: Arrays, terms: NDArray[np.uint64], rows: Ints) -> tuple[int, Ints]:
+        """As `BM25Codec.statistics`, from the postings of these terms."""
+        lengths, (starts, ends) = arrays["lengths"], _find(arrays, terms)
+        if len(rows) == len(lengths):
+            return int(lengths.sum(dtype=np.int64)), ends - starts
+        counted = np.zeros(len(lengths), np.bool_)
+        counted[rows] = True
+        matches = counted[_gather(arrays["rows"], starts, ends)]
+        frequencies = np.bincount(np.repeat(np.arange(len(terms)), ends - starts), matches, len(terms))
+        return int(lengths[rows].sum(dtype=np.int64)), frequencies.astype(np.int64)
 
-    def prepare(self, query: NDArray[np.uint64], segments: Sequence[LiveSegment]) -> WeighedQuery:
-        """Weighs terms by the live documents that have them: ``idf = ln(1 + (N − df + ½) / (df + ½))``."""
-        documents, tokens, frequencies = 0, 0, np.zeros(len(query), np.int64)
-        for segment in segments:
-            lengths, starts, ends = segment.arrays["lengths"], *_find(segment.arrays, query)
-            if segment.live.all():
-                documents += len(lengths)
-                tokens += int(lengths.sum(dtype=np.int64))
-                frequencies += ends - starts
-            else:
-                documents += int(segment.live.sum())
-                tokens += int(lengths[segment.live].sum(dtype=np.int64))
-                alive = segment.live[_gather(segment.arrays["rows"], starts, ends)]
-                frequencies += np.bincount(np.repeat(np.arange(len(query)), ends - starts), alive, len(query)).astype(
-                    int
-                )
-        idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
-        return WeighedQuery(query, idf, tokens / documents if documents else 1.0)
-
-    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints) -> NDArray[np.float32]:
+    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints) -> Scores:
         """BM25 in Lucene's form: ``Σ idf · tf / (tf + k1 · (1 − b + b · length / average))``.
 
         (Robertson and Zaragoza 2009, https://doi.org/10.1561/1500000019, equation 3.15, without the constant
-        factor k1 + 1.) Documents that share no term do not match.
+        factor k1 + 1.)
         """
         starts, ends = _find(arrays, query.terms)
         found, counts = _gather(arrays["rows"], starts, ends), _gather(arrays["counts"], starts, ends)
@@ -121,17 +120,73 @@ class BM25Leg:
         scores[scores <= 0] = -np.inf
         return scores
 
+
+class BM25Leg(ModelFreeLeg):
+    """Counts of tokens under 64-bit hashes, so that a token of any tokenizer has the same size.
+
+    Two of a million distinct terms share a hash with a probability of 3 in 10⁸.
+
+    Args:
+        codec: How counts are stored.
+        tokenizer: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+    """
+
+    codec: BM25Codec
+
+    def __init__(self, codec: BM25Codec, *, tokenizer: TokenizerLike = None) -> None:
+        super().__init__(codec)
+        self.tokenizer = resolve_tokenizer(tokenizer)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The tokenizer's name."""
+        return {"tokenizer": self.tokenizer.name}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The tokenizer itself."""
+        return {"tokenizer": self.tokenizer}
+
+    @classmethod
+    def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
+        """As `Leg.reopen`; a function must be given again, because only its name is recorded."""
+        tokenizer = recorded["settings"]["tokenizer"]
+        if tokenizer.startswith("custom:") and (given or {}).get("tokenizer") is None:
+            raise FingerprintError(
+                f"{place}의 BM25 색인은 직접 만든 토크나이저 {tokenizer!r}로 만들었습니다. tokenizer=에 그 함수를 "
+                "넣으세요.",
+                f"The BM25 index of {place} was made with the custom tokenizer {tokenizer!r}; pass it as tokenizer=.",
+            )
+        return super().reopen(codec, recorded, given, name=name, place=place)
+
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> list[TermCounts]:
+        """Counts the tokens of each document."""
+        return [_count(tokens) for tokens in self.tokenizer(texts)]
+
+    def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.uint64]]:
+        """The distinct terms of each query."""
+        return [_count(tokens)[0] for tokens in self.tokenizer(texts)]
+
+    def prepare(self, query: NDArray[np.uint64], slices: Sequence[SegmentSlice]) -> WeighedQuery:
+        """Weighs terms by the live documents that contain them: ``idf = ln(1 + (N − df + ½) / (df + ½))``."""
+        documents, tokens, frequencies = 0, 0, np.zeros(len(query), np.int64)
+        for part in slices:
+            some, counts = self.codec.statistics(part.arrays, query, part.rows)
+            documents, tokens, frequencies = documents + len(part.rows), tokens + some, frequencies + counts
+        idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
+        return WeighedQuery(query, idf, tokens / documents if documents else 1.0)
+
     def search(
-        self, queries: Sequence[WeighedQuery], parts: Sequence[Part], k: int, *, exact: bool
-    ) -> Iterator[NDArray[np.float32]]:
-        """Scores every document."""
-        return score_all(self, queries, parts)
+        self, queries: Sequence[Any], slices: Sequence[SegmentSlice], k: int, *, exact: bool
+    ) -> Iterator[Scores]:
+        """Scores every document; one that shares no term does not match."""
+        return score_all(self.codec.scores, queries, slices)
 
     def max_score(self, query: WeighedQuery) -> float:
-        """``Σ idf``, which term counts approach as they grow."""
+        """``Σ idf``, which a document approaches as its term counts grow."""
         return float(query.idf.sum())
 
-    def similarities(self, vectors: list[TermCounts]) -> NDArray[np.float32]:
+    def similarities(self, vectors: list[TermCounts]) -> Scores:
         """Cosines of term counts."""
         terms = np.unique(np.concatenate([np.zeros(0, np.uint64), *(terms for terms, _ in vectors)]))
         columns = np.concatenate([np.zeros(0, np.int64), *(np.searchsorted(terms, held) for held, _ in vectors)])
@@ -141,7 +196,7 @@ class BM25Leg:
 
 
 def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> tuple[Ints, Ints]:
-    """Where the postings of each term start and end; nothing for a term the segment lacks."""
+    """Start and end of each term's postings; equal for a term the segment does not contain."""
     known, bounds = arrays["terms"], arrays["starts"]
     positions = np.minimum(np.searchsorted(known, terms), max(len(known) - 1, 0))
     held = known[positions] == terms if len(known) else np.zeros(len(terms), np.bool_)
@@ -149,7 +204,7 @@ def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> tuple[Ints, Ints]:
 
 
 def _gather(array: NDArray[Any], starts: Ints, ends: Ints) -> NDArray[Any]:
-    """Some slices of an array end to end."""
+    """Concatenates slices of an array."""
     return np.concatenate([array[:0], *(array[start:end] for start, end in zip(starts, ends, strict=True))])
 
 

@@ -1,4 +1,4 @@
-"""Dense vectors: one a text, compared by cosine or dot product."""
+"""Dense vectors: one per text, compared by cosine or dot product."""
 
 from __future__ import annotations
 
@@ -10,15 +10,41 @@ from numpy.typing import NDArray
 
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
-from korag.legs.base import Arrays, EncoderLeg, Part, score_all
+from korag.legs.base import Arrays, Codec, EncoderLeg, Scores, SegmentSlice, score_all
 from korag.scoring import Ints, dot_rows, unit_rows
 
 
-class DenseLeg(EncoderLeg):
-    """Vectors in float32, of unit length if they are compared by cosine. Shape: (n, dim)."""
+class DenseCodec(Codec):
+    """Base of codecs for the dense leg, whose vectors are float32 arrays. Shape: (n, dim)."""
 
-    def __init__(self, encoder: Encoder[Any]) -> None:
-        super().__init__(encoder)
+    def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints) -> Scores:
+        """Dot products of some rows with a query of shape (dim,)."""
+        return dot_rows(query, self.decode(arrays, rows))
+
+
+class Float32Codec(DenseCodec):
+    """Vectors as they are, in ``vectors``."""
+
+    name = "float32"
+
+    def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Stores rows."""
+        return {"vectors": vectors}
+
+    def decode(self, arrays: Arrays, rows: Ints) -> NDArray[np.float32]:
+        """Shape: (len(rows), dim)."""
+        vectors: NDArray[np.float32] = arrays["vectors"]
+        return vectors if len(rows) == len(vectors) else vectors[rows]  # all rows are not copied
+
+
+class DenseLeg(EncoderLeg):
+    """Vectors in float32, scaled to unit length if they are compared by cosine. Shape: (n, dim)."""
+
+    takes_vectors = True
+    codec: DenseCodec
+
+    def __init__(self, encoder: Encoder[Any], codec: DenseCodec) -> None:
+        super().__init__(encoder, codec)
         self._cosine = encoder.similarity == "cosine"
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> NDArray[np.float32]:
@@ -27,10 +53,10 @@ class DenseLeg(EncoderLeg):
         return self._scaled(vectors)
 
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
-        """A vector each. Shape: (dim,)."""
+        """A vector per query. Shape: (dim,)."""
         return list(self._scaled(self.encoder.encode_queries(texts)))
 
-    def check_query(self, vector: Sequence[float]) -> NDArray[np.float32]:
+    def query_from_vector(self, vector: Sequence[float]) -> NDArray[np.float32]:
         """Returns a query vector as `encode_queries` does.
 
         Raises:
@@ -38,7 +64,7 @@ class DenseLeg(EncoderLeg):
         """
         try:
             given = np.asarray(vector, np.float32)
-        except (TypeError, ValueError):  # not numbers: no shape of theirs would do
+        except (TypeError, ValueError):  # not numbers, so no shape would fit
             given = np.zeros(0, np.float32)
         if given.shape != (self.encoder.dim,) or not np.isfinite(given).all():
             raise InvalidArgumentError(
@@ -53,38 +79,22 @@ class DenseLeg(EncoderLeg):
     def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         return unit_rows(vectors) if self._cosine else vectors
 
-    def pack(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Stores rows."""
-        return {"vectors": vectors}
-
-    def unpack(self, arrays: Arrays, rows: Ints) -> NDArray[np.float32]:
-        """Shape: (len(rows), dim)."""
-        unpacked: NDArray[np.float32] = arrays["vectors"][rows]
-        return unpacked
-
-    def join(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def concat(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Shape: (sum of rows, dim)."""
         return np.concatenate(parts)
 
-    def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints) -> NDArray[np.float32]:
-        """Cosine or dot product."""
-        vectors: NDArray[np.float32] = arrays["vectors"]
-        if len(rows) < len(vectors):
-            vectors = vectors[rows]
-        return dot_rows(query, vectors)
-
     def search(
-        self, queries: Sequence[Any], parts: Sequence[Part], k: int, *, exact: bool
-    ) -> Iterator[NDArray[np.float32]]:
+        self, queries: Sequence[Any], slices: Sequence[SegmentSlice], k: int, *, exact: bool
+    ) -> Iterator[Scores]:
         """Scores every document."""
-        return score_all(self, queries, parts, threads=True)
+        return score_all(self.codec.scores, queries, slices, threads=True)
 
     def max_score(self, query: NDArray[np.float32]) -> float:
         """The query with itself: 1 for cosine."""
         return float(query @ query)
 
-    def similarities(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def similarities(self, vectors: NDArray[np.float32]) -> Scores:
         """Cosines."""
         rows = unit_rows(vectors)
-        alike: NDArray[np.float32] = rows @ rows.T
-        return alike
+        cosines: Scores = rows @ rows.T
+        return cosines

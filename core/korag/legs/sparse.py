@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,18 +10,34 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from korag.kernels import postings
-from korag.legs.base import Arrays, EncoderLeg
+from korag.legs.base import Arrays, Codec, EncoderLeg, Scores, SegmentSlice, score_all
 from korag.scoring import Ints, sparse_cosines, sparse_dot
 
 
-class SparseLeg(EncoderLeg):
-    """Term weights as postings (compressed columns), so that a search touches the query's terms only."""
+class SparseCodec(Codec):
+    """Base of codecs for the sparse leg, whose vectors are float32 rows of a CSR array. Shape: (n, vocab)."""
 
-    def pack(self, vectors: sp.csr_array) -> dict[str, NDArray[Any]]:
-        """Stores columns. Shape before: (n, vocab)."""
+    def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints) -> Scores:
+        """Dot products of some rows with a query of shape (1, vocab); −inf for those that share no term."""
+        scores = sparse_dot(query, self.decode(arrays, rows).tocsc())
+        scores[scores <= 0] = -np.inf
+        return scores
+
+
+class PostingsCodec(SparseCodec):
+    """Compressed columns, so that a search reads the query's terms only.
+
+    ``weights`` and ``rows`` of all postings, term by term; ``terms``, where each term's postings start, and the end;
+    and the ``shape``.
+    """
+
+    name = "postings"
+
+    def encode(self, vectors: sp.csr_array) -> dict[str, NDArray[Any]]:
+        """Stores columns."""
         columns = vectors.tocsc()
         columns.sort_indices()
-        # Of one type: scipy would otherwise copy the rows to the wider one at every search.
+        # One type for both: scipy would otherwise copy the rows to the wider one in every search.
         integers = np.int32 if columns.nnz <= np.iinfo(np.int32).max else np.int64
         return {
             "weights": columns.data.astype(np.float32),
@@ -30,36 +46,49 @@ class SparseLeg(EncoderLeg):
             "shape": np.array(columns.shape, np.int64),
         }
 
-    def unpack(self, arrays: Arrays, rows: Ints) -> sp.csr_array:
+    def decode(self, arrays: Arrays, rows: Ints) -> sp.csr_array:
         """Shape: (len(rows), vocab)."""
-        return self._postings(arrays).tocsr()[rows]
+        return self.columns(arrays).tocsr()[rows]
 
-    def join(self, parts: Sequence[sp.csr_array]) -> sp.csr_array:
-        """Shape: (sum of rows, vocab)."""
-        return sp.csr_array(sp.vstack(parts, format="csr"))
-
-    def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints) -> NDArray[np.float32]:
-        """Dot products; documents that share no term do not match."""
+    def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints) -> Scores:
+        """As `SparseCodec.scores`, by a kernel if there is one."""
         if postings.can_add() and arrays["rows"].dtype == np.int32:
             starts, ends = arrays["terms"][query.indices], arrays["terms"][query.indices + 1]
             scores = np.zeros(int(arrays["shape"][0]), np.float32)
             postings.add_postings(arrays["weights"], arrays["rows"], starts, ends, query.data, scores)
         else:
-            scores = sparse_dot(query, self._postings(arrays))
+            scores = sparse_dot(query, self.columns(arrays))
         if len(rows) < len(scores):
             scores = scores[rows]
         np.copyto(scores, -np.inf, where=scores <= 0)  # five times as fast as scores[…] = …
         return scores
 
+    @staticmethod
+    def columns(arrays: Arrays) -> sp.csc_array:
+        """The arrays as a matrix, which shares their memory."""
+        parts = (arrays["weights"], arrays["rows"], arrays["terms"])
+        return sp.csc_array(parts, shape=tuple(arrays["shape"].tolist()), copy=False)
+
+
+class SparseLeg(EncoderLeg):
+    """Term weights, compared by dot product. Shape: (n, vocab)."""
+
+    codec: SparseCodec
+
+    def concat(self, parts: Sequence[sp.csr_array]) -> sp.csr_array:
+        """Shape: (sum of rows, vocab)."""
+        return sp.csr_array(sp.vstack(parts, format="csr"))
+
+    def search(
+        self, queries: Sequence[Any], slices: Sequence[SegmentSlice], k: int, *, exact: bool
+    ) -> Iterator[Scores]:
+        """Scores every document."""
+        return score_all(self.codec.scores, queries, slices)
+
     def max_score(self, query: sp.csr_array) -> float:
         """The query with itself."""
         return float(query.data @ query.data)
 
-    def similarities(self, vectors: sp.csr_array) -> NDArray[np.float32]:
+    def similarities(self, vectors: sp.csr_array) -> Scores:
         """Cosines."""
         return sparse_cosines(vectors)
-
-    @staticmethod
-    def _postings(arrays: Arrays) -> sp.csc_array:
-        parts = (arrays["weights"], arrays["rows"], arrays["terms"])
-        return sp.csc_array(parts, shape=tuple(arrays["shape"].tolist()), copy=False)

@@ -237,7 +237,11 @@ class CustomTokenizer:
         )
 
 
-def resolve_tokenizer(tokenizer: str | TokenizeFunction | Tokenizer | None = None) -> Tokenizer:
+TokenizerLike = str | TokenizeFunction | Tokenizer | None
+"""A tokenizer as an argument: see `resolve_tokenizer`."""
+
+
+def resolve_tokenizer(tokenizer: TokenizerLike = None) -> Tokenizer:
     """Returns the tokenizer an argument means.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,53 +18,56 @@ from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import (
     EncoderLike,
-    TokenizerLike,
+    LegSettings,
+    Manifest,
+    check_codecs,
     describe,
-    match_encoders,
-    match_tokenizer,
+    make_legs,
     name_encoders,
+    name_settings,
+    read_manifest,
+    reopen_legs,
+    with_versions,
 )
 from korag.collection.local.saving import SEGMENT_FOLDER, save_copy
 from korag.collection.local.search import Searcher, warn_empty
-from korag.collection.local.segments import SegmentFolder, SegmentMemory, SegmentStore
-from korag.collection.local.snapshot import SnapshotReader, choose_merge, merge_views
+from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentMemory, SegmentStore
+from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader, choose_merge, merge_segments
+from korag.collection.local.upgrade import upgrade_folder
 from korag.encoders.base import Encoder
-from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
+from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
 from korag.filters import parse, to_sql
-from korag.legs.base import Leg
-from korag.legs.bm25 import BM25Leg
-from korag.legs.registry import make_leg
-from korag.legs.tokenizers import Tokenizer, resolve_tokenizer
+from korag.legs.base import Leg, ModelFreeLeg
+from korag.legs.tokenizers import TokenizerLike
 from korag.text import is_empty
 
 
 class LocalCollection(Collection):
-    """Documents with one representation a leg: ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``.
+    """Documents with one representation per leg, in a folder or in memory. Made by `open` or `in_memory`.
 
-    Made by `open` or `in_memory`. Searches are exact. Many threads may use one collection, and many processes
-    one folder: one writes at a time, the others wait. Whatever `add` or `delete` has returned from survives a
-    kill at any moment.
+    Many threads may use one collection, and many processes one folder: one writes at a time, the others wait. Whatever
+    `add` or `delete` has returned from survives a kill at any moment.
 
-    Texts are stored and returned as they were given; searching goes by their NFC form. Empty documents are
-    kept, and never found.
+    Texts are stored and returned as given; searching uses their NFC form. Empty documents are kept and never found.
     """
 
     def __init__(
-        self,
-        database: Database,
-        segments: SegmentStore,
-        encoders: Mapping[str, Encoder[Any]],
-        tokenizer: Tokenizer | None,
+        self, database: Database, segments: SegmentStore, legs: Mapping[str, Leg], *, manifest: Manifest | None = None
     ) -> None:
+        """Puts a collection together; use `open` or `in_memory`.
+
+        Args:
+            database: Documents and manifest.
+            segments: Vectors.
+            legs: By name.
+            manifest: To be recorded at the next write; None if the database has it.
+        """
         self._database = database
         self._segments = segments
-        self._encoders = dict(encoders)
-        self._tokenizer = tokenizer
-        self._legs: dict[str, Leg] = {name: make_leg(encoder) for name, encoder in encoders.items()}
-        if tokenizer is not None:
-            self._legs["bm25"] = BM25Leg(tokenizer)
-        self._reader = SnapshotReader(database, segments)
+        self._legs = dict(legs)
+        self._reader = SnapshotReader(database, segments, {name: leg.codec for name, leg in legs.items()})
         self._searcher = Searcher(database, self._reader, self._legs)
+        self._unrecorded = manifest
         self._cleaned = False
 
     @classmethod
@@ -75,28 +78,37 @@ class LocalCollection(Collection):
         encoders: Sequence[EncoderLike] | None = None,
         bm25: bool | None = None,
         tokenizer: TokenizerLike = None,
+        legs: LegSettings = None,
+        codecs: Mapping[str, str] | None = None,
         timeout: float = 30.0,
     ) -> Self:
         """Opens the collection in a folder, or makes a new one there.
 
+        A collection of an older KoRAG is read as it is. The first write records it in the current format; `upgrade`
+        also rewrites its segments.
+
         Args:
             path: The folder. A new collection needs one that is empty or does not exist.
-            encoders: Names, paths or loaded encoders, one of each family at most. An existing collection
-                knows its own; those given must be the ones it was built with.
+            encoders: Names, paths or loaded encoders, at most one of each family. An existing collection knows its
+                own; those given must be the ones it was built with.
             bm25: Also search by words. None takes what the collection has (False for a new one).
             tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+            legs: Registered legs that need no model: a list of names, or a dict of name and settings. ``bm25=True,
+                tokenizer=…`` is short for ``legs={"bm25": {"tokenizer": …}}``. An existing collection knows its own.
+            codecs: How a new collection stores a leg's vectors, by leg; the leg's default where not given.
             timeout: Seconds to wait for another process that is writing.
 
         Raises:
             ForeignFolderError: If the folder holds something else.
-            FormatVersionError: If a newer KoRAG made it.
-            FingerprintError: If it was built with another encoder or tokenizer.
-            InvalidArgumentError: If a new collection is given nothing to search by.
+            FormatVersionError: If a newer KoRAG made it, or one that is too old.
+            FingerprintError: If it was built with another encoder, setting or codec.
+            IndexStateError: If one of its encoders cannot be loaded, or a leg or codec is not registered here.
+            InvalidArgumentError: If a new collection is given nothing to search by, or a leg or codec is unknown.
         """
         folder = Path(path).absolute()  # the working directory may change
-        named = name_encoders([] if encoders is None else encoders)
+        given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
         file = folder / DATABASE_FILE
-        # Asked in this order: where another process is making it, the database is the first file there.
+        # In this order, because another process that is making it creates the database first.
         if folder.exists() and (folder.is_file() or any(folder.iterdir())) and not file.exists():
             raise ForeignFolderError(
                 f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 비어 있거나 없는 폴더를 쓰세요. "
@@ -104,18 +116,19 @@ class LocalCollection(Collection):
                 f"'{folder}' holds something other than a KoRAG collection. Use a folder that is empty or does not "
                 "exist; nothing was changed.",
             )
-        # Worked out before anything is made, so that a wrong argument leaves no folder behind.
-        manifest = None if file.exists() else describe(named, cls._new_tokenizer(named, bm25, tokenizer))
-        if manifest is not None:
+        # Before anything is created, so that a wrong argument leaves no folder behind.
+        new = None if file.exists() else describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))
+        if new is not None:
             folder.mkdir(parents=True, exist_ok=True)
         database = Database(file, timeout=timeout)
         try:
             if database.version() == 0:  # new, or a process was killed between making the file and its tables
-                database.create(manifest or describe(named, cls._new_tokenizer(named, bm25, tokenizer)))
-            stored = {name: database.setting(name) for name in ("legs", "tokenizer")}
-            place = f"'{folder}'"
-            resolved = match_tokenizer(stored, bm25, tokenizer, place)
-            return cls(database, SegmentFolder(folder / SEGMENT_FOLDER), match_encoders(stored, named, place), resolved)
+                database.create({"legs": new or describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))})
+            manifest, is_current = read_manifest(database)
+            opened = reopen_legs(manifest, *given, bm25=bm25, tokenizer=tokenizer, place=f"'{folder}'")
+            current = with_versions(manifest, {name: leg.codec for name, leg in opened.items()})
+            unrecorded = None if is_current and current == manifest else current
+            return cls(database, SegmentFolder(folder / SEGMENT_FOLDER), opened, manifest=unrecorded)
         except BaseException:
             database.close()
             raise
@@ -125,33 +138,41 @@ class LocalCollection(Collection):
         cls,
         *,
         encoders: Sequence[EncoderLike] | None = None,
-        bm25: bool = False,
+        bm25: bool | None = None,
         tokenizer: TokenizerLike = None,
+        legs: LegSettings = None,
+        codecs: Mapping[str, str] | None = None,
     ) -> Self:
         """Makes a collection that lives as long as the object; arguments as for `open`."""
-        named = name_encoders([] if encoders is None else encoders)
-        resolved = cls._new_tokenizer(named, bm25, tokenizer)
+        given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
+        made = make_legs(*given, bm25=bm25, tokenizer=tokenizer)
         database = Database(None)
-        database.create(describe(named, resolved))
-        return cls(database, SegmentMemory(), named, resolved)
+        database.create({"legs": describe(made)})
+        return cls(database, SegmentMemory(), made)
 
-    @staticmethod
-    def _new_tokenizer(
-        encoders: Mapping[str, Encoder[Any]],
-        bm25: bool | None,  # noqa: FBT001 (private, mirrors the public keyword)
-        tokenizer: TokenizerLike,
-    ) -> Tokenizer | None:
-        if not encoders and not bm25:
-            raise InvalidArgumentError(
-                "새 컬렉션에는 검색 방식이 하나는 있어야 합니다: encoders=['mini-colbert'] 또는 bm25=True.",
-                "A new collection needs something to search by: encoders=['mini-colbert'] or bm25=True.",
-            )
-        if tokenizer is not None and not bm25:
-            raise InvalidArgumentError(
-                f"tokenizer={tokenizer!r:.60}를 넣었지만 쓸 BM25가 없습니다. bm25=True도 넣거나 빼세요.",
-                f"tokenizer={tokenizer!r:.60} was given, but there is no BM25 for it; add bm25=True or leave it out.",
-            )
-        return resolve_tokenizer(tokenizer) if bm25 else None
+    @classmethod
+    def upgrade(cls, path: str | os.PathLike[str], *, timeout: float = 30.0) -> int:
+        """Rewrites a collection of an older KoRAG in the current format, without encoding any text.
+
+        No model is loaded. All changes become visible in one commit; a kill at any moment leaves a whole collection,
+        old or new. Opening a collection reads old formats too, so this only saves converting them again every time.
+
+        Args:
+            path: The folder.
+            timeout: Seconds to wait for another process that is writing.
+
+        Returns:
+            The number of segments rewritten; 0 if everything is up to date.
+
+        Raises:
+            IndexStateError: If there is no collection, or one of its legs or codecs is not registered here.
+            ForeignFolderError: If the folder holds something else.
+            FormatVersionError: If a newer KoRAG made it, or one that is too old.
+            CollectionLockedError: If another process is still writing after the time-out.
+            ReadOnlyError: If the folder cannot be written to.
+            SegmentError: If a segment is missing or damaged.
+        """
+        return upgrade_folder(Path(path).absolute(), timeout=timeout)
 
     # -- documents ----------------------------------------------------------------------------------------
 
@@ -195,15 +216,15 @@ class LocalCollection(Collection):
         texts = [documents[index].text for index in filled]
         if len(filled) < len(documents):
             warn_empty(len(documents) - len(filled), len(documents))
-        arrays: dict[str, Any] = {}
-        for name, leg in self._legs.items():
-            vectors = leg.encode_documents(texts, show_progress=show_progress)
-            arrays |= {f"{name}.{array}": value for array, value in leg.pack(vectors).items()}
+        encoded = {
+            name: LegArrays.encode(leg.codec, leg.encode_documents(texts, show_progress=show_progress))
+            for name, leg in self._legs.items()
+        }
         with self._writing():
             keys = self._database.upsert(documents)
             if filled:
-                entry = self._segments.write({"keys": keys[filled], **arrays}, len(filled))
-                self._database.replace_segments([], [entry])
+                info = self._segments.write(Segment(keys[filled], encoded))
+                self._database.replace_segments([], [info])
         self._merge_if_worth()
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
@@ -242,7 +263,7 @@ class LocalCollection(Collection):
 
     def compact(self) -> None:
         """Rewrites all segments without the vectors of deleted and replaced documents."""
-        self._merge(lambda snapshot: snapshot.views)
+        self._merge(lambda snapshot: snapshot.readers)
 
     # -- search -------------------------------------------------------------------------------------------
 
@@ -254,13 +275,13 @@ class LocalCollection(Collection):
     @property
     def encoders(self) -> dict[str, Encoder[Any]]:
         """The encoders by leg."""
-        return dict(self._encoders)
+        return {name: leg.encoder for name, leg in self._legs.items() if leg.encoder is not None}
 
     @property
     def index_bytes(self) -> int:
         """Bytes of the vectors and postings of all legs; texts and metadata are not counted."""
-        views = self._reader.read().views
-        return sum(array.nbytes for view in views for name, array in view.arrays.items() if name != "keys")
+        legs = [leg for reader in self._reader.read().readers for leg in reader.legs.values()]
+        return sum(array.nbytes for leg in legs for array in leg.arrays.values())
 
     @property
     def path(self) -> Path | None:
@@ -291,31 +312,35 @@ class LocalCollection(Collection):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """A write transaction; the first one also removes files that a killed process left behind.
+        """A write transaction. The first one also removes files that a killed process left behind.
 
-        Segment files are written inside the transaction, so whoever holds it knows that every file the
-        database does not name is nobody's.
+        Segment files are written inside the transaction, so whoever holds it knows that files the database does not
+        name belong to nobody. New segments are in the current layout of their codecs, so an older manifest is replaced
+        in the same transaction.
         """
         with self._database.transaction():
             self._database.check_writable()  # before any file is touched
             if not self._cleaned:
-                self._segments.keep_only({entry.name for entry in self._database.segments()})
+                self._segments.keep_only({info.name for info in self._database.segments()})
                 self._cleaned = True
+            if self._unrecorded is not None:
+                self._database.write_legs(self._unrecorded)
             yield
+        self._unrecorded = None  # only now: a transaction that fails records nothing
 
     def _merge_if_worth(self) -> None:
         if choose_merge(self._reader.read()):
-            # The documents are committed: another process that writes for long is no reason to say they are not.
+            # The documents are committed, so another process that writes for long is no reason to fail.
             with contextlib.suppress(CollectionLockedError):
                 self._merge(choose_merge)
 
-    def _merge(self, choose: Any) -> None:
+    def _merge(self, choose: Callable[[Snapshot], list[SegmentReader]]) -> None:
         with self._writing():
-            views = choose(self._reader.read())
-            entries = [self._segments.write(arrays, rows) for arrays, rows in merge_views(views, self._legs)]
-            self._database.replace_segments([view.entry for view in views], entries)
+            readers = choose(self._reader.read())
+            infos = [self._segments.write(segment) for segment in merge_segments(readers, self._legs)]
+            self._database.replace_segments([reader.info for reader in readers], infos)
         with self._database.transaction():
-            self._segments.keep_only({entry.name for entry in self._database.segments()})
+            self._segments.keep_only({info.name for info in self._database.segments()})
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes a copy of the whole collection into a folder, for `open`.
@@ -340,7 +365,8 @@ class LocalCollection(Collection):
             return folder
         with self._database.lock:  # documents and segments of one moment
             snapshot = self._reader.read()
-            return save_copy(self._database, snapshot, folder, overwrite=overwrite)
+            manifest = self._unrecorded or read_manifest(self._database)[0]
+            return save_copy(self._database, snapshot, manifest, folder, overwrite=overwrite)
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -354,7 +380,10 @@ class LocalCollection(Collection):
 
     def __getstate__(self) -> dict[str, Any]:
         """A folder is pickled as its path; a collection in memory with all it holds."""
-        state: dict[str, Any] = {"encoders": self._encoders, "tokenizer": self._tokenizer}
+        state: dict[str, Any] = {
+            "encoders": list(self.encoders.values()),
+            "legs": {name: leg.arguments for name, leg in self._legs.items() if isinstance(leg, ModelFreeLeg)},
+        }
         if isinstance(self._segments, SegmentMemory):
             with self._database.lock:  # both of one moment
                 return state | {"database": self._database.dump(), "segments": self._segments.copy()}
@@ -364,7 +393,10 @@ class LocalCollection(Collection):
         if "database" in state:
             database = Database(None)
             database.restore(state["database"])
-            LocalCollection.__init__(self, database, state["segments"], state["encoders"], state["tokenizer"])
+            manifest, _ = read_manifest(database)
+            given = name_encoders(state["encoders"]), state["legs"], check_codecs(None)
+            legs = reopen_legs(manifest, *given, bm25=None, tokenizer=None, place=":memory:")
+            LocalCollection.__init__(self, database, state["segments"], legs)
             return
         folder: Path = state["path"]
         if not (folder / DATABASE_FILE).exists():  # opening would make an empty one
@@ -372,11 +404,5 @@ class LocalCollection(Collection):
                 f"'{folder}'에 있던 컬렉션이 없습니다. 옮겼다면 Collection.open으로 새 위치에서 여세요.",
                 f"The collection in '{folder}' is gone. If it was moved, open it there with Collection.open.",
             )
-        opened = LocalCollection.open(
-            folder,
-            encoders=list(state["encoders"].values()),
-            bm25=state["tokenizer"] is not None,
-            tokenizer=state["tokenizer"],
-            timeout=state["timeout"],
-        )
+        opened = LocalCollection.open(folder, encoders=state["encoders"], legs=state["legs"], timeout=state["timeout"])
         vars(self).update(vars(opened))

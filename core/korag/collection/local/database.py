@@ -32,7 +32,9 @@ from korag.errors import (
 from korag.filters import add_functions
 
 DATABASE_FILE = "korag.sqlite3"
-FORMAT_VERSION = 2  # 1 had no summaries of token vectors
+FORMAT_VERSION = 3
+"""Of the tables and settings. 2, of KoRAG 0.1.0, records no codecs; segments have versions of their own."""
+_OLDEST_FORMAT = 2  # 1 has no pooled token vectors
 _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
 _BUSY_SECONDS = 30.0
 _SCHEMA = """
@@ -116,7 +118,7 @@ class Database:
 
         Raises:
             ForeignFolderError: If the file is another program's, or no database.
-            FormatVersionError: If a newer KoRAG wrote it, or one before the last change of the format.
+            FormatVersionError: If a newer KoRAG wrote it, or one that is too old.
         """
         with self._read_transaction():  # or another process could make the tables between two of these
             version: int = self._all("PRAGMA user_version")[0][0]
@@ -124,12 +126,12 @@ class Database:
             tables: int = self._all("SELECT count(*) FROM sqlite_master")[0][0]
         if application != _APPLICATION_ID and (tables or version):
             raise self._foreign()
-        if 0 < version < FORMAT_VERSION:
+        if 0 < version < _OLDEST_FORMAT:
             raise FormatVersionError(
-                f"'{self.path}'은(는) 예전 형식 {version}입니다(이 버전은 {FORMAT_VERSION}). 새 폴더에 다시 "
-                "색인하세요. 아무것도 바꾸지 않았습니다.",
-                f"'{self.path}' has the old format {version} (this version reads {FORMAT_VERSION}). Index again "
-                "into a new folder; nothing was changed.",
+                f"'{self.path}'은(는) 예전 형식 {version}입니다(이 버전은 {_OLDEST_FORMAT}부터 읽습니다). 새 폴더에 "
+                "다시 색인하세요. 아무것도 바꾸지 않았습니다.",
+                f"'{self.path}' has the old format {version} (this version reads formats from {_OLDEST_FORMAT}). Index "
+                "again into a new folder; nothing was changed.",
             )
         if version > FORMAT_VERSION:
             raise FormatVersionError(
@@ -241,6 +243,29 @@ class Database:
         rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
         return json.loads(rows[0][0]) if rows else None
 
+    def read_settings(self) -> tuple[int, dict[str, Any]]:
+        """The format version and all settings, of one moment.
+
+        Raises:
+            ForeignFolderError: If the file is another program's, or no database.
+            FormatVersionError: If the format is too new or too old.
+        """
+        with self._read_transaction():
+            version = self.version()
+            rows = self._all("SELECT name, value FROM settings") if version else []
+        return version, {name: json.loads(value) for name, value in rows}
+
+    def write_legs(self, legs: dict[str, Any]) -> None:
+        """Records the legs in the current format, inside a transaction; older formats become this one.
+
+        Raises:
+            FormatVersionError: If a newer KoRAG has changed the format meanwhile.
+        """
+        self.version()
+        self._write_setting("legs", legs)
+        self._connection.execute("DELETE FROM settings WHERE name = 'tokenizer'")  # part of `legs` since format 3
+        self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+
     def _write_setting(self, name: str, value: Any) -> None:
         text = json.dumps(value, ensure_ascii=False)
         self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, text))
@@ -286,10 +311,10 @@ class Database:
 
     def replace_segments(self, old: Iterable[SegmentInfo], new: Iterable[SegmentInfo]) -> None:
         """Names new segments and forgets old ones."""
-        self._connection.executemany("DELETE FROM segments WHERE name = ?", [(entry.name,) for entry in old])
+        self._connection.executemany("DELETE FROM segments WHERE name = ?", [(info.name,) for info in old])
         self._connection.executemany(
             "INSERT INTO segments VALUES (?, ?, ?, ?)",
-            [(entry.name, entry.size, entry.checksum, entry.rows) for entry in new],
+            [(info.name, info.size, info.checksum, info.rows) for info in new],
         )
         self._advance()
 
@@ -338,12 +363,13 @@ class Database:
         with self.lock:
             return self._connection.serialize()
 
-    def copy_to(self, path: Path, segments: Iterable[SegmentInfo]) -> None:
-        """Writes all documents and settings to a new file, which names other segments.
+    def copy_to(self, path: Path, segments: Iterable[SegmentInfo], legs: dict[str, Any]) -> None:
+        """Writes all documents to a new file, which names other segments.
 
         Args:
             path: The file; must not exist.
-            segments: What the copy names in place of this database's segments.
+            segments: The segments of the copy, instead of this database's own.
+            legs: What the copy records of its legs.
         """
         copy = Database(path)
         try:
@@ -352,6 +378,7 @@ class Database:
             with copy._translated():
                 copy._use_write_ahead_log()
             with copy.transaction():
+                copy.write_legs(legs)
                 copy.replace_segments(copy.segments(), segments)
         finally:
             copy.close()  # the last connection also empties the write-ahead log into the file

@@ -1,130 +1,284 @@
-"""What a collection was built with: its legs, their encoders' fingerprints, and its tokenizer."""
+"""The manifest of a collection: its legs, with the codec and the encoder or settings of each.
+
+``{leg: {"codec": {"name", "version"}, "fingerprint": …, "load": …}}`` for a leg with an encoder, and
+``{leg: {"codec": …, "settings": {…}}}`` for a model-free one.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from korag.checkpoints.fingerprint import Fingerprint
 from korag.checks import check_list
+from korag.collection.local.database import FORMAT_VERSION, Database
+from korag.collection.local.segments import CodecVersion, newer_codec
 from korag.encoders.base import Encoder
-from korag.encoders.load import as_encoder, load_encoder
-from korag.errors import FingerprintError, IndexStateError, InvalidArgumentError, KoragError
-from korag.legs.registry import LEG_NAMES
-from korag.legs.tokenizers import TokenizeFunction, Tokenizer, resolve_tokenizer
+from korag.encoders.load import as_encoder
+from korag.errors import FingerprintError, InvalidArgumentError
+from korag.legs.base import Codec, Leg
+from korag.legs.registry import leg_of_family, leg_type, recorded_codec
+from korag.legs.tokenizers import TokenizerLike
 
 EncoderLike = Encoder[Any] | str | os.PathLike[str]
-TokenizerLike = str | TokenizeFunction | Tokenizer | None
+LegSettings = Mapping[str, Mapping[str, Any] | None] | Sequence[str] | None
+"""Model-free legs as an argument: their names, or a dict of name and settings."""
+Manifest = dict[str, dict[str, Any]]
 
 
-def name_encoders(encoders: Sequence[EncoderLike]) -> dict[str, Encoder[Any]]:
-    """Loads encoders given by name or path, and names each by its leg.
+# -- arguments --------------------------------------------------------------------------------------------
+
+
+def name_encoders(encoders: Sequence[EncoderLike] | None) -> dict[str, Encoder[Any]]:
+    """Loads encoders given by name or path. Returns them by leg.
 
     Raises:
-        InvalidArgumentError: If two are of the same family.
+        InvalidArgumentError: If two belong to the same leg, or a single encoder is given instead of a list.
     """
     named: dict[str, Encoder[Any]] = {}
-    for given in check_list("encoders", encoders):
+    for given in check_list("encoders", [] if encoders is None else encoders):
         encoder = as_encoder(given)
-        name = LEG_NAMES[encoder.family]
+        name = leg_of_family(encoder.family).name
         if name in named:
             raise InvalidArgumentError(
                 f"encoders에 {encoder.family} 모델이 둘 있습니다: {named[name].model_name}, {encoder.model_name}. "
                 "한 컬렉션에는 종류마다 하나만 둘 수 있으니 컬렉션을 나누세요.",
                 f"encoders holds two {encoder.family} models: {named[name].model_name}, {encoder.model_name}. A "
-                "collection has one of each family; use two collections.",
+                "collection has at most one of each family; use two collections.",
             )
         named[name] = encoder
     return named
 
 
-def describe(encoders: Mapping[str, Encoder[Any]], tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """Returns what a new collection stores of its legs."""
+def name_settings(legs: LegSettings) -> dict[str, dict[str, Any]]:
+    """Returns the settings of model-free legs by name.
+
+    Raises:
+        InvalidArgumentError: If a leg is unknown or needs an encoder, or has no such setting.
+    """
+    names = [] if legs is None else list(legs) if isinstance(legs, Iterable) else [legs]
+    if isinstance(legs, str) or not all(isinstance(name, str) for name in names):
+        raise InvalidArgumentError(
+            f"legs={legs!r:.80}은(는) 이름의 리스트나 {{이름: 설정}} 꼴의 dict여야 합니다.",
+            f"legs={legs!r:.80} must be a list of names, or a dict of name and settings.",
+        )
+    named: dict[str, dict[str, Any]] = {}
+    for name in names:
+        row, settings = leg_type(name), legs[name] if isinstance(legs, Mapping) else None
+        if row.family is not None:
+            raise InvalidArgumentError(
+                f"legs={name!r}에는 모델이 필요합니다. encoders=[...]에 {row.family} 모델을 넣으세요.",
+                f"legs={name!r} needs a model; pass a {row.family} model in encoders=[...].",
+            )
+        if not isinstance(settings, Mapping | None):
+            raise InvalidArgumentError(
+                f"legs={{{name!r}: {settings!r:.80}}}: 설정은 dict여야 합니다.",
+                f"legs={{{name!r}: {settings!r:.80}}}: settings must be a dict.",
+            )
+        named[name] = dict(settings or {})
+        row.check_settings(named[name])
+    return named
+
+
+def check_codecs(codecs: Mapping[str, str] | None) -> dict[str, str]:
+    """Checks names of codecs by leg.
+
+    Raises:
+        InvalidArgumentError: If a leg or codec is unknown.
+    """
+    if not isinstance(codecs, Mapping | None):
+        raise InvalidArgumentError(
+            f"codecs={codecs!r:.80}은(는) {{검색 방식: 코덱}} 꼴의 dict여야 합니다.",
+            f"codecs={codecs!r:.80} must be a dict of leg and codec.",
+        )
+    for leg, name in (codecs or {}).items():
+        leg_type(leg, argument="codecs").codec(name)
+    return dict(codecs or {})
+
+
+def with_bm25(
+    settings: Mapping[str, Mapping[str, Any]], *, bm25: bool | None, tokenizer: TokenizerLike
+) -> dict[str, dict[str, Any]]:
+    """Adds the short form ``bm25=True, tokenizer=…`` of ``legs={"bm25": {"tokenizer": …}}``.
+
+    Raises:
+        InvalidArgumentError: If the two contradict each other.
+    """
+    if bm25 is False and "bm25" in settings:
+        raise InvalidArgumentError(
+            "legs에 'bm25'를 넣고 bm25=False도 넣었습니다. 하나만 넣으세요.",
+            "legs names 'bm25', but bm25=False is given; give one of them.",
+        )
+    if tokenizer is not None and settings.get("bm25", {}).get("tokenizer") is not None:
+        raise InvalidArgumentError(
+            "tokenizer=와 legs의 'bm25' 설정 모두에 토크나이저를 넣었습니다. 하나만 넣으세요.",
+            "Both tokenizer= and the settings of 'bm25' in legs give a tokenizer; give one of them.",
+        )
+    expanded = {name: dict(own) for name, own in settings.items()}
+    if bm25 or tokenizer is not None:
+        expanded.setdefault("bm25", {})
+    if tokenizer is not None:
+        expanded["bm25"]["tokenizer"] = tokenizer
+    return expanded
+
+
+# -- a new collection -------------------------------------------------------------------------------------
+
+
+def make_legs(
+    encoders: Mapping[str, Encoder[Any]],
+    settings: Mapping[str, Mapping[str, Any]],
+    codecs: Mapping[str, str],
+    *,
+    bm25: bool | None,
+    tokenizer: TokenizerLike,
+) -> dict[str, Leg]:
+    """Makes the legs of a new collection.
+
+    Args:
+        encoders: By leg.
+        settings: Of model-free legs, by name.
+        codecs: Names of codecs by leg; the default for others.
+        bm25: Short form of a setting; see `with_bm25`.
+        tokenizer: Likewise.
+
+    Raises:
+        InvalidArgumentError: If there is no leg at all, or `codecs` or `tokenizer` is for one that is not there.
+    """
+    if tokenizer is not None and not bm25 and "bm25" not in settings:
+        raise InvalidArgumentError(
+            f"tokenizer={tokenizer!r:.60}를 넣었지만 쓸 BM25가 없습니다. bm25=True도 넣거나 빼세요.",
+            f"tokenizer={tokenizer!r:.60} was given, but there is no BM25 for it; add bm25=True or leave it out.",
+        )
+    given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
+    if not encoders and not given:
+        raise InvalidArgumentError(
+            "새 컬렉션에는 검색 방식이 하나는 있어야 합니다: encoders=['mini-colbert'] 또는 bm25=True.",
+            "A new collection needs something to search by: encoders=['mini-colbert'] or bm25=True.",
+        )
+    for leg in codecs:
+        if leg not in encoders and leg not in given:
+            raise InvalidArgumentError(
+                f"codecs에 '{leg}'이(가) 있지만 이 컬렉션의 검색 방식은 {', '.join([*encoders, *given])}입니다.",
+                f"codecs names '{leg}', but the legs of this collection are {', '.join([*encoders, *given])}.",
+            )
+    legs = {}
+    for name in (*encoders, *given):
+        row = leg_type(name)
+        legs[name] = row.make(row.codec(codecs.get(name)), encoders.get(name), given.get(name))
+    return legs
+
+
+def describe(legs: Mapping[str, Leg]) -> Manifest:
+    """Returns the manifest of a new collection."""
+    return {name: {"codec": CodecVersion.of(leg.codec).to_dict(), **leg.identity()} for name, leg in legs.items()}
+
+
+# -- an existing collection -------------------------------------------------------------------------------
+
+
+def read_manifest(database: Database) -> tuple[Manifest, bool]:
+    """Reads the manifest.
+
+    Returns:
+        The manifest, and whether the database holds it in this format.
+
+    Raises:
+        ForeignFolderError: If the file is another program's, or no database.
+        FormatVersionError: If the format is too new or too old.
+    """
+    version, settings = database.read_settings()
+    if version == FORMAT_VERSION:
+        return settings["legs"], True
+    # Format 2, of KoRAG 0.1.0: one codec per leg, at version 1, and the tokenizer apart from the encoders.
+    legs: Manifest = dict(settings["legs"])
+    if settings["tokenizer"] is not None:
+        legs["bm25"] = {"settings": {"tokenizer": settings["tokenizer"]}}
+    codecs = {name: CodecVersion(leg_type(name).codecs[0].name, 1) for name in legs}
+    return {name: {"codec": codecs[name].to_dict(), **leg} for name, leg in legs.items()}, False
+
+
+def resolve_codecs(manifest: Manifest, place: str) -> dict[str, Codec]:
+    """Returns the codec of each leg.
+
+    Raises:
+        IndexStateError: If a leg or codec is not registered here.
+        FormatVersionError: If a newer version of a codec has been used.
+    """
+    codecs = {}
+    for name, leg in manifest.items():
+        written = CodecVersion.from_dict(leg["codec"])
+        _, codec = recorded_codec(name, written.name, place=place)
+        if written.version > codec.version:
+            raise newer_codec(name, written, CodecVersion.of(codec), place=place)
+        codecs[name] = codec
+    return codecs
+
+
+def with_versions(manifest: Manifest, codecs: Mapping[str, Codec]) -> Manifest:
+    """Returns the manifest with the current versions of its codecs."""
+    return {name: leg | {"codec": CodecVersion.of(codecs[name]).to_dict()} for name, leg in manifest.items()}
+
+
+def reopen_legs(
+    manifest: Manifest,
+    encoders: Mapping[str, Encoder[Any]],
+    settings: Mapping[str, Mapping[str, Any]],
+    codecs: Mapping[str, str],
+    *,
+    bm25: bool | None,
+    tokenizer: TokenizerLike,
+    place: str,
+) -> dict[str, Leg]:
+    """Makes the legs of an existing collection: as given, where given, otherwise as the manifest describes them.
+
+    Raises:
+        FingerprintError: If what is given is not what the collection was made with.
+        IndexStateError: If an encoder cannot be loaded, or a leg or codec is not registered here.
+        FormatVersionError: If a newer version of a codec has been used.
+    """
+    resolved = resolve_codecs(manifest, place)
+    has = ", ".join(manifest)
+    if unknown := [name for name in encoders if name not in manifest]:
+        raise FingerprintError(
+            f"{place}에는 '{unknown[0]}' 벡터가 없습니다(있는 것: {has}). 새 폴더에 다시 색인하세요.",
+            f"{place} has no '{unknown[0]}' vectors (it has: {has}). Index again into a new folder.",
+        )
+    if bm25 is not None and bm25 != ("bm25" in manifest):
+        state = "있습니다" if "bm25" in manifest else "없습니다"
+        raise FingerprintError(
+            f"bm25={bm25}로 열었지만 {place}에는 BM25 색인이 {state}. bm25 인자를 빼고 열거나 새 폴더에 다시 "
+            "색인하세요.",
+            f"Opened with bm25={bm25}, but {place} was built {'with' if 'bm25' in manifest else 'without'} BM25. Leave "
+            "bm25 out, or index again into a new folder.",
+        )
+    if tokenizer is not None and "bm25" not in manifest:
+        raise FingerprintError(
+            f"tokenizer={tokenizer!r:.60}를 넣었지만 {place}에는 BM25 색인이 없습니다. tokenizer를 빼고 열거나 새 "
+            "폴더에 bm25=True로 다시 색인하세요.",
+            f"tokenizer={tokenizer!r:.60} was given, but {place} was built without BM25. Leave tokenizer out, or index "
+            "again into a new folder with bm25=True.",
+        )
+    given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
+    for argument, names in (("legs", given), ("codecs", codecs)):
+        if unknown := [name for name in names if name not in manifest]:
+            raise FingerprintError(
+                f"{argument}에 '{unknown[0]}'이(가) 있지만 {place}에 있는 것은 {has}입니다. 빼고 열거나 새 폴더에 다시 "
+                "색인하세요.",
+                f"{argument} names '{unknown[0]}', but {place} has: {has}. Leave it out, or index again into a new "
+                "folder.",
+            )
+    for name, codec in codecs.items():
+        if codec != resolved[name].name:
+            raise FingerprintError(
+                f"codecs={{{name!r}: {codec!r}}}(으)로 열었지만 {place}의 '{name}' 색인은 codec="
+                f"{resolved[name].name!r}(으)로 저장되어 있습니다. codecs를 빼고 열거나 새 폴더에 다시 색인하세요.",
+                f"Opened with codecs={{{name!r}: {codec!r}}}, but the '{name}' index of {place} is stored with codec="
+                f"{resolved[name].name!r}. Leave codecs out, or index again into a new folder.",
+            )
     return {
-        "legs": {
-            name: {"fingerprint": encoder.fingerprint.to_dict(), "load": encoder.load_arguments}
-            for name, encoder in encoders.items()
-        },
-        "tokenizer": tokenizer.name if tokenizer else None,
+        name: leg_type(name).factory.reopen(
+            resolved[name], recorded, encoders.get(name, given.get(name)), name=name, place=place
+        )
+        for name, recorded in manifest.items()
     }
-
-
-def match_encoders(stored: dict[str, Any], given: Mapping[str, Encoder[Any]], place: str) -> dict[str, Encoder[Any]]:
-    """Returns the encoder of every stored leg: the one given, or the one the manifest names.
-
-    Raises:
-        FingerprintError: If an encoder would make other vectors than those stored.
-        IndexStateError: If an encoder that was not given cannot be loaded.
-    """
-    if unknown := [name for name in given if name not in stored["legs"]]:
-        legs = ", ".join(stored["legs"]) or "bm25"
-        raise FingerprintError(
-            f"{place}에는 '{unknown[0]}' 벡터가 없습니다(있는 것: {legs}). 새 폴더에 다시 색인하세요.",
-            f"{place} has no '{unknown[0]}' vectors (it has: {legs}). Index again into a new folder.",
-        )
-    encoders = {}
-    for name, leg in stored["legs"].items():
-        encoder = given.get(name) or _reload(name, leg["load"], place)
-        built = Fingerprint.from_dict(leg["fingerprint"])
-        if differences := built.differences(encoder.fingerprint):
-            field, (was, now) = next(iter(differences.items()))
-            raise FingerprintError(
-                f"{place}의 '{name}' 벡터는 다른 인코더({built.model})로 만들었습니다. 다른 항목: "
-                f"{', '.join(differences)}. 예: {field} — 색인할 때 {was!r}, 지금 {now!r}. 같은 모델과 설정으로 열거나 "
-                "새 폴더에 다시 색인하세요.",
-                f"The '{name}' vectors of {place} were made by another encoder ({built.model}). Fields that differ: "
-                f"{', '.join(differences)}; {field} was {was!r} and is now {now!r}. Open it with the same model and "
-                "settings, or index again into a new folder.",
-            )
-        encoders[name] = encoder
-    return encoders
-
-
-def match_tokenizer(stored: dict[str, Any], bm25: bool | None, given: TokenizerLike, place: str) -> Tokenizer | None:  # noqa: FBT001 (private, mirrors the public keyword)
-    """Returns the tokenizer of the stored BM25 leg, None if it has none.
-
-    Raises:
-        FingerprintError: If the caller asks for BM25 where there is none, or for another tokenizer.
-    """
-    name = stored["tokenizer"]
-    if bm25 is not None and bm25 != (name is not None):
-        has = "있습니다" if name else "없습니다"
-        raise FingerprintError(
-            f"bm25={bm25}로 열었지만 {place}에는 BM25 색인이 {has}. bm25 인자를 빼고 열거나 새 폴더에 다시 색인하세요.",
-            f"Opened with bm25={bm25}, but {place} was built {'with' if name else 'without'} BM25. Leave bm25 out, "
-            "or index again into a new folder.",
-        )
-    if name is None:
-        if given is not None:
-            raise FingerprintError(
-                f"tokenizer={given!r:.60}를 넣었지만 {place}에는 BM25 색인이 없습니다. tokenizer를 빼고 열거나 새 "
-                "폴더에 bm25=True로 다시 색인하세요.",
-                f"tokenizer={given!r:.60} was given, but {place} was built without BM25. Leave tokenizer out, or index "
-                "again into a new folder with bm25=True.",
-            )
-        return None
-    if given is None and name.startswith("custom:"):
-        raise FingerprintError(
-            f"{place}의 BM25 색인은 직접 만든 토크나이저 {name!r}로 만들었습니다. tokenizer=에 그 함수를 넣으세요.",
-            f"The BM25 index of {place} was made with the custom tokenizer {name!r}; pass it as tokenizer=.",
-        )
-    tokenizer = resolve_tokenizer(name if given is None else given)
-    if tokenizer.name != name:
-        raise FingerprintError(
-            f"{place}의 BM25 색인은 tokenizer={name!r}로 만들었는데 {tokenizer.name!r}를 넣었습니다.",
-            f"The BM25 index of {place} was made with tokenizer={name!r}, not {tokenizer.name!r}.",
-        )
-    return tokenizer
-
-
-def _reload(name: str, arguments: dict[str, Any], place: str) -> Encoder[Any]:
-    try:
-        return load_encoder(**arguments)
-    except KoragError as error:
-        raise IndexStateError(
-            f"{place}의 '{name}' 인코더 {arguments['model']!r}를 불러올 수 없습니다. 모델이 있는 곳을 알려 주세요: "
-            f"encoders=[load_encoder('모델 폴더', ...)].\n{error.args[0]}",
-            f"The '{name}' encoder {arguments['model']!r} of {place} cannot be loaded. Say where the model is: "
-            f"encoders=[load_encoder('model folder', ...)].\n{error.args[-1]}",
-        ) from error

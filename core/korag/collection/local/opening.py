@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike, TokenizerLike, name_encoders
+from korag.collection.local.manifest import EncoderLike, name_encoders
 from korag.errors import IndexStateError
+from korag.legs.tokenizers import TokenizerLike
 
 
 def open_saved(

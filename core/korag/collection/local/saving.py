@@ -6,6 +6,7 @@ import errno
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.segments import SegmentFolder
@@ -15,13 +16,16 @@ from korag.errors import ForeignFolderError, InvalidArgumentError, ReadOnlyError
 SEGMENT_FOLDER = "segments"
 
 
-def save_copy(database: Database, snapshot: Snapshot, folder: Path, *, overwrite: bool) -> Path:
-    """Writes documents and segments of one moment into a folder.
+def save_copy(
+    database: Database, snapshot: Snapshot, manifest: dict[str, Any], folder: Path, *, overwrite: bool
+) -> Path:
+    """Writes documents and segments of one moment into a folder, in the current format.
 
     Args:
         database: The documents.
         snapshot: The segments, at the database's generation.
-        folder: Where to; absolute.
+        manifest: The legs.
+        folder: The target; absolute.
         overwrite: Replace a collection that is there.
 
     Returns:
@@ -51,8 +55,8 @@ def save_copy(database: Database, snapshot: Snapshot, folder: Path, *, overwrite
     try:
         unfinished.mkdir(parents=True)
         store = SegmentFolder(unfinished / SEGMENT_FOLDER)
-        entries = [store.write(view.arrays, view.entry.rows) for view in snapshot.views]
-        database.copy_to(unfinished / DATABASE_FILE, entries)
+        infos = [store.write(reader.segment) for reader in snapshot.readers]
+        database.copy_to(unfinished / DATABASE_FILE, infos, manifest)
         if taken:
             # Two renames: killed between them, the old collection is whole under the other name.
             old = folder.with_name(f"{folder.name}.{mark}.old")

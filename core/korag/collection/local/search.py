@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,12 @@ from korag.collection.local.snapshot import SnapshotReader
 from korag.errors import InvalidArgumentError
 from korag.filters import parse, to_sql
 from korag.fusion import Fusion
-from korag.legs.base import Leg, Part
-from korag.legs.dense import DenseLeg
+from korag.legs.base import Leg
+from korag.legs.registry import leg_type
 from korag.scoring import top_k
 from korag.text import is_empty
 
 logger = logging.getLogger("korag")
-_COMPARED_BY = ("dense", "colbert", "sparse", "bm25")
-"""The first of these legs that a search goes by also tells how alike two documents are."""
 
 Run = list[tuple[int, float]]
 """(key, score) of documents, best first."""
@@ -62,18 +60,18 @@ class Searcher:
 
     def search_by_vector(self, vector: Sequence[float], options: SearchOptions) -> list[Hit]:
         """`search` with the dense leg, for a query that is encoded already."""
-        leg = self._legs.get("dense")
-        if not isinstance(leg, DenseLeg):
+        name = next((name for name in self._in_order(self._legs) if self._legs[name].takes_vectors), None)
+        if name is None:
             raise InvalidArgumentError(
                 f"벡터 하나로는 dense 모델이 있는 컬렉션만 찾을 수 있습니다(이 컬렉션: {', '.join(self._legs)}). "
                 "질의 문자열로 찾으세요.",
                 f"Only a collection with a dense model can be searched by one vector; this one has "
                 f"{', '.join(self._legs)}. Search with the query's text.",
             )
-        query = leg.check_query(vector)
+        query = self._legs[name].query_from_vector(vector)
         if options.k == 0:
             return []
-        (hits,) = self._find({"dense": [query]}, options)
+        (hits,) = self._find({name: [query]}, options)
         return hits
 
     def similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
@@ -86,23 +84,27 @@ class Searcher:
         Returns:
             The ids that exist, in their order, and the similarities of these, two by two. Shape: (n, n).
         """
-        legs = self._choose(using)
-        name = next(name for name in _COMPARED_BY if name in legs)
+        name = self._in_order(self._choose(using))[0]
         leg = self._legs[name]
         snapshot = self._reader.read()
         id_by_key = self._database.id_by_key(ids)
         wanted = np.array(sorted(id_by_key), np.int64)
         parts, found = [], []
-        for view in snapshot.views:
-            rows = view.rows(wanted)
+        for reader in snapshot.readers:
+            rows = reader.rows(wanted)
             if len(rows):
-                parts.append(leg.unpack(view.legs[name].arrays, rows))
-                found += [id_by_key[key] for key in view.keys[rows].tolist()]
+                parts.append(leg.codec.decode(reader.legs[name].arrays, rows))
+                found += [id_by_key[key] for key in reader.keys[rows].tolist()]
         if not found:
             return [], np.zeros((0, 0), np.float32)
         place = {id_: index for index, id_ in enumerate(found)}
         order = [place[id_] for id_ in ids if id_ in place]
-        return [found[index] for index in order], leg.similarities(leg.join(parts))[np.ix_(order, order)]
+        return [found[index] for index in order], leg.similarities(leg.concat(parts))[np.ix_(order, order)]
+
+    @staticmethod
+    def _in_order(legs: Iterable[str]) -> list[str]:
+        """Legs in the registry's order of comparison."""
+        return sorted(legs, key=lambda name: leg_type(name).comparison_order)
 
     def _choose(self, using: str | None) -> tuple[str, ...]:
         legs = tuple(self._legs)
@@ -126,12 +128,9 @@ class Searcher:
         prepared: dict[str, list[Any]] = {}
         found: dict[str, Iterator[NDArray[np.float32]]] = {}
         for name, encoded in queries.items():
-            segments = [view.legs[name] for view in selection.snapshot.views]
-            parts = [
-                Part(segment.arrays, own) for segment, own in zip(segments, selection.rows, strict=True) if len(own)
-            ]
-            prepared[name] = [self._legs[name].prepare(query, segments) for query in encoded]
-            found[name] = self._legs[name].search(prepared[name], parts, fetch, exact=options.exact)
+            live = [reader.legs[name] for reader in selection.snapshot.readers]
+            prepared[name] = [self._legs[name].prepare(query, live) for query in encoded]
+            found[name] = self._legs[name].search(prepared[name], selection.slices(name), fetch, exact=options.exact)
         for position in range(len(next(iter(queries.values())))):
             runs = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
             if len(runs) == 1:

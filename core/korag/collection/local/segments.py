@@ -1,8 +1,9 @@
 """Segments: immutable files that hold the vectors of a batch of documents.
 
-A segment is a safetensors file, written whole, flushed to disk and only then named in the collection's
-database together with its size and CRC-32. It is memory-mapped when read; the checksum is verified once for
-each opened collection, which costs about what one exact search over it does.
+A segment is a safetensors file, written whole, flushed to disk and only then named in the collection's database
+together with its size and CRC-32. It is memory-mapped when read; the checksum is verified once per opened collection,
+which costs about as much as one exact search over it. The file's metadata names the codec of each leg, so a segment can
+be read without the collection's manifest.
 """
 
 from __future__ import annotations
@@ -13,33 +14,124 @@ import mmap
 import os
 import uuid
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from korag.errors import SegmentError
-from korag.legs.base import Arrays
+from korag.errors import FormatVersionError, SegmentError
+from korag.legs.base import Arrays, Codec
 
 _DTYPES = {
-    "F16": np.float16, "F32": np.float32,
-    "I8": np.int8, "I32": np.int32, "I64": np.int64,
-    "U16": np.uint16, "U64": np.uint64,
+    "F16": np.float16, "F32": np.float32, "F64": np.float64,
+    "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+    "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64,
+    "BOOL": np.bool_,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
+class CodecVersion:
+    """Which codec made arrays.
+
+    Attributes:
+        name: The codec's name.
+        version: Its version at the time.
+    """
+
+    name: str
+    version: int
+
+    @classmethod
+    def of(cls, codec: Codec) -> Self:
+        """The version a codec writes now."""
+        return cls(codec.name, codec.version)
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
+        """Reverses `to_dict`."""
+        return cls(entry["name"], entry["version"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored, in manifests and segments."""
+        return {"name": self.name, "version": self.version}
+
+
+@dataclass(frozen=True)
+class LegArrays:
+    """What a segment holds for one leg.
+
+    Attributes:
+        arrays: By name.
+        codec: What made them. None in files of KoRAG 0.1.0, which had one codec per leg: version 1 of that codec.
+    """
+
+    arrays: Arrays
+    codec: CodecVersion | None
+
+    @classmethod
+    def encode(cls, codec: Codec, vectors: Any) -> Self:
+        """Encodes vectors."""
+        return cls(codec.encode(vectors), CodecVersion.of(codec))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The content of a segment.
+
+    Attributes:
+        keys: The document of each row, ascending. Shape: (rows,).
+        legs: Each leg's representations of these documents.
+    """
+
+    keys: NDArray[np.int64]
+    legs: Mapping[str, LegArrays]
+
+    def outdated(self, codecs: Mapping[str, Codec]) -> bool:
+        """Whether an older version of one of the codecs made it."""
+        current = {leg: CodecVersion.of(codec) for leg, codec in codecs.items()}
+        return any(leg in current and current[leg] != stored.codec for leg, stored in self.legs.items())
+
+    def read(self, codecs: Mapping[str, Codec], *, file: str) -> Segment:
+        """Brings the arrays of some legs into the layout of their codecs; the other legs are left out.
+
+        Args:
+            codecs: By leg.
+            file: The segment's name, for messages.
+
+        Raises:
+            SegmentError: If a leg is missing, or another codec made it.
+            FormatVersionError: If a newer version of its codec made it.
+        """
+        legs = {}
+        for leg, codec in codecs.items():
+            current = CodecVersion.of(codec)
+            if leg not in self.legs:
+                raise _inconsistent(file, f"no '{leg}'")
+            stored = self.legs[leg]
+            written = stored.codec or CodecVersion(codec.name, 1)
+            if written.name != current.name:
+                raise _inconsistent(file, f"'{leg}': '{written.name}' ≠ '{current.name}'")
+            if written.version > current.version:
+                raise newer_codec(leg, written, current, place=file)
+            arrays = codec.read(stored.arrays, written.version) if written != current else stored.arrays
+            legs[leg] = LegArrays(arrays, current)
+        return Segment(self.keys, legs)
+
+
+@dataclass(frozen=True)
 class SegmentInfo:
-    """What the database knows of a segment.
+    """What the database records about a segment.
 
     Attributes:
         name: File name.
         size: Bytes.
         checksum: CRC-32 of the file.
-        rows: Documents in it, dead ones included.
+        rows: Documents in it, deleted ones included.
     """
 
     name: str
@@ -51,16 +143,16 @@ class SegmentInfo:
 class SegmentStore(Protocol):
     """Where segments are kept."""
 
-    def write(self, arrays: Arrays, rows: int) -> SegmentInfo:
+    def write(self, segment: Segment) -> SegmentInfo:
         """Stores a new segment, durably."""
         ...
 
-    def read(self, entry: SegmentInfo) -> dict[str, NDArray[Any]]:
-        """Returns its arrays; raises `SegmentError` if they are not what was written."""
+    def read(self, info: SegmentInfo) -> Segment:
+        """Returns a segment; raises `SegmentError` if it is not what was written."""
         ...
 
     def keep_only(self, names: set[str]) -> None:
-        """Removes every segment not named."""
+        """Removes all other segments."""
         ...
 
 
@@ -70,12 +162,12 @@ class SegmentFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def write(self, arrays: Arrays, rows: int) -> SegmentInfo:
-        """Writes a file, flushes it and its folder entry, and returns what to record of it."""
+    def write(self, segment: Segment) -> SegmentInfo:
+        """Writes a file, and flushes it and its folder entry."""
         if not self.folder.exists():
             self.folder.mkdir(exist_ok=True)
             _flush_folder(self.folder.parent)
-        data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        data = _to_bytes(segment)
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         unfinished = path.with_suffix(".tmp")
         with unfinished.open("wb") as file:
@@ -84,26 +176,26 @@ class SegmentFolder:
             os.fsync(file.fileno())
         unfinished.rename(path)
         _flush_folder(self.folder)
-        return SegmentInfo(path.name, len(data), zlib.crc32(data), rows)
+        return SegmentInfo(path.name, len(data), zlib.crc32(data), len(segment.keys))
 
-    def read(self, entry: SegmentInfo) -> dict[str, NDArray[Any]]:
-        """Maps a file, after comparing it with what was recorded of it.
+    def read(self, info: SegmentInfo) -> Segment:
+        """Maps a file, after verifying it against what was recorded.
 
         Raises:
             SegmentError: If the file is missing, or its size or checksum differs.
         """
-        path = self.folder / entry.name
+        path = self.folder / info.name
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                if size != entry.size:
-                    raise _damaged(path, f"{size:,} bytes instead of {entry.size:,}")
+                if size != info.size:
+                    raise _damaged(path, f"{size:,} bytes instead of {info.size:,}")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             raise _damaged(path, "the file is missing") from None
-        if zlib.crc32(mapped) != entry.checksum:
+        if zlib.crc32(mapped) != info.checksum:
             raise _damaged(path, "its checksum differs")
-        return _map_arrays(mapped)
+        return _map_segment(mapped)
 
     def keep_only(self, names: set[str]) -> None:
         """Removes files that no transaction ever named, e.g. after a kill, and those replaced by a merge."""
@@ -121,45 +213,59 @@ class SegmentMemory:
     """Segments of a collection in memory."""
 
     def __init__(self) -> None:
-        self._segments: dict[str, dict[str, NDArray[Any]]] = {}
+        self._segments: dict[str, Segment] = {}
 
     def copy(self) -> SegmentMemory:
-        """Another store of the same segments, which are never changed and so can be shared."""
+        """Returns another store of the same segments, which never change and can be shared."""
         copied = SegmentMemory()
         copied._segments = dict(self._segments)
         return copied
 
-    def write(self, arrays: Arrays, rows: int) -> SegmentInfo:
+    def write(self, segment: Segment) -> SegmentInfo:
         """Keeps the arrays."""
         name = uuid.uuid4().hex
-        self._segments[name] = dict(arrays)
-        return SegmentInfo(name, sum(array.nbytes for array in arrays.values()), 0, rows)
+        self._segments[name] = segment
+        size = sum(array.nbytes for leg in segment.legs.values() for array in leg.arrays.values())
+        return SegmentInfo(name, segment.keys.nbytes + size, 0, len(segment.keys))
 
-    def read(self, entry: SegmentInfo) -> dict[str, NDArray[Any]]:
-        """Returns the arrays as they were written."""
-        return self._segments[entry.name]
+    def read(self, info: SegmentInfo) -> Segment:
+        """Returns the segment as it was written."""
+        return self._segments[info.name]
 
     def keep_only(self, names: set[str]) -> None:
         """Forgets the others."""
-        self._segments = {name: arrays for name, arrays in self._segments.items() if name in names}
+        self._segments = {name: segment for name, segment in self._segments.items() if name in names}
 
 
-def _map_arrays(mapped: mmap.mmap) -> dict[str, NDArray[Any]]:
-    """Arrays over a safetensors file: 8 bytes of header length, a JSON header, then the data.
+def _to_bytes(segment: Segment) -> bytes:
+    """A safetensors file: arrays as ``keys`` and ``leg.array``, codecs in its metadata."""
+    arrays = {"keys": segment.keys}
+    for leg, stored in segment.legs.items():
+        arrays |= {f"{leg}.{name}": array for name, array in stored.arrays.items()}
+    codecs = {leg: json.dumps(stored.codec.to_dict()) for leg, stored in segment.legs.items() if stored.codec}
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, codecs)
 
-    The safetensors package copies arrays when it reads; this is the few lines that map them instead
+
+def _map_segment(mapped: mmap.mmap) -> Segment:
+    """Reads a safetensors file: 8 bytes of header length, a JSON header, then the data.
+
+    The safetensors package copies arrays when it reads; these few lines map them instead
     (format: https://github.com/huggingface/safetensors#format).
     """
     length = int.from_bytes(mapped[:8], "little")
     header = json.loads(mapped[8 : 8 + length])
-    arrays = {}
+    codecs = {leg: CodecVersion.from_dict(json.loads(text)) for leg, text in header.pop("__metadata__", {}).items()}
+    keys = np.zeros(0, np.int64)
+    legs: dict[str, dict[str, NDArray[Any]]] = {leg: {} for leg in codecs}
     for name, entry in header.items():
-        if name != "__metadata__":
-            start = 8 + length + entry["data_offsets"][0]
-            shape = tuple(entry["shape"])
-            flat = np.frombuffer(mapped, _DTYPES[entry["dtype"]], math.prod(shape), start)
-            arrays[name] = flat.reshape(shape)
-    return arrays
+        start, shape = 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
+        array = np.frombuffer(mapped, _DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
+        leg, dot, rest = name.partition(".")
+        if dot:
+            legs.setdefault(leg, {})[rest] = array
+        else:
+            keys = array
+    return Segment(keys, {leg: LegArrays(arrays, codecs.get(leg)) for leg, arrays in legs.items()})
 
 
 def _flush_folder(folder: Path) -> None:
@@ -177,4 +283,30 @@ def _damaged(path: Path, reason: str) -> SegmentError:
         "백업에서 파일을 되살리거나 문서를 새 폴더에 다시 색인하세요.",
         f"The segment '{path}' is damaged ({reason}). Nothing was changed; restore the file from a backup, or "
         "index the documents again into a new folder.",
+    )
+
+
+def _inconsistent(file: str, reason: str) -> SegmentError:
+    return SegmentError(
+        f"세그먼트 '{file}'의 내용이 컬렉션의 설정과 맞지 않습니다({reason}). 아무것도 고쳐 쓰지 않았습니다. 백업에서 "
+        "폴더를 되살리거나 문서를 새 폴더에 다시 색인하세요.",
+        f"The segment '{file}' does not match the collection's settings ({reason}). Nothing was changed; restore the "
+        "folder from a backup, or index the documents again into a new folder.",
+    )
+
+
+def newer_codec(leg: str, written: CodecVersion, current: CodecVersion, *, place: str) -> FormatVersionError:
+    """The error for arrays made by a newer codec than the one installed.
+
+    Args:
+        leg: Whose arrays.
+        written: What made them.
+        current: What is installed.
+        place: The collection or segment.
+    """
+    return FormatVersionError(
+        f"{place}의 '{leg}' 색인은 '{written.name}' 코덱의 버전 {written.version}(으)로 저장되어 있습니다(여기에는 "
+        f"{current.version}까지). pip install -U korag로 올린 뒤 여세요. 아무것도 바꾸지 않았습니다.",
+        f"The '{leg}' index of {place} is stored with version {written.version} of the codec '{written.name}' (this "
+        f"installation reads up to {current.version}). Run pip install -U korag; nothing was changed.",
     )

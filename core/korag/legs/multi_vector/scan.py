@@ -1,8 +1,9 @@
-"""MaxSim of many documents at once, on all cores: by codes, by their summaries, or by the vectors themselves.
+"""Estimates MaxSim of many documents on all cores: from codes, pooled tokens, or the token vectors themselves.
 
-Bytes are multiplied by a kernel where there is one (`korag.kernels.byte_maxsim`), and by torch elsewhere.
+int8 is multiplied by a kernel where there is one (`korag.kernels.byte_maxsim`), otherwise by torch.
 
-Estimates all: `korag.scoring.maxsim_packed` gives the scores. An estimate depends on the query and the document alone.
+These are estimates; `korag.scoring.maxsim_packed` gives the scores. An estimate depends on the query and the document
+alone.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 
 from korag.kernels import processor
 from korag.kernels.byte_maxsim import byte_maxsim, can_multiply, pack
-from korag.legs.base import Part
-from korag.legs.multi_vector.codecs import BLOCK, POOLED, QuantizedQuery
+from korag.legs.base import SegmentSlice
+from korag.legs.multi_vector.quantization import BLOCK, POOLED, QuantizedQuery
 from korag.scoring import Ints
 from korag.workers import run_all
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger("korag")
-Kind = Literal["tokens", "codes", "summaries"]
+Kind = Literal["tokens", "codes", "pooled_tokens"]
 """What is multiplied."""
-_BLOCK_ROWS: dict[Kind, int] = {"tokens": 1, "codes": BLOCK, "summaries": BLOCK // POOLED}
+_BLOCK_ROWS: dict[Kind, int] = {"tokens": 1, "codes": BLOCK, "pooled_tokens": BLOCK // POOLED}
 """Vectors of a block."""
 _DOCUMENTS = 256
 """Documents a core takes at a time."""
@@ -44,25 +45,25 @@ _NARROW = 8
 """Below this many dimensions torch 2.13's product of bytes gains nothing; for a single one it is wrong."""
 
 
-def estimate(parts: Sequence[Part], queries: Sequence[QuantizedQuery], kind: Kind) -> NDArray[np.float32]:
+def estimate(slices: Sequence[SegmentSlice], queries: Sequence[QuantizedQuery], kind: Kind) -> NDArray[np.float32]:
     """Scores documents for several queries in one pass.
 
     Args:
-        parts: The documents.
+        slices: The documents.
         queries: At least one, each with at least one token.
         kind: What to score by.
 
     Returns:
-        −inf for a document without tokens. Shape: (documents of all parts, len(queries)).
+        −inf for a document without tokens. Shape: (documents of all slices, len(queries)).
     """
-    firsts = np.cumsum([0, *(len(part.rows) for part in parts)])
+    firsts = np.cumsum([0, *(len(part.rows) for part in slices)])
     scores = np.full((int(firsts[-1]), len(queries)), -np.inf, np.float32)
     if kind != "tokens" and can_multiply(queries[0].codes.shape[1]):
         _report("korag[fast], AVX-512 VNNI")
-        _scan_by_kernel(parts, firsts, kind, queries, scores)
+        _scan_by_kernel(slices, firsts, kind, queries, scores)
     else:
         _report(f"torch, {'int8' if kind != 'tokens' and processor.has_fast_int8_matmul() else 'float32'}")
-        _scan_by_torch(parts, firsts, kind, queries, scores)
+        _scan_by_torch(slices, firsts, kind, queries, scores)
     return scores
 
 
@@ -77,10 +78,12 @@ def _report(way: str) -> None:
     logger.info("MaxSim 훑어보기: %s / MaxSim looks at documents with %s", way, way)
 
 
-def bounds(parts: Sequence[Part], query: QuantizedQuery, kind: Literal["tokens", "codes"]) -> NDArray[np.float32]:
-    """How far `estimate` can be off `korag.scoring.maxsim_packed`. Shape: (documents of all parts,)."""
+def bounds(
+    slices: Sequence[SegmentSlice], query: QuantizedQuery, kind: Literal["tokens", "codes"]
+) -> NDArray[np.float32]:
+    """How far `estimate` can be off `korag.scoring.maxsim_packed`. Shape: (documents of all slices,)."""
     found: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
-    for part in parts:
+    for part in slices:
         errors, greatest = part.arrays["code_errors"][part.rows], float(part.arrays["code_scale"][1])
         off = query.norm * _SLACK * (greatest + errors)
         if kind == "codes":
@@ -90,28 +93,36 @@ def bounds(parts: Sequence[Part], query: QuantizedQuery, kind: Literal["tokens",
 
 
 def _scan_by_kernel(
-    parts: Sequence[Part], firsts: Ints, kind: Kind, queries: Sequence[QuantizedQuery], scores: NDArray[np.float32]
+    slices: Sequence[SegmentSlice],
+    firsts: Ints,
+    kind: Kind,
+    queries: Sequence[QuantizedQuery],
+    scores: NDArray[np.float32],
 ) -> None:
     packed, size = pack([(query.codes, query.steps) for query in queries]), _BLOCK_ROWS[kind]
 
-    def work(task: tuple[Part, Ints, Ints]) -> None:
-        part, places, positions = task
-        begins, lengths = np.ascontiguousarray(places.T) * size
+    def work(task: tuple[SegmentSlice, Ints, Ints]) -> None:
+        part, spans, positions = task
+        begins, lengths = np.ascontiguousarray(spans.T) * size
         found = byte_maxsim(part.arrays[kind], begins, lengths, packed)
         scores[positions] = found * float(part.arrays["code_scale"][0])
 
-    def tasks() -> Iterator[tuple[Part, Ints, Ints]]:
-        for part, first in zip(parts, firsts.tolist(), strict=False):
-            order, places = _filled(part)
+    def tasks() -> Iterator[tuple[SegmentSlice, Ints, Ints]]:
+        for part, first in zip(slices, firsts.tolist(), strict=False):
+            order, spans = _filled(part)
             for start in range(0, len(order), _DOCUMENTS):
                 own = slice(start, start + _DOCUMENTS)
-                yield part, places[own], first + order[own]
+                yield part, spans[own], first + order[own]
 
     run_all(work, tasks())
 
 
 def _scan_by_torch(
-    parts: Sequence[Part], firsts: Ints, kind: Kind, queries: Sequence[QuantizedQuery], scores: NDArray[np.float32]
+    slices: Sequence[SegmentSlice],
+    firsts: Ints,
+    kind: Kind,
+    queries: Sequence[QuantizedQuery],
+    scores: NDArray[np.float32],
 ) -> None:
     columns = np.cumsum([0, *(len(query.codes) for query in queries)]).tolist()
     vectors = np.concatenate([query.vectors if kind == "tokens" else query.codes for query in queries])
@@ -125,7 +136,7 @@ def _scan_by_torch(
             weighted = own if kind == "tokens" else own * query.steps.astype(np.float64)
             scores[group.positions, number] = weighted.sum(axis=1) * group.scale
 
-    run_all(work, _groups(parts, firsts, kind, max(1, _PRODUCTS // len(vectors))))
+    run_all(work, _groups(slices, firsts, kind, max(1, _PRODUCTS // len(vectors))))
 
 
 class _Group(NamedTuple):
@@ -150,20 +161,20 @@ class _Group(NamedTuple):
     scale: float
 
 
-def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Iterator[_Group]:
+def _groups(slices: Sequence[SegmentSlice], firsts: Ints, kind: Kind, most: int) -> Iterator[_Group]:
     """Groups of about `most` vectors."""
-    for part, first in zip(parts, firsts.tolist(), strict=False):
+    for part, first in zip(slices, firsts.tolist(), strict=False):
         arrays, size = part.arrays, _BLOCK_ROWS[kind]
         scale = 1.0 if kind == "tokens" else float(arrays["code_scale"][0])
         blocks = _tensor(arrays[kind].reshape(len(arrays[kind]) // size, size, arrays[kind].shape[1]))
-        order, places = _filled(part)
-        begins, lengths = np.ascontiguousarray(places.T)
+        order, spans = _filled(part)
+        begins, lengths = np.ascontiguousarray(spans.T)
         counts = lengths.tolist()
         if kind == "tokens":
             begins, ends = arrays["offsets"][part.rows[order]], arrays["offsets"][part.rows[order] + 1]
             lengths = ends - begins
         # All documents of one length lie side by side, and need not be copied; of a few, those of about one length do.
-        spread = 1.0 if len(part.rows) * 2 > len(arrays["code_places"]) else _SPREAD
+        spread = 1.0 if len(part.rows) * 2 > len(arrays["code_spans"]) else _SPREAD
         positions, start = order + first, 0
         while start < len(counts):
             end = bisect.bisect_right(counts, counts[start] * spread, start)
@@ -177,12 +188,12 @@ def _groups(parts: Sequence[Part], firsts: Ints, kind: Kind, most: int) -> Itera
             start = end
 
 
-def _filled(part: Part) -> tuple[Ints, Ints]:
-    """Which of a part's documents have tokens, as they lie in the file, so by length, too; and their places there."""
-    places = part.arrays["code_places"][part.rows]
-    order = np.argsort(places[:, 0], kind="stable")
-    order = order[places[order, 1] > 0]
-    return order, places[order]
+def _filled(part: SegmentSlice) -> tuple[Ints, Ints]:
+    """Which of a part's documents have tokens, as they lie in the file, so by length, too; and their spans there."""
+    spans = part.arrays["code_spans"][part.rows]
+    order = np.argsort(spans[:, 0], kind="stable")
+    order = order[spans[order, 1] > 0]
+    return order, spans[order]
 
 
 def _gather(group: _Group) -> torch.Tensor:

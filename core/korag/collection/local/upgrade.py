@@ -1,0 +1,82 @@
+"""Rewrites old collections in the current format, without encoding a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.manifest import read_manifest, resolve_codecs, with_versions
+from korag.collection.local.saving import SEGMENT_FOLDER
+from korag.collection.local.segments import Segment, SegmentFolder, SegmentInfo
+from korag.errors import ForeignFolderError, IndexStateError
+
+
+def upgrade_folder(folder: Path, *, timeout: float) -> int:
+    """Brings the segments and the manifest of a collection into the current format.
+
+    Everything becomes visible in one commit. A process killed before it leaves the old collection, and files that no
+    database names, which the next write removes. Segments are rewritten one at a time, so memory holds one of them.
+
+    Args:
+        folder: The collection; absolute.
+        timeout: Seconds to wait for another process that is writing.
+
+    Returns:
+        The number of segments rewritten.
+
+    Raises:
+        IndexStateError: If there is no collection, or one of its legs or codecs is not registered here.
+        ForeignFolderError: If the folder holds something else.
+        FormatVersionError: If a newer KoRAG made it, or one that is too old.
+        CollectionLockedError: If another process is still writing after the time-out.
+        ReadOnlyError: If the folder cannot be written to and something needs to be.
+        SegmentError: If a segment is missing or damaged.
+    """
+    if not (folder / DATABASE_FILE).exists():
+        raise _missing(folder)
+    database = Database(folder / DATABASE_FILE, timeout=timeout)
+    try:
+        return _upgrade(database, SegmentFolder(folder / SEGMENT_FOLDER), folder)
+    finally:
+        database.close()
+
+
+def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
+    if database.version() == 0:  # a process was killed while making it
+        raise _missing(folder)
+    with database.transaction():
+        manifest, is_current = read_manifest(database)
+        codecs = resolve_codecs(manifest, f"'{folder}'")
+        current = with_versions(manifest, codecs)
+        old: list[SegmentInfo] = []
+        new: list[SegmentInfo] = []
+        for info in database.segments():
+            segment = store.read(info)
+            if segment.outdated(codecs):
+                if not old:
+                    database.check_writable()
+                    store.keep_only({named.name for named in database.segments()})
+                upgraded = segment.read(codecs, file=info.name)
+                old.append(info)
+                # Legs that the manifest does not name stay as they are: nothing here knows what they are for.
+                new.append(store.write(Segment(segment.keys, {**segment.legs, **upgraded.legs})))
+        if not old and is_current and current == manifest:
+            return 0
+        database.check_writable()
+        database.write_legs(current)
+        database.replace_segments(old, new)
+    with database.transaction():  # after the commit: until then, the old files are the collection
+        store.keep_only({info.name for info in database.segments()})
+    return len(old)
+
+
+def _missing(folder: Path) -> IndexStateError:
+    if folder.exists() and (folder.is_file() or any(path.name != DATABASE_FILE for path in folder.iterdir())):
+        return ForeignFolderError(
+            f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 아무것도 바꾸지 않았습니다.",
+            f"'{folder}' holds something other than a KoRAG collection; nothing was changed.",
+        )
+    return IndexStateError(
+        f"'{folder}'에 컬렉션이 없습니다. 컬렉션이 있는 폴더를 넣으세요.",
+        f"There is no collection in '{folder}'; name the folder of one.",
+    )

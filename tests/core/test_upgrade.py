@@ -1,0 +1,338 @@
+"""Collections of older releases: opened as they are, recorded anew by the first write, rewritten by `upgrade`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from korag import Collection, load_encoder
+from korag.collection.local import database as database_module
+from korag.collection.local.database import FORMAT_VERSION, Database
+from korag.collection.local.manifest import read_manifest
+from korag.collection.local.segments import CodecVersion, SegmentFolder
+from korag.encoders import base as encoders_base
+from korag.errors import (
+    CollectionLockedError,
+    ForeignFolderError,
+    FormatVersionError,
+    IndexStateError,
+    ReadOnlyError,
+    SegmentError,
+)
+
+OLD = Path(__file__).parents[1] / "collections" / "format_2"
+EXPECTED = json.loads((OLD / "expected.json").read_text("utf-8"))
+FILE = "korag.sqlite3"
+
+
+@functools.cache
+def encoders() -> list[Any]:
+    """Loaded once, and each query is encoded once."""
+    names = ("mini-colbert", "mini-splade", "mini-dense")
+    return [load_encoder(name, dtype="float32", query_cache=100) for name in names]
+
+
+def reopen(folder: Path) -> Collection:
+    return Collection.open(folder, encoders=encoders())
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A copy of a collection made by KoRAG 0.1.0."""
+    return Path(shutil.copytree(OLD / "collection", tmp_path / "법 규정"))
+
+
+def check_answers(collection: Collection, *, documents: list[Any] | None = None) -> None:
+    """Compares documents and answers with those of KoRAG 0.1.0."""
+    stored = [[document.id, document.text, document.metadata] for document in collection.get()]
+    assert stored == (EXPECTED["documents"] if documents is None else documents)
+    for using, answers in EXPECTED["answers"].items():
+        settings: dict[str, Any] = {"where": {"분류": "임대차"}} if using == "where" else {"using": using}
+        for query, hits in answers.items():
+            found = collection.search(query, k=4, **settings)
+            assert [hit.id for hit in found] == [id_ for id_, *_ in hits]
+            assert [hit.score for hit in found] == pytest.approx([score for _, score, _ in hits], abs=1e-6)
+            assert [hit.relevance for hit in found] == pytest.approx([relevance for *_, relevance in hits], abs=1e-6)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".sqlite3-shm")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.stat().st_size}
+
+
+def versions(folder: Path) -> list[dict[str, CodecVersion | None]]:
+    """The codecs that each segment names."""
+    database = Database(folder / FILE)
+    store = SegmentFolder(folder / "segments")
+    named = [{leg: own.codec for leg, own in store.read(info).legs.items()} for info in database.segments()]
+    database.close()
+    return named
+
+
+def format_of(folder: Path) -> int:
+    connection = sqlite3.connect(folder / FILE)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+    return int(version)
+
+
+CURRENT = {
+    "colbert": CodecVersion("float16_int8", 2),
+    "sparse": CodecVersion("postings", 1),
+    "dense": CodecVersion("float32", 1),
+    "bm25": CodecVersion("postings", 1),
+}
+
+
+def test_an_old_collection_is_opened_as_it_is(old: Path) -> None:
+    before = content(old)
+    with Collection.open(old) as collection:
+        assert collection.legs == ("colbert", "sparse", "dense", "bm25")
+        check_answers(collection)
+    assert content(old) == before
+    assert format_of(old) == 2
+    assert versions(old) == [dict.fromkeys(CURRENT)] * 3
+
+
+def test_an_old_collection_in_a_read_only_folder(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(old)
+    monkeypatch.setattr(database_module.os, "access", lambda *_: False)
+    with reopen(old) as collection:
+        check_answers(collection)
+        with pytest.raises(ReadOnlyError):
+            collection.delete(["보증금"])
+        check_answers(collection)
+    with pytest.raises(ReadOnlyError):
+        Collection.upgrade(old)
+    assert content(old) == before
+
+
+def refuse_to_encode(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(*_: object, **__: object) -> None:
+        raise AssertionError("a text is encoded")
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("a model is loaded")
+
+    for name in ("encode_documents", "encode_queries"):
+        monkeypatch.setattr(encoders_base.Encoder, name, encode)
+    monkeypatch.setattr("korag.legs.base.load_encoder", load)
+    monkeypatch.setattr("korag.legs.tokenizers.BigramTokenizer.__call__", encode)
+
+
+def test_upgrade_rewrites_everything_and_encodes_nothing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        refuse_to_encode(patch)
+        assert Collection.upgrade(old) == 3
+    assert format_of(old) == FORMAT_VERSION
+    assert versions(old) == [CURRENT] * 3
+    assert len(list((old / "segments").iterdir())) == 3
+    with reopen(old) as collection:
+        check_answers(collection)
+    before = content(old)
+    with monkeypatch.context() as patch:
+        refuse_to_encode(patch)
+        assert Collection.upgrade(str(old)) == 0
+        patch.setattr(database_module.os, "access", lambda *_: False)
+        assert Collection.upgrade(old) == 0  # there is nothing to write
+    assert content(old) == before
+    with reopen(old) as collection:
+        collection.add(["새 글"], ids=["새것"])
+        collection.delete(["새것"])
+        collection.compact()
+        check_answers(collection)
+    assert versions(old) == [CURRENT]
+
+
+def test_the_first_write_records_the_manifest_and_leaves_old_segments(old: Path) -> None:
+    kept = {path.name: path.read_bytes() for path in (old / "segments").iterdir()}
+    with reopen(old) as collection, reopen(old) as other:
+        collection.add(["새로운 글입니다"], ids=["새것"])
+        assert format_of(old) == FORMAT_VERSION
+        found = versions(old)
+        assert [found.count(expected) for expected in (dict.fromkeys(CURRENT), CURRENT)] == [3, 1]
+        assert kept.items() <= {path.name: path.read_bytes() for path in (old / "segments").iterdir()}.items()
+        collection.delete(["새것"])
+        check_answers(collection)
+        check_answers(other)
+        other.delete(["없는 것"])  # it was opened in the old format, and finds the new one
+        check_answers(other)
+    manifest, is_current = read_manifest(Database(old / FILE))
+    assert is_current
+    assert {leg: CodecVersion.from_dict(entry["codec"]) for leg, entry in manifest.items()} == CURRENT
+    assert manifest["bm25"]["settings"] == {"tokenizer": "bigram"}
+    with reopen(old) as collection:
+        check_answers(collection)
+    assert Collection.upgrade(old) == 3
+    with reopen(old) as collection:
+        check_answers(collection)
+
+
+def test_a_write_that_fails_leaves_the_old_format(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with reopen(old) as collection:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            with pytest.raises(OSError, match="No space"):
+                collection.add(["글"], ids=["새것"])
+        assert format_of(old) == 2
+        check_answers(collection)
+        collection.delete([])
+        assert format_of(old) == FORMAT_VERSION
+
+
+def test_an_upgrade_that_fails_leaves_the_old_collection(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(old)
+    with monkeypatch.context() as patch:
+        written = 0
+        write = SegmentFolder.write
+
+        def fails_at_the_second(self: SegmentFolder, segment: Any) -> Any:
+            nonlocal written
+            written += 1
+            if written == 2:
+                raise OSError(28, "No space left on device")
+            return write(self, segment)
+
+        patch.setattr(SegmentFolder, "write", fails_at_the_second)
+        with pytest.raises(OSError, match="No space"):
+            Collection.upgrade(old)
+    assert before.items() <= content(old).items()
+    with reopen(old) as collection:
+        check_answers(collection)
+    assert Collection.upgrade(old) == 3
+    assert len(list((old / "segments").iterdir())) == 3
+
+
+def test_a_copy_of_an_old_collection_is_new(old: Path, tmp_path: Path) -> None:
+    before = content(old)
+    with reopen(old) as collection:
+        copied = collection.save(tmp_path / "사본")
+    assert content(old) == before
+    assert format_of(copied) == FORMAT_VERSION
+    assert versions(copied) == [CURRENT] * 3
+    with reopen(copied) as collection:
+        check_answers(collection)
+
+
+def test_searches_go_on_during_an_upgrade(old: Path) -> None:
+    with reopen(old) as collection:
+        check_answers(collection)
+        Collection.upgrade(old)  # also removes the files that the open collection has mapped
+        check_answers(collection)
+        collection.add(["새 글"], ids=["새것"])
+        collection.delete(["새것"])
+        check_answers(collection)
+
+
+def test_a_segment_is_in_memory_at_a_time(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each segment is written before the next one is read."""
+    calls = []
+    read, write = SegmentFolder.read, SegmentFolder.write
+    monkeypatch.setattr(SegmentFolder, "read", lambda self, info: calls.append("read") or read(self, info))
+    monkeypatch.setattr(SegmentFolder, "write", lambda self, segment: calls.append("write") or write(self, segment))
+    Collection.upgrade(old)
+    assert calls == ["read", "write"] * 3
+
+
+# -- refusing ---------------------------------------------------------------------------------------------
+
+
+def set_format(folder: Path, version: int) -> None:
+    connection = sqlite3.connect(folder / FILE)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "reason"),
+    [
+        (lambda place: shutil.rmtree(place), IndexStateError, "no collection"),
+        (lambda place: (shutil.rmtree(place), place.mkdir()), IndexStateError, "no collection"),
+        (lambda place: (place / FILE).unlink(), ForeignFolderError, "something other"),
+        (lambda place: (shutil.rmtree(place), place.write_text("글")), ForeignFolderError, "something other"),
+        (lambda place: (place / FILE).write_bytes(b"garbage" * 1000), ForeignFolderError, "not a KoRAG"),
+        (lambda place: set_format(place, 99), FormatVersionError, "newer KoRAG"),
+        (lambda place: set_format(place, 1), FormatVersionError, "old format 1"),
+        (lambda place: next((place / "segments").iterdir()).unlink(), SegmentError, "missing"),
+        (lambda place: os.truncate(next((place / "segments").iterdir()), 100), SegmentError, "bytes instead of"),
+    ],
+    ids=["gone", "empty", "no database", "file", "garbage", "newer", "format 1", "segment missing", "segment cut"],
+)
+def test_what_cannot_be_upgraded_is_left_alone(
+    old: Path, damage: Callable[[Path], object], error: type[Exception], reason: str
+) -> None:
+    damage(old)
+    before = content(old) if old.is_dir() else None
+    with pytest.raises(error, match=reason) as caught:
+        Collection.upgrade(old)
+    assert len(caught.value.args) == 2
+    if before is not None:
+        after = content(old)
+        assert before.items() <= after.items()  # a segment written before the error is removed by the next write
+        assert after.keys() - before.keys() <= {name for name in after if name.endswith(".safetensors")}
+
+
+def test_a_file_of_nothing_is_no_collection(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch()
+    with pytest.raises(IndexStateError, match="no collection"):
+        Collection.upgrade(tmp_path)
+
+
+def test_an_upgrade_waits_for_other_writers(old: Path) -> None:
+    connection = sqlite3.connect(old / FILE, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    with pytest.raises(CollectionLockedError, match=r"0\.1"):
+        Collection.upgrade(old, timeout=0.1)
+    timer = threading.Timer(0.3, lambda: connection.execute("COMMIT"))
+    timer.start()
+    assert Collection.upgrade(old, timeout=20) == 3
+    timer.join()
+    connection.close()
+
+
+# -- kills ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is forked")
+def test_an_upgrade_killed_at_any_step_leaves_the_same_answers(tmp_path: Path) -> None:
+    """SIGKILL before and after every SQL statement, flush, rename and removal."""
+    script = Path(__file__).parents[1] / "kill_writer.py"
+    command = [sys.executable, str(script), "--upgrade", str(OLD / "collection"), "--folder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["kills"] > 30
+    folders = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))
+    assert len(folders) == counts["kills"] + 1
+    formats = [format_of(folder) for folder in folders]
+    assert formats == sorted(formats)
+    assert set(formats) == {2, FORMAT_VERSION}
+    checked: set[int] = set()
+    for folder, version in zip(folders, formats, strict=True):
+        found = versions(folder)  # reads and verifies every segment
+        assert found == [dict.fromkeys(CURRENT) if version == 2 else CURRENT] * 3
+        if version not in checked or folder is folders[-1]:
+            with reopen(folder) as collection:
+                check_answers(collection)
+            checked.add(version)
+        assert Collection.upgrade(folder) == (3 if version == 2 else 0)
+        assert versions(folder) == [CURRENT] * 3
+        left = {path.name for path in (folder / "segments").iterdir()}
+        if version == 2:  # an upgrade that writes removes what the killed one left
+            assert len(left) == 3
+    for folder in (folders[0], folders[len(folders) // 2]):
+        with reopen(folder) as collection:
+            collection.delete([])  # as any write does
+            assert len(list((folder / "segments").iterdir())) == 3
+            check_answers(collection)

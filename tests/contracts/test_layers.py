@@ -20,7 +20,7 @@ LAYERS = [
     {"korag.checkpoints"},
     {
         "korag.kernels", "korag.scoring", "korag.fusion", "korag.diversity", "korag.workers", "korag.text",
-        "korag.checks", "korag.errors", "korag._lazy", "korag._optional",
+        "korag.checks", "korag.deprecations", "korag.errors", "korag._lazy", "korag._optional",
     },
 ]  # fmt: skip
 """From top to bottom."""

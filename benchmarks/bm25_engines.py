@@ -217,7 +217,7 @@ def _batches(texts: Sequence[str], size: int = 2000) -> Iterator[Sequence[str]]:
         yield texts[start : start + size]
 
 
-def _tokenised(tokenizer: Any, texts: Sequence[str]) -> list[list[str]]:
+def _tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[str]]:
     """Interns equal tokens, to save memory: there are 25 million."""
     known: dict[str, str] = {}
     tokens: Iterable[list[str]] = chain.from_iterable(map(tokenizer, _batches(texts)))
@@ -254,14 +254,14 @@ def main() -> None:
     table = pq.read_table(arguments.corpus, columns=["law", "title", "text"]).to_pylist()
     random.Random(0).shuffle(table)  # noqa: S311
     table = table[: max(arguments.sizes) + 1000]
-    asked = [
+    query_texts = [
         f"{row['law']}에서 '{row['title']}'에 대해 규정한 조문은 무엇인가요?" for row in table[: arguments.queries]
     ]
     for choice in arguments.tokenizers:
         tokenizer = resolve_tokenizer(choice)
-        tokens, queries = _tokenised(tokenizer, [row["text"] for row in table]), tokenizer(asked)
+        tokens, queries = _tokenize(tokenizer, [row["text"] for row in table]), tokenizer(query_texts)
         distinct = np.mean([len(set(query)) for query in queries])
-        print(f"{choice}: {np.mean(list(map(len, tokens))):.0f} tokens a document, {distinct:.0f} a query\n")
+        print(f"{choice}: {np.mean(list(map(len, tokens))):.0f} tokens per document, {distinct:.0f} per query\n")
         print(
             "| documents | engine | search p50 ms | p95 ms | p50 after changes | build s "
             "| add 1,000 ms | delete 100 ms | index MiB |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|"

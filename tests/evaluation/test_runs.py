@@ -73,6 +73,12 @@ class TestLegs:
         bounds = len(filled) * 4 + 2 * 4  # of each document, and the scale
         assert outcome.index_bytes == half + codes + bounds
 
+    def test_index_size_counts_neither_texts_nor_ids(self) -> None:
+        with Collection.in_memory(bm25=True) as one, Collection.in_memory(bm25=True) as other:
+            one.add(["보증금 반환"], ids=["a"], metadata=[{"쪽": 1}])
+            other.add(["보증금 반환"], ids=["긴 " * 100], metadata=[{"쪽": "긴 " * 100}])
+            assert one.index_bytes == other.index_bytes > 0
+
 
 class TestEvaluate:
     @pytest.mark.slow

@@ -21,7 +21,7 @@ from korag.errors import CheckpointError, InvalidArgumentError
 
 
 def check_new(output: str | os.PathLike[str]) -> Path:
-    """Returns the folder to be made, absolute.
+    """Returns the absolute path of a folder to create.
 
     Raises:
         InvalidArgumentError: If it exists.

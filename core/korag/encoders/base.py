@@ -42,7 +42,7 @@ class Encoder(ABC, Generic[Vectors]):
     @property
     @abstractmethod
     def similarity(self) -> str:
-        """How vectors are compared: ``"cosine"`` or ``"dot"``."""
+        """The similarity of vectors: ``"cosine"`` or ``"dot"``."""
 
     @property
     @abstractmethod

@@ -1,6 +1,6 @@
-"""What a leg and a codec do. A leg is one way to search; a codec is how a leg's vectors are laid out in a segment.
+"""The contracts of legs and codecs. A leg is one way to search; a codec is how a leg's vectors are laid out in a segment.
 
-Both are entered in `korag.legs.registry`, and nothing else needs to know them. A leg knows texts, vectors and scores;
+Both are registered in `korag.legs.registry`, the only place that lists them. A leg knows texts, vectors and scores;
 its codec knows arrays. Segments store plain arrays and the name and version of the codec that made them.
 """
 
@@ -43,7 +43,7 @@ class SegmentSlice:
 
 
 class Codec(ABC):
-    """How a leg's vectors are laid out in a segment. Stateless: one instance serves all collections.
+    """The layout of a leg's vectors in a segment. Stateless: one instance serves all collections.
 
     Layouts also decide how vectors are searched, so each leg's own codec base class (`korag.legs.dense.DenseCodec`, …)
     adds a method that scores documents, implemented by way of `decode`. A codec overrides it to be faster.
@@ -106,7 +106,7 @@ class Leg(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What the manifest records to recognize and reopen this leg, as JSON values."""
+        """Returns the manifest entry that recognizes and reopens this leg, as JSON values."""
 
     @classmethod
     @abstractmethod

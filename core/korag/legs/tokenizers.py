@@ -25,7 +25,7 @@ from korag.errors import InvalidArgumentError
 from korag.text import check_texts, normalize
 
 TokenizeFunction = Callable[[str], Sequence[str]]
-"""What a caller may bring: one text in NFC to its tokens."""
+"""A custom tokenizer: a function from a text in NFC to its tokens."""
 
 
 class Tokenizer(Protocol):
@@ -33,7 +33,7 @@ class Tokenizer(Protocol):
 
     @property
     def name(self) -> str:
-        """What a saved collection records, so that it is never searched with another tokenizer."""
+        """The name recorded in a saved collection, so that it is never searched with another tokenizer."""
         ...
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
@@ -175,7 +175,7 @@ class KiwiTokenizer:
 
 
 def _reference_spans(text: str) -> list[tuple[int, int, str]]:
-    """What Kiwi must leave whole, as proper nouns; the particle behind stays a particle to it."""
+    """Spans that Kiwi must keep whole, as proper nouns; a particle after them remains a particle."""
     return [(*match.span(), "NNP") for match in _REFERENCE.finditer(text)]
 
 

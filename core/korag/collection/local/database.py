@@ -74,7 +74,7 @@ class Database:
         else:
             uri = self.path.resolve().as_uri()
             if self.path.exists() and not os.access(self.path.parent, os.W_OK):
-                # A write-ahead log needs a writable folder even to read; a database nobody can write to
+                # A write-ahead log needs a writable folder even to read; a read-only database
                 # cannot change either, which is what `immutable` tells SQLite. It then passes over the log,
                 # so not where a killed process left commits in one.
                 log = self.path.with_name(self.path.name + "-wal")
@@ -193,7 +193,7 @@ class Database:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """SQLite's errors in the words of someone who has a collection."""
+        """Translates SQLite errors into KoRAG errors."""
         try:
             yield
         except sqlite3.ProgrammingError as error:

@@ -63,7 +63,7 @@ class CodecVersion:
 
 @dataclass(frozen=True)
 class LegArrays:
-    """What a segment holds for one leg.
+    """The part of a segment that belongs to one leg.
 
     Attributes:
         arrays: By name.
@@ -92,7 +92,7 @@ class Segment:
     legs: Mapping[str, LegArrays]
 
     def outdated(self, codecs: Mapping[str, Codec]) -> bool:
-        """Whether an older version of one of the codecs made it."""
+        """Returns True if an older version of one of the codecs wrote it."""
         current = {leg: CodecVersion.of(codec) for leg, codec in codecs.items()}
         return any(leg in current and current[leg] != stored.codec for leg, stored in self.legs.items())
 
@@ -125,7 +125,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """What the database records about a segment.
+    """The database record of a segment.
 
     Attributes:
         name: File name.

@@ -1,4 +1,4 @@
-"""How the token vectors of late interaction are stored."""
+"""Codecs of late-interaction token vectors."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("korag")
 Kind = Literal["tokens", "codes", "pooled_tokens"]
-"""What is multiplied."""
+"""The array to scan."""
 _BLOCK_ROWS: dict[Kind, int] = {"tokens": 1, "codes": BLOCK, "pooled_tokens": BLOCK // POOLED}
 """Vectors of a block."""
 _DOCUMENTS = 256
@@ -68,7 +68,7 @@ def estimate(slices: Sequence[SegmentSlice], queries: Sequence[QuantizedQuery], 
 
 
 def is_fast_with_bytes(dim: int) -> bool:
-    """Whether bytes of so many dimensions are multiplied faster than floats here."""
+    """Returns True if int8 products of `dim` dimensions are faster than float32 products on this machine."""
     return can_multiply(dim) or processor.has_fast_int8_matmul()
 
 
@@ -81,7 +81,7 @@ def _report(way: str) -> None:
 def bounds(
     slices: Sequence[SegmentSlice], query: QuantizedQuery, kind: Literal["tokens", "codes"]
 ) -> NDArray[np.float32]:
-    """How far `estimate` can be off `korag.scoring.maxsim_packed`. Shape: (documents of all slices,)."""
+    """Upper bound of the difference between `estimate` and `korag.scoring.maxsim_packed`. Shape: (documents of all slices,)."""
     found: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
     for part in slices:
         errors, greatest = part.arrays["code_errors"][part.rows], float(part.arrays["code_scale"][1])

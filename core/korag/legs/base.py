@@ -1,4 +1,4 @@
-"""The contracts of legs and codecs. A leg is one way to search; a codec is how a leg's vectors are laid out in a segment.
+"""The contracts of legs and codecs: a leg is one way to search, a codec the layout of its vectors in a segment.
 
 Both are registered in `korag.legs.registry`, the only place that lists them. A leg knows texts, vectors and scores;
 its codec knows arrays. Segments store plain arrays and the name and version of the codec that made them.

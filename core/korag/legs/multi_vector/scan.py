@@ -81,7 +81,7 @@ def _report(way: str) -> None:
 def bounds(
     slices: Sequence[SegmentSlice], query: QuantizedQuery, kind: Literal["tokens", "codes"]
 ) -> NDArray[np.float32]:
-    """Upper bound of the difference between `estimate` and `korag.scoring.maxsim_packed`. Shape: (documents of all slices,)."""
+    """Bound on the error of `estimate` against `korag.scoring.maxsim_packed`. Shape: (documents of all slices,)."""
     found: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
     for part in slices:
         errors, greatest = part.arrays["code_errors"][part.rows], float(part.arrays["code_scale"][1])

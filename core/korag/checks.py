@@ -36,7 +36,7 @@ def check_count(name: str, value: object, *, at_least: int = 0) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise InvalidArgumentError(
-            f"{name}={value!r:.80}은(는) 쓸 수 없습니다. {at_least} 이상의 정수여야 합니다.",
+            f"{name}={value!r:.80}: {at_least} 이상의 정수여야 합니다.",
             f"{name}={value!r:.80} is invalid; it must be an integer of at least {at_least}.",
         )
     return value
@@ -50,7 +50,7 @@ def check_flag(name: str, value: object) -> bool:
     """
     if not isinstance(value, bool):
         raise InvalidArgumentError(
-            f"{name}={value!r:.80}은(는) 쓸 수 없습니다. True 또는 False여야 합니다.",
+            f"{name}={value!r:.80}: True 또는 False여야 합니다.",
             f"{name}={value!r:.80} is invalid; it must be True or False.",
         )
     return value
@@ -66,8 +66,7 @@ def check_fraction(name: str, value: object) -> float:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InvalidArgumentError(
-            f"{name}={value!r:.80}은(는) 쓸 수 없습니다. 0과 1 사이의 수여야 합니다. 점수(score)가 아니라 "
-            "관련도(relevance)의 기준값입니다.",
+            f"{name}={value!r:.80}: 0과 1 사이의 수여야 합니다. 점수(score)가 아니라 관련도(relevance)의 기준값입니다.",
             f"{name}={value!r:.80} is invalid; it must be a number between 0 and 1. It applies to the relevance, not "
             "the score.",
         )
@@ -90,7 +89,7 @@ def check_choice(name: str, value: object, choices: Collection[T]) -> T:
             return choice
     listed = ", ".join(repr(choice) for choice in choices if choice is not None)
     raise InvalidArgumentError(
-        f"{name}={value!r:.80}은(는) 쓸 수 없습니다. 다음 중 하나여야 합니다: {listed}.",
+        f"{name}={value!r:.80}: 다음 중 하나여야 합니다: {listed}.",
         f"{name}={value!r:.80} is invalid; it must be one of: {listed}.",
     )
 
@@ -136,7 +135,7 @@ def check_list(name: str, value: Iterable[T], *, example: str | None = None) -> 
     if isinstance(value, str | bytes | os.PathLike | Mapping) or not isinstance(value, Iterable):
         example = f"[{value!r:.80}]" if example is None else example
         raise InvalidArgumentError(
-            f"{name}={value!r:.80}은(는) 리스트여야 합니다: {name}={example}.",
+            f"{name}={value!r:.80}: {name}={example}처럼 리스트로 넣으세요.",
             f"{name}={value!r:.80} must be a list: {name}={example}.",
         )
     return list(value)
@@ -168,7 +167,7 @@ def check_ids(ids: Iterable[str]) -> list[str]:
     for index, id_ in enumerate(checked):
         if not id_ or "\0" in id_:
             raise InvalidArgumentError(
-                f"ids[{index}]={id_!r:.80}은(는) 쓸 수 없습니다. 비어 있지 않고 NUL 문자가 없는 문자열이어야 합니다.",
+                f"ids[{index}]={id_!r:.80}: 비어 있지 않고 NUL 문자가 없는 문자열이어야 합니다.",
                 f"ids[{index}]={id_!r:.80} is invalid; an id must be a non-empty string without NUL.",
             )
     return checked
@@ -249,7 +248,7 @@ def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) ->
     """
     if weights is not None and not isinstance(weights, Mapping):
         raise InvalidArgumentError(
-            f"weights={weights!r:.80}은(는) dict여야 합니다. 예: {{'dense': 1.0, 'bm25': 0.5}}",
+            f"weights={weights!r:.80}: dict여야 합니다. 예: {{'dense': 1.0, 'bm25': 0.5}}",
             f"weights={weights!r:.80} must be a dict, for example {{'dense': 1.0, 'bm25': 0.5}}.",
         )
     weights = weights or {}
@@ -261,7 +260,7 @@ def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) ->
             )
         if not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
             raise InvalidArgumentError(
-                f"weights['{leg}']={weight!r:.80}은(는) 쓸 수 없습니다. 0 이상의 유한한 수여야 합니다.",
+                f"weights['{leg}']={weight!r:.80}: 0 이상의 유한한 수여야 합니다.",
                 f"weights['{leg}']={weight!r:.80} is invalid; it must be a finite number of at least 0.",
             )
     checked = {leg: float(weights.get(leg, 1.0)) for leg in legs}

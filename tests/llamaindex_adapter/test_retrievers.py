@@ -231,7 +231,7 @@ class TestEveryClass:
             ({"similarity_top_k": "3"}, "similarity_top_k='3'"),
             ({"min_relevance": 7}, "min_relevance=7"),
             ({"metadata_mode": "some"}, "metadata_mode='some'"),
-            ({"exact": "yes"}, "exact='yes'은.*\nexact='yes' is invalid"),
+            ({"exact": "yes"}, "exact='yes': .*\nexact='yes' is invalid"),
             ({"exact": 0}, "exact=0"),
         ]:
             with pytest.raises(InvalidArgumentError, match=message):

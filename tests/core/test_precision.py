@@ -152,7 +152,7 @@ class TestChosen:
 
     def test_a_precision_that_the_device_lacks_is_an_error_before_weights_are_read(self, built, monkeypatch):
         encoder = load_encoder(built("dense"), device="cpu", dtype="float16")
-        monkeypatch.setattr(precision, "_multiplies", lambda device, dtype: dtype == "float32")
+        monkeypatch.setattr(precision, "_can_multiply", lambda device, dtype: dtype == "float32")
         monkeypatch.setattr(type(encoder), "_load", None)
         with pytest.raises(InvalidArgumentError) as caught:
             encoder.encode_queries(["글"])

@@ -49,11 +49,11 @@ def test_padding_never_counts() -> None:
     hidden=st.sampled_from([8, 24, 64]),
     bias=st.sampled_from([None, -6.0, -2.0, 0.0, 3.0]),
     scale=st.sampled_from([1e-4, 1.0, 30.0]),
-    bytes_first=st.booleans(),
+    int8_filter=st.booleans(),
 )
 @settings(deadline=None)
 def test_maxima_without_the_logits(
-    seed: int, tokens: int, hidden: int, bias: float | None, scale: float, bytes_first: bool
+    seed: int, tokens: int, hidden: int, bias: float | None, scale: float, int8_filter: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     states = scale * torch.randn(tokens, hidden, generator=generator)
@@ -61,19 +61,19 @@ def test_maxima_without_the_logits(
     weight[3] = 0
     biases = None if bias is None else bias + torch.randn(211, generator=generator)
     expected = torch.nn.functional.linear(states, weight, biases).amax(0).relu()
-    found = MaxLogitHead(weight, biases, bytes_first=bytes_first)([states[:1], states])[1]
+    found = MaxLogitHead(weight, biases, int8_filter=int8_filter)([states[:1], states])[1]
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * scale)
     clear = expected > 1e-4 * scale  # nearer to zero the order of a sum decides
     assert (found[clear] > 0).all()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize("bytes_first", [True, False])
-def test_a_text_that_is_not_finite_harms_no_other(bad: float, bytes_first: bool) -> None:
+@pytest.mark.parametrize("int8_filter", [True, False])
+def test_a_text_that_is_not_finite_harms_no_other(bad: float, int8_filter: bool) -> None:
     generator = torch.Generator().manual_seed(1)
     good, other = torch.randn(5, 24, generator=generator), torch.randn(7, 24, generator=generator)
     other[2, 3] = bad
-    maxima = MaxLogitHead(torch.randn(50, 24, generator=generator), None, bytes_first=bytes_first)
+    maxima = MaxLogitHead(torch.randn(50, 24, generator=generator), None, int8_filter=int8_filter)
     alone, together = maxima([good]), maxima([good, other])
     assert (alone > 0).any()
     assert torch.equal(together[:1], alone)

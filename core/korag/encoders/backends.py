@@ -1,11 +1,11 @@
-"""Runs the backbone of a loaded model in another precision or by another engine.
+"""Runs the backbone of a loaded model in another precision or on another engine.
 
-sentence-transformers' own ONNX and OpenVINO backends know neither Matryoshka heads nor adapters, and bind to exact
-versions of transformers. So here torch loads every model, with heads put on and adapters merged, and only then its
-backbone, which is most of the cost, is replaced. What follows it, pooling, projection and normalisation, stays in
-torch and in float32: unit vectors have unit length in every precision.
+The ONNX and OpenVINO backends of sentence-transformers support neither Matryoshka heads nor adapters, and pin exact
+versions of transformers. So torch loads every model, attaches heads and merges adapters; only then is the backbone,
+which dominates the cost, replaced. Pooling, projection and normalization stay in torch and in float32, so that unit
+vectors have unit length in every precision.
 
-Whatever replaces a backbone is compared with it on a few sentences before anything else is encoded.
+A replaced backbone is compared with the original on a few sentences before it is used.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from korag.errors import CheckpointError, InvalidArgumentError, KoragError
 
 logger = logging.getLogger("korag")
 _SAME = 0.9999
-"""The least cosine to torch at which a backend counts as computing the same in float32."""
+"""Minimum cosine to torch for a backend in float32; below it, the export is wrong."""
 
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """How a loaded model is run.
+    """Precision of a loaded model.
 
     Attributes:
-        dtype: Precision of its backbone.
-        deviation: How far its vectors are from those in float32 by torch; None where they are those.
+        dtype: Precision of the backbone.
+        deviation: Deviation of the vectors from torch in float32; None for torch in float32 itself.
     """
 
     dtype: str
@@ -40,19 +40,19 @@ class RuntimeInfo:
 
 
 def apply_runtime(model: Any, options: LoadOptions, *, name: str) -> RuntimeInfo:
-    """Makes a loaded model run in the precision and by the backend asked for.
+    """Switches a loaded model to the requested precision and backend.
 
     Args:
-        model: A sentence-transformers model in float32; changed in place.
-        options: How to run it.
-        name: What the user called it.
+        model: A sentence-transformers model in float32 on torch; modified in place.
+        options: The requested precision and backend.
+        name: Name of the model, for messages.
 
     Returns:
-        How it is run now.
+        The precision in effect.
 
     Raises:
-        InvalidArgumentError: If it has no transformer that could be run so.
-        CheckpointError: If its backbone cannot be exported, or computes something else then.
+        InvalidArgumentError: If the model contains no transformer.
+        CheckpointError: If its backbone cannot be exported, or the export returns different vectors.
     """
     from sentence_transformers.base.modules import Transformer
 
@@ -71,21 +71,21 @@ def apply_runtime(model: Any, options: LoadOptions, *, name: str) -> RuntimeInfo
         undo = [_replace(transformer, options.backend, dtype, name) for transformer in transformers]
         deviation = Deviation.between(exact, probe(model))
         if dtype == "float32" and deviation.least < _SAME:
-            raise _not_the_same(name, options.backend, deviation)
+            raise _different_vectors(name, options.backend, deviation)
         level = logging.INFO if deviation.least >= MIN_COSINE else logging.WARNING
         if options.dtype != "auto" or deviation.least >= MIN_COSINE:
             logger.log(level, "%s: %s, %s, %s", name, options.backend, dtype, deviation)
             return RuntimeInfo(dtype, deviation)
-        logger.info("%s: %s, %s: %s; 쓰지 않음 / not used", name, options.backend, dtype, deviation)
+        logger.info("%s: %s, %s: %s; 사용하지 않음 / not used", name, options.backend, dtype, deviation)
         for restore in undo:
             restore()
     return RuntimeInfo("float32")
 
 
 def _replace(transformer: Any, backend: str, dtype: str, name: str) -> Callable[[], None]:
-    """Replaces the backbone of a `Transformer` module; the returned function puts it back."""
+    """Replaces the backbone of a `Transformer` module; the returned function restores it."""
     if backend == "torch":
-        return _round(transformer, getattr(torch, dtype))
+        return _cast(transformer, getattr(torch, dtype))
     from korag.encoders.engines import export_and_load
 
     backbone = transformer.model
@@ -93,10 +93,10 @@ def _replace(transformer: Any, backend: str, dtype: str, name: str) -> Callable[
         transformer.model = export_and_load(transformer, backend, dtype)
     except KoragError:
         raise
-    except Exception as error:  # whatever the exporter or the engine makes of an architecture it does not know
+    except Exception as error:  # whatever exporter and engine raise for an unsupported architecture
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise CheckpointError(
-            f"'{name}' 모델을 backend={backend!r}(으)로 바꾸지 못했습니다({reason}). backend='torch'를 쓰세요.",
+            f"'{name}' 모델을 backend={backend!r}용으로 변환하지 못했습니다({reason}). backend='torch'를 쓰세요.",
             f"The model '{name}' could not be converted for backend={backend!r} ({reason}); use backend='torch'.",
         ) from error
 
@@ -106,14 +106,13 @@ def _replace(transformer: Any, backend: str, dtype: str, name: str) -> Callable[
     return restore
 
 
-def _round(transformer: Any, dtype: torch.dtype) -> Callable[[], None]:
-    """Rounds the weights of a backbone, and makes its output float32 again.
+def _cast(transformer: Any, dtype: torch.dtype) -> Callable[[], None]:
+    """Casts the weights of a backbone; its output is cast back to float32.
 
-    Buffers are left as they are: rounded to 16 bits, the frequencies of rotary positions would confuse neighbours in
-    long texts.
+    Buffers keep their precision: in 16 bits, rotary position frequencies could not tell neighbours apart in long texts.
     """
-    rounded = [(weight, weight.data) for weight in transformer.model.parameters() if weight.dtype == torch.float32]
-    for weight, exact in rounded:
+    originals = [(weight, weight.data) for weight in transformer.model.parameters() if weight.dtype == torch.float32]
+    for weight, exact in originals:
         weight.data = exact.to(dtype)
 
     def widen(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +123,7 @@ def _round(transformer: Any, dtype: torch.dtype) -> Callable[[], None]:
 
     def restore() -> None:
         hook.remove()
-        for weight, exact in rounded:
+        for weight, exact in originals:
             weight.data = exact
 
     return restore
@@ -132,17 +131,17 @@ def _round(transformer: Any, dtype: torch.dtype) -> Callable[[], None]:
 
 def _without_transformer(name: str, options: LoadOptions) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"'{name}'에는 트랜스포머가 없어 backend={options.backend!r}, dtype={options.dtype!r}(으)로 돌릴 수 없습니다. "
+        f"'{name}'에는 트랜스포머가 없어서 backend={options.backend!r}, dtype={options.dtype!r}를 쓸 수 없습니다. "
         "두 인자를 빼세요.",
-        f"'{name}' has no transformer to run with backend={options.backend!r} and dtype={options.dtype!r}; leave both "
-        "out.",
+        f"'{name}' contains no transformer to run with backend={options.backend!r} and dtype={options.dtype!r}; omit "
+        "both.",
     )
 
 
-def _not_the_same(name: str, backend: str, deviation: Deviation) -> CheckpointError:
+def _different_vectors(name: str, backend: str, deviation: Deviation) -> CheckpointError:
     return CheckpointError(
-        f"'{name}' 모델을 backend={backend!r}(으)로 바꾸었더니 torch와 다른 벡터가 나옵니다({deviation}). "
+        f"'{name}' 모델을 backend={backend!r}에서 실행하면 torch와 다른 벡터가 나옵니다({deviation}). "
         "backend='torch'를 쓰세요.",
-        f"The model '{name}' gives other vectors by backend={backend!r} than by torch ({deviation}); use "
+        f"The model '{name}' returns different vectors with backend={backend!r} than with torch ({deviation}); use "
         "backend='torch'.",
     )

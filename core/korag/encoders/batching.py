@@ -1,4 +1,4 @@
-"""Batches of similar length under a token budget, each made ready while the one before is computed."""
+"""Batching by token budget, and tokenizing one batch ahead of the computation."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
-Ready = TypeVar("Ready")
+Result = TypeVar("Result")
 
-_PADDING = 0.05
-"""Greatest share of a batch that may be padding."""
+_MAX_PADDING = 0.05
+"""Maximum fraction of padding in a batch."""
 
-_SMALL = 512
-"""Tokens of a batch whose fixed costs are not worth dividing it."""
+_MIN_BUDGET = 512
+"""Tokens below which the fixed cost of another batch outweighs the benefit of splitting."""
 
 
 def token_budget_batches(lengths: Sequence[int], budget: int, *, spare: int = 0) -> Iterator[list[int]]:
-    """Groups texts so that each padded batch stays within a budget and little of it is padding.
+    """Groups texts of similar length into batches within a token budget.
 
-    Longest first, so that running out of memory shows at once. A text longer than the budget is a batch of
-    its own.
+    Longest first, so that a batch that does not fit into memory fails early. A text longer than the budget gets its own
+    batch.
 
     Args:
-        lengths: Tokens of each text.
-        budget: Most tokens of a padded batch: rows × longest row.
-        spare: Padding, in tokens, that costs less than one more batch would, so that it is allowed besides a
-            twentieth of the batch.
+        lengths: Tokens per text.
+        budget: Maximum tokens per padded batch: rows × longest row.
+        spare: Padding tokens always allowed, because they cost less than another batch; beyond that, padding may make
+            up 5 % of a batch.
 
     Yields:
-        Indices into `lengths`; every index exactly once.
+        Indices into `lengths`, each exactly once.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0
@@ -39,7 +39,7 @@ def token_budget_batches(lengths: Sequence[int], budget: int, *, spare: int = 0)
         end, padding = start + 1, 0
         while end < len(order) and (end + 1 - start) * longest <= budget:
             padding += longest - lengths[order[end]]
-            if padding > max(spare, _PADDING * (end + 1 - start) * longest):
+            if padding > max(spare, _MAX_PADDING * (end + 1 - start) * longest):
                 break
             end += 1
         yield order[start:end]
@@ -47,44 +47,44 @@ def token_budget_batches(lengths: Sequence[int], budget: int, *, spare: int = 0)
 
 
 def even_budget(lengths: Sequence[int], budget: int, cores: int) -> int:
-    """A smaller budget that gives every core about as many batches as the others, of about equal size.
+    """Reduces a budget so that every core gets about the same number of batches of about the same size.
 
     Args:
-        lengths: Tokens of each text.
-        budget: Most tokens of a padded batch.
-        cores: How many compute a batch each at a time.
+        lengths: Tokens per text.
+        budget: Maximum tokens per padded batch.
+        cores: Number of batches computed side by side.
     """
     total = sum(lengths)
     rounds = -(-total // (budget * cores))
-    even = max(_SMALL, -(-total // max(1, rounds * cores)))
-    return min(budget, even + -(-total // max(1, len(lengths))) - 1)  # whole texts: rounded up to the next one
+    even = max(_MIN_BUDGET, -(-total // max(1, rounds * cores)))
+    return min(budget, even + -(-total // max(1, len(lengths))) - 1)  # room for one more text, as texts are not split
 
 
-def prefetch(items: Sequence[T], make: Callable[[T], Ready]) -> Iterator[tuple[T, Ready]]:
-    """Makes something of each item in another thread, one item ahead of whoever consumes it.
+def prefetch(items: Sequence[T], make: Callable[[T], Result]) -> Iterator[tuple[T, Result]]:
+    """Computes a function of each item in a background thread, one item ahead of the consumer.
 
     Args:
-        items: What to make it of.
-        make: Makes it.
+        items: The items.
+        make: The function.
 
     Yields:
-        Each item and what was made of it, in order.
+        Each item with its result, in order.
     """
     if len(items) < 2:  # a thread would cost more than it saves
         for item in items:
             yield item, make(item)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="korag-tokenizer") as thread:
-        following = thread.submit(make, items[0])
+        upcoming = thread.submit(make, items[0])
         for index, item in enumerate(items):
-            ready = following.result()
+            result = upcoming.result()
             if index + 1 < len(items):
-                following = thread.submit(make, items[index + 1])
-            yield item, ready
+                upcoming = thread.submit(make, items[index + 1])
+            yield item, result
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Takes any number of items, `size` at a time."""
+    """Yields lists of `size` items; the last one may be shorter."""
     iterator = iter(items)
     while block := list(islice(iterator, size)):
         yield block

@@ -1,4 +1,4 @@
-"""Dense encoders: one vector a text."""
+"""Dense encoders: one vector per text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from korag.encoders.tensors import as_float32
 
 
 class DenseEncoder(PretrainedEncoder[NDArray[np.float32]]):
-    """One vector a text (sentence-transformers models and PEFT adapters on them).
+    """One vector per text: sentence-transformers models, and PEFT adapters on them.
 
-    ``encode_*`` return float32 arrays. Shape: (n_texts, dim). Rows have unit length where the model itself
-    normalises (`fingerprint.normalized`).
+    ``encode_*`` return float32 arrays. Shape: (n_texts, dim). Rows have unit length if the model
+    normalizes (`fingerprint.normalized`).
     """
 
     family: ClassVar[Family] = "dense"

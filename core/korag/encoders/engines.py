@@ -1,7 +1,7 @@
-"""A backbone exported as ONNX, run by ONNX Runtime or by OpenVINO on the CPU.
+"""Backbones exported to ONNX and run by ONNX Runtime or OpenVINO on the CPU.
 
-Exported anew at each load, into a temporary folder that is gone afterwards: nothing is written beside the model, and
-no export of another version is ever picked up.
+Every load exports into a temporary folder, which is deleted afterwards: nothing is written next to the model, and an
+export by another version is never picked up.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from korag.encoders.precision import PROBE_TEXTS
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _OPSET = 17
 _GROUP = 64
-"""Numbers of a row that share a factor when OpenVINO rounds activations. Where it does not divide a row, as larger
-ones would not divide hidden sizes of 192 or 576, it silently computes in float32."""
+"""Group size of OpenVINO's dynamic quantization. If it does not divide the hidden size, OpenVINO silently computes in
+float32; larger groups would not divide 192 or 576."""
 _export_lock = threading.Lock()
 
 Arrays = dict[str, NDArray[np.int64]]
 
 
 class Engine(Protocol):
-    """A compiled graph. Safe to call from many threads."""
+    """A compiled graph. Safe to use from many threads."""
 
     def __call__(self, inputs: Arrays) -> NDArray[np.float32]:
-        """Runs it once."""
+        """Runs the graph."""
         ...
 
 
 class EngineBackbone(torch.nn.Module):
-    """Stands in for a transformers model whose graph an engine runs.
+    """Replaces a transformers model; an engine runs its graph.
 
     Args:
         engine: The engine.
-        config: The model's configuration.
-        output: Name of its one output.
+        config: Configuration of the model.
+        output: Name of the graph's only output.
     """
 
     def __init__(self, engine: Engine, config: Any, output: str) -> None:
@@ -55,7 +55,7 @@ class EngineBackbone(torch.nn.Module):
         self.config, self.device = config, torch.device("cpu")
 
     def forward(self, **inputs: Any) -> dict[str, torch.Tensor]:
-        """Runs the engine; takes what the model takes, and ignores what the graph has no input for."""
+        """Runs the engine on the model's inputs; those that the graph lacks are ignored."""
         arrays = {name: inputs[name].numpy() for name in _INPUTS if name in inputs}
         return {self._output: torch.from_numpy(self._engine(arrays))}
 
@@ -64,9 +64,9 @@ def export_and_load(transformer: Any, backend: str, dtype: str) -> EngineBackbon
     """Exports the backbone of a sentence-transformers `Transformer` and loads it into an engine.
 
     Args:
-        transformer: The module; not changed, but for its attention: the plain one, whose masks are finite.
+        transformer: The module. Its attention is switched to the eager implementation, whose masks are finite.
         backend: ``"onnx"`` or ``"openvino"``.
-        dtype: ``"float32"``, ``"int8"``; for OpenVINO, ``"bfloat16"`` too.
+        dtype: ``"float32"`` or ``"int8"``; for OpenVINO also ``"bfloat16"``.
     """
     output = _output_name(transformer)
     with tempfile.TemporaryDirectory(prefix="korag-", ignore_cleanup_errors=True) as folder:
@@ -85,7 +85,7 @@ def _output_name(transformer: Any) -> str:
 
 
 class _Traced(torch.nn.Module):
-    """A transformers model with positional inputs and one output, as the exporter wants it."""
+    """A transformers model with positional inputs and one output, as the exporter requires."""
 
     def __init__(self, backbone: torch.nn.Module, names: tuple[str, ...], output: str) -> None:
         super().__init__()
@@ -97,14 +97,14 @@ class _Traced(torch.nn.Module):
 
 
 def _export(transformer: Any, output: str, path: Path) -> None:
-    features = transformer.preprocess(list(PROBE_TEXTS))  # padded, so that the mask is not left out of the graph
+    features = transformer.preprocess(list(PROBE_TEXTS))  # with padding, or the exporter would drop the mask
     names = tuple(name for name in _INPUTS if name in features)
-    # With torch's fused attention, a padding token that sees nothing in its window becomes NaN in other engines.
+    # With torch's fused attention, a padding token with an empty attention window becomes NaN in other engines.
     transformer.model.set_attn_implementation("eager")
     axes = {0: "batch", 1: "length"}
-    per_text = transformer.module_output_name == "scores"  # of a cross-encoder; all others give one row a token
+    per_text = transformer.module_output_name == "scores"  # of a cross-encoder; all others return one row per token
     with _export_lock, warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of tracing, and that this exporter is to be replaced by a slower one
+        warnings.simplefilter("ignore")  # of tracing, and of the deprecation of this exporter
         torch.onnx.export(
             _Traced(transformer.model, names, output).eval(),
             tuple(features[name] for name in names),
@@ -121,7 +121,7 @@ class _OnnxRuntime:
     def __init__(self, path: Path, dtype: str) -> None:
         onnxruntime = require("onnxruntime", extra="onnx")
         if dtype == "int8":
-            path = _quantized(path)
+            path = _quantize(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors only
@@ -132,8 +132,8 @@ class _OnnxRuntime:
         return output
 
 
-def _quantized(path: Path) -> Path:
-    """Rounds weights to 8 bits, a factor for each column; activations as they come, a factor for each matrix."""
+def _quantize(path: Path) -> Path:
+    """Quantizes weights to int8 per column, and activations dynamically per matrix."""
     quantization = require("onnxruntime.quantization", extra="onnx")
     target = path.with_name("int8.onnx")
     vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
@@ -143,16 +143,16 @@ def _quantized(path: Path) -> Path:
             target,
             op_types_to_quantize=["MatMul"],
             per_channel=True,
-            reduce_range=not vnni,  # without VNNI, sums of two products of bytes can overflow 16 bits
+            reduce_range=not vnni,  # without VNNI, the sum of two int8 products can overflow 16 bits
             weight_type=quantization.QuantType.QInt8,
-            use_external_data_format=True,  # or weights of 2 GB would not fit
+            use_external_data_format=True,  # protobuf is limited to 2 GB
         )
     return target
 
 
 @contextlib.contextmanager
 def _quiet_root_logger() -> Iterator[None]:
-    """Keeps what the quantizer tells of each node, through the root logger itself, from the user."""
+    """Suppresses what the quantizer logs per node to the root logger."""
 
     def passes(record: logging.LogRecord) -> bool:
         return "onnxruntime" not in record.pathname
@@ -177,10 +177,10 @@ class _OpenVino:
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
         }
         if dtype == "int8":
-            _round_weights(model)
+            _quantize_weights(model)
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(_GROUP)
         self._compiled = core.compile_model(model, "CPU", settings)
-        self._idle: list[Any] = []  # requests that no thread is using; taking and giving back are atomic
+        self._idle: list[Any] = []  # requests not in use by a thread; pop and append are atomic
 
     def __call__(self, inputs: Arrays) -> NDArray[np.float32]:
         try:
@@ -188,12 +188,12 @@ class _OpenVino:
         except IndexError:
             request = self._compiled.create_infer_request()
         output: NDArray[np.float32] = request.infer(inputs, share_inputs=True)[0].copy()
-        self._idle.append(request)  # one that failed is not used again
+        self._idle.append(request)  # a failed request is not reused
         return output
 
 
-def _round_weights(model: Any) -> None:
-    """Rounds the weights of an OpenVINO model to 8 bits, a factor for each column; it rounds activations itself."""
+def _quantize_weights(model: Any) -> None:
+    """Quantizes the weights of an OpenVINO model to int8 per column; OpenVINO quantizes activations itself."""
     ops = require("openvino.opset13", extra="openvino")
     for node in model.get_ordered_ops():
         if node.get_type_name() != "MatMul":

@@ -1,4 +1,4 @@
-"""Late-interaction encoders (ColBERT): one vector a token, compared by MaxSim."""
+"""Late-interaction encoders (ColBERT): one vector per token, compared by MaxSim."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from korag.text import normalize
 
 
 class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
-    """One unit vector a token, compared by MaxSim (ColBERT, https://arxiv.org/abs/2004.12832).
+    """One unit vector per token, compared by MaxSim (ColBERT, https://arxiv.org/abs/2004.12832).
 
-    ``encode_*`` return a list of float32 arrays. Shape of each: (n_tokens, dim). Queries are padded with
-    mask tokens to `query_length` where the model was trained so; punctuation of documents is left out where
-    the checkpoint says so. Choose `dim` among `dims` when loading a model with Matryoshka heads.
+    ``encode_*`` return a list of float32 arrays. Shape of each: (n_tokens, dim). Depending on the checkpoint, queries
+    are padded with mask tokens to `query_length`, and punctuation in documents gets no vectors. For a model with
+    Matryoshka heads, `dim` can be any of `dims`.
     """
 
     family: ClassVar[Family] = "late_interaction"
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """The dimensions the checkpoint offers."""
+        """Dimensions available in the checkpoint."""
         return self._checkpoint.dims
 
     @property
@@ -38,14 +38,14 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
         return self._checkpoint.query_length
 
     def encode_tokens(self, text: str, task: Task) -> tuple[list[int], NDArray[np.float32]]:
-        """Encodes one text and says which token each vector is of.
+        """Encodes one text, keeping track of the token of each vector.
 
         Args:
             text: A query or a document, in any Unicode normalization form.
-            task: Which of the two.
+            task: Whether it is a query or a document.
 
         Returns:
-            (vocabulary ids, unit vectors), prompt, special and expansion tokens included. Shapes: (n_tokens,),
+            (vocabulary ids, unit vectors), including prompt, special and expansion tokens. Shapes: (n_tokens,),
             (n_tokens, dim).
         """
         pipeline = self._pipeline()

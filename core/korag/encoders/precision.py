@@ -1,4 +1,4 @@
-"""Which precision a device runs fast, and how far vectors computed in one are from those in float32."""
+"""Choice of the compute precision, and its effect on the vectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from korag.encoders.tensors import as_float32, forward
 from korag.errors import InvalidArgumentError
 
 MIN_COSINE = 0.999
-"""The least cosine to float32 that ``dtype="auto"`` accepts."""
+"""Minimum cosine to float32 that ``dtype="auto"`` accepts."""
 PROBE_TEXTS = (
     "계약을 해지하면 위약금을 얼마나 내야 하나요?",
     "임차인은 계약 기간이 끝나기 두 달 전까지 갱신을 요구할 수 있으며, 임대인은 정당한 이유 없이 이를 거절하지 못한다.",
@@ -25,17 +25,17 @@ PROBE_TEXTS = (
     "GPU 메모리가 부족하면 배치 크기를 줄이세요.",
     "김치",
 )
-"""On which deviations are measured: a question, a clause, figures, a paragraph, Latin letters, one word."""
+"""Texts for measuring deviations: a question, a clause, digits, a paragraph, Latin letters, a single word."""
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far vectors are from those in float32 by torch, on a few Korean sentences.
+    """Deviation of vectors from torch in float32, measured on a few Korean sentences.
 
     Attributes:
-        mean: Mean cosine between a vector and its float32 twin: one a text or, for late interaction, a token. Of a
-            cross-encoder's scores, the cosine between all logits as one vector.
-        least: The lowest of these cosines.
+        mean: Mean cosine between a vector and its float32 counterpart, over texts or, for late interaction, tokens. For
+            a cross-encoder, the cosine between the vectors of all logits.
+        least: Lowest of these cosines.
     """
 
     mean: float
@@ -46,8 +46,8 @@ class Deviation:
         """Compares vectors row by row.
 
         Args:
-            exact: In float32. Shape: (n, dim).
-            found: The same by another precision or backend. Shape: (n, dim). What is not finite counts as 0.
+            exact: Vectors by torch in float32. Shape: (n, dim).
+            found: The same in another precision or backend; non-finite values count as 0. Shape: (n, dim).
         """
         left, right = exact.astype(np.float64), np.nan_to_num(found.astype(np.float64), posinf=0, neginf=0)
         lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
@@ -63,8 +63,8 @@ def candidates(options: LoadOptions, device: str) -> tuple[str, ...]:
     """Returns the precisions to try, fastest first.
 
     Args:
-        options: How the model is to be run.
-        device: The type of the device it is on: ``"cpu"``, ``"cuda"`` …
+        options: Load options of the model.
+        device: Type of its device: ``"cpu"``, ``"cuda"`` …
     """
     if options.dtype != "auto":
         return (options.dtype,)
@@ -72,29 +72,29 @@ def candidates(options: LoadOptions, device: str) -> tuple[str, ...]:
 
 
 def check_dtype(options: LoadOptions) -> None:
-    """Raises if the device cannot compute in the precision asked for. Imports torch or the backend.
+    """Checks that the device supports the requested precision. Imports torch or the backend.
 
     Raises:
-        InvalidArgumentError: If it cannot.
+        InvalidArgumentError: If it does not.
     """
     backend, dtype = options.backend, options.dtype
     if dtype in ("auto", "float32", "int8"):
         return
     if backend == "openvino":
-        device, possible = "cpu", dtype in _fast(backend, "cpu")
+        device, supported = "cpu", dtype in _fast(backend, "cpu")
     else:
         from sentence_transformers.util import get_device_name
 
         device = options.device or get_device_name()
-        if not _multiplies(device, "float32"):  # no such device: the loader says so
+        if not _can_multiply(device, "float32"):  # no such device: loading raises
             return
-        possible = _multiplies(device, dtype)
-    if not possible:
+        supported = _can_multiply(device, dtype)
+    if not supported:
         raise InvalidArgumentError(
-            f"이 컴퓨터의 '{device}'은(는) backend={backend!r}에서 dtype={dtype!r}로 계산하지 못합니다. "
-            "dtype='auto'를 쓰면 가장 빠른 것을 고릅니다.",
+            f"이 컴퓨터의 '{device}'은(는) backend={backend!r}에서 dtype={dtype!r}을(를) 지원하지 않습니다. "
+            "dtype='auto'를 쓰면 지원하는 것 가운데 가장 빠른 것을 고릅니다.",
             f"'{device}' on this machine cannot compute in dtype={dtype!r} with backend={backend!r}; dtype='auto' "
-            "picks the fastest one it can.",
+            "picks the fastest precision it supports.",
         )
 
 
@@ -102,10 +102,10 @@ def probe(model: Any) -> NDArray[np.float32]:
     """Encodes `PROBE_TEXTS` with a loaded model.
 
     Args:
-        model: A sentence-transformers model of any kind.
+        model: Any sentence-transformers model.
 
     Returns:
-        One row a text; for late interaction, a token; a cross-encoder's logits in one row.
+        One row per text; per token for late interaction; a single row of logits for a cross-encoder.
     """
     from sentence_transformers import CrossEncoder
 
@@ -121,7 +121,7 @@ def probe(model: Any) -> NDArray[np.float32]:
 
 
 def _fast(backend: str, device: str) -> tuple[str, ...]:
-    """The precisions in which a device is faster than in float32."""
+    """Precisions in which a device is faster than in float32."""
     if backend == "onnx":
         return ()
     if backend == "openvino":
@@ -129,8 +129,8 @@ def _fast(backend: str, device: str) -> tuple[str, ...]:
         return ("bfloat16",) if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ()
     if device == "cpu":
         return ("bfloat16",) if cpu_has_bfloat16() else ()
-    if device in ("cuda", "mps"):  # of the two with equal speed, first the one that rounds less
-        return ("float16", "bfloat16") if _multiplies(device, "bfloat16") else ("float16",)
+    if device in ("cuda", "mps"):  # equally fast, but float16 rounds less
+        return ("float16", "bfloat16") if _can_multiply(device, "bfloat16") else ("float16",)
     return ()
 
 
@@ -138,17 +138,17 @@ def cpu_has_bfloat16() -> bool:
     """Detects AMX and AVX512-BF16; without them torch emulates bfloat16, which is slower than float32."""
     import torch
 
-    # Private, and newer than the oldest torch that we take: without them, nothing is known of the processor.
-    known = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return any(supported is not None and bool(supported()) for supported in known)
+    # Private, and missing from older versions of torch, where the instruction sets are unknown.
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(probe is not None and bool(probe()) for probe in probes)
 
 
-def _multiplies(device: str, dtype: str) -> bool:
+def _can_multiply(device: str, dtype: str) -> bool:
     import torch
 
     if device.startswith("cuda") and dtype == "bfloat16" and torch.cuda.is_available():
         return torch.cuda.get_device_capability()[0] >= 8  # before Ampere it is emulated
-    with contextlib.suppress(Exception):  # each device has errors of its own
+    with contextlib.suppress(Exception):  # errors differ between devices
         ones = torch.ones(2, 2, device=device, dtype=getattr(torch, dtype))
         return bool((ones @ ones).float().sum() == 8)
     return False

@@ -1,7 +1,7 @@
-"""Loads checkpoints with sentence-transformers' public classes: the only place that constructs them.
+"""Loads checkpoints into sentence-transformers models; no other module constructs these.
 
-What depends on `MultiVectorEncoder` is in `load_multi_vector` alone, so that another late-interaction engine
-can stand behind the same three things an encoder uses: ``preprocess``, the call, and ``tokenizer``.
+Only `load_multi_vector` depends on `MultiVectorEncoder`: any late-interaction model with ``preprocess``, ``tokenizer``
+and ``__call__`` could replace it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _progress_lock = threading.Lock()
 def load_single_vector(
     checkpoint: Checkpoint, folder: Path, *, prompts: dict[str, str], max_length: int | None, options: LoadOptions
 ) -> Any:
-    """Loads a dense or a sparse model.
+    """Loads a dense or sparse model.
 
     Args:
-        checkpoint: Its description.
-        folder: The folder with its weights.
+        checkpoint: Description of the model folder.
+        folder: Folder with the weights.
         prompts: ``{"query": …, "document": …}``.
         max_length: Longest text in tokens; None for the checkpoint's own.
-        options: How to run it.
+        options: Load options.
 
     Returns:
         A `SentenceTransformer` or a `SparseEncoder`.
@@ -63,15 +63,15 @@ def load_multi_vector(
     max_length: int | None,
     options: LoadOptions,
 ) -> Any:
-    """Loads a late-interaction model, with the Matryoshka head of `dim` in place of ``1_Dense``.
+    """Loads a late-interaction model; the Matryoshka head of `dim`, if any, replaces ``1_Dense``.
 
     Args:
-        checkpoint: Its description.
-        folder: The folder with its weights.
+        checkpoint: Description of the model folder.
+        folder: Folder with the weights.
         dim: Size of a token vector.
         prompts: ``{"query": …, "document": …}``.
         max_length: Longest document in tokens; None for the checkpoint's own.
-        options: How to run it.
+        options: Load options.
 
     Returns:
         A `MultiVectorEncoder`: Transformer → projection → scoring mask → L2 normalisation.
@@ -85,8 +85,8 @@ def load_multi_vector(
         projections = [index for index, module in enumerate(model) if isinstance(module, Dense)]
         if len(projections) != 1:
             raise MissingHeadsError(
-                f"'{folder}'에는 헤드가 대신할 1_Dense가 하나 있어야 하는데 {len(projections)}개입니다.",
-                f"'{folder}' must have one 1_Dense for its heads to replace; it has {len(projections)}.",
+                f"'{folder}'에는 헤드로 바꿀 1_Dense가 하나 있어야 하는데 {len(projections)}개 있습니다.",
+                f"'{folder}' must have exactly one 1_Dense for its heads to replace; it has {len(projections)}.",
             )
         hidden = model[0].get_embedding_dimension()
         old = model[projections[0]]
@@ -100,12 +100,12 @@ def load_multi_vector(
 
 
 def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOptions) -> Any:
-    """Loads a model that scores pairs of texts.
+    """Loads a cross-encoder.
 
     Args:
-        folder: The folder with its weights.
+        folder: Folder with the weights.
         max_length: Longest pair in tokens; None for the checkpoint's own.
-        options: How to run it.
+        options: Load options.
 
     Returns:
         A `CrossEncoder`.
@@ -120,20 +120,20 @@ def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOpt
 
 
 def missing_head(model: Any, folder: Path) -> list[str]:
-    """Names the weights of a cross-encoder's classification head if its files hold none of them.
+    """Returns the names of a cross-encoder's head weights if its files contain none of them.
 
-    transformers fills such a head with random numbers and says so in a log only.
+    transformers initializes such a head randomly and only logs a warning.
 
     Args:
-        model: What `load_cross_encoder` returned.
-        folder: Where from.
+        model: Loaded by `load_cross_encoder`.
+        folder: Folder it was loaded from.
     """
     from safetensors import safe_open
 
     backbone = model.transformers_model
     prefix = getattr(backbone, "base_model_prefix", None)
     files = list(folder.glob("*.safetensors"))
-    if not prefix or not files:  # another backend's, or pickled weights, whose names are not to be had unread
+    if not prefix or not files:  # another backend, or pickled weights, whose names cannot be read without unpickling
         return []
     stored: set[str] = set()
     for file in files:
@@ -144,9 +144,9 @@ def missing_head(model: Any, folder: Path) -> list[str]:
 
 
 def _arguments(options: LoadOptions) -> dict[str, Any]:
-    """What every sentence-transformers class takes. The folder is local: the Hub is never asked again."""
+    """Arguments of all sentence-transformers classes. The folder is local, so the Hub is never contacted."""
     return {
-        # A backend of ours takes the place of the backbone afterwards, on the CPU: see `korag.encoders.backends`.
+        # `korag.encoders.backends` replaces the backbone for other backends, which run on the CPU.
         "device": options.device or (None if options.backend == "torch" else "cpu"),
         "trust_remote_code": options.trust_remote_code,
         "local_files_only": True,
@@ -157,18 +157,18 @@ def _arguments(options: LoadOptions) -> dict[str, Any]:
 def _model_kwargs() -> dict[str, Any]:
     import torch
 
-    return {"dtype": torch.float32}  # whatever the checkpoint was saved in
+    return {"dtype": torch.float32}  # whatever precision the checkpoint was saved in
 
 
 def _load_adapter(
     checkpoint: Checkpoint, folder: Path, prompts: dict[str, str], max_length: int | None, options: LoadOptions
 ) -> Any:
-    """Puts a PEFT adapter on its base and merges it: the base may lie anywhere, whatever the adapter says."""
+    """Applies a PEFT adapter to its base and merges it. The path of the base in the adapter's settings is ignored."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    assert checkpoint.base is not None  # noqa: S101 (the caller's branch; for the type checker)
+    assert checkpoint.base is not None  # noqa: S101 (for the type checker)
     peft = require("peft", extra="peft")
     remote = options.trust_remote_code
     base = checkpoint.base.source.fetch_weights(remote_code=remote).folder
@@ -178,8 +178,8 @@ def _load_adapter(
     modules = modules or base_modules
     if not modules:
         raise CheckpointError(
-            f"어댑터 '{folder}'에도 베이스 '{base}'에도 modules.json이 없어 풀링 방식을 알 수 없습니다.",
-            f"Neither the adapter '{folder}' nor its base '{base}' has a modules.json, which names the pooling.",
+            f"어댑터 '{folder}'에도 베이스 '{base}'에도 modules.json이 없어서 풀링 방식을 알 수 없습니다.",
+            f"Neither the adapter '{folder}' nor its base '{base}' has a modules.json, which defines the pooling.",
         )
     base_backbone = base / (base_modules[0]["path"] if base_modules else "")
     tokenizer = next((place for place in (adapter, folder) if place and _has_tokenizer(place)), base_backbone)
@@ -201,7 +201,7 @@ def _load_adapter(
         kind = known.get(str(module["type"]).rpartition(".")[2])
         if kind is None:
             raise CheckpointError(
-                f"PEFT 어댑터 '{folder}'의 모듈 '{module['type']}'은(는) 지원하지 않습니다. 어댑터를 베이스에 합쳐 "
+                f"PEFT 어댑터 '{folder}'의 모듈 '{module['type']}'은(는) 지원하지 않습니다. 어댑터를 베이스에 병합해 "
                 "저장한 폴더를 쓰세요.",
                 f"The module '{module['type']}' of the PEFT adapter '{folder}' is not supported; merge the adapter "
                 "into its base, save that, and load the saved folder.",
@@ -216,10 +216,9 @@ def _has_tokenizer(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _without_deprecations() -> Iterator[None]:
-    """Keeps two deprecations from the user, who can do nothing about them.
+    """Suppresses two deprecation warnings that users cannot fix.
 
-    sentence-transformers' of the argument that names an adapter's tokenizer, and transformers' of an attribute
-    that peft reads.
+    sentence-transformers deprecates the argument for an adapter's tokenizer, transformers an attribute that peft reads.
     """
 
     def passes(record: logging.LogRecord) -> bool:
@@ -228,7 +227,7 @@ def _without_deprecations() -> Iterator[None]:
     logger = logging.getLogger("sentence_transformers.base.modules.transformer")
     logger.addFilter(passes)
     try:
-        with warnings.catch_warnings():  # not safe for threads, hence under `_progress_lock`
+        with warnings.catch_warnings():  # not thread-safe, hence under `_progress_lock`
             warnings.filterwarnings("ignore", category=FutureWarning)
             yield
     finally:
@@ -237,7 +236,7 @@ def _without_deprecations() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Keeps transformers' "Loading weights" bar off the terminal of someone who called `encode_queries`."""
+    """Hides the "Loading weights" progress bar of transformers."""
     from transformers.utils import logging
 
     with _progress_lock:

@@ -1,4 +1,4 @@
-"""Learned sparse encoders (SPLADE): a weight for each of a few hundred vocabulary terms."""
+"""Learned sparse encoders (SPLADE): weights for a few hundred vocabulary terms per text."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from korag.encoders.tensors import as_float32
 class SparseEncoder(PretrainedEncoder[sp.csr_array]):
     """Term weights over the model's vocabulary (SPLADE models), compared by dot product.
 
-    A weight is the max over tokens of log(1 + relu(logit)): SPLADE-max, https://arxiv.org/abs/2109.10086,
-    equation 6.
+    A weight is the maximum over tokens of log(1 + relu(logit)): SPLADE-max, https://arxiv.org/abs/2109.10086, equation
+    6.
 
     ``encode_*`` return a float32 `scipy.sparse.csr_array` with sorted indices. Shape: (n_texts, vocab).
 
-    On the CPU the logits of a batch are not held at once where the last layer is a plain product (see
-    `korag.encoders.splade_head`). On a GPU, in half precision and with other backends they are, (tokens × vocab)
-    numbers, where ``tokens`` is the larger of ``batch_tokens`` (2,048 by default) and the longest single text: in
-    float32 with a vocabulary of 50,000 some 0.4 GB at the default, and 1.6 GB for one text of 8,192 tokens.
+    On the CPU, if the output layer is a plain linear layer, the logits of a batch are never held at once (see
+    `korag.encoders.splade_head`). On a GPU, in half precision and with other backends they are: (tokens × vocab)
+    numbers, where ``tokens`` is the larger of ``batch_tokens`` (2,048 by default) and the longest text. In float32 with
+    a vocabulary of 50,000, that is about 0.4 GB by default, and 1.6 GB for a text of 8,192 tokens.
     """
 
     family: ClassVar[Family] = "sparse"
@@ -38,7 +38,7 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
             self._checkpoint, folder, prompts=self.prompts, max_length=self._max_length, options=self._options
         )
 
-    def _load_checked(self) -> Any:  # only for encoding: what training loads must save and learn as it was made
+    def _load_checked(self) -> Any:  # not in `load_copy`: training needs the original layers
         model = super()._load_checked()
         fuse_splade_head(model)
         return model
@@ -58,10 +58,10 @@ def _sparse(weights: NDArray[np.float32]) -> sp.csr_array:
 
 
 def index_weight_lists(rows: sp.csr_array) -> list[tuple[list[int], list[float]]]:
-    """Returns (vocabulary indices, weights) of each row, as vector stores take them.
+    """Returns the (vocabulary indices, weights) of each row, the format of vector stores.
 
     Args:
-        rows: What a `SparseEncoder` returned. Shape: (n_texts, vocab).
+        rows: Output of a `SparseEncoder`. Shape: (n_texts, vocab).
     """
     bounds = zip(rows.indptr[:-1].tolist(), rows.indptr[1:].tolist(), strict=True)
     return [(rows.indices[start:end].tolist(), rows.data[start:end].tolist()) for start, end in bounds]

@@ -1,11 +1,11 @@
-"""SPLADE's last layer and its pooling in one: no logits of every token and term, and few of those that are zero.
+"""SPLADE's output layer fused with its max pooling: never holds all logits, and skips most of those that end up zero.
 
-A term's weight is log(1 + relu(max over tokens of its logit)). The logarithm and relu keep the order of numbers,
-so the maximum is taken first. And most maxima are below zero, where their value does not matter: a product of bytes,
-a quarter of the cost of one of floats, says which terms can be above it, and only these get their logits in float32.
+A term's weight is log(1 + relu(max over tokens of its logit)). Logarithm and relu are monotonic, so the maximum can be
+taken first. Most maxima are negative, and their value does not matter: an int8 product, at a quarter of the cost of a
+float32 one, finds the terms that can be positive, and only those get float32 logits.
 
-For a token's state h and a term's embedding e with their rounded ĥ and ê, by Cauchy and Schwarz:
-``|h·e − ĥ·ê| ≤ |h|·|e − ê| + |h − ĥ|·|ê|``; so no term that has a weight is left out.
+For a token state h, a term embedding e and their quantized values ĥ and ê, the Cauchy-Schwarz inequality gives
+``|h·e − ĥ·ê| ≤ |h|·|e − ê| + |h − ĥ|·|ê|``; so no term with a weight is skipped.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from korag.kernels.processor import has_fast_int8_matmul
 if TYPE_CHECKING:
     import torch
 
-_TERMS = 2_048
-"""Terms of which products are made at a time."""
+_TERM_BLOCK = 2_048
+"""Terms per product, so that its result stays in the cache."""
 _SLACK = 1e-5
-"""For what float32 itself rounds, as a share of |h|·|e|: 6e-8 a number, many times over."""
+"""Allowance for float32 rounding, relative to |h|·|e|; many times the 6e-8 per operation."""
 
 
 class MaxLogitHead:
-    """The greatest logit of each term over the tokens of a text, zero where it is negative.
+    """Maximum logit per term over the tokens of a text; negative maxima become 0.
 
     Args:
-        weight: Term embeddings. Shape: (vocab, hidden), float32, on the CPU.
-        bias: Of each term; None for none. Shape: (vocab,).
-        bytes_first: Look with bytes first; None where the processor does so fast.
+        weight: Term embeddings, float32 on the CPU. Shape: (vocab, hidden).
+        bias: Bias per term; None for none. Shape: (vocab,).
+        int8_filter: Find candidate terms with int8 products; None does where the processor is fast at them.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, bytes_first: bool | None = None) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, int8_filter: bool | None = None) -> None:
         self._weight, self._bias = weight.detach(), weight.new_zeros(len(weight)) if bias is None else bias.detach()
-        self._bytes_first = has_fast_int8_matmul() if bytes_first is None else bytes_first
-        if self._bytes_first:
-            self._scales = _scale(self._weight.abs().amax(1))
+        self._int8_filter = has_fast_int8_matmul() if int8_filter is None else int8_filter
+        if self._int8_filter:
+            self._scales = _int8_scale(self._weight.abs().amax(1))
             codes = (self._weight / self._scales[:, None]).round()
             restored = codes * self._scales[:, None]
             self._norms = restored.norm(dim=1)
@@ -48,40 +48,40 @@ class MaxLogitHead:
         """Returns the maxima of each text.
 
         Args:
-            texts: What the last layer takes, of each text's own tokens. Shape of each: (n_tokens, hidden).
+            texts: Inputs of the output layer for each text, without padding. Shape of each: (n_tokens, hidden).
 
         Returns:
-            Shape: (n_texts, vocab), float32.
+            Float32 maxima. Shape: (n_texts, vocab).
         """
-        # The bias is the same for all tokens; and adding it after the maximum rounds as adding it before.
-        if not self._bytes_first:
-            return (_greatest(texts, self._weight.T) + self._bias).relu_()
+        # The bias is the same for all tokens; adding it after the maximum rounds just as adding it before.
+        if not self._int8_filter:
+            return (_max_products(texts, self._weight.T) + self._bias).relu_()
         maxima = self._weight.new_zeros(len(texts), len(self._weight))
         for states, terms, row in zip(texts, self._within_error_bound(texts), maxima, strict=True):
             row[terms] = (self._weight.index_select(0, terms) @ states.T).amax(1) + self._bias[terms]
         return maxima.relu_()
 
     def _within_error_bound(self, texts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """The terms whose greatest logit can be above zero, for each text."""
+        """Yields, for each text, the terms whose maximum logit can be positive."""
         import torch
 
         sizes = [len(states) for states in texts]
         tokens = torch.cat(list(texts))
-        # Of each text its own: what one of them finds must not depend on the others.
-        scales = torch.stack([_scale(states.abs().max()) for states in texts])
-        rounded = tokens / scales.repeat_interleave(torch.tensor(sizes))[:, None]
-        codes = rounded.round()
+        # One scale per text: the result for a text must not depend on the others in the batch.
+        scales = torch.stack([_int8_scale(states.abs().max()) for states in texts])
+        scaled = tokens / scales.repeat_interleave(torch.tensor(sizes))[:, None]
+        codes = scaled.round()
         norms = torch.split(tokens.norm(dim=1), sizes)
-        errors = torch.split((rounded - codes).norm(dim=1), sizes)
-        greatest = _greatest(torch.split(codes.char(), sizes), self._codes)
-        for scale, norm, error, products in zip(scales, norms, errors, greatest, strict=True):
+        errors = torch.split((scaled - codes).norm(dim=1), sizes)
+        maxima = _max_products(torch.split(codes.char(), sizes), self._codes)
+        for scale, norm, error, products in zip(scales, norms, errors, maxima, strict=True):
             bound = norm.max() * self._errors + scale * error.max() * self._norms
-            least = -(bound + self._bias) / (scale * self._scales)
-            yield (~(products <= least)).nonzero()[:, 0]  # so that of what is not finite no term is left out
+            threshold = -(bound + self._bias) / (scale * self._scales)
+            yield (~(products <= threshold)).nonzero()[:, 0]  # negated, so that NaN keeps the term
 
 
-def _greatest(texts: Sequence[torch.Tensor], terms: torch.Tensor) -> torch.Tensor:
-    """The greatest product of each term with a text's tokens; bytes give whole numbers.
+def _max_products(texts: Sequence[torch.Tensor], terms: torch.Tensor) -> torch.Tensor:
+    """Maximum product of each term with the tokens of a text; int32 for int8 inputs.
 
     Args:
         texts: Shape of each: (n_tokens, hidden).
@@ -93,52 +93,54 @@ def _greatest(texts: Sequence[torch.Tensor], terms: torch.Tensor) -> torch.Tenso
     import torch
 
     multiply, dtype = (torch.ops.aten._int_mm, torch.int32) if terms.dtype == torch.int8 else (torch.mm, terms.dtype)
-    # All products come to one place that stays in the cache. Memory asked for anew for each is given by the system
-    # page by page, which takes almost as long as a product.
-    place = torch.empty(max(map(len, texts), default=0) * _TERMS, dtype=dtype)
-    greatest = torch.empty(len(texts), terms.shape[1], dtype=dtype)
-    for some, found in zip(torch.split(terms, _TERMS, 1), torch.split(greatest, _TERMS, 1), strict=True):
-        for tokens, row in zip(texts, found, strict=True):
-            products = place[: len(tokens) * len(row)].view(len(tokens), len(row))
-            torch.amax(multiply(tokens, some, out=products), 0, out=row)
-    return greatest
+    # One buffer for all products stays in the cache. The system maps newly allocated memory page by page, which would
+    # take almost as long as the product.
+    buffer = torch.empty(max(map(len, texts), default=0) * _TERM_BLOCK, dtype=dtype)
+    maxima = torch.empty(len(texts), terms.shape[1], dtype=dtype)
+    for block, block_maxima in zip(
+        torch.split(terms, _TERM_BLOCK, 1), torch.split(maxima, _TERM_BLOCK, 1), strict=True
+    ):
+        for tokens, row in zip(texts, block_maxima, strict=True):
+            products = buffer[: len(tokens) * len(row)].view(len(tokens), len(row))
+            torch.amax(multiply(tokens, block, out=products), 0, out=row)
+    return maxima
 
 
-def _scale(greatest: torch.Tensor) -> torch.Tensor:
-    """What whole numbers from -127 to 127 are to be multiplied by for the greatest to be this."""
+def _int8_scale(greatest: torch.Tensor) -> torch.Tensor:
+    """Int8 scale: ±127 stands for ±`greatest`."""
     return greatest.clamp(min=1e-9) / 127
 
 
 def fuse_splade_head(model: Any) -> None:
-    """Changes a loaded SPLADE model so that it gives the same vectors in less time and memory, for encoding alone.
+    """Makes a loaded SPLADE model faster and smaller in memory without changing its vectors; for inference only.
 
-    The maximum comes before the logarithm everywhere. Where the last layer is a plain float32 product on the CPU,
-    it is also taken out of the backbone and done together with the pooling, text by text.
+    The maximum is always taken before the logarithm. If the output layer is a plain float32 linear layer on the CPU, it
+    also moves out of the backbone into the pooling, which applies it text by text.
 
     Args:
-        model: A sentence-transformers `SparseEncoder`; one that does not pool by maximum is left as it is.
+        model: A sentence-transformers `SparseEncoder`; left unchanged unless it uses max pooling.
     """
     from sentence_transformers.sparse_encoder.modules import SpladePooling
 
     for name, module in model.named_children():
         if isinstance(module, SpladePooling) and module.pooling_strategy == "max":
-            model.register_module(name, max_first(module, _take_out_last_layer(model)))
+            model.register_module(name, max_first(module, _take_output_layer(model)))
 
 
-def max_first(pooling: Any, maxima: MaxLogitHead | None = None) -> Any:
-    """Makes a pooling with the same result as another, which takes the maximum before the logarithm.
+def max_first(pooling: Any, head: MaxLogitHead | None = None) -> Any:
+    """Returns an equivalent pooling that takes the maximum before the logarithm.
 
     Args:
         pooling: A `SpladePooling` by maximum.
-        maxima: Makes logits of what the pooling gets; None if it gets logits.
+        head: Computes the maxima from the pooling's input; None if that input is logits.
     """
     import torch
 
     class MaxFirst(torch.nn.Module):
         def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            # Text by text: no copy of the logits, and padding is not even read.
+            # Text by text: copies no logits and does not even read padding.
             texts = _unpadded(features["token_embeddings"], features["attention_mask"])
-            pooled = maxima(texts) if maxima else torch.stack([tokens.amax(0) for tokens in texts]).relu()
+            pooled = head(texts) if head else torch.stack([tokens.amax(0) for tokens in texts]).relu()
             pooled = pooled.log1p()
             if pooling.activation_function == "log1p_relu":
                 pooled = pooled.log1p()
@@ -153,22 +155,22 @@ def max_first(pooling: Any, maxima: MaxLogitHead | None = None) -> Any:
 
 
 def _unpadded(states: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
-    if bool((mask[:, 1:] <= mask[:, :-1]).all()):  # padded on the right: a part, not a copy
+    if bool((mask[:, 1:] <= mask[:, :-1]).all()):  # padded on the right: slices instead of copies
         return [row[:length] for row, length in zip(states, mask.sum(1).tolist(), strict=True)]
     return [row[kept.bool()] for row, kept in zip(states, mask, strict=True)]
 
 
-def _take_out_last_layer(model: Any) -> MaxLogitHead | None:
-    """Makes the backbone end before its last layer; None, and no change, where that layer is not a plain product."""
+def _take_output_layer(model: Any) -> MaxLogitHead | None:
+    """Removes the output layer from the backbone; None, without any change, if it is not a plain linear layer."""
     import torch
 
     backbone = getattr(model[0], "model", None)
-    if not isinstance(backbone, torch.nn.Module):  # another backend's
+    if not isinstance(backbone, torch.nn.Module):  # of another backend
         return None
     layer = getattr(backbone, "get_output_embeddings", lambda: None)()
     if type(layer) is not torch.nn.Linear or layer.weight.dtype != torch.float32 or layer.weight.device.type != "cpu":
         return None
-    if not _ends_with(model, layer):
+    if not _is_last(model, layer):
         return None
     name = next(name for name, module in backbone.named_modules() if module is layer)
     parent, _, child = name.rpartition(".")
@@ -176,15 +178,15 @@ def _take_out_last_layer(model: Any) -> MaxLogitHead | None:
     return MaxLogitHead(layer.weight, layer.bias)
 
 
-def _ends_with(model: Any, layer: torch.nn.Linear) -> bool:
-    """Whether what a layer gives is what the model's backbone gives: some change it on the way."""
+def _is_last(model: Any, layer: torch.nn.Linear) -> bool:
+    """Whether the backbone returns this layer's output unchanged."""
     import torch
 
     outputs: list[Any] = []
     hook = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     try:
         with torch.inference_mode():
-            given = model[0](model[0].preprocess(["가"]))["token_embeddings"]
+            logits = model[0](model[0].preprocess(["가"]))["token_embeddings"]
     finally:
         hook.remove()
-    return len(outputs) == 1 and given.data_ptr() == outputs[0].data_ptr() and given.shape == outputs[0].shape
+    return len(outputs) == 1 and logits.data_ptr() == outputs[0].data_ptr() and logits.shape == outputs[0].shape

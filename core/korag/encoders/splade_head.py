@@ -97,9 +97,8 @@ def _max_products(texts: Sequence[torch.Tensor], terms: torch.Tensor) -> torch.T
     # take almost as long as the product.
     buffer = torch.empty(max(map(len, texts), default=0) * _TERM_BLOCK, dtype=dtype)
     maxima = torch.empty(len(texts), terms.shape[1], dtype=dtype)
-    for block, block_maxima in zip(
-        torch.split(terms, _TERM_BLOCK, 1), torch.split(maxima, _TERM_BLOCK, 1), strict=True
-    ):
+    blocks = torch.split(terms, _TERM_BLOCK, 1)
+    for block, block_maxima in zip(blocks, torch.split(maxima, _TERM_BLOCK, 1), strict=True):
         for tokens, row in zip(texts, block_maxima, strict=True):
             products = buffer[: len(tokens) * len(row)].view(len(tokens), len(row))
             torch.amax(multiply(tokens, block, out=products), 0, out=row)

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema,
 
 from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
-from korag.encoders.load import as_encoder, encoder_with
+from korag.encoders.load import as_encoder
 from langchain_korag.huggingface import hide_tokens, without_tokens
 
 MODEL_SCHEMA = WithJsonSchema({"type": "string", "title": "Model"})
@@ -58,7 +58,7 @@ class EncoderModel(BaseModel):
 
     def _resolve_model(self, loading: Mapping[str, Any]) -> None:
         """Puts the encoder in place of its name; its weights are loaded at first use."""
-        encoder = encoder_with(self.model, family=self._family, cache_folder=self.cache_folder, **loading)
+        encoder = as_encoder(self.model, family=self._family, cache_folder=self.cache_folder, **loading)
         vars(self)["model"] = encoder  # bypasses `frozen`, which is for callers
 
     @property

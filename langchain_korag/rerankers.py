@@ -16,7 +16,8 @@ from pydantic import ConfigDict, Field, WithJsonSchema, field_validator, model_v
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
-from korag.encoders.load import late_interaction_encoder
+from korag.encoders.base import Encoder
+from korag.encoders.load import as_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.errors import CheckpointError
 from korag.reranking.base import TextReranker
@@ -110,8 +111,8 @@ class KoColBERTReranker(DocumentReranker):
 
     @field_validator("model", mode="before")
     @classmethod
-    def _load(cls, model: Any) -> LateInteractionEncoder:
-        return late_interaction_encoder(model)
+    def _load(cls, model: Any) -> Encoder[Any]:
+        return as_encoder(model, family="late_interaction")
 
     def _text_reranker(self) -> Reranker:
         return Reranker(self.model, cache=self.cache)

@@ -9,7 +9,7 @@ from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, Field, Priva
 
 from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder
-from korag.encoders.load import encoder_with
+from korag.encoders.load import as_encoder
 
 DEFAULT_BATCH_SIZE = 128
 """Texts per LlamaIndex batch. Memory is bounded by the encoder's own batches, which are sized by tokens."""
@@ -78,7 +78,7 @@ class EncoderFields(BaseModel):
             WrongFamilyError: If the model is of another family; the message names the class to use.
             InvalidArgumentError: If a loaded encoder is given with settings it was not loaded with.
         """
-        encoder = encoder_with(
+        encoder = as_encoder(
             type(self).model_fields["model_name"].default if model_name is None else model_name,
             family=self._family,
             revision=revision,

@@ -14,7 +14,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
-from korag.encoders.load import encoder_with, late_interaction_encoder
+from korag.encoders.load import as_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.errors import InvalidArgumentError
 from korag.reranking.base import TextReranker
@@ -201,16 +201,14 @@ class KoColBERTRerank(NodeReranker):
             WrongFamilyError: If the model is not a late-interaction model.
             InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
         """
-        encoder = late_interaction_encoder(
-            encoder_with(
-                model_name,
-                family="late_interaction",
-                revision=revision,
-                dim=dim,
-                query_prompt=query_prompt,
-                document_prompt=document_prompt,
-                max_length=max_length,
-            )
+        encoder = as_encoder(
+            model_name,
+            family="late_interaction",
+            revision=revision,
+            dim=dim,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            max_length=max_length,
         )
         super().__init__(
             reranker=Reranker(encoder),

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from korag import Collection, DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder, maxsim
-from korag.encoders.load import encoder_with
+from korag.encoders.load import as_encoder
 from korag.encoders.sparse import index_weight_lists
 from korag.encoders.vocabulary import readable
 from korag.errors import InvalidArgumentError, InvalidTextError, WrongFamilyError
@@ -148,25 +148,25 @@ def test_index_weight_lists(splade: SparseEncoder, documents: list[str]) -> None
     assert index_weight_lists(splade.encode_documents([])) == []
 
 
-class TestEncoderWith:
+class TestAsEncoder:
     def test_settings_of_a_name(self) -> None:
-        encoder = encoder_with("mini-dense", family="dense", query_prompt="", device="cpu", max_length=None)
+        encoder = as_encoder("mini-dense", family="dense", query_prompt="", device="cpu", max_length=None)
         assert isinstance(encoder, DenseEncoder)
         assert (encoder.prompts["query"], encoder.options.device) == ("", "cpu")
         assert encoder.max_length == load_encoder("mini-dense").max_length
 
     def test_a_loaded_encoder_must_agree(self, dense: DenseEncoder) -> None:
         own = {"query_prompt": "[Q] ", "max_length": 512, "dtype": "auto", "revision": None, "adapter": None}
-        assert encoder_with(dense, family="dense", **own) is dense
+        assert as_encoder(dense, family="dense", **own) is dense
         for wrong in ({"query_prompt": ""}, {"max_length": 9}, {"device": "cuda"}, {"revision": "a"}, {"adapter": "b"}):
             with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
-                encoder_with(dense, **wrong)
+                as_encoder(dense, **wrong)
         for late in ("cache_folder", "token"):
             with pytest.raises(InvalidArgumentError, match=f"^{late}=.*[가-힣](?s:.)*already loaded") as caught:
-                encoder_with(dense, **{late: "hf_SECRET"})
+                as_encoder(dense, **{late: "hf_SECRET"})
             assert "SECRET" not in str(caught.value)
 
     def test_another_family(self, dense: DenseEncoder) -> None:
         for model in (dense, "mini-dense"):
             with pytest.raises(WrongFamilyError, match="KoEmbeddings"):
-                encoder_with(model, family="sparse")
+                as_encoder(model, family="sparse")

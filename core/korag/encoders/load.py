@@ -185,15 +185,3 @@ def _check_dim(checkpoint: Checkpoint, dim: int | None) -> None:
             f"'{checkpoint.source.name}'에는 dim={dim!r}이 없습니다. 쓸 수 있는 차원: {dims}.",
             f"'{checkpoint.source.name}' has no dim={dim!r}; available: {dims}.",
         )
-
-
-def encoder_with(
-    model: Encoder[Any] | str | os.PathLike[str], *, family: Family | None = None, **settings: Any
-) -> Encoder[Any]:
-    """`as_encoder`."""
-    return as_encoder(model, family=family, **settings)
-
-
-def late_interaction_encoder(model: Encoder[Any] | str | os.PathLike[str], **settings: Any) -> LateInteractionEncoder:
-    """`as_encoder` for a late-interaction model."""
-    return as_encoder(model, family="late_interaction", **settings)  # type: ignore[return-value]

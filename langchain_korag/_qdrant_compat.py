@@ -1,7 +1,7 @@
-"""What langchain_qdrant calls `SparseEmbeddings`, for where that package is not installed.
+"""Stand-ins for langchain_qdrant's `SparseEmbeddings` and `SparseVector`, used if it is not installed.
 
-LangChain's core has no interface of sparse embeddings; langchain_qdrant's is the one its users know, and
-`QdrantVectorStore` asks for its methods, not for its class.
+LangChain's core has no interface for sparse embeddings. langchain_qdrant's is the established one, and
+`QdrantVectorStore` needs its methods, not its class.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ class SparseVector(BaseModel, extra="forbid"):
     """A sparse vector.
 
     Attributes:
-        indices: Places that are not 0, each once.
-        values: The value at each of them.
+        indices: Positions of non-zero values, each once.
+        values: The value at each position.
     """
 
-    indices: list[int] = Field(description="Places that are not 0, each once.")
-    values: list[float] = Field(description="The value at each of them.")
+    indices: list[int] = Field(description="Positions of non-zero values, each once.")
+    values: list[float] = Field(description="The value at each position.")
 
 
 class SparseEmbeddings(ABC):

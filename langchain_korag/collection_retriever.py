@@ -37,7 +37,7 @@ from langchain_korag.search_options import search_options
 
 
 class CollectionRetriever(BaseRetriever):
-    """Finds documents of a `korag.Collection`; each subclass searches its own way.
+    """Finds documents of a KoRAG collection; each subclass searches in its own way.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
@@ -45,8 +45,8 @@ class CollectionRetriever(BaseRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a
             lower score, which has no fixed scale.
-        exact: False lets a ColBERT search look closely only at some documents (see `korag.Collection.search`).
-        score_key: Metadata key of the score, written over what was there; None leaves it out.
+        exact: False lets a ColBERT search score only promising documents (see `korag.Collection.search`).
+        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
@@ -100,7 +100,7 @@ class CollectionRetriever(BaseRetriever):
         cls._check_legs(collection.legs, collection)
         return collection
 
-    # -- making one ---------------------------------------------------------------------------------------
+    # -- construction ------------------------------------------------------------------------------------
 
     @classmethod
     def from_texts(
@@ -116,19 +116,19 @@ class CollectionRetriever(BaseRetriever):
         Args:
             texts: The texts.
             metadatas: A dict of JSON values for each.
-            ids: Their ids, all different; made where not given.
+            ids: Their ids, all different; generated where missing.
             options: As for `from_documents`.
         """
         return cls.from_documents(texts_to_documents(texts, metadatas), ids=ids, **options)
 
     @classmethod
     def from_documents(cls, documents: Iterable[Document], **options: Any) -> Self:
-        """Indexes documents and returns a retriever over them; each subclass says with which options."""
+        """Indexes documents and returns a retriever over them; subclasses define the options."""
         raise NotImplementedError
 
     @classmethod
     def load_local(cls, path: str | os.PathLike[str], **options: Any) -> Self:
-        """Opens the folder a retriever was made with or saved to; each subclass says with which options."""
+        """Opens the folder that a retriever was created with or saved to; subclasses define the options."""
         raise NotImplementedError
 
     @classmethod
@@ -206,7 +206,7 @@ class CollectionRetriever(BaseRetriever):
         """Adds documents, replacing those with the same ids.
 
         Args:
-            documents: The documents; those without an id get a new one.
+            documents: The documents; those without an id get a random one.
             ids: Ids in place of the documents' own.
 
         Returns:
@@ -218,14 +218,14 @@ class CollectionRetriever(BaseRetriever):
         return to_records(documents, ids).add_to(self.collection)
 
     async def aadd_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
-        """`add_documents`, beside the event loop."""
+        """Async `add_documents`, run in a thread."""
         return await run_in_executor(None, self.add_documents, documents, ids=ids)
 
     def delete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
-        """Removes documents by id, by filter, or those among `ids` that the filter matches.
+        """Removes documents by id, by filter, or those among `ids` that match the filter.
 
         Args:
-            ids: Ids; those that do not exist are passed over.
+            ids: Ids; unknown ones are ignored.
             filter: Metadata filter; ``{}`` matches everything.
 
         Returns:
@@ -237,17 +237,17 @@ class CollectionRetriever(BaseRetriever):
         return delete_documents(self.collection, ids, filter)
 
     async def adelete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
-        """`delete`, beside the event loop."""
+        """Async `delete`, run in a thread."""
         return await run_in_executor(None, self.delete, ids, filter=filter)
 
     def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Writes the documents and their vectors into a folder, for `load_local`.
+        """Writes the documents and their vectors to a folder, for `load_local`.
 
-        A retriever made with ``path=`` is saved at every change already; this makes a copy elsewhere.
+        A retriever created with ``path=`` saves every change itself; this makes a copy elsewhere.
 
         Args:
-            path: The folder; empty or not there, unless `overwrite`.
-            overwrite: Replace a collection that is there.
+            path: The folder; empty or not existing, unless `overwrite`.
+            overwrite: Replace an existing collection.
 
         Returns:
             The folder.
@@ -257,16 +257,16 @@ class CollectionRetriever(BaseRetriever):
     # -- searching ----------------------------------------------------------------------------------------
 
     def similarity_search_with_score(self, query: str, **overrides: Any) -> list[tuple[Document, float]]:
-        """Finds documents, and returns the score of each beside it instead of in its metadata.
+        """Finds documents and returns (document, score) pairs; the metadata contains no score.
 
         Args:
             query: The query.
-            overrides: The keywords of ``invoke``.
+            overrides: Keywords, as for ``invoke``.
         """
         return [(to_document(hit), hit.score) for hit in self._search(query, overrides)]
 
     async def asimilarity_search_with_score(self, query: str, **overrides: Any) -> list[tuple[Document, float]]:
-        """`similarity_search_with_score`, beside the event loop."""
+        """Async `similarity_search_with_score`, run in a thread."""
         return await run_in_executor(None, self.similarity_search_with_score, query, **overrides)
 
     def _search(self, query: str, overrides: dict[str, Any]) -> list[Hit]:
@@ -294,7 +294,7 @@ class CollectionRetriever(BaseRetriever):
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **overrides: Any
     ) -> list[Document]:
-        # The same keywords as above: the base class would drop them, and then `ainvoke` would take none.
+        # With the keywords: the base class's method takes none, so `ainvoke` would not either.
         return await run_in_executor(
             None, self._get_relevant_documents, query, run_manager=run_manager.get_sync(), **overrides
         )

@@ -1,4 +1,4 @@
-"""Between LangChain's documents and a collection's."""
+"""Conversion between LangChain's documents and a collection's."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from langchain_core.documents import Document
 
 from korag.checks import check_deletion, check_lengths
 from korag.collection.base import Collection, Hit
-from korag.collection.documents import check_documents as check_fields
+from korag.collection.documents import check_documents as check_columns
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.text import check_texts
 
 _CONTENT = uuid.UUID("6b6f5261-6700-4000-8000-000000000001")
-"""The namespace of ids made from content."""
+"""Namespace of ids derived from content."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """What a collection stores of documents, checked.
+    """Checked documents, as columns for `Collection.add`.
 
     Attributes:
-        texts: One a document.
+        texts: One per document.
         ids: All different.
-        metadata: One a document.
+        metadata: One dict per document.
     """
 
     texts: list[str]
@@ -42,11 +42,11 @@ class Records:
 
 
 def texts_to_documents(texts: Iterable[str], metadatas: Iterable[dict[str, Any]] | None) -> list[Document]:
-    """Makes documents of texts.
+    """Creates documents from texts.
 
     Raises:
         InvalidTextError: If a text is not a string.
-        InvalidArgumentError: If there are not as many metadata as texts, or one is no dict.
+        InvalidArgumentError: If the numbers of texts and metadatas differ, or one of the latter is not a dict.
     """
     texts = check_texts(texts)
     metadatas = [{} for _ in texts] if metadatas is None else list(metadatas)
@@ -61,12 +61,12 @@ def texts_to_documents(texts: Iterable[str], metadatas: Iterable[dict[str, Any]]
 
 
 def how_to_make(path: str | os.PathLike[str]) -> str:
-    """What makes a folder that can be opened, for the error where there is none."""
+    """Returns the calls that create a folder, for the error raised when there is none."""
     return f"from_documents(..., path='{path}'), save_local('{path}')"
 
 
 def delete_documents(collection: Collection, ids: Sequence[str] | None, filter: dict[str, Any] | None) -> int:
-    """Removes documents by id, by filter, or those among `ids` that the filter matches; returns how many.
+    """Removes documents by id, by filter, or those among `ids` that match the filter; returns how many.
 
     Raises:
         InvalidArgumentError: If neither is given.
@@ -106,38 +106,38 @@ def check_documents(documents: Iterable[Document]) -> list[Document]:
 
 
 def to_records(documents: Iterable[Document], ids: Sequence[str] | None = None, *, by_content: bool = False) -> Records:
-    """Checks documents before anything is made or changed for them.
+    """Checks documents, before anything is created or changed for them.
 
     Args:
-        documents: They stay as they are.
+        documents: The documents; not modified.
         ids: Ids in place of the documents' own.
-        by_content: Make missing ids from text and metadata, so that the same documents have the same ids in the next
-            run of a program; otherwise they are new each time.
+        by_content: Derive missing ids from text and metadata, so that the same documents get the same ids in the next
+            run of a program; otherwise they are random.
 
     Raises:
         InvalidTextError: If something is not a `Document`, or a text or id no string.
-        InvalidArgumentError: If ids are not as many as documents or come twice, or metadata is not JSON.
+        InvalidArgumentError: If the numbers of ids and documents differ, an id occurs twice, or metadata is not JSON.
     """
     documents = check_documents(documents)
-    stored = check_fields([document.page_content for document in documents], ids, [d.metadata for d in documents])
+    stored = check_columns([document.page_content for document in documents], ids, [d.metadata for d in documents])
     if ids is None:
-        made = _content_ids(documents) if by_content else [str(uuid.uuid4()) for _ in documents]
-        own = [document.id or new for document, new in zip(documents, made, strict=True)]
-        stored = check_fields([document.text for document in stored], own, [document.metadata for document in stored])
+        generated = _content_ids(documents) if by_content else [str(uuid.uuid4()) for _ in documents]
+        own = [document.id or new for document, new in zip(documents, generated, strict=True)]
+        stored = check_columns([document.text for document in stored], own, [document.metadata for document in stored])
     return Records([d.text for d in stored], [d.id for d in stored], [d.metadata for d in stored])
 
 
 def _content_ids(documents: Sequence[Document]) -> list[str]:
     seen: Counter[str] = Counter()
-    made = []
+    ids = []
     for document in documents:
         content = json.dumps([document.page_content, document.metadata], sort_keys=True)
-        seen[content] += 1  # the second of two equal documents is another document
-        made.append(str(uuid.uuid5(_CONTENT, f"{seen[content]} {content}")))
-    return made
+        seen[content] += 1  # two equal documents get different ids
+        ids.append(str(uuid.uuid5(_CONTENT, f"{seen[content]} {content}")))
+    return ids
 
 
 def to_document(hit: Hit, score_key: str | None = None) -> Document:
-    """Makes a new document of a hit, with its score in the metadata if there is a key for it."""
+    """Converts a hit to a new document, with the score in its metadata if `score_key` is given."""
     metadata = hit.metadata if score_key is None else {**hit.metadata, score_key: hit.score}
     return Document(id=hit.id, page_content=hit.text, metadata=metadata)

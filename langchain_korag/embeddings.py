@@ -28,18 +28,18 @@ class KoEmbeddings(EncoderModel, Embeddings):
     >>> store = FAISS.from_documents(documents, embeddings)
 
     Takes the fields of ``langchain_huggingface.HuggingFaceEmbeddings``, so that changing the class name is
-    enough. What differs: a checkpoint's prompts are used for queries and documents, line ends stay as they
-    are, and a setting without a meaning here is an error. The weights are loaded at the first use. Safe for
-    threads; pickles hold the name and the settings only, no weights and no token.
+    enough. The differences: a checkpoint's prompts are used for queries and documents, line breaks are kept,
+    and a setting that has no meaning here is an error. The weights are loaded at first use. Safe for
+    threads; pickles contain the name and the settings only, no weights and no token.
 
     Attributes:
-        model: A name, a path, or a loaded dense encoder (also as ``model_name``); once made, the encoder.
+        model: A name, a path, or a loaded dense encoder (also as ``model_name``); replaced by the encoder.
         model_kwargs: Keywords of `korag.load_encoder` (``device``, ``dtype``, ``max_length``, ``query_prompt`` …)
             or of ``SentenceTransformer(…)`` (``prompts``, ``truncate_dim`` …).
         encode_kwargs: Keywords of ``encode(…)``: ``normalize_embeddings``, ``prompt``, ``batch_size`` …
         query_encode_kwargs: The same for queries, where they differ.
         cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
-        show_progress: Show a progress bar for documents.
+        show_progress: Show a progress bar when embedding documents.
         multi_process: False: one process serves all threads.
 
     Raises:
@@ -63,7 +63,7 @@ class KoEmbeddings(EncoderModel, Embeddings):
             raise InvalidArgumentError(
                 "multi_process=True는 쓸 수 없습니다. 빼세요. 여러 스레드에서 함께 쓸 수 있고, 여러 GPU에는 "
                 "device='cuda:0', 'cuda:1'처럼 KoEmbeddings를 따로 만드세요.",
-                "multi_process=True is not possible; leave it out. Threads can share one KoEmbeddings, and for "
+                "multi_process=True is not supported; leave it out. Threads can share one KoEmbeddings, and for "
                 "several GPUs make one for each, with device='cuda:0', 'cuda:1' …",
             )
         return multi_process
@@ -76,12 +76,12 @@ class KoEmbeddings(EncoderModel, Embeddings):
 
     @property
     def cache_namespace(self) -> str:
-        """What a cache of these vectors may be called: another one wherever vectors differ.
+        """Namespace for a cache of these vectors: differs whenever the vectors would.
 
         >>> CacheBackedEmbeddings.from_bytes_store(embeddings, store, namespace=embeddings.cache_namespace)
 
-        Give queries a store of their own (``query_embedding_cache=store``), never ``True``: that would find a
-        document's vector for a query of the same text. Hashes the weights at its first use.
+        Give queries a separate store (``query_embedding_cache=store``), never ``True``: that would return a
+        document's vector for a query with the same text. The first use hashes the weights.
         """
         fingerprint = self._encoder.fingerprint
         unit = "" if fingerprint.normalized else "".join("01"[each] for each in self._unit) + "-"
@@ -97,7 +97,7 @@ class KoEmbeddings(EncoderModel, Embeddings):
             Shape: (dim,).
 
         Raises:
-            InvalidTextError: If it is not a string, or holds a lone surrogate.
+            InvalidTextError: If it is not a string, or contains a lone surrogate.
         """
         vectors = self._encoder.encode_queries([check_text(text, "text")])
         return self._as_floats(vectors, unit=self._unit[0])[0]
@@ -109,10 +109,10 @@ class KoEmbeddings(EncoderModel, Embeddings):
             texts: The documents, in any Unicode normalization form.
 
         Returns:
-            One vector a text, in order. Shape: (n_texts, dim).
+            One vector per text, in order. Shape: (n_texts, dim).
 
         Raises:
-            InvalidTextError: If an entry is not a string, or holds a lone surrogate; the message names its position.
+            InvalidTextError: If an entry is not a string, or contains a lone surrogate; the message names its position.
         """
         vectors = self._encoder.encode_documents(texts, show_progress=self.show_progress)
         return self._as_floats(vectors, unit=self._unit[1])

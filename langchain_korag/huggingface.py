@@ -1,8 +1,8 @@
-"""What HuggingFaceEmbeddings' keyword dictionaries mean here.
+"""Translation of HuggingFaceEmbeddings' keyword dictionaries.
 
 Its ``model_kwargs`` are those of ``SentenceTransformer(…)`` and its ``encode_kwargs`` those of ``encode(…)``.
-Each key that has a meaning here is mapped, `korag.load_encoder`'s own keywords are taken as they are, and any
-other key is an error: an ignored setting is one the caller believes in.
+Keys with a KoRAG equivalent are mapped, keywords of `korag.load_encoder` are passed through, and any other key is an
+error: nobody notices that a setting is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from korag.encoders.load import load_encoder
 from korag.errors import InvalidArgumentError
 
 TOKENS_A_TEXT = 128
-"""Tokens of a batch for each text of `batch_size`: sentence-transformers' 32 texts are KoRAG's 4,096 tokens."""
+"""Tokens per text of `batch_size`: sentence-transformers' default of 32 texts is KoRAG's of 4,096 tokens."""
 _QUERY_NAMES = ("query",)
 _DOCUMENT_NAMES = ("document", "passage", "corpus")
 _LOADING = set(inspect.signature(load_encoder).parameters) - {"model", "family", "cache_folder"}
@@ -29,22 +29,22 @@ _INNER = {"dtype": "dtype", "torch_dtype": "dtype"}
 _MODEL_KEYS = {"truncate_dim", "use_auth_token", "prompts", "default_prompt_name", "model_kwargs"}
 _ENCODE_KEYS = {"prompt", "prompt_name", "batch_size", "normalize_embeddings", "truncate_dim", "device"}
 _AS_THEY_ARE: dict[str, tuple[object, ...]] = {
-    "convert_to_numpy": (True, False),  # Python floats come out either way
+    "convert_to_numpy": (True, False),  # the result is Python floats either way
     "convert_to_tensor": (True, False),
     "output_value": ("sentence_embedding",),
     "precision": ("float32",),
 }
-"""Keys of ``encode(…)`` that change nothing here, with the values for which that is true."""
+"""Keys of ``encode(…)`` that have no effect here, with the values that are accepted."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the dictionaries ask for.
+    """The translated settings.
 
     Attributes:
         loading: Keywords of `korag.load_encoder`.
-        normalize_queries: Scale query vectors to unit length, whatever the model does.
-        normalize_documents: The same of documents.
+        normalize_queries: Scale query vectors to unit length, even if the model does not.
+        normalize_documents: The same for documents.
     """
 
     loading: dict[str, Any]
@@ -57,7 +57,7 @@ def read_settings(
     encode_kwargs: Mapping[str, Any] = MappingProxyType({}),
     query_encode_kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:
-    """Maps HuggingFaceEmbeddings' dictionaries.
+    """Translates HuggingFaceEmbeddings' dictionaries.
 
     Args:
         model_kwargs: Keywords of ``SentenceTransformer(…)``, or of `korag.load_encoder`.
@@ -65,7 +65,7 @@ def read_settings(
         query_encode_kwargs: Keywords of ``encode(…)`` for queries.
 
     Raises:
-        InvalidArgumentError: If a key has no meaning here, or two of them contradict each other.
+        InvalidArgumentError: If a key is unknown, or two keys contradict each other.
     """
     loading: dict[str, Any] = {}
     _read_model(loading, model_kwargs)
@@ -87,7 +87,7 @@ def read_settings(
 
 
 def hide_tokens(model_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy in which a Hub token shows itself to nobody."""
+    """Returns a copy with a Hub token wrapped in `SecretStr`."""
     return {
         name: SecretStr(value) if name in _TOKENS and isinstance(value, str) else value
         for name, value in model_kwargs.items()
@@ -95,7 +95,7 @@ def hide_tokens(model_kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_tokens(state: dict[Any, Any]) -> dict[Any, Any]:
-    """Returns the state pydantic would pickle, less a Hub token."""
+    """Returns the state that pydantic would pickle, without a Hub token."""
     fields = dict(state["__dict__"])
     fields["model_kwargs"] = {name: v for name, v in fields["model_kwargs"].items() if name not in _TOKENS}
     return {**state, "__dict__": fields}
@@ -122,7 +122,7 @@ def _read_model(loading: dict[str, Any], given: Mapping[str, Any]) -> None:
     if default is not None and default not in prompts:
         raise InvalidArgumentError(
             f"default_prompt_name={default!r}이(가) prompts에 없습니다. prompts={{{default!r}: '...'}}도 넣거나 "
-            "빼세요. 모델의 프롬프트는 저절로 쓰입니다.",
+            "빼세요. 모델의 프롬프트는 자동으로 쓰입니다.",
             f"default_prompt_name={default!r} is not among `prompts`; pass prompts={{{default!r}: '...'}} too, or "
             "leave it out: the model's own prompts are used anyway.",
         )
@@ -152,7 +152,7 @@ def _read_encode(loading: dict[str, Any], given: Mapping[str, Any], where: str) 
 
 
 def _prompt(given: Mapping[str, Any], prompts: Mapping[str, str], where: str, natural: tuple[str, ...]) -> str | None:
-    """The prompt a dictionary of ``encode(…)`` asks for; None for the model's own."""
+    """Returns the prompt set in a dictionary of ``encode(…)``; None for the model's own."""
     if given.get("prompt") is not None:
         return str(given["prompt"])
     name = given.get("prompt_name")
@@ -161,10 +161,10 @@ def _prompt(given: Mapping[str, Any], prompts: Mapping[str, str], where: str, na
     if name in prompts:
         return prompts[name]
     raise InvalidArgumentError(
-        f"{where}의 prompt_name={name!r}은(는) 쓸 수 없습니다. 질의와 문서의 프롬프트는 저절로 붙으니 빼거나, "
-        f"prompt='...'로 글을 넣으세요.",
-        f"prompt_name={name!r} in {where} is not possible: queries and documents get their prompts anyway, so leave "
-        "it out, or pass the text as prompt='...'.",
+        f"{where}의 prompt_name={name!r}은(는) 쓸 수 없습니다. 질의와 문서의 프롬프트는 자동으로 붙습니다. 빼거나 "
+        f"prompt='...'에 프롬프트 문장을 넣으세요.",
+        f"prompt_name={name!r} in {where} is invalid: prompts are added to queries and documents automatically, so "
+        "leave it out, or pass the text as prompt='...'.",
     )
 
 
@@ -174,7 +174,7 @@ def _put(loading: dict[str, Any], name: str, value: Any, where: str) -> None:
     if name in loading and loading[name] != value:
         raise InvalidArgumentError(
             f"{name}이(가) {loading[name]!r}이면서 {where}에서는 {value!r}입니다. 하나만 넣으세요.",
-            f"{name} is {loading[name]!r}, and {value!r} in {where}; give one of them.",
+            f"{name} is {loading[name]!r}, but {value!r} in {where}; give only one.",
         )
     loading[name] = value
 
@@ -182,7 +182,7 @@ def _put(loading: dict[str, Any], name: str, value: Any, where: str) -> None:
 def _token(value: Any) -> str | None:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    if value in (None, True):  # True: the one stored by `hf auth login`, which is used anyway
+    if value in (None, True):  # True: the token stored by `hf auth login`, the default
         return None
     if not isinstance(value, str):
         raise InvalidArgumentError(
@@ -194,6 +194,6 @@ def _token(value: Any) -> str | None:
 
 def _unknown(where: str, name: str, known: list[str]) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"{where}의 {name!r}은(는) KoRAG에서 뜻이 없습니다. 빼세요. 쓸 수 있는 것: {', '.join(known)}.",
-        f"{name!r} in {where} has no meaning in KoRAG; leave it out. Possible are: {', '.join(known)}.",
+        f"{where}의 {name!r}은(는) KoRAG에서 쓰지 않는 설정입니다. 빼세요. 쓸 수 있는 것: {', '.join(known)}.",
+        f"{name!r} in {where} has no meaning in KoRAG; leave it out. Valid keys: {', '.join(known)}.",
     )

@@ -1,4 +1,4 @@
-"""A retriever and a reranker as one retriever."""
+"""A retriever and a reranker combined into one retriever."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OWN = ("k", "fetch_k")
 
 
 class Candidates(TypedDict):
-    """What a reranker's run is given, as traces show it."""
+    """Input of the reranker's run, as shown in traces."""
 
     query: str
     documents: list[Document]
@@ -45,9 +45,10 @@ class KoRerankRetriever(BaseRetriever):
     ... )
     >>> retriever.invoke("보증금은 언제 돌려받나요?", k=2, filter={"분류": "임대차"})
 
-    The best `fetch_k` candidates are reranked (`k`, if that is more). They are asked for by passing ``k=`` to a base
-    retriever that takes it when invoked: KoRAG's own, vector stores' (``as_retriever()``), and any whose
-    ``_get_relevant_documents`` names `k`. Every other one returns as many as it is set to; set it to `fetch_k`.
+    The best `fetch_k` candidates are reranked (`k`, if that is more). Their number is passed as ``k=`` to a base
+    retriever that accepts it when invoked: KoRAG's own, vector stores' (``as_retriever()``), and any whose
+    ``_get_relevant_documents`` names `k`. Any other retriever returns as many as it is
+    configured to; configure it for `fetch_k`.
 
     `k`, `fetch_k` and the base retriever's own keywords (``filter``) can be given to ``invoke``, ``ainvoke``,
     ``batch`` and ``stream`` too. Each document is a copy with the reranker's score in its metadata. The base
@@ -55,8 +56,8 @@ class KoRerankRetriever(BaseRetriever):
 
     Attributes:
         base_retriever: Finds candidates: a retriever, or one with ``with_config`` or ``configurable_fields``.
-        reranker: Any document compressor. With KoRAG's, `k` takes the place of their `top_n`; other ones keep
-            theirs, if it is less.
+        reranker: Any document compressor. With KoRAG's, `k` takes the place of their `top_n`; others keep
+            their own limit if it is lower.
         fetch_k: Candidates to rerank.
         k: Documents to return.
     """
@@ -113,7 +114,7 @@ class KoRerankRetriever(BaseRetriever):
         return _Plan(k, fetch_k, {"k": fetch_k, **keywords} if known.k else keywords)
 
     def _rerun(self, k: int) -> RunnableLambda[Candidates, Sequence[Document]]:
-        """The reranker as a runnable: compressors are none, and would not show in a trace."""
+        """Wraps the reranker in a runnable; compressors are not runnables and would not appear in traces."""
         reranker = self.reranker
         if isinstance(reranker, DocumentReranker):
             reranker = reranker.model_copy(update={"top_n": k})
@@ -129,14 +130,14 @@ class KoRerankRetriever(BaseRetriever):
 
 @dataclass(frozen=True)
 class _Plan:
-    """One search, all arguments checked."""
+    """The checked arguments of one search."""
 
     k: int
     fetch_k: int
     keywords: dict[str, Any]
 
     def candidates(self, query: str, found: Sequence[Document]) -> Candidates:
-        """The documents to rerank: copies, because not every compressor leaves them alone."""
+        """Returns the documents to rerank: copies, because some compressors modify their input."""
         documents = check_documents(found)[: self.fetch_k]
         copies = [document.model_copy(update={"metadata": dict(document.metadata)}) for document in documents]
         return {"query": query, "documents": copies}
@@ -147,7 +148,7 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Known:
-    """The keywords a base retriever takes when it is invoked."""
+    """Keywords that a base retriever accepts when invoked."""
 
     names: tuple[str, ...] = ()
     any: bool = False

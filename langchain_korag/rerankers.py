@@ -31,9 +31,9 @@ class DocumentReranker(BaseDocumentCompressor):
 
     Attributes:
         top_n: Documents to keep; None for all.
-        score_key: Metadata key of the score, written over what was there; None leaves it out.
-        score_threshold: Leave out documents of a lower relevance, in [0, 1]; the model's class in `korag` says what
-            relevance is.
+        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        score_threshold: Leave out documents of a lower relevance, in [0, 1]; the model's class in `korag` defines
+            relevance.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
@@ -49,7 +49,7 @@ class DocumentReranker(BaseDocumentCompressor):
 
     @abstractmethod
     def _text_reranker(self) -> TextReranker:
-        """What scores the texts; cheap to make."""
+        """Returns the scorer of texts; cheap to create."""
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -57,13 +57,13 @@ class DocumentReranker(BaseDocumentCompressor):
         """Returns the best documents for a query, best first.
 
         Args:
-            documents: The candidates; they stay as they are.
+            documents: The candidates; not modified.
             query: The query.
-            callbacks: Not used: nothing in here reports to them.
+            callbacks: Not used.
 
         Returns:
-            Copies with their ids, their metadata and the score; equal scores in the order they came in. Documents
-            without text are not among them.
+            Copies with their ids, their metadata and the score; equal scores in input order. Documents
+            without text are left out.
 
         Raises:
             InvalidTextError: If the query is not a string, or a candidate not a `Document`.
@@ -89,16 +89,16 @@ class KoColBERTReranker(DocumentReranker):
     >>> reranker.compress_documents(documents, "보증금은 언제 돌려받나요?")
 
     Returns copies with their ids, their metadata, and the MaxSim score under `score_key`; the documents
-    passed in stay as they are. Equal scores keep their order. Documents without text are left out. The same
-    documents for another query cost that query's encoding only.
+    passed in are not modified. Equal scores keep their order. Documents without text are left out. Reranking the
+    same documents for another query only encodes that query.
 
     Attributes:
-        model: A name, a path, or a loaded late-interaction encoder; once made, always the encoder.
+        model: A name, a path, or a loaded late-interaction encoder; replaced by the encoder.
         top_n: Documents to keep; None for all.
-        score_key: Metadata key of the score, written over what was there; None leaves it out.
+        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
         score_threshold: Leave out documents of a lower relevance, in [0, 1]: the mean over query tokens of each one's
             best match (see `korag.Reranker`), not MaxSim itself, which grows with the query.
-        cache: Token vectors of the documents seen last; shared by copies.
+        cache: Token vectors of recently seen documents; shared by copies.
 
     Raises:
         WrongFamilyError: If the model is not a late-interaction model.
@@ -124,17 +124,17 @@ class KoCrossEncoderReranker(DocumentReranker):
     >>> reranker = KoCrossEncoderReranker(model="dragonkue/bge-reranker-v2-m3-ko", top_n=3)
     >>> reranker.compress_documents(documents, "보증금은 언제 돌려받나요?")
 
-    Returns copies with their ids, their metadata, and the score under `score_key`; the documents passed in stay as
-    they are. Equal scores keep their order. Documents without text are left out. Every query reads every document
-    again: slower than `KoColBERTReranker`, which keeps their vectors.
+    Returns copies with their ids, their metadata, and the score under `score_key`; the documents passed in are not
+    modified. Equal scores keep their order. Documents without text are left out. Every document is read again
+    for every query: slower than `KoColBERTReranker`, which keeps their vectors.
 
     Attributes:
-        model: A name, a path, a loaded `korag.CrossEncoderReranker`, or a `BaseCrossEncoder` of LangChain's; once
-            made, never a name or path.
+        model: A name, a path, a loaded `korag.CrossEncoderReranker`, or a `BaseCrossEncoder` of LangChain's; a name
+            or path is replaced by the model.
         top_n: Documents to keep; None for all.
-        score_key: Metadata key of the score, written over what was there; None leaves it out.
-        score_threshold: Leave out documents of a lower score, in [0, 1]; an error where the model's scores are not
-            those of a sigmoid, and for a `BaseCrossEncoder`, which does not say.
+        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        score_threshold: Leave out documents of a lower score, in [0, 1]; an error if the model's scores are not
+            sigmoid outputs, and for a `BaseCrossEncoder`, whose range is unknown.
 
     Raises:
         WrongFamilyError: If the model is a dense, sparse or late-interaction model.
@@ -157,7 +157,7 @@ class KoCrossEncoderReranker(DocumentReranker):
             return _PairScorer(self.model)
         if isinstance(self.model, CrossEncoderReranker):
             return self.model
-        return CrossEncoderReranker(self.model)  # a copy whose model was updated unchecked
+        return CrossEncoderReranker(self.model)  # after model_copy(update=...), which validates nothing
 
 
 class _PairScorer(TextReranker):
@@ -178,10 +178,10 @@ class _PairScorer(TextReranker):
                 f"{type(self._model).__name__}.score가 {len(texts)}쌍에 모양이 {scores.shape}인 점수를 돌려주었습니다. "
                 "쌍마다 수 하나여야 합니다.",
                 f"{type(self._model).__name__}.score returned scores of shape {scores.shape} for {len(texts)} pairs; "
-                "it must be one number a pair.",
+                "it must be one number per pair.",
             )
         return scores, None
 
     def _no_relevance(self) -> tuple[str, str]:
         name = type(self._model).__name__
-        return (f"{name}은(는) 점수의 범위를 알려 주지 않습니다.", f"{name} does not say in what range its scores are.")
+        return (f"{name}은(는) 점수의 범위를 알려 주지 않습니다.", f"{name} does not declare the range of its scores.")

@@ -1,4 +1,4 @@
-"""Retrievers: ColBERT, SPLADE, BM25, and several of them at once."""
+"""Retrievers: ColBERT, SPLADE, BM25, and hybrid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from langchain_korag.search_options import RENAMED
 
 
 class _OneLegRetriever(CollectionRetriever):
-    """Searches one leg of a collection; the others, if there are any, are left alone."""
+    """Searches one leg of a collection and ignores any others."""
 
     _leg: ClassVar[str]
 
@@ -46,11 +46,11 @@ class _ModelRetriever(_OneLegRetriever):
     def load_local(
         cls, path: str | os.PathLike[str], *, model: EncoderLike | None = None, k: int = 4, **fields: Any
     ) -> Self:
-        """Opens the folder a retriever was made with or saved to.
+        """Opens the folder that a retriever was created with or saved to.
 
         Args:
             path: The folder.
-            model: The model it was built with; None loads the one the folder names.
+            model: The model it was built with; None loads the one recorded in the folder.
             k: Documents to return.
             fields: Other fields of the retriever.
 
@@ -69,16 +69,16 @@ class KoColBERTRetriever(_ModelRetriever):
     >>> retriever.invoke("보증금은 언제 돌려받나요?", filter={"분류": "임대차"})
 
     `k`, `filter`, `score_threshold` and `exact` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too;
-    they take the place of the retriever's own, so ``filter={}`` searches everything. Each document found is a new one
-    with its id, its metadata, and its MaxSim score under `score_key`; scores compare documents for one query only.
+    they replace the retriever's own for that call, so ``filter={}`` searches everything. Results are new documents
+    with id, metadata, and the MaxSim score under `score_key`; scores are comparable for the same query only.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
-        score_threshold: Leave out documents whose mean best match a query token is lower, in [0, 1].
-        exact: False lets the search look closely only at some documents (see `korag.Collection.search`).
-        score_key: Metadata key of the score, written over what was there; None leaves it out.
+        score_threshold: Leave out documents whose best match per query token, averaged, is lower; in [0, 1].
+        exact: False lets the search score only promising documents (see `korag.Collection.search`).
+        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
 
     Raises:
         IndexStateError: If the collection has no ColBERT vectors.
@@ -105,9 +105,10 @@ class KoColBERTRetriever(_ModelRetriever):
             model: A name, a path, or a loaded late-interaction encoder.
             k: Documents to return.
             path: Folder of the collection, new or built with the same model, where documents replace those
-                with the same ids; None keeps it in memory. To search a folder as it is, use `load_local`.
-            ids: Ids in place of the documents' own. Where there are neither, ids are made: new ones in memory;
-                in a folder from text and metadata, so that running a program again adds nothing twice.
+                with the same ids; None keeps it in memory. `load_local` opens a folder without adding
+                anything.
+            ids: Ids in place of the documents' own. If there are none either, ids are generated: at random in memory;
+                from text and metadata in a folder, so that running a program again adds nothing twice.
             fields: Other fields of the retriever.
 
         Raises:
@@ -117,7 +118,7 @@ class KoColBERTRetriever(_ModelRetriever):
 
 
 class KoSpladeRetriever(_ModelRetriever):
-    """Finds documents with a SPLADE model: weighted terms, those of related words included.
+    """Finds documents with a SPLADE model: weighted terms, including related ones.
 
     >>> retriever = KoSpladeRetriever.from_documents(documents, model="mini-splade", k=4)
 
@@ -127,9 +128,10 @@ class KoSpladeRetriever(_ModelRetriever):
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
-        score_threshold: Leave out documents whose score is a smaller share of the query's with itself, in [0, 1].
-        exact: Without effect: only a ColBERT search can be other than exact.
-        score_key: Metadata key of the score, written over what was there; None leaves it out.
+        score_threshold: Leave out documents whose score is a smaller fraction of the query's score with itself; in
+            [0, 1].
+        exact: No effect; only ColBERT searches can be approximate.
+        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
 
     Raises:
         IndexStateError: If the collection has no SPLADE vectors.
@@ -158,22 +160,22 @@ class KoSpladeRetriever(_ModelRetriever):
 
 
 class KoBM25Retriever(_OneLegRetriever):
-    """Finds documents by their words, with BM25; needs no model.
+    """Finds documents with BM25; needs no model.
 
     >>> retriever = KoBM25Retriever.from_documents(documents, k=4)
     >>> retriever = KoBM25Retriever.from_documents(documents, tokenizer="kiwi")
 
-    Keywords and results as for `KoColBERTRetriever`; the score is BM25's, and a document that shares no word with
-    the query is not found at all.
+    Keywords and results as for `KoColBERTRetriever`; the score is BM25's, and documents that share no term with
+    the query are never found.
 
     Attributes:
         collection: The documents and their terms; shared by copies of the retriever.
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
-        score_threshold: Leave out documents whose score is a smaller share of the query's greatest possible one,
-            in [0, 1].
-        exact: Without effect: only a ColBERT search can be other than exact.
-        score_key: Metadata key of the score, written over what was there; None leaves it out.
+        score_threshold: Leave out documents whose score is a smaller fraction of the highest score the query could
+            get; in [0, 1].
+        exact: No effect; only ColBERT searches can be approximate.
+        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
 
     Raises:
         IndexStateError: If the collection has no BM25 leg.
@@ -196,7 +198,7 @@ class KoBM25Retriever(_OneLegRetriever):
 
         Args:
             documents: The documents; they keep their ids.
-            tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from a text to its tokens.
+            tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
             ids: Ids in place of the documents' own; as there.
@@ -210,11 +212,11 @@ class KoBM25Retriever(_OneLegRetriever):
     def load_local(
         cls, path: str | os.PathLike[str], *, tokenizer: TokenizerLike = None, k: int = 4, **fields: Any
     ) -> Self:
-        """Opens the folder a retriever was made with or saved to.
+        """Opens the folder that a retriever was created with or saved to.
 
         Args:
             path: The folder.
-            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+            tokenizer: The tokenizer it was built with; needed only if it is your own function.
             k: Documents to return.
             fields: Other fields of the retriever.
 
@@ -226,23 +228,23 @@ class KoBM25Retriever(_OneLegRetriever):
 
 
 class KoHybridRetriever(CollectionRetriever):
-    """Finds documents with several models and BM25 at once, and fuses what they find.
+    """Finds documents with several models and BM25 and fuses the results.
 
     >>> retriever = KoHybridRetriever.from_documents(documents, models=["mini-colbert", "mini-splade"], bm25=True)
     >>> retriever.invoke("제6조의2", weights={"bm25": 2.0})
 
-    Unlike with an ensemble of retrievers, documents are told apart by id and not by text, filters hold for all legs
-    before the best are taken, and scores come with the results. `k`, `filter`, `score_threshold`, `exact`, `weights`,
-    `fusion` and `fetch_k` can be given to ``invoke`` and its kin too.
+    Unlike in an ensemble of retrievers, documents are identified by id rather than text, filters apply to every leg
+    before its best are taken, and results have scores. `k`, `filter`, `score_threshold`, `exact`, `weights`,
+    `fusion` and `fetch_k` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
-        score_threshold: Leave out documents whose fused score is a smaller share of that of a document first in every
-            leg, in [0, 1].
-        exact: False lets the ColBERT leg look closely only at some documents (see `korag.Collection.search`).
-        score_key: Metadata key of the fused score, written over what was there; None leaves it out.
+        score_threshold: Leave out documents whose fused score is a smaller fraction of that of a document ranked
+            first in every leg; in [0, 1].
+        exact: False lets the ColBERT leg score only promising documents (see `korag.Collection.search`).
+        score_key: Metadata key of the fused score, whose existing value is overwritten; None leaves it out.
         weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
             given; or a list, in the order of the models, with BM25 last.
         fusion: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
@@ -309,9 +311,9 @@ class KoHybridRetriever(CollectionRetriever):
 
         Args:
             documents: The documents; they keep their ids.
-            models: Names, paths or loaded encoders, one of each family at most.
-            bm25: Search by words too.
-            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from a text to its tokens.
+            models: Names, paths or loaded encoders, at most one per family.
+            bm25: Search with BM25 too.
+            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
             weights: Weight of each leg: by name, or in the order of the models with BM25 last.
             fusion: ``"rrf"`` or ``"weighted"``.
             k: Documents to return.
@@ -320,7 +322,7 @@ class KoHybridRetriever(CollectionRetriever):
             fields: Other fields of the retriever.
 
         Raises:
-            InvalidArgumentError: If two models are of one family.
+            InvalidArgumentError: If two models are of the same family.
         """
         return cls._index(
             documents,
@@ -343,12 +345,12 @@ class KoHybridRetriever(CollectionRetriever):
         k: int = 4,
         **fields: Any,
     ) -> Self:
-        """Opens the folder a retriever was made with or saved to.
+        """Opens the folder that a retriever was created with or saved to.
 
         Args:
             path: The folder.
-            models: The models it was built with; None loads those the folder names.
-            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+            models: The models it was built with; None loads those recorded in the folder.
+            tokenizer: The tokenizer it was built with; needed only if it is your own function.
             k: Documents to return.
             fields: Other fields of the retriever.
 

@@ -27,16 +27,16 @@ class KoSparseEmbeddings(EncoderModel, SparseEmbeddings):
     ...     documents, KoEmbeddings(), sparse_embedding=KoSparseEmbeddings(), retrieval_mode=RetrievalMode.HYBRID
     ... )
 
-    A `langchain_qdrant.SparseEmbeddings` where that package is installed, and of the same methods where it is
-    not. (langchain-milvus asks for a subclass of its own ``BaseSparseEmbedding``, which this is not.) Vectors
-    are compared by dot product. The weights of the model are loaded at the first use. Safe for threads; pickles
-    hold the name and the settings only, no weights and no token.
+    A subclass of `langchain_qdrant.SparseEmbeddings` if that package is installed; otherwise a class with the same
+    methods. (langchain-milvus requires a subclass of its own ``BaseSparseEmbedding``, which this is not.) Vectors
+    are compared by dot product. The weights of the model are loaded at first use. Safe for threads; pickles
+    contain the name and the settings only, no weights and no token.
 
     Attributes:
-        model: A name, a path, or a loaded sparse encoder (also as ``model_name``); once made, the encoder.
+        model: A name, a path, or a loaded sparse encoder (also as ``model_name``); replaced by the encoder.
         model_kwargs: Keywords of `korag.load_encoder` (``device``, ``dtype``, ``max_length`` …).
         cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
-        show_progress: Show a progress bar for documents.
+        show_progress: Show a progress bar when embedding documents.
 
     Raises:
         WrongFamilyError: If the model is not a sparse model; the message names the class to use.
@@ -62,7 +62,7 @@ class KoSparseEmbeddings(EncoderModel, SparseEmbeddings):
             Vocabulary indices in ascending order, and their weights.
 
         Raises:
-            InvalidTextError: If it is not a string, or holds a lone surrogate.
+            InvalidTextError: If it is not a string, or contains a lone surrogate.
         """
         return _vectors(self._encoder.encode_queries([check_text(text, "text")]))[0]
 
@@ -73,10 +73,10 @@ class KoSparseEmbeddings(EncoderModel, SparseEmbeddings):
             texts: The documents, in any Unicode normalization form.
 
         Returns:
-            One vector a text, in order.
+            One vector per text, in order.
 
         Raises:
-            InvalidTextError: If an entry is not a string, or holds a lone surrogate; the message names its position.
+            InvalidTextError: If an entry is not a string, or contains a lone surrogate; the message names its position.
         """
         return _vectors(self._encoder.encode_documents(texts, show_progress=self.show_progress))
 
@@ -88,15 +88,15 @@ class KoSparseEmbeddings(EncoderModel, SparseEmbeddings):
 
         Args:
             text: A query or a document.
-            top: How many terms at most.
-            task: As which of the two it is embedded.
+            top: Number of terms at most.
+            task: Embed the text as a query or as a document.
 
         Returns:
-            Terms, heaviest first, each with `term`, `weight`, and whether it is `in_text` or what the model adds.
+            Terms, heaviest first, each with `term`, `weight`, and `in_text`, False for terms that the model added.
 
         Raises:
             InvalidTextError: If the text is not a string.
-            InvalidArgumentError: If `top` is negative, or `task` neither of the two.
+            InvalidArgumentError: If `top` is negative, or `task` is neither of the two.
         """
         return explain_terms(self._encoder, text, task=task, top=top)
 

@@ -45,18 +45,18 @@ class KoVectorStore(VectorStore):
     searches `fusion` (``"rrf"`` or ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other
     keyword is an error.
 
-    Results are new documents with their ids, and with their metadata as it was added and nothing more. Scores are of
+    Results are new documents with their ids, and with the metadata they were added with and nothing else. Scores are of
     each leg's own kind; relevance scores are in [0, 1].
 
     Args:
-        encoders: Names, paths or loaded encoders, one of each family at most.
+        encoders: Names, paths or loaded encoders, at most one per family.
         path: Folder of the collection, new or existing; None keeps it in memory.
-        bm25: Search by words too; an existing folder keeps what it has.
-        tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from a text to its tokens.
-        collection: An open collection in place of all the above.
+        bm25: Search with BM25 too; an existing folder keeps its legs.
+        tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+        collection: An open collection, of any store, in place of all the above.
 
     Raises:
-        InvalidArgumentError: If there is nothing to search by, or two models are of one family.
+        InvalidArgumentError: If there is nothing to search by, or two models are of the same family.
         FingerprintError: If the folder was built with other models.
     """
 
@@ -74,7 +74,7 @@ class KoVectorStore(VectorStore):
                 raise InvalidArgumentError(
                     "collection과 함께 encoders, path, bm25, tokenizer를 넣을 수 없습니다. "
                     "컬렉션에 이미 정해져 있습니다.",
-                    "collection takes no encoders, path, bm25 or tokenizer beside it: the collection has its own.",
+                    "collection cannot be combined with encoders, path, bm25 or tokenizer: the collection has its own.",
                 )
             if not isinstance(collection, Collection):
                 raise InvalidArgumentError(
@@ -101,14 +101,14 @@ class KoVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Makes a store and adds texts.
+        """Creates a store and adds texts.
 
         Args:
             texts: The texts.
             embedding: A `KoEmbeddings`, whose model becomes the dense leg; or None, and `encoders` instead.
             metadatas: A dict of JSON values for each text.
-            ids: Their ids; made where not given.
-            kwargs: The constructor's.
+            ids: Their ids; generated if not given.
+            kwargs: Arguments of the constructor.
 
         Raises:
             InvalidArgumentError: If `embedding` is another class: a ColBERT or SPLADE leg needs a model, and vectors
@@ -119,8 +119,8 @@ class KoVectorStore(VectorStore):
 
     @classmethod
     def from_documents(cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
-        """Makes a store and adds documents; arguments as for `from_texts`."""
-        reject_unknown(cls, kwargs, _MAKING)  # first: what comes next may take long
+        """Creates a store and adds documents; arguments as for `from_texts`."""
+        reject_unknown(cls, kwargs, _MAKING)  # first, because the rest may take long
         ids = kwargs.pop("ids", None)
         records = to_records(documents, ids, by_content=kwargs.get("path") is not None)
         store = cls(**_with_embedding(embedding, kwargs))
@@ -131,7 +131,7 @@ class KoVectorStore(VectorStore):
     async def afrom_documents(
         cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any
     ) -> Self:
-        """`from_documents`, beside the event loop."""
+        """Async `from_documents`, run in a thread."""
         return await run_in_executor(None, cls.from_documents, documents, embedding, **kwargs)
 
     @classmethod
@@ -144,7 +144,7 @@ class KoVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """`from_texts`, beside the event loop."""
+        """Async `from_texts`, run in a thread."""
         return await run_in_executor(None, cls.from_texts, texts, embedding, metadatas, ids=ids, **kwargs)
 
     @classmethod
@@ -159,8 +159,8 @@ class KoVectorStore(VectorStore):
 
         Args:
             path: The folder.
-            encoders: The models it was built with; None loads those the folder names.
-            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+            encoders: The models it was built with; None loads those recorded in the folder.
+            tokenizer: The tokenizer it was built with; needed only if it is your own function.
 
         Raises:
             IndexStateError: If there is nothing in the folder.
@@ -169,11 +169,11 @@ class KoVectorStore(VectorStore):
         return cls(collection=open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=how_to_make(path)))
 
     def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Writes everything into a folder, for `load_local`; a store with a `path` is saved at every change already.
+        """Writes everything to a folder, for `load_local`; a store with a `path` saves every change itself.
 
         Args:
-            path: The folder; empty or not there, unless `overwrite`.
-            overwrite: Replace a collection that is there.
+            path: The folder; empty or not existing, unless `overwrite`.
+            overwrite: Replace an existing collection.
 
         Returns:
             The folder.
@@ -207,7 +207,7 @@ class KoVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """`add_texts`, beside the event loop."""
+        """Async `add_texts`, run in a thread."""
         return await run_in_executor(None, self.add_texts, texts, metadatas, ids=ids, **kwargs)
 
     def add_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
@@ -216,7 +216,7 @@ class KoVectorStore(VectorStore):
         Args:
             documents: The documents; those without an id get a new one.
             kwargs: `ids`, in place of the documents' own; `batch_size`, which LangChain's indexing API passes, has no
-                effect: batches are made by length.
+                effect: batches are formed by length.
 
         Returns:
             The ids, in order.
@@ -225,14 +225,14 @@ class KoVectorStore(VectorStore):
         return to_records(documents, kwargs.get("ids")).add_to(self.collection)
 
     async def aadd_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
-        """`add_documents`, beside the event loop."""
+        """Async `add_documents`, run in a thread."""
         return await run_in_executor(None, self.add_documents, documents, **kwargs)
 
     def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> bool:
-        """Removes documents by id, by `filter`, or those among `ids` that the filter matches.
+        """Removes documents by id, by `filter`, or those among `ids` that match the filter.
 
         Returns:
-            True. Ids that do not exist are passed over.
+            True. Unknown ids are ignored.
 
         Raises:
             InvalidArgumentError: If neither is given; ``filter={}`` removes everything.
@@ -248,17 +248,17 @@ class KoVectorStore(VectorStore):
     # -- searching ----------------------------------------------------------------------------------------
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """Returns the k best documents; the class says with which keywords."""
+        """Returns the k best documents; the class lists the keywords."""
         return [to_document(hit) for hit in self._search(query, k, kwargs)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
-        """Returns the k best documents with their scores; more is better, in every leg."""
+        """Returns the k best documents with their scores; higher is better, in every leg."""
         return [(to_document(hit), hit.score) for hit in self._search(query, k, kwargs)]
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """`similarity_search_with_score`, beside the event loop."""
+        """Async `similarity_search_with_score`, run in a thread."""
         return await run_in_executor(None, self.similarity_search_with_score, query, k, **kwargs)
 
     def _similarity_search_with_relevance_scores(
@@ -272,15 +272,15 @@ class KoVectorStore(VectorStore):
         return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **kwargs)
 
     def similarity_search_by_vector(self, embedding: Sequence[float], k: int = 4, **kwargs: Any) -> list[Document]:
-        """Returns the k best documents for a query that the dense model has embedded.
+        """Returns the k best documents for a query embedded with the dense model.
 
         Args:
             embedding: Shape: (dim,).
-            k: How many at most.
+            k: Documents at most.
             kwargs: `filter` and `score_threshold`.
 
         Raises:
-            InvalidArgumentError: If there is no dense leg, or the vector is not one of its.
+            InvalidArgumentError: If there is no dense leg, or the vector does not fit it.
         """
         return [to_document(hit) for hit in self._search_by_vector(embedding, k, kwargs)]
 
@@ -291,10 +291,10 @@ class KoVectorStore(VectorStore):
 
         Args:
             query: The query.
-            k: How many at most.
-            fetch_k: How many to choose from.
-            lambda_mult: 1 goes by relevance alone, 0 by difference alone.
-            kwargs: As for every search, `fetch_k` aside.
+            k: Documents at most.
+            fetch_k: Documents to choose from.
+            lambda_mult: 1 for relevance alone, 0 for difference alone.
+            kwargs: As for every search, except `fetch_k`.
         """
         kwargs = rename_keywords(kwargs, RENAMED)
         reject_unknown(self, kwargs, _DIVERSE)
@@ -304,14 +304,14 @@ class KoVectorStore(VectorStore):
     def max_marginal_relevance_search_by_vector(
         self, embedding: Sequence[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """`max_marginal_relevance_search` for a query that the dense model has embedded."""
+        """`max_marginal_relevance_search` for a query embedded with the dense model."""
         hits = self._search_by_vector(embedding, _candidates(k, fetch_k), kwargs)
         return self._diversify(hits, k, lambda_mult, "dense")
 
     async def amax_marginal_relevance_search_by_vector(
         self, embedding: Sequence[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """`max_marginal_relevance_search_by_vector`, beside the event loop."""
+        """Async `max_marginal_relevance_search_by_vector`, run in a thread."""
         return await run_in_executor(
             None, self.max_marginal_relevance_search_by_vector, embedding, k, fetch_k, lambda_mult, **kwargs
         )
@@ -340,12 +340,12 @@ class KoVectorStore(VectorStore):
 
 
 def _candidates(k: int, fetch_k: int) -> int:
-    """How many documents to choose from: never fewer than to return."""
+    """Returns the number of documents to choose from: at least as many as to return."""
     return max(check_count("k", k), check_count("fetch_k", fetch_k))
 
 
 def _with_embedding(embedding: Embeddings | None, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Puts the model of a `KoEmbeddings` among the encoders."""
+    """Adds the model of a `KoEmbeddings` to the encoders."""
     if embedding is None:
         return arguments
     if not isinstance(embedding, KoEmbeddings):

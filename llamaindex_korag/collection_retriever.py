@@ -34,29 +34,29 @@ from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_reco
 
 
 class CollectionRetriever(BaseRetriever):
-    """Finds nodes of a `korag.Collection`; each subclass searches its own way.
+    """Finds nodes of a KoRAG collection; each subclass searches in its own way.
 
     Attributes:
-        collection: The nodes and their vectors; shared by all retrievers made with it.
+        collection: The nodes and their vectors; shared by all its retrievers.
         similarity_top_k: Nodes to return.
         filters: Conditions on metadata, applied before the best are taken (see `llamaindex_korag.filters`).
         node_ids: Only nodes with one of these ids; None for all.
         doc_ids: Only nodes of documents with one of these ids; None for all.
         min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a lower
             score, which has no fixed scale.
-        exact: False lets a ColBERT search look closely only at some nodes (see `korag.Collection.search`).
-        metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
+        exact: False lets a ColBERT search score only promising nodes (see `korag.Collection.search`).
+        metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
     """
 
     _options: ClassVar[tuple[str, ...]] = (
         *("similarity_top_k", "filters", "node_ids", "doc_ids", "min_relevance", "exact", "metadata_mode"),
         *("callback_manager", "object_map", "objects", "verbose"),
     )
-    """Keywords of the constructor, which the class methods take as well."""
+    """Keywords of the constructor, which the class methods accept as well."""
     _fields: ClassVar[Mapping[str, str]] = {"similarity_top_k": "k", "min_relevance": "min_relevance", "exact": "exact"}
     """Attributes that are fields of `SearchOptions`, with the field's name."""
     _embedding_strs: ClassVar[bool] = True
-    """Search by what a query transformation such as HyDE made of the query."""
+    """Search with the strings that a query transformation such as HyDE generated."""
 
     def __init__(
         self,
@@ -75,26 +75,26 @@ class CollectionRetriever(BaseRetriever):
         verbose: bool = False,
         **unknown: Any,
     ) -> None:
-        """Takes a collection as it is; `from_defaults` makes one of nodes.
+        """Wraps an existing collection; `from_defaults` creates one from nodes.
 
         Args:
-            collection: What `from_defaults` of this class made, or a `korag.Collection` with its leg.
+            collection: A collection of any store that has the leg this class searches.
             similarity_top_k: Nodes to return.
             filters: Conditions on metadata.
             node_ids: Only nodes with one of these ids.
             doc_ids: Only nodes of documents with one of these ids.
             min_relevance: Leave out nodes of a lower relevance, in [0, 1].
-            exact: False lets a ColBERT search look closely only at some nodes.
-            metadata_mode: Which metadata is part of the text that is searched.
+            exact: False lets a ColBERT search score only promising nodes.
+            metadata_mode: Metadata that is part of the searched text.
             callback_manager: LlamaIndex's callbacks.
-            object_map: What index nodes point to, by `IndexNode.index_id`: retrievers, query engines, nodes.
-            objects: Index nodes whose `obj` belongs into the map.
-            verbose: Print which object is searched.
-            unknown: Nothing: any other keyword is an error.
+            object_map: Targets of index nodes by `IndexNode.index_id`: retrievers, query engines, nodes.
+            objects: Index nodes whose `obj` is added to the map.
+            verbose: Print the object that is searched.
+            unknown: Not accepted; any other keyword is an error.
 
         Raises:
-            IndexStateError: If the collection has no leg of this retriever's.
-            InvalidArgumentError: If an argument is outside its rule.
+            IndexStateError: If the collection does not have the leg.
+            InvalidArgumentError: If an argument breaks its rule.
             FilterError: If a filter's value does not fit its operator.
         """
         reject_unknown(self, unknown, self._options)
@@ -110,7 +110,7 @@ class CollectionRetriever(BaseRetriever):
         known = {**(object_map or {}), **{node.index_id: node.obj for node in objects or ()}}
         super().__init__(callback_manager=callback_manager, object_map=known, verbose=verbose)
 
-    # -- making one ---------------------------------------------------------------------------------------
+    # -- construction ------------------------------------------------------------------------------------
 
     @classmethod
     def _build(
@@ -163,21 +163,21 @@ class CollectionRetriever(BaseRetriever):
         raise NotImplementedError
 
     def persist(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
-        """Writes the nodes and their vectors into a folder, for `from_persist_dir`.
+        """Writes the nodes and their vectors to a folder, for `from_persist_dir`.
 
-        A retriever made with ``path=`` is saved at every change already; this makes a copy elsewhere. What index
-        nodes point to is saved where it is a node; other objects are to be given again, as ``object_map``.
+        A retriever created with ``path=`` saves every change itself; this makes a copy elsewhere. Targets of index
+        nodes are saved if they are nodes; pass other objects again on loading, as ``object_map``.
 
         Args:
             path: The folder.
-            overwrite: Replace a collection that is there, as everything in LlamaIndex that persists does. Nothing
-                but a KoRAG collection is ever replaced, and that by one that is whole.
+            overwrite: Replace a collection that is there, as `persist` does throughout LlamaIndex. Nothing but a KoRAG
+                collection is ever replaced, and always by a complete one.
 
         Returns:
             The folder.
 
         Raises:
-            ForeignFolderError: If the folder holds something else.
+            ForeignFolderError: If the folder contains something else.
             ReadOnlyError: If it cannot be written.
         """
         return self.collection.save(path, overwrite=overwrite)
@@ -188,34 +188,34 @@ class CollectionRetriever(BaseRetriever):
         """Adds nodes, replacing those with the same ids.
 
         Args:
-            nodes: The nodes; they stay as they are, and their embeddings are not used.
+            nodes: The nodes; not modified. Their embeddings are not used.
             show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
 
         Returns:
             Their ids, in order.
 
         Raises:
-            InvalidTextError: If something is no node.
-            InvalidArgumentError: If a node has no text, an id comes twice, or metadata is not JSON.
+            InvalidTextError: If something is not a node.
+            InvalidArgumentError: If a node has no text, an id occurs twice, or metadata is not JSON.
         """
         return self._add(to_records(nodes, self.metadata_mode), show_progress=show_progress)
 
     def get_nodes(
         self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Returns nodes: by id in the order asked for, otherwise in the order added.
+        """Returns nodes: by id in the order given, otherwise in insertion order.
 
         Args:
-            node_ids: Their ids; those that do not exist are passed over.
+            node_ids: Their ids; unknown ones are ignored.
             filters: Conditions on metadata.
         """
         return [to_node(stored) for stored in self.collection.get(node_ids, where=to_where(filters))]
 
     def delete_nodes(self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None) -> int:
-        """Removes nodes by id, by filters, or those among `node_ids` that the filters match.
+        """Removes nodes by id, by filters, or those among `node_ids` that match the filters.
 
         Args:
-            node_ids: Their ids; those that do not exist are passed over.
+            node_ids: Their ids; unknown ones are ignored.
             filters: Conditions on metadata; ``MetadataFilters(filters=[])`` matches everything.
 
         Returns:
@@ -228,7 +228,7 @@ class CollectionRetriever(BaseRetriever):
         return self.collection.delete(node_ids, where=to_where(filters) or {})
 
     def delete_ref_doc(self, ref_doc_id: str) -> int:
-        """Removes all nodes that come from a document, and the document if it was indexed whole.
+        """Removes all nodes of a document, and the document itself if it was indexed without splitting.
 
         Args:
             ref_doc_id: The document's id.
@@ -239,20 +239,19 @@ class CollectionRetriever(BaseRetriever):
         return self.collection.delete(where={DOCUMENT_ID: check_text(ref_doc_id, "ref_doc_id")})
 
     def update_ref_doc(self, document: Document, *, nodes: Iterable[BaseNode] | None = None) -> list[str]:
-        """Puts the nodes of a document's new version in place of those there are.
+        """Replaces the nodes of a document by those of its new version.
 
         The new ones are added before the old ones are removed, so that a search always finds the document.
 
         Args:
             document: The new version, with the id of the old one.
-            nodes: What it is split into; None takes it whole where it was indexed whole, and otherwise splits it by
-                ``Settings.transformations``.
+            nodes: Its nodes; None splits it by ``Settings.transformations``, unless it was indexed without splitting.
 
         Returns:
             The ids of its nodes.
 
         Raises:
-            InvalidTextError: If it is no `Document`.
+            InvalidTextError: If it is not a `Document`.
             InvalidArgumentError: If one of `nodes` comes from another document.
         """
         if not isinstance(document, Document):
@@ -271,27 +270,27 @@ class CollectionRetriever(BaseRetriever):
         return added
 
     async def aadd_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
-        """`add_nodes`, beside the event loop."""
+        """Async `add_nodes`, run in a thread."""
         return await asyncio.to_thread(self.add_nodes, nodes, show_progress=show_progress)
 
     async def adelete_nodes(
         self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
     ) -> int:
-        """`delete_nodes`, beside the event loop."""
+        """Async `delete_nodes`, run in a thread."""
         return await asyncio.to_thread(self.delete_nodes, node_ids, filters=filters)
 
     async def adelete_ref_doc(self, ref_doc_id: str) -> int:
-        """`delete_ref_doc`, beside the event loop."""
+        """Async `delete_ref_doc`, run in a thread."""
         return await asyncio.to_thread(self.delete_ref_doc, ref_doc_id)
 
     async def aupdate_ref_doc(self, document: Document, *, nodes: Iterable[BaseNode] | None = None) -> list[str]:
-        """`update_ref_doc`, beside the event loop."""
+        """Async `update_ref_doc`, run in a thread."""
         return await asyncio.to_thread(self.update_ref_doc, document, nodes=nodes)
 
     # -- searching ----------------------------------------------------------------------------------------
 
-    # With `wraps` these count as instrumented already, and a retrieval is one span, not two; pyright takes what it
-    # returns for something else than a method.
+    # `wraps` marks these as already instrumented, so that a retrieval is one span, not two. pyright does not recognise
+    # the result as a method.
 
     @functools.wraps(BaseRetriever.retrieve)
     def retrieve(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -304,7 +303,7 @@ class CollectionRetriever(BaseRetriever):
     async def aretrieve(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, str_or_query_bundle: QueryType
     ) -> list[NodeWithScore]:
-        """`retrieve`, beside the event loop."""
+        """Async `retrieve`, run in a thread."""
         return await super().aretrieve(_check_query(str_or_query_bundle))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -349,7 +348,7 @@ class CollectionRetriever(BaseRetriever):
         return f"{type(self).__name__}({self.collection!r}, similarity_top_k={self.similarity_top_k})"
 
     def __getstate__(self) -> dict[str, Any]:
-        # Callbacks stay behind, as in the other classes: they belong to a process, and not all can be pickled.
+        # Callbacks are left out, as in the other classes: they belong to a process, and some cannot be pickled.
         return {name: value for name, value in self.__dict__.items() if name != "callback_manager"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -394,11 +393,11 @@ def _mode(mode: MetadataMode | str) -> MetadataMode:
 def _given(
     nodes: Iterable[BaseNode] | None, index: BaseIndex[Any] | None, docstore: BaseDocumentStore | None
 ) -> Iterable[BaseNode]:
-    """The nodes to index, from the one place that is named."""
+    """Returns the nodes to index, from the one source that is given."""
     named = [name for name, value in (("nodes", nodes), ("index", index), ("docstore", docstore)) if value is not None]
     if len(named) != 1:
         raise InvalidArgumentError(
-            f"nodes, index, docstore 가운데 하나를 넣으세요(넣은 것: {', '.join(named) or '없음'}). 저장한 폴더를 "
+            f"nodes, index, docstore 중 하나를 넣으세요(넣은 것: {', '.join(named) or '없음'}). 저장한 폴더를 "
             "열려면 from_persist_dir을 쓰세요.",
             f"Pass one of nodes, index and docstore (given: {', '.join(named) or 'none'}); to open a saved folder, use "
             "from_persist_dir.",
@@ -407,14 +406,14 @@ def _given(
         return nodes
     if docstore is None:
         assert index is not None  # noqa: S101 (for the type checker)
-        if get_nodes := getattr(index, "get_nodes", None):  # an index of ours
+        if get_nodes := getattr(index, "get_nodes", None):  # a KoColBERTIndex
             found: list[BaseNode] = get_nodes()
             return found
         docstore = index.docstore
         if not docstore.docs and getattr(getattr(index, "vector_store", None), "stores_text", False):
             raise InvalidArgumentError(
                 "index의 docstore가 비어 있습니다. 노드는 벡터 저장소에만 있으니 nodes=로 넣으세요.",
-                "The docstore of index is empty, as its vector store keeps the nodes; pass them as nodes=.",
+                "The docstore of index is empty because its vector store keeps the nodes; pass them as nodes=.",
             )
     return list(docstore.docs.values())
 
@@ -426,7 +425,7 @@ def _from_one(nodes: Iterable[BaseNode], document: Document) -> list[BaseNode]:
             raise InvalidArgumentError(
                 f"nodes[{index}]의 원본 문서는 {node.ref_doc_id!r}인데 {document.id_!r}의 노드로 넣었습니다. "
                 "relationships의 SOURCE를 그 문서로 두세요.",
-                f"nodes[{index}] comes from the document {node.ref_doc_id!r}, not from {document.id_!r}; make that the "
-                "SOURCE of its relationships.",
+                f"nodes[{index}] comes from the document {node.ref_doc_id!r}, not from {document.id_!r}; make it the "
+                "SOURCE in its relationships.",
             )
     return checked

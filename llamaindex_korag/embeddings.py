@@ -24,10 +24,10 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
     >>> Settings.embed_model = KoEmbedding(model_name="mini-dense")
     >>> index = VectorStoreIndex.from_documents(documents)
 
-    Everything that changes vectors is a serialised field, so that an ingestion cache holds while the vectors
-    would be the same and no longer; how the model is run (device, precision, backend) is that of the encoder
-    passed in. The weights are loaded at the first use. Safe for threads; pickles hold the name and the settings
-    only, no weights and no token.
+    Everything that changes vectors is a serialised field, so an ingestion cache is valid exactly as long as the
+    vectors would be the same. How the model is run (device, precision, backend) is up to the encoder passed in.
+    The weights are loaded at first use. Safe for threads; pickles contain the name and the settings only, no weights
+    and no token.
 
     Attributes:
         model_name: The model's name, or the whole path of its folder.
@@ -93,11 +93,11 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
         return [found[text] for text in texts]
 
     async def _aembed(self, task: Task, texts: list[str]) -> list[Embedding]:
-        # `asyncio.to_thread` keeps the context, and with it the spans; `run_in_executor` would lose them.
+        # `asyncio.to_thread` keeps the context and thus the spans; `run_in_executor` would lose them.
         texts, cache = check_texts(texts), self.embeddings_cache
         if cache is None:
             return await asyncio.to_thread(self._encode, task, texts)
-        await asyncio.to_thread(getattr, self._encoder, "fingerprint")  # reads the weights, once
+        await asyncio.to_thread(getattr, self._encoder, "fingerprint")  # the first access reads the weights
         known = dict(zip(texts, await cache.afind(self._encoder, task, texts), strict=True))
         new = await asyncio.to_thread(self._encode_new, task, known)
         await cache.akeep(self._encoder, task, new)

@@ -1,4 +1,4 @@
-"""A cache of vectors in which queries and texts never meet."""
+"""A cache of vectors with separate entries for queries and texts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _COLLECTION = "embeddings"
 
 
 class EmbeddingsCache(BaseKVStore):
-    """Puts vectors into a key-value store, under the task and the model as well as the text.
+    """Keeps vectors in a key-value store, keyed by task and model as well as text.
 
-    `BaseEmbedding` looks them up by the text alone, so that a query would get the vector of an equal text, and
-    one model that of another. It must therefore not look at all: to it, this is false, as no cache is.
+    `BaseEmbedding` looks vectors up by text alone, so a query would get the vector of an equal text, and one model
+    that of another. It must not look them up at all, so the cache is falsy, as if there were none.
 
     Args:
-        store: Where they are kept; a store can serve several models.
+        store: The key-value store; it can serve several models.
     """
 
     def __init__(self, store: BaseKVStore) -> None:
@@ -38,45 +38,45 @@ class EmbeddingsCache(BaseKVStore):
         return [_vector(await self.store.aget(_key(encoder, task, text), _COLLECTION)) for text in texts]
 
     def keep(self, encoder: Encoder[Any], task: Task, vectors: dict[str, list[float]]) -> None:
-        """Puts in the vectors of texts."""
+        """Stores the vectors of texts."""
         for text, vector in vectors.items():
             self.store.put(_key(encoder, task, text), {"embedding": vector}, _COLLECTION)
 
     async def akeep(self, encoder: Encoder[Any], task: Task, vectors: dict[str, list[float]]) -> None:
-        """Puts in the vectors of texts."""
+        """Stores the vectors of texts."""
         for text, vector in vectors.items():
             await self.store.aput(_key(encoder, task, text), {"embedding": vector}, _COLLECTION)
 
     def put(self, key: str, val: dict[str, Any], collection: str = _COLLECTION) -> None:
-        """The store's own."""
+        """Delegates to the store."""
         self.store.put(key, val, collection)
 
     async def aput(self, key: str, val: dict[str, Any], collection: str = _COLLECTION) -> None:
-        """The store's own."""
+        """Delegates to the store."""
         await self.store.aput(key, val, collection)
 
     def get(self, key: str, collection: str = _COLLECTION) -> dict[str, Any] | None:
-        """The store's own."""
+        """Delegates to the store."""
         return self.store.get(key, collection)
 
     async def aget(self, key: str, collection: str = _COLLECTION) -> dict[str, Any] | None:
-        """The store's own."""
+        """Delegates to the store."""
         return await self.store.aget(key, collection)
 
     def get_all(self, collection: str = _COLLECTION) -> dict[str, dict[str, Any]]:
-        """The store's own."""
+        """Delegates to the store."""
         return self.store.get_all(collection)
 
     async def aget_all(self, collection: str = _COLLECTION) -> dict[str, dict[str, Any]]:
-        """The store's own."""
+        """Delegates to the store."""
         return await self.store.aget_all(collection)
 
     def delete(self, key: str, collection: str = _COLLECTION) -> bool:
-        """The store's own."""
+        """Delegates to the store."""
         return self.store.delete(key, collection)
 
     async def adelete(self, key: str, collection: str = _COLLECTION) -> bool:
-        """The store's own."""
+        """Delegates to the store."""
         return await self.store.adelete(key, collection)
 
 

@@ -1,15 +1,15 @@
-"""LlamaIndex's metadata filters as a collection's ``where``, which is applied before the best are taken.
+"""Translation of LlamaIndex's metadata filters to a collection's ``where``, applied before the best are taken.
 
-What they mean is what LlamaIndex's simple store says, and where that is an error or says nothing:
+Their meaning is that of LlamaIndex's simple vector store. Where that fails or is undefined:
 
 * Values compare within their kind: a number is never equal to, less or greater than a string. LlamaIndex's filters
-  cannot hold True and False, so 1 and 0 stand for them too.
-* A list in the metadata matches ``==``, ``in``, ``<`` and their kin when any of its elements does. ``contains`` and
-  ``text_match`` are Python's ``in``: an element of a list, or a part of a string.
+  cannot contain True and False, so 1 and 0 match them too.
+* A list in the metadata matches ``==``, ``in``, ``<`` and the other comparisons if any of its elements does.
+  ``contains`` and ``text_match`` are Python's ``in``: an element of a list, or a part of a string.
 * ``!=`` and ``nin`` are plain negations, and so match nodes without the key.
-* ``doc_id``, ``document_id`` and ``ref_doc_id`` are the id of the document a node comes from, where the node's own
-  metadata has no such key.
-* Filters nest, and ``not`` matches where none of its filters does.
+* ``doc_id``, ``document_id`` and ``ref_doc_id`` stand for the id of the document a node comes from, unless the
+  node's own metadata has such a key.
+* Filters can be nested, and ``not`` matches if none of its filters does.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def to_where(
         if ids is not None:
             parts.append({field: {"$in": list(ids)}})
     where = _all_of(parts)
-    parse(where)  # what only the core knows of: characters, sizes, depth
+    parse(where)  # checks what only the core knows: characters, sizes, depth
     return where
 
 
@@ -89,7 +89,7 @@ def _all_of(parts: list[Where | None]) -> Where | None:
 
 def _any_of(parts: list[Where | None]) -> Where | None:
     filled = [part for part in parts if part is not None]
-    if len(filled) < len(parts):  # one of them lets everything pass
+    if len(filled) < len(parts):  # one of them matches everything
         return None
     return {"$or": filled} if len(filled) > 1 else filled[0]
 
@@ -118,7 +118,7 @@ def _on(field: str, filter: MetadataFilter) -> Where:
         case FilterOperator.NIN:
             return {field: {"$nin": [x for one in value for x in _equals(one)]}}
         case FilterOperator.ALL:
-            # Each of the values is among those there are; of no values that is true, but of a field that is there.
+            # Every value occurs in the list. With no values that is true of any field that exists.
             return _all_of([{field: {"$in": _equals(one)}} for one in value]) or {"$not": {field: None}}
         case FilterOperator.IS_EMPTY:
             return {field: {"$empty": True}}
@@ -129,7 +129,7 @@ def _on(field: str, filter: MetadataFilter) -> Where:
 
 
 def _equals(value: Any) -> list[Any]:
-    """The value and what it stands for: a filter's value is never a bool."""
+    """Returns the value, and the bool it also stands for: a filter's value is never a bool."""
     return [value, bool(value)] if isinstance(value, int | float) and value in (0, 1) else [value]
 
 
@@ -143,7 +143,7 @@ def _check_value(filter: MetadataFilter) -> None:
         fits, korean, english = isinstance(value, str), "문자열", "a string"
     elif operator in (FilterOperator.EQ, FilterOperator.NE):
         fits = not isinstance(value, list)
-        korean, english = "값 하나(리스트에는 in, any, all)", "one value; for a list there are in, any and all"
+        korean, english = "값 하나(리스트에는 in, any, all을 쓰세요)", "a single value; for lists use in, any or all"
     else:
         fits = value is not None and not isinstance(value, list)
         korean, english = "수나 문자열 하나", "one number or string"

@@ -31,16 +31,16 @@ from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split,
 from llamaindex_korag.retrievers import KoColBERTRetriever
 
 _TYPE = "KoColBERTIndex is not in a storage context: use index.persist(path), KoColBERTIndex.load_from_disk(path)"
-"""What ``load_index_from_storage`` says in its KeyError; under a type that it knows, it would make another index."""
+"""Shown in the KeyError of ``load_index_from_storage``; for a known type it would create another kind of index."""
 
 
 @dataclass
 class KoColBERTStruct(IndexStruct):
-    """What a storage context holds of a `KoColBERTIndex`: that it is not in there."""
+    """Entry of a `KoColBERTIndex` in a storage context: a note that the index is not stored there."""
 
     @classmethod
     def get_type(cls) -> IndexStructType:
-        """A type of which ``load_index_from_storage`` makes no other index."""
+        """Returns a type that ``load_index_from_storage`` refuses."""
         return cast("IndexStructType", _TYPE)
 
 
@@ -50,11 +50,11 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
     >>> index = KoColBERTIndex.from_documents(documents, model_name="mini-colbert")
     >>> query_engine = index.as_query_engine(similarity_top_k=4)
 
-    Nodes are kept whole beside their vectors, in one collection that all its retrievers search; so the docstore stays
-    empty, as with vector stores that keep the nodes. Inserting a document that is there replaces its nodes.
+    Nodes are stored with their vectors, in one collection that all its retrievers search. The docstore stays empty, as
+    with vector stores that store the nodes. Inserting an existing document replaces its nodes.
 
-    With ``path=`` every change is on disk when the call returns; `persist` writes a copy of one in memory.
-    ``load_index_from_storage`` cannot load it, and says so: use `load_from_disk`.
+    With ``path=`` every change is on disk when the call returns; `persist` writes an in-memory index to disk.
+    ``load_index_from_storage`` cannot load it and raises an error; use `load_from_disk`.
     """
 
     index_struct_cls = KoColBERTStruct
@@ -77,21 +77,21 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         """Indexes nodes.
 
         Args:
-            nodes: The nodes; they keep their ids, and stay as they are.
+            nodes: The nodes; they keep their ids and are not modified.
             model_name: A name, a path, or a loaded late-interaction encoder.
             path: Folder of the collection, new or built with the same model; None keeps it in memory.
-            metadata_mode: Which metadata is part of the text that is searched.
+            metadata_mode: Metadata that is part of the searched text.
             objects: Index nodes that point to retrievers or query engines; indexed like the others.
-            collection: A collection to take as it is, in place of `model_name` and `path`.
+            collection: An existing collection of any store, in place of `model_name` and `path`.
             storage_context: LlamaIndex's; this index keeps nothing in it.
             callback_manager: LlamaIndex's callbacks.
-            transformations: How documents are split; None for those of ``Settings``.
+            transformations: Splitting of documents; None for ``Settings.transformations``.
             show_progress: Show progress bars.
-            unknown: Nothing: any other keyword is an error.
+            unknown: Not accepted; any other keyword is an error.
 
         Raises:
             WrongFamilyError: If the model is not a late-interaction model.
-            InvalidArgumentError: If a node has no text, an id comes twice, or an argument is outside its rule.
+            InvalidArgumentError: If a node has no text, an id occurs twice, or an argument breaks its rule.
             FingerprintError: If the folder was built with another model.
         """
         reject_unknown(self, unknown, [name for name in inspect.signature(type(self)).parameters if name != "unknown"])
@@ -128,12 +128,12 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         """Splits documents and indexes their nodes.
 
         Args:
-            documents: The documents. In a folder that has nodes of a document with the same id, the document is left
-                alone if it has not changed, and its nodes are replaced otherwise.
+            documents: The documents. If the folder has nodes of a document with the same id, they are kept if the
+                document has not changed, and replaced otherwise.
             storage_context: LlamaIndex's; this index keeps nothing in it.
             show_progress: Show progress bars.
             callback_manager: LlamaIndex's callbacks.
-            transformations: How documents are split; None for those of ``Settings``.
+            transformations: Splitting of documents; None for ``Settings.transformations``.
             options: Keywords of the constructor: `model_name`, `path`, `metadata_mode`, `collection`.
         """
         index = cls(
@@ -150,11 +150,11 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
     def load_from_disk(
         cls, path: str | os.PathLike[str], *, model_name: EncoderLike | None = None, **options: Any
     ) -> Self:
-        """Opens the folder an index was made with or persisted to.
+        """Opens the folder that an index was created with or persisted to.
 
         Args:
             path: The folder.
-            model_name: The model it was built with; None loads the one the folder names.
+            model_name: The model it was built with; None loads the one recorded in the folder.
             options: Other keywords of the constructor.
 
         Raises:
@@ -168,7 +168,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
     def from_persist_dir(
         cls, path: str | os.PathLike[str], *, model_name: EncoderLike | None = None, **options: Any
     ) -> Self:
-        """`load_from_disk`, under the name the retrievers have for it."""
+        """`load_from_disk` under the retrievers' name for it."""
         return cls.load_from_disk(path, model_name=model_name, **options)
 
     def persist(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
@@ -183,10 +183,10 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         return self._retriever.collection
 
     def as_retriever(self, **kwargs: Any) -> KoColBERTRetriever:
-        """Makes a retriever.
+        """Creates a retriever.
 
         Args:
-            kwargs: Keywords of `KoColBERTRetriever`. Those of query and chat engines are passed over, because
+            kwargs: Keywords of `KoColBERTRetriever`. Those of query and chat engines are ignored, because
                 LlamaIndex gives an engine's keywords to both.
 
         Raises:
@@ -199,7 +199,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         options.setdefault("metadata_mode", self._retriever.metadata_mode)
         retriever = KoColBERTRetriever(self.collection, **options)
         if "object_map" not in options and "objects" not in options:
-            retriever.object_map = self._retriever.object_map  # with what is inserted later
+            retriever.object_map = self._retriever.object_map  # shared, so that it has what is inserted later
         return retriever
 
     # -- nodes --------------------------------------------------------------------------------------------
@@ -207,12 +207,12 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
     def get_nodes(
         self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Returns nodes: by id in the order asked for, otherwise in the order added."""
+        """Returns nodes: by id in the order given, otherwise in insertion order."""
         return self._retriever.get_nodes(node_ids, filters=filters)
 
     @property
     def ref_doc_info(self) -> dict[str, RefDocInfo]:
-        """The documents there are nodes of, with the nodes' ids and the first one's metadata."""
+        """The source documents, with their nodes' ids and the first node's metadata."""
         infos: dict[str, RefDocInfo] = {}
         for stored in self.collection.get():
             if document := source_id(stored):
@@ -221,16 +221,16 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         return infos
 
     def insert_nodes(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> None:
-        """Adds nodes, replacing those with the same ids; they stay as they are."""
+        """Adds nodes, replacing those with the same ids; they are not modified."""
         with self._callback_manager.as_trace("insert_nodes"):
             self._insert(nodes, **insert_kwargs)
 
     async def ainsert_nodes(self, nodes: Sequence[BaseNode], **insert_kwargs: Any) -> None:
-        """`insert_nodes`, beside the event loop."""
+        """Async `insert_nodes`, run in a thread."""
         await asyncio.to_thread(self.insert_nodes, nodes, **insert_kwargs)
 
     def delete_nodes(self, node_ids: list[str], delete_from_docstore: bool = False, **delete_kwargs: Any) -> None:  # noqa: FBT001, FBT002 (LlamaIndex's signature)
-        """Removes nodes; ids that do not exist are passed over."""
+        """Removes nodes; unknown ids are ignored."""
         self._retriever.delete_nodes(node_ids)
 
     async def adelete_nodes(
@@ -239,7 +239,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         delete_from_docstore: bool = False,  # noqa: FBT001, FBT002 (LlamaIndex's signature)
         **delete_kwargs: Any,
     ) -> None:
-        """`delete_nodes`, beside the event loop."""
+        """Async `delete_nodes`, run in a thread."""
         await asyncio.to_thread(self.delete_nodes, node_ids, delete_from_docstore, **delete_kwargs)
 
     def _build_index_from_nodes(self, nodes: Sequence[BaseNode], **build_kwargs: Any) -> KoColBERTStruct:
@@ -256,17 +256,17 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
     # -- documents ----------------------------------------------------------------------------------------
 
     def insert(self, document: Document, **insert_kwargs: Any) -> None:
-        """Splits a document and adds its nodes, in place of those there are of it."""
+        """Splits a document and adds its nodes, replacing any it already has."""
         reject_unknown(self, insert_kwargs, ["show_progress"])
         with self._callback_manager.as_trace("insert"):
             self._replace([document])
 
     async def ainsert(self, document: Document, **insert_kwargs: Any) -> None:
-        """`insert`, beside the event loop."""
+        """Async `insert`, run in a thread."""
         await asyncio.to_thread(self.insert, document, **insert_kwargs)
 
     def update_ref_doc(self, document: Document, **update_kwargs: Any) -> None:
-        """Puts the nodes of a document's new version in place of those there are.
+        """Replaces the nodes of a document by those of its new version.
 
         The new ones are added before the old ones are removed, so that a search always finds the document.
         """
@@ -275,7 +275,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             self._replace([document])
 
     async def aupdate_ref_doc(self, document: Document, **update_kwargs: Any) -> None:
-        """`update_ref_doc`, beside the event loop."""
+        """Async `update_ref_doc`, run in a thread."""
         await asyncio.to_thread(self.update_ref_doc, document, **update_kwargs)
 
     def delete_ref_doc(
@@ -284,7 +284,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         delete_from_docstore: bool = False,  # noqa: FBT001, FBT002 (LlamaIndex's signature)
         **delete_kwargs: Any,
     ) -> None:
-        """Removes all nodes that come from a document; none if there are none."""
+        """Removes all nodes of a document, if there are any."""
         self._retriever.delete_ref_doc(ref_doc_id)
 
     async def adelete_ref_doc(
@@ -293,18 +293,18 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         delete_from_docstore: bool = False,  # noqa: FBT001, FBT002 (LlamaIndex's signature)
         **delete_kwargs: Any,
     ) -> None:
-        """`delete_ref_doc`, beside the event loop."""
+        """Async `delete_ref_doc`, run in a thread."""
         await asyncio.to_thread(self.delete_ref_doc, ref_doc_id, delete_from_docstore, **delete_kwargs)
 
     def refresh_ref_docs(self, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
-        """Indexes the documents that are new or have changed.
+        """Indexes documents that are new or have changed.
 
         Args:
-            documents: The documents as they are now; those that are not among them are left alone.
+            documents: The current documents; all others are kept.
             update_kwargs: LlamaIndex's `insert_kwargs` and `update_kwargs`; not used.
 
         Returns:
-            Whether each was indexed.
+            For each document, whether it was indexed.
         """
         reject_unknown(self, update_kwargs, ["insert_kwargs", "update_kwargs"])
         with self._callback_manager.as_trace("refresh_ref_docs"):
@@ -316,11 +316,11 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             return changed
 
     async def arefresh_ref_docs(self, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
-        """`refresh_ref_docs`, beside the event loop."""
+        """Async `refresh_ref_docs`, run in a thread."""
         return await asyncio.to_thread(self.refresh_ref_docs, documents, **update_kwargs)
 
     def _replace(self, documents: Iterable[Document]) -> None:
-        """Adds the nodes of documents, all at once, then removes those of their former versions."""
+        """Adds the nodes of all documents together, then removes those of their previous versions."""
         documents = _check(documents)
         nodes = split(documents, self._transformations or Settings.transformations, show_progress=self._show_progress)
         replace_documents(
@@ -348,7 +348,7 @@ def _check(documents: Iterable[Document]) -> list[Document]:
 
 @functools.cache
 def _engine_keywords() -> tuple[str, ...]:
-    """What the engines made from an index take."""
+    """Returns the keywords of the engines that can be created from an index."""
     from llama_index.core.chat_engine import (
         CondensePlusContextChatEngine,
         CondenseQuestionChatEngine,

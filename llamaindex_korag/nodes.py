@@ -1,7 +1,7 @@
-"""Between LlamaIndex's nodes and a collection's documents.
+"""Conversion between LlamaIndex's nodes and a collection's documents.
 
-A collection stores the text that is searched, and the node's metadata as it is, so that both can be filtered by from
-any framework. All else that makes the node is under one more key, `NODE`.
+A collection stores the searched text, and the node's metadata unchanged, so that any framework can filter by it.
+Everything else that belongs to the node is stored under one more key, `NODE`.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from korag.text import check_text, is_empty
 
 logger = logging.getLogger("korag")
 NODE = "_korag_node"
-"""Metadata key of what makes a node besides text and metadata."""
+"""Metadata key of everything in a node besides text and metadata."""
 NODE_ID, DOCUMENT_ID = f"{NODE}.id", f"{NODE}.ref_doc_id"
-"""Where a filter finds the node's id, and that of the document it comes from."""
+"""Filter keys of the node's id and of the id of its source document."""
 _HOME = BaseNode.__module__
 
 
 @dataclass(frozen=True)
 class Records:
-    """What a collection stores of nodes, checked.
+    """Checked nodes, as columns for `Collection.add`.
 
     Attributes:
-        texts: What is searched, one a node.
+        texts: The searched text of each node.
         ids: All different.
-        metadata: One a node.
-        objects: What index nodes point to, by `IndexNode.index_id`, where that is no node and cannot be stored.
+        metadata: One dict per node.
+        objects: Targets of index nodes by `IndexNode.index_id`, if they are not nodes and thus cannot be stored.
     """
 
     texts: list[str]
@@ -61,15 +61,15 @@ class Records:
 
 
 def to_records(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Records:
-    """Checks nodes before anything is made or changed for them.
+    """Checks nodes, before anything is created or changed for them.
 
     Args:
-        nodes: They stay as they are. Embeddings they have are not stored: a collection has vectors of its own.
-        metadata_mode: Which metadata is part of the text that is searched.
+        nodes: The nodes; not modified. Their embeddings are not stored: a collection has its own vectors.
+        metadata_mode: Metadata that is part of the searched text.
 
     Raises:
-        InvalidTextError: If something is no node, or a text holds a lone surrogate.
-        InvalidArgumentError: If a node has no text, an id comes twice, or metadata is not JSON.
+        InvalidTextError: If something is not a node, or a text contains a lone surrogate.
+        InvalidArgumentError: If a node has no text, an id occurs twice, or metadata is not JSON.
     """
     checked = _check(nodes)
     texts = [node.get_content(metadata_mode) for node in checked]
@@ -90,12 +90,12 @@ def to_records(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Record
 
 
 def to_node(found: Hit | StoredDocument) -> BaseNode:
-    """Makes a new node, the same as the one that was stored.
+    """Creates a new node equal to the one that was stored.
 
-    A document that no LlamaIndex class has stored becomes a `TextNode` of its text and metadata.
+    A document that was not stored from LlamaIndex becomes a `TextNode` with its text and metadata.
 
     Raises:
-        IndexStateError: If the node's class is the caller's own, and not imported.
+        IndexStateError: If the node's class is the caller's own and has not been imported.
     """
     metadata = dict(found.metadata)
     described = metadata.pop(NODE, None)
@@ -105,18 +105,18 @@ def to_node(found: Hit | StoredDocument) -> BaseNode:
 
 
 def to_scored(hit: Hit, score: float | None = None) -> NodeWithScore:
-    """Makes a new node of a hit, with its score or another."""
+    """Converts a hit to a new node, with its score or another."""
     return NodeWithScore(node=to_node(hit), score=hit.score if score is None else score)
 
 
 def source_id(stored: StoredDocument) -> str | None:
-    """The id of the document a stored node comes from."""
+    """Returns the id of the document that a stored node comes from."""
     described: Mapping[str, Any] = stored.metadata.get(NODE, {})
     return described.get("ref_doc_id")
 
 
 def document_hash(stored: StoredDocument) -> str | None:
-    """The hash of the document a stored node comes from, as it was then."""
+    """Returns the hash that a stored node's source document had."""
     described: Mapping[str, Any] = stored.metadata.get(NODE, {})
     return described.get("ref_doc_hash")
 
@@ -124,7 +124,7 @@ def document_hash(stored: StoredDocument) -> str | None:
 def split(
     documents: Sequence[Document], transformations: Sequence[TransformComponent], *, show_progress: bool = False
 ) -> list[BaseNode]:
-    """Makes nodes of documents, without those that have no text: blank pages are no mistake."""
+    """Splits documents into nodes and leaves out those without text: blank pages are not an error."""
     made = run_transformations(documents, transformations, show_progress=show_progress)
     nodes = [node for node in made if has_text(node)]
     if len(nodes) < len(made):
@@ -136,7 +136,7 @@ def split(
 
 
 def has_text(node: BaseNode) -> bool:
-    """Whether a node has a text of its own, besides its metadata."""
+    """Returns whether a node has text besides its metadata."""
     return not is_empty(node.get_content(MetadataMode.NONE))
 
 
@@ -172,9 +172,9 @@ def _check_has_text(node: BaseNode, index: int) -> None:
             if holds.startswith(name)
         )
         raise InvalidArgumentError(
-            f"nodes[{index}](id {node.node_id!r})에는 {korean}만 있고 텍스트가 없습니다. KoRAG은 텍스트를 찾으니 "
+            f"nodes[{index}](id {node.node_id!r})에는 {korean}만 있고 텍스트가 없습니다. KoRAG은 텍스트만 검색하니 "
             "설명을 text로 넣거나 그 노드를 빼세요.",
-            f"nodes[{index}] (id {node.node_id!r}) has {kind} but no text. KoRAG searches texts: give it a "
+            f"nodes[{index}] (id {node.node_id!r}) has {kind} but no text. KoRAG searches text: give it a "
             "description as its text, or leave it out.",
         )
     raise InvalidArgumentError(
@@ -188,7 +188,7 @@ def _check_has_text(node: BaseNode, index: int) -> None:
 
 def _describe(node: BaseNode, text: str, place: str) -> dict[str, Any]:
     source = node.source_node
-    # A document that is indexed whole comes from itself.
+    # A document indexed without splitting is its own source.
     itself = (node.node_id, node.hash) if isinstance(node, Document) else (None, None)
     ref_doc_id, ref_doc_hash = (source.node_id, source.hash) if source else itself
     try:
@@ -208,10 +208,10 @@ def _describe(node: BaseNode, text: str, place: str) -> dict[str, Any]:
 
 
 def _fields(node: BaseNode, text: str) -> dict[str, Any]:
-    """All fields of a node but its metadata and vectors; its text is null where it is the one that is stored."""
+    """Returns all fields except metadata and vectors; a text equal to the stored one is null."""
     if isinstance(node, IndexNode):
         target = node.obj
-        node = node.model_copy(update={"obj": None})  # dumping it fails where it points to an index or a retriever
+        node = node.model_copy(update={"obj": None})  # dumping fails if it points to an index or a retriever
         fields = node.model_dump(mode="json", exclude={"metadata", "embedding"})
         if isinstance(target, BaseNode):
             content = target.get_content(MetadataMode.NONE)
@@ -220,7 +220,7 @@ def _fields(node: BaseNode, text: str) -> dict[str, Any]:
     else:
         fields = node.model_dump(mode="json", exclude={"metadata", "embedding"})
     for name, value in node:
-        if isinstance(value, MediaResource) and value.data is not None:  # which a dump leaves out
+        if isinstance(value, MediaResource) and value.data is not None:  # dumps leave it out
             fields[name]["data"] = value.data.decode("ascii")
     holder = fields
     if isinstance(node, Node):
@@ -244,18 +244,18 @@ def _make(class_name: str, fields: dict[str, Any], text: str, metadata: dict[str
 
 
 def _class_name(cls: type[BaseNode]) -> str:
-    """LlamaIndex's own by name alone, as they have moved before; the caller's with their module."""
+    """Returns a class's name: bare for LlamaIndex's own, whose modules have changed before, else with its module."""
     return cls.__qualname__ if cls.__module__ == _HOME else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _find_class(name: str) -> type[Any]:
-    """Looks among the classes there are: a name from a folder never makes Python import anything."""
+    """Searches the loaded classes only: a name in a folder must never make Python import anything."""
     for cls in _subclasses(BaseNode):
         if _class_name(cls) == name:
             return cls
     raise IndexStateError(
         f"저장된 노드의 클래스 {name}을(를) 찾을 수 없습니다. 그 클래스가 있는 모듈을 먼저 import하세요.",
-        f"The stored node is a {name}, which is not there; import the module with that class first.",
+        f"The stored node is a {name}, which has not been imported; import its module first.",
     )
 
 

@@ -28,17 +28,17 @@ dispatcher = get_dispatcher(__name__)
 class NodeReranker(BaseNodePostprocessor):
     """Puts retrieved nodes in the order a model gives them; each subclass has its own kind of model.
 
-    Everything that changes scores is a serialised field, so that `to_dict` and `from_dict` make one that
-    scores alike; how the model is run (device, precision, backend) is that of the loaded model passed in.
+    Everything that changes scores is a serialised field, so `to_dict` and `from_dict` recreate a reranker that
+    scores alike. How the model is run (device, precision, backend) is up to the loaded model passed in.
 
     Attributes:
         model_name: The model's name, or the whole path of its folder.
         revision: Its Hub commit; None for a local folder.
         max_length: Longest text in tokens.
         top_n: Nodes to keep.
-        metadata_mode: Which metadata is part of the text that is scored.
-        keep_retrieval_score: Put the score a node came with into the metadata of a copy of the node, as
-            ``retrieval_score``; models and embeddings do not get to see it.
+        metadata_mode: Metadata that is part of the scored text.
+        keep_retrieval_score: Keep a node's previous score in the metadata of the result, as ``retrieval_score``; it is
+            excluded from the texts for LLMs and embeddings.
     """
 
     model_config = ConfigDict(
@@ -66,7 +66,8 @@ class NodeReranker(BaseNodePostprocessor):
         callback_manager: CallbackManager | None,
         **fields: Any,
     ) -> None:
-        # All that makes the same model again is a field; had one no field of its own, this would fail loudly.
+        # Every load argument must be a field, so that the fields load the same model again; one without a field fails
+        # loudly here, as an unknown keyword.
         fields |= {name: value for name, value in arguments.items() if name not in ("model", "family")}
         fields["model_name"] = arguments["model"]
         super().__init__(callback_manager=callback_manager or CallbackManager(), **fields)
@@ -75,7 +76,7 @@ class NodeReranker(BaseNodePostprocessor):
     @property
     @abstractmethod
     def _model(self) -> Any:
-        """The loaded model: what a copy is made with."""
+        """The loaded model, from which copies are made."""
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
@@ -99,7 +100,7 @@ class NodeReranker(BaseNodePostprocessor):
             with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
                 ranked = self._rank(nodes, query_bundle.query_str)
                 event.on_end(payload={EventPayload.NODES: ranked})
-        finally:  # every start has its end, in a failure too
+        finally:  # every start event needs an end event, even on failure
             dispatcher.event(ReRankEndEvent(nodes=ranked))
         return ranked
 
@@ -111,7 +112,7 @@ class NodeReranker(BaseNodePostprocessor):
     def _scored(self, scored: NodeWithScore, score: float) -> NodeWithScore:
         node = scored.node
         if self.keep_retrieval_score and scored.score is not None:
-            # model_copy shares dicts and lists with the caller's node, so it gets those that change anew
+            # model_copy shares dicts and lists with the caller's node, so those that change are replaced
             hidden = {
                 name: [*getattr(node, name), RETRIEVAL_SCORE]
                 for name in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
@@ -121,8 +122,8 @@ class NodeReranker(BaseNodePostprocessor):
         return NodeWithScore(node=node, score=score)
 
     def __getstate__(self) -> dict[str, Any]:
-        # The base class's takes what cannot be pickled out of the living object, and its __setstate__ would
-        # lose the model's device. Callbacks stay behind, as in `to_dict`.
+        # The base class's would drop what cannot be pickled from the live object, and its __setstate__ would lose the
+        # model's device. Callbacks are left out, as in `to_dict`.
         fields = {name: value for name, value in self.__dict__.items() if name != "callback_manager"}
         return {"fields": fields, "model": self._model}
 
@@ -136,12 +137,12 @@ class KoColBERTRerank(NodeReranker):
     >>> rerank = KoColBERTRerank(model_name="mini-colbert", top_n=3)
     >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
 
-    Returns new `NodeWithScore` objects with the MaxSim score; those passed in, and their nodes, stay as they
-    are. Equal scores keep their order. Nodes without any text to score are left out. The same nodes for another
-    query cost that query's encoding only.
+    Returns new `NodeWithScore` objects with the MaxSim score; those passed in, and their nodes, are not
+    modified. Equal scores keep their order. Nodes without any text to score are left out. Reranking the same nodes
+    for another query only encodes that query.
 
-    Everything that changes scores is a serialised field, so that `to_dict` and `from_dict` make one that
-    scores alike; how the model is run (device, precision, backend) is that of the encoder passed in.
+    Everything that changes scores is a serialised field, so `to_dict` and `from_dict` recreate a reranker that
+    scores alike. How the model is run (device, precision, backend) is up to the encoder passed in.
 
     Attributes:
         model_name: The model's name, or the whole path of its folder.
@@ -151,9 +152,9 @@ class KoColBERTRerank(NodeReranker):
         document_prompt: Put before every node's text.
         max_length: Longest text in tokens.
         top_n: Nodes to keep.
-        metadata_mode: Which metadata is part of the text that is scored.
-        keep_retrieval_score: Put the score a node came with into the metadata of a copy of the node, as
-            ``retrieval_score``; models and embeddings do not get to see it.
+        metadata_mode: Metadata that is part of the scored text.
+        keep_retrieval_score: Keep a node's previous score in the metadata of the result, as ``retrieval_score``; it is
+            excluded from the texts for LLMs and embeddings.
     """
 
     model_name: str = Field(
@@ -182,7 +183,7 @@ class KoColBERTRerank(NodeReranker):
         callback_manager: CallbackManager | None = None,
         **unknown: Any,
     ) -> None:
-        """Checks the model; it is loaded at the first use.
+        """Checks the model; it is loaded at first use.
 
         Args:
             model_name: A name, a path, or a loaded late-interaction encoder.
@@ -192,10 +193,10 @@ class KoColBERTRerank(NodeReranker):
             document_prompt: Put before every text; None for the model's own.
             max_length: Longest text in tokens; None for the model's own.
             top_n: Nodes to keep.
-            metadata_mode: Which metadata is part of the text that is scored.
-            keep_retrieval_score: Keep the score a node came with in its metadata.
+            metadata_mode: Metadata that is part of the scored text.
+            keep_retrieval_score: Keep a node's previous score in the metadata.
             callback_manager: LlamaIndex's callbacks.
-            unknown: Nothing: any other keyword is an error.
+            unknown: Not accepted; any other keyword is an error.
 
         Raises:
             WrongFamilyError: If the model is not a late-interaction model.
@@ -238,20 +239,20 @@ class KoCrossEncoderRerank(NodeReranker):
     >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
 
     Returns new `NodeWithScore` objects with the model's score, in [0, 1] where its activation is a sigmoid; those
-    passed in, and their nodes, stay as they are. Equal scores keep their order. Nodes without any text to score are
-    left out. Every query reads every node again: slower than `KoColBERTRerank`, which keeps their vectors.
+    passed in, and their nodes, are not modified. Equal scores keep their order. Nodes without any text to score are
+    left out. Every node is read again for every query: slower than `KoColBERTRerank`, which keeps their vectors.
 
-    Everything that changes scores is a serialised field, so that `to_dict` and `from_dict` make one that
-    scores alike; how the model is run (device, precision, backend) is that of the loaded model passed in.
+    Everything that changes scores is a serialised field, so `to_dict` and `from_dict` recreate a reranker that
+    scores alike. How the model is run (device, precision, backend) is up to the loaded model passed in.
 
     Attributes:
         model_name: The model's name, or the whole path of its folder.
         revision: Its Hub commit; None for a local folder.
         max_length: Longest pair of query and text in tokens.
         top_n: Nodes to keep.
-        metadata_mode: Which metadata is part of the text that is scored.
-        keep_retrieval_score: Put the score a node came with into the metadata of a copy of the node, as
-            ``retrieval_score``; models and embeddings do not get to see it.
+        metadata_mode: Metadata that is part of the scored text.
+        keep_retrieval_score: Keep a node's previous score in the metadata of the result, as ``retrieval_score``; it is
+            excluded from the texts for LLMs and embeddings.
     """
 
     model_name: str = Field(default=DEFAULT_CROSS_ENCODER, frozen=True, description="Name or path of a cross-encoder.")
@@ -268,17 +269,17 @@ class KoCrossEncoderRerank(NodeReranker):
         callback_manager: CallbackManager | None = None,
         **unknown: Any,
     ) -> None:
-        """Checks the model; it is loaded at the first use.
+        """Checks the model; it is loaded at first use.
 
         Args:
             model_name: A name, a path, or a loaded `korag.CrossEncoderReranker`.
             revision: Hub branch, tag or commit.
             max_length: Longest pair in tokens; None for the model's own.
             top_n: Nodes to keep.
-            metadata_mode: Which metadata is part of the text that is scored.
-            keep_retrieval_score: Keep the score a node came with in its metadata.
+            metadata_mode: Metadata that is part of the scored text.
+            keep_retrieval_score: Keep a node's previous score in the metadata.
             callback_manager: LlamaIndex's callbacks.
-            unknown: Nothing: any other keyword is an error.
+            unknown: Not accepted; any other keyword is an error.
 
         Raises:
             WrongFamilyError: If the model is a dense, sparse or late-interaction model.

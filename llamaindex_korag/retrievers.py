@@ -1,4 +1,4 @@
-"""Retrievers: ColBERT, SPLADE, BM25, and several of them at once."""
+"""Retrievers: ColBERT, SPLADE, BM25, and hybrid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RENAMED = {"method": "fusion"}
 
 
 class _OneLegRetriever(CollectionRetriever):
-    """Searches one leg of a collection; the others, if there are any, are left alone."""
+    """Searches one leg of a collection and ignores any others."""
 
     _leg: ClassVar[str]
 
@@ -61,19 +61,20 @@ class _ModelRetriever(_OneLegRetriever):
         """Indexes nodes and returns a retriever over them.
 
         Args:
-            nodes: The nodes; they keep their ids, and stay as they are.
+            nodes: The nodes; they keep their ids and are not modified.
             index: An index whose docstore has the nodes, in place of `nodes`.
             docstore: A docstore with the nodes, in place of `nodes`.
             model_name: A name, a path, or a loaded encoder; None for the class's own model.
             path: Folder of the collection, new or built with the same model, where nodes replace those with the
-                same ids; None keeps it in memory. To search a folder as it is, use `from_persist_dir`.
+                same ids; None keeps it in memory. `from_persist_dir` opens a folder
+                without adding anything.
             show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
             options: Keywords of the constructor: `similarity_top_k` (10), `filters`, `node_ids`, `doc_ids`,
                 `min_relevance`, `exact`, `metadata_mode`, `callback_manager`, `object_map`, `objects`, `verbose`.
 
         Raises:
             WrongFamilyError: If the model is of another family.
-            InvalidArgumentError: If a node has no text, an id comes twice, or an argument is outside its rule.
+            InvalidArgumentError: If a node has no text, an id occurs twice, or an argument breaks its rule.
             FingerprintError: If the folder was built with another model.
         """
         model = cls._default if model_name is None else model_name
@@ -86,11 +87,11 @@ class _ModelRetriever(_OneLegRetriever):
     def from_persist_dir(
         cls, path: str | os.PathLike[str], *, model_name: EncoderLike | None = None, **options: Any
     ) -> Self:
-        """Opens the folder a retriever was made with or persisted to.
+        """Opens the folder that a retriever was created with or persisted to.
 
         Args:
             path: The folder.
-            model_name: The model it was built with; None loads the one the folder names.
+            model_name: The model it was built with; None loads the one recorded in the folder.
             options: Keywords of the constructor.
 
         Raises:
@@ -107,19 +108,19 @@ class KoColBERTRetriever(_ModelRetriever):
     >>> retriever = KoColBERTRetriever.from_defaults(nodes, model_name="mini-colbert", similarity_top_k=4)
     >>> query_engine = RetrieverQueryEngine.from_args(retriever)
 
-    Returns new `NodeWithScore` objects, and new nodes that equal those put in, but for their embeddings. The score is
-    MaxSim's, and compares nodes for one query only. Where a transformation such as HyDE made several strings of the
-    query, each is searched for and what they find is fused by rank; the score is then that of the fusion.
+    Returns new `NodeWithScore` objects with new nodes, equal to those added except for their embeddings. The score is
+    MaxSim, comparable for the same query only. If a transformation such as HyDE generated several query strings, each
+    is searched and the results are fused by rank; the score is then that of the fusion.
 
     Attributes:
-        collection: The nodes and their vectors; shared by all retrievers made with it.
+        collection: The nodes and their vectors; shared by all its retrievers.
         similarity_top_k: Nodes to return.
         filters: Conditions on metadata, applied before the best are taken (see `llamaindex_korag.filters`).
         node_ids: Only nodes with one of these ids; None for all.
         doc_ids: Only nodes of documents with one of these ids; None for all.
-        min_relevance: Leave out nodes whose mean best match a query token is lower, in [0, 1].
-        exact: False lets the search look closely only at some nodes (see `korag.Collection.search`).
-        metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
+        min_relevance: Leave out nodes whose best match per query token, averaged, is lower; in [0, 1].
+        exact: False lets the search score only promising nodes (see `korag.Collection.search`).
+        metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
     """
 
     _leg = "colbert"
@@ -128,12 +129,12 @@ class KoColBERTRetriever(_ModelRetriever):
 
 
 class KoSpladeRetriever(_ModelRetriever):
-    """Finds nodes with a SPLADE model: weighted terms, those of related words included.
+    """Finds nodes with a SPLADE model: weighted terms, including related ones.
 
     >>> retriever = KoSpladeRetriever.from_defaults(nodes, model_name="mini-splade")
 
     Arguments, attributes and results as for `KoColBERTRetriever`; the score is the dot product of term weights, and
-    `min_relevance` its share of the query's with itself. `exact` has no effect.
+    `min_relevance` its fraction of the query's score with itself. `exact` has no effect.
     """
 
     _leg = "sparse"
@@ -142,14 +143,13 @@ class KoSpladeRetriever(_ModelRetriever):
 
 
 class KoBM25Retriever(_OneLegRetriever):
-    """Finds nodes by their words, with BM25; needs no model.
+    """Finds nodes with BM25; needs no model.
 
     >>> retriever = KoBM25Retriever.from_defaults(nodes)
     >>> retriever = KoBM25Retriever.from_defaults(nodes, tokenizer="kiwi")
 
-    Attributes and results as for `KoColBERTRetriever`; the score is BM25's, a node that shares no word with the query
-    is not found at all, and the words searched for are the query's own, whatever HyDE made of it. `exact` has no
-    effect.
+    Attributes and results as for `KoColBERTRetriever`; the score is BM25's. Nodes that share no term with the query
+    are never found. The query's own terms are searched, not those of strings generated by HyDE. `exact` has no effect.
     """
 
     _leg = "bm25"
@@ -173,7 +173,7 @@ class KoBM25Retriever(_OneLegRetriever):
             nodes: The nodes.
             index: An index whose docstore has the nodes, in place of `nodes`.
             docstore: A docstore with the nodes, in place of `nodes`.
-            tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from a text to its tokens.
+            tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             path: Folder of the collection; None keeps it in memory.
             show_progress: Show a progress bar.
             options: Keywords of the constructor.
@@ -185,11 +185,11 @@ class KoBM25Retriever(_OneLegRetriever):
 
     @classmethod
     def from_persist_dir(cls, path: str | os.PathLike[str], *, tokenizer: TokenizerLike = None, **options: Any) -> Self:
-        """Opens the folder a retriever was made with or persisted to.
+        """Opens the folder that a retriever was created with or persisted to.
 
         Args:
             path: The folder.
-            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+            tokenizer: The tokenizer it was built with; needed only if it is your own function.
             options: Keywords of the constructor.
 
         Raises:
@@ -200,22 +200,23 @@ class KoBM25Retriever(_OneLegRetriever):
 
 
 class KoHybridRetriever(CollectionRetriever):
-    """Finds nodes with several models and BM25 at once, and fuses what they find.
+    """Finds nodes with several models and BM25 and fuses the results.
 
     >>> retriever = KoHybridRetriever.from_defaults(nodes, models=["mini-colbert", "mini-splade"], bm25=True)
 
-    Unlike with a fusion of retrievers, nodes are told apart by id and not by text, and filters hold for all legs
-    before the best are taken.
+    Unlike in LlamaIndex's fusion of retrievers, nodes are identified by id rather than text, and filters apply to every
+    leg before its best are taken.
 
     Attributes:
-        collection: The nodes and their vectors; shared by all retrievers made with it.
+        collection: The nodes and their vectors; shared by all its retrievers.
         similarity_top_k: Nodes to return.
         filters: Conditions on metadata, applied before the best are taken (see `llamaindex_korag.filters`).
         node_ids: Only nodes with one of these ids; None for all.
         doc_ids: Only nodes of documents with one of these ids; None for all.
-        min_relevance: Leave out nodes whose fused score is a smaller share of that of a node first in every leg.
-        exact: False lets the ColBERT leg look closely only at some nodes (see `korag.Collection.search`).
-        metadata_mode: Which metadata is part of the text that is searched, for nodes added from now on.
+        min_relevance: Leave out nodes whose fused score is a smaller fraction of that of a node ranked first in every
+            leg.
+        exact: False lets the ColBERT leg score only promising nodes (see `korag.Collection.search`).
+        metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
         weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
             given; or a list, in the order of the models, with BM25 last.
         fusion: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
@@ -236,10 +237,10 @@ class KoHybridRetriever(CollectionRetriever):
         fetch_k: int | None = None,
         **options: Any,
     ) -> None:
-        """Takes a collection as it is; `from_defaults` makes one of nodes.
+        """Wraps an existing collection; `from_defaults` creates one from nodes.
 
         Args:
-            collection: What `from_defaults` made, or a `korag.Collection` with several legs.
+            collection: A collection of any store with several legs.
             weights: Weight of each leg: by name, or in the order of the models with BM25 last.
             fusion: ``"rrf"`` or ``"weighted"``.
             fetch_k: Candidates of each leg.
@@ -247,7 +248,7 @@ class KoHybridRetriever(CollectionRetriever):
 
         Raises:
             IndexStateError: If the collection has a single leg.
-            InvalidArgumentError: If an argument is outside its rule.
+            InvalidArgumentError: If an argument breaks its rule.
         """
         self.weights, self.fusion, self.fetch_k = weights, fusion, fetch_k
         super().__init__(collection, **options)
@@ -273,15 +274,15 @@ class KoHybridRetriever(CollectionRetriever):
             nodes: The nodes.
             index: An index whose docstore has the nodes, in place of `nodes`.
             docstore: A docstore with the nodes, in place of `nodes`.
-            models: Names, paths or loaded encoders, one of each family at most.
-            bm25: Search by words too.
-            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from a text to its tokens.
+            models: Names, paths or loaded encoders, at most one per family.
+            bm25: Search with BM25 too.
+            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
             path: Folder of the collection; None keeps it in memory.
             show_progress: Show a progress bar.
             options: Keywords of the constructor, `weights`, `fusion` and `fetch_k` among them.
 
         Raises:
-            InvalidArgumentError: If two models are of one family.
+            InvalidArgumentError: If two models are of the same family.
         """
         return cls._build(
             nodes, index, docstore,
@@ -299,12 +300,12 @@ class KoHybridRetriever(CollectionRetriever):
         tokenizer: TokenizerLike = None,
         **options: Any,
     ) -> Self:
-        """Opens the folder a retriever was made with or persisted to.
+        """Opens the folder that a retriever was created with or persisted to.
 
         Args:
             path: The folder.
-            models: The models it was built with; None loads those the folder names.
-            tokenizer: The tokenizer it was built with; needed only if that is a function of your own.
+            models: The models it was built with; None loads those recorded in the folder.
+            tokenizer: The tokenizer it was built with; needed only if it is your own function.
             options: Keywords of the constructor.
 
         Raises:

@@ -16,7 +16,7 @@ from korag.text import check_text
 from llamaindex_korag.encoder_fields import EncoderFields
 
 QdrantFn = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]
-"""Texts → (indices of each, values of each)."""
+"""Texts → (indices per text, values per text)."""
 
 
 class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
@@ -27,9 +27,9 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
     ...     "laws", client, enable_hybrid=True, sparse_doc_fn=sparse_doc_fn, sparse_query_fn=sparse_query_fn
     ... )
 
-    Vectors are compared by dot product, as the model was trained to be. Everything that changes them is a
-    serialised field; how the model is run is that of the encoder passed in. The weights are loaded at the
-    first use. Safe for threads; pickles hold the name and the settings only, no weights and no token.
+    Vectors are compared by dot product, as in the model's training. Everything that changes them is a
+    serialised field; how the model is run is up to the encoder passed in. The weights are loaded at the
+    first use. Safe for threads; pickles contain the name and the settings only, no weights and no token.
 
     Attributes:
         model_name: The model's name, or the whole path of its folder.
@@ -54,7 +54,7 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
         return "KoSparseEmbedding"
 
     def similarity(self, embedding1: SparseEmbedding, embedding2: SparseEmbedding) -> float:
-        """Returns the dot product: SPLADE's weights say how much a term counts, and a cosine would undo that.
+        """Returns the dot product: SPLADE's weights express how much a term counts, which a cosine would undo.
 
         Args:
             embedding1: A vector.
@@ -64,7 +64,7 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
         return float(sum(weight * more[index] for index, weight in fewer.items() if index in more))
 
     def as_qdrant_fns(self) -> tuple[QdrantFn, QdrantFn]:
-        """Returns what LlamaIndex's `QdrantVectorStore` takes as ``sparse_doc_fn`` and ``sparse_query_fn``."""
+        """Returns the ``sparse_doc_fn`` and ``sparse_query_fn`` for LlamaIndex's `QdrantVectorStore`."""
         return self._document_lists, self._query_lists
 
     def explain(self, text: str, top: int = 20, *, task: Task = "query") -> list[Term]:
@@ -87,7 +87,7 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
         return _dicts(self._query_lists([check_text(query, "query")]))[0]
 
     async def _aget_query_embedding(self, query: str) -> SparseEmbedding:
-        # `asyncio.to_thread` keeps the context, and with it the spans; `run_in_executor` would lose them.
+        # `asyncio.to_thread` keeps the context and thus the spans; `run_in_executor` would lose them.
         return await asyncio.to_thread(self._get_query_embedding, query)
 
     def _get_text_embedding(self, text: str) -> SparseEmbedding:

@@ -281,7 +281,7 @@ DOCUMENTS: list[tuple[Any, dict[str, Any], type[KoragError], str]] = [
     (["하나"], {}, InvalidTextError, r"documents\[0\] is a str.*from_texts"),
     ([TWO[0], None], {}, InvalidTextError, r"documents\[1\] is a NoneType"),
     ([{"page_content": "하나"}], {}, InvalidTextError, r"documents\[0\] is a dict"),
-    ([TWO[0], Document(page_content=LONE)], {}, InvalidTextError, r"texts\[1\] holds the lone surrogate"),
+    ([TWO[0], Document(page_content=LONE)], {}, InvalidTextError, r"texts\[1\] contains the lone surrogate"),
     ([Document(page_content="글", metadata={"값": LONE})], {}, InvalidArgumentError, "surrogate"),
     ([Document(page_content="글", metadata={"값": "\0"})], {}, InvalidArgumentError, "NUL"),
     ([Document(page_content="글", metadata={LONE: 1})], {}, InvalidArgumentError, "surrogate"),

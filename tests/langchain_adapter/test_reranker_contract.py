@@ -374,5 +374,5 @@ class TestLangChainsOwnCrossEncoders:
             KoCrossEncoderReranker(model=Wrong()).compress_documents(passages, QUERY)
 
     def test_a_threshold_is_an_error(self) -> None:
-        with pytest.raises((ValidationError, InvalidArgumentError), match="ByLength does not say"):
+        with pytest.raises((ValidationError, InvalidArgumentError), match="ByLength does not declare"):
             KoCrossEncoderReranker(model=ByLength(), score_threshold=0.5)

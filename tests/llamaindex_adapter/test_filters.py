@@ -237,7 +237,7 @@ def test_ids_of_nodes_and_documents() -> None:
         (_filter("연도", "in", 3), "list of values"),
         (_filter("연도", "in", "2020"), "list of values"),
         (_filter("연도", "all", None), "list of values"),
-        (_filter("태그", "==", ["계약"]), "in, any and all"),
+        (_filter("태그", "==", ["계약"]), "in, any or all"),
         (_filter("태그", ">", ["계약"]), "one number or string"),
         (_filter("태그", "<", None), "one number or string"),
         (_filter("태그", "contains", None), "one number or string"),

@@ -154,7 +154,7 @@ class _Opaque:
         ([ImageNode(image="aGVsbG8=")], InvalidArgumentError, r"nodes\[0\].*image but no text"),
         ([Node(audio_resource=MediaResource(path="/a.mp3"))], InvalidArgumentError, "audio but no text"),
         ([TextNode(id_="가", text="x"), TextNode(id_="가", text="y")], InvalidArgumentError, r"nodes\[1\].*'가'"),
-        ([TextNode(text="글\ud800")], InvalidTextError, r"nodes\[0\] holds the lone surrogate"),
+        ([TextNode(text="글\ud800")], InvalidTextError, r"nodes\[0\] contains the lone surrogate"),
         ([TextNode(id_="", text="x")], InvalidArgumentError, "non-empty"),
         ([TextNode(text="x", metadata={"a": _Opaque()})], InvalidArgumentError, "is not a JSON value"),
         ([TextNode(text="x", metadata={"a": float("nan")})], InvalidArgumentError, "not a finite number"),

@@ -152,10 +152,7 @@ def make_legs(
         )
     given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
     if not encoders and not given:
-        raise InvalidArgumentError(
-            "새 컬렉션에는 검색 방식이 하나는 있어야 합니다: encoders=['mini-colbert'] 또는 bm25=True.",
-            "A new collection needs something to search by: encoders=['mini-colbert'] or bm25=True.",
-        )
+        raise no_legs()
     for leg in codecs:
         if leg not in encoders and leg not in given:
             raise InvalidArgumentError(
@@ -167,6 +164,14 @@ def make_legs(
         row = leg_type(name)
         legs[name] = row.make(row.codec(codecs.get(name)), encoders.get(name), given.get(name))
     return legs
+
+
+def no_legs() -> InvalidArgumentError:
+    """Returns the error for a new collection without a leg."""
+    return InvalidArgumentError(
+        "새 컬렉션에는 검색 방식이 하나는 있어야 합니다: encoders=['mini-colbert'] 또는 bm25=True.",
+        "A new collection needs something to search by: encoders=['mini-colbert'] or bm25=True.",
+    )
 
 
 def describe(legs: Mapping[str, Leg]) -> Manifest:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike, name_encoders
+from korag.collection.local.manifest import EncoderLike, name_encoders, no_legs
 from korag.errors import IndexStateError
 from korag.legs.tokenizers import TokenizerLike
 
@@ -46,6 +46,9 @@ def planned_legs(encoders: Sequence[EncoderLike], *, bm25: bool | None) -> tuple
     """Returns the legs that a new collection of these encoders would have; creates nothing.
 
     Raises:
-        InvalidArgumentError: If two encoders are of the same family.
+        InvalidArgumentError: If two encoders are of the same family, or there is no leg at all.
     """
-    return (*name_encoders(encoders), *(("bm25",) if bm25 else ()))
+    legs = (*name_encoders(encoders), *(("bm25",) if bm25 else ()))
+    if not legs:
+        raise no_legs()
+    return legs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,7 +19,13 @@ Encoders = dict[str, Encoder[Any]]
 
 
 class ContractFixtures:
-    """Collections for the tests. Override `make`, and `encoders` to test with other vectors."""
+    """Collections for the tests. Override `make`, and `encoders` to test with other vectors.
+
+    Attributes:
+        extra_legs: Legs that `make` adds to each collection with an encoder and BM25.
+    """
+
+    extra_legs: ClassVar[tuple[str, ...]] = ()
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -45,19 +45,19 @@ class SearchTests(ContractFixtures):
 
     def test_weights_and_the_other_fusion(self, filled: Collection) -> None:
         query = "환불 신청"
-        only = dict.fromkeys(LEGS, 0.0) | {"bm25": 1.0}
+        only = dict.fromkeys(filled.legs, 0.0) | {"bm25": 1.0}
         bm25 = ids_of(filled.search(query, using="bm25"))
         fusions: tuple[Literal["rrf"], Literal["weighted"]] = ("rrf", "weighted")
         for fusion in fusions:
             hits = filled.search(query, using="hybrid", fusion=fusion, weights=only)
             assert ids_of(hits)[0] == bm25[0]
-        doubled = filled.search(query, using="hybrid", weights=dict.fromkeys(LEGS, 2.0))
+        doubled = filled.search(query, using="hybrid", weights=dict.fromkeys(filled.legs, 2.0))
         for hit, plain in zip(doubled, filled.search(query, using="hybrid"), strict=True):
             assert hit.id == plain.id
             assert hit.score == pytest.approx(2 * plain.score)
         top = filled.search(DOCUMENTS[2], using="hybrid", fusion="weighted")[0]
         assert top.id == IDS[2]
-        assert top.score == pytest.approx(len(LEGS))  # the best of every leg
+        assert top.score == pytest.approx(len(filled.legs))  # the best of every leg
 
     def test_fetch_k_limits_what_each_leg_gives(self, filled: Collection) -> None:
         hits = filled.search("규정", k=2, using="hybrid", fetch_k=2)
@@ -168,8 +168,8 @@ class SearchTests(ContractFixtures):
         assert filled.search("보증금", k=1)[0].metadata == METADATA[IDS.index(again[0].id)]
 
     def test_a_collection_names_its_legs(self, filled: Collection, small: Collection) -> None:
-        assert sorted(filled.legs) == sorted(LEGS)
-        assert sorted(small.legs) == ["bm25", "dense"]
+        assert sorted(filled.legs) == sorted((*LEGS, *self.extra_legs))
+        assert sorted(small.legs) == sorted(("bm25", "dense", *self.extra_legs))
         assert str(len(filled)) in repr(filled)
 
     def test_one_leg_alone_is_what_is_searched_by_default(self, make: Make) -> None:

@@ -68,9 +68,9 @@ def search_calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     seen: list[bool] = []
     original = LocalCollection._search
 
-    def watched(self: LocalCollection, queries: list[str], options: SearchOptions) -> Any:
+    def watched(self: LocalCollection, queries: list[str], legs: Any, options: SearchOptions) -> Any:
         seen.append(options.exact)
-        return original(self, queries, options)
+        return original(self, queries, legs, options)
 
     monkeypatch.setattr(LocalCollection, "_search", watched)
     return seen

@@ -16,14 +16,22 @@ from typing import Any, Self, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checks import FusionMethod, check_count, check_flag, check_fraction, check_fusion, reject_unknown
-from korag.collection.documents import StoredDocument
+from korag.checks import (
+    FusionMethod,
+    check_count,
+    check_flag,
+    check_fraction,
+    check_fusion,
+    check_weights,
+    reject_unknown,
+)
+from korag.collection.documents import StoredDocument, warn_empty
 from korag.collection.streaming import stream_into
 from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.filters import parse
-from korag.text import check_text, check_texts
+from korag.text import check_text, check_texts, is_empty
 
 DEFAULT_FETCH_K = 100
 """Candidates of each leg in a hybrid search."""
@@ -259,14 +267,47 @@ class Collection(ABC):
                 f"Both options and {', '.join(settings)} are given; use dataclasses.replace(options, ...), or give "
                 "only one of them.",
             )
-        return self._search(checked, options)
+        legs = self._choose_legs(options.using)
+        if options.weights is not None:
+            check_weights(legs, options.weights)
+        filled = [index for index, query in enumerate(checked) if not is_empty(query)]
+        if len(filled) < len(checked):
+            warn_empty(len(checked) - len(filled), len(checked))
+        hits: list[list[Hit]] = [[] for _ in checked]
+        if filled and options.k:
+            found = self._search([checked[index] for index in filled], legs, options)
+            for index, own in zip(filled, found, strict=True):
+                hits[index] = own
+        return hits
 
-    @abstractmethod
-    def _search(self, queries: list[str], options: SearchOptions) -> list[list[Hit]]:
-        """`search_many` of checked queries, which may be empty.
+    def _choose_legs(self, using: str | None) -> tuple[str, ...]:
+        """Returns the legs that `using` means.
 
         Raises:
-            InvalidArgumentError: If `using` or `weights` name a leg that does not exist.
+            InvalidArgumentError: If this collection has no such leg.
+        """
+        legs = self.legs
+        if using is None or (using == "hybrid" and len(legs) > 1):
+            return legs
+        if using in legs:
+            return (using,)
+        choices = ", ".join((*legs, *(["hybrid"] if len(legs) > 1 else [])))
+        raise InvalidArgumentError(
+            f"using={using!r}은(는) 이 컬렉션에 없습니다. 쓸 수 있는 값: {choices}.",
+            f"using={using!r} is not in this collection; it offers: {choices}.",
+        )
+
+    @abstractmethod
+    def _search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
+        """Searches; what is common to all stores is checked and done before.
+
+        Args:
+            queries: At least one, none of them empty.
+            legs: The legs to search and fuse; `korag.collection.ranking.rank_hits` fuses.
+            options: Settings; `options.k` is at least 1, and `options.using` is already resolved to `legs`.
+
+        Returns:
+            Hits per query, in order.
         """
 
     @abstractmethod
@@ -305,15 +346,15 @@ class Collection(ABC):
             Hits in the order chosen, without those deleted meanwhile.
         """
         check_count("k", k)
-        ids, similarities = self._similarities([hit.id for hit in hits], using)
+        ids, similarities = self._similarities([hit.id for hit in hits], self._choose_legs(using))
         by_id = {hit.id: hit for hit in hits}
         relevance = np.array([by_id[id_].relevance for id_ in ids], np.float32)
         chosen = maximal_marginal_relevance(relevance, similarities, k=k, lambda_mult=lambda_mult)
         return [by_id[ids[index]] for index in chosen]
 
     @abstractmethod
-    def _similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
-        """Compares documents pairwise, by the first leg searched in the registry's order of comparison.
+    def _similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+        """Compares documents pairwise, by the one of `legs` that comes first in the registry's order of comparison.
 
         Returns:
             The ids that exist, in order, and their similarities. Shape: (n, n).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from typing import Any
 
 from korag.checks import check_distinct, check_ids, check_lengths, check_list, check_metadata
 from korag.text import check_texts
+
+logger = logging.getLogger("korag")
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,11 @@ def check_documents(
         StoredDocument(id_, text, check_metadata(fields, index))
         for index, (id_, text, fields) in enumerate(zip(ids, texts, metadata, strict=True))
     ]
+
+
+def warn_empty(empty: int, total: int) -> None:
+    """Logs a warning about texts that match nothing."""
+    logger.warning(
+        "%d개 가운데 %d개의 텍스트가 비어 있어 검색되지 않습니다. / %d of %d texts are empty and match nothing.",
+        total, empty, empty, total,
+    )  # fmt: skip

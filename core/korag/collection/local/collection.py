@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from korag.checks import check_deletion, check_ids
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
-from korag.collection.documents import StoredDocument, check_documents
+from korag.collection.documents import StoredDocument, check_documents, warn_empty
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import (
     EncoderLike,
@@ -30,7 +30,7 @@ from korag.collection.local.manifest import (
     with_versions,
 )
 from korag.collection.local.saving import SEGMENT_FOLDER, save_copy
-from korag.collection.local.search import Searcher, warn_empty
+from korag.collection.local.search import Searcher
 from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentMemory, SegmentStore
 from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader, choose_merge, merge_segments
 from korag.collection.local.upgrade import upgrade_folder
@@ -288,8 +288,8 @@ class LocalCollection(Collection):
         """The folder; None in memory."""
         return self._database.path.parent if self._database.path else None
 
-    def _search(self, queries: list[str], options: SearchOptions) -> list[list[Hit]]:
-        return self._searcher.search(queries, options)
+    def _search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
+        return self._searcher.search(queries, legs, options)
 
     def search_by_vector(
         self,
@@ -302,8 +302,8 @@ class LocalCollection(Collection):
         """As `korag.collection.base.Collection.search_by_vector`."""
         return self._searcher.search_by_vector(vector, SearchOptions(k=k, where=where, min_relevance=min_relevance))
 
-    def _similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
-        return self._searcher.similarities(ids, using)
+    def _similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+        return self._searcher.similarities(ids, legs)
 
     def _condition(self, where: Mapping[str, Any] | None) -> tuple[str, list[object]]:
         return to_sql(parse(where))

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checks import check_fraction, check_weights
 from korag.collection.base import Hit, SearchOptions
 from korag.collection.local.database import Database, Keys
 from korag.collection.local.snapshot import SnapshotReader
+from korag.collection.ranking import Run, rank_hits
 from korag.errors import InvalidArgumentError
 from korag.filters import parse, to_sql
-from korag.fusion import Fusion
 from korag.legs.base import Leg
 from korag.legs.registry import leg_type
 from korag.scoring import top_k
-from korag.text import is_empty
-
-logger = logging.getLogger("korag")
-
-Run = list[tuple[int, float]]
-"""(key, score) of documents, best first."""
 
 
 class Searcher:
@@ -41,22 +33,9 @@ class Searcher:
         self._reader = reader
         self._legs = legs
 
-    def search(self, queries: list[str], options: SearchOptions) -> list[list[Hit]]:
-        """Encodes all queries together, and returns the hits of each, in order."""
-        legs = self._choose(options.using)
-        if options.weights is not None:
-            check_weights(legs, options.weights)
-        filled = [index for index, query in enumerate(queries) if not is_empty(query)]
-        if len(filled) < len(queries):
-            warn_empty(len(queries) - len(filled), len(queries))
-        hits: list[list[Hit]] = [[] for _ in queries]
-        if not filled or options.k == 0:
-            return hits
-        texts = [queries[index] for index in filled]
-        encoded = {leg: self._legs[leg].encode_queries(texts) for leg in legs}
-        for index, own in zip(filled, self._find(encoded, options), strict=True):
-            hits[index] = own
-        return hits
+    def search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
+        """As `korag.collection.base.Collection._search`; encodes all queries together."""
+        return list(self._find({leg: self._legs[leg].encode_queries(queries) for leg in legs}, options))
 
     def search_by_vector(self, vector: Sequence[float], options: SearchOptions) -> list[Hit]:
         """`search` with the dense leg, for a query that is encoded already."""
@@ -74,17 +53,9 @@ class Searcher:
         (hits,) = self._find({name: [query]}, options)
         return hits
 
-    def similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
-        """How alike documents are to the first leg of a search that compares vectors.
-
-        Args:
-            ids: Of the documents.
-            using: As for `search`.
-
-        Returns:
-            The ids that exist, in their order, and the similarities of these, two by two. Shape: (n, n).
-        """
-        name = self._in_order(self._choose(using))[0]
+    def similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+        """As `korag.collection.base.Collection._similarities`."""
+        name = self._in_order(legs)[0]
         leg = self._legs[name]
         snapshot = self._reader.read()
         id_by_key = self._database.id_by_key(ids)
@@ -106,25 +77,11 @@ class Searcher:
         """Legs in the registry's order of comparison."""
         return sorted(legs, key=lambda name: leg_type(name).comparison_order)
 
-    def _choose(self, using: str | None) -> tuple[str, ...]:
-        legs = tuple(self._legs)
-        if using is None or (using == "hybrid" and len(legs) > 1):
-            return legs
-        if using in legs:
-            return (using,)
-        choices = ", ".join((*legs, *(["hybrid"] if len(legs) > 1 else [])))
-        raise InvalidArgumentError(
-            f"using={using!r}은(는) 이 컬렉션에 없습니다. 쓸 수 있는 값: {choices}.",
-            f"using={using!r} is not in this collection; it offers: {choices}.",
-        )
-
     def _find(self, queries: Mapping[str, Sequence[Any]], options: SearchOptions) -> Iterator[list[Hit]]:
         """The best documents for each query, by all the legs that queries are encoded for."""
         condition = None if (parsed := parse(options.where)) is None else to_sql(parsed)
         selection = self._reader.select(condition)
         fetch = options.candidates if len(queries) > 1 else options.k
-        fusion = Fusion(options.fusion, options.weights)
-        least = check_fraction("min_relevance", options.min_relevance)
         prepared: dict[str, list[Any]] = {}
         found: dict[str, Iterator[NDArray[np.float32]]] = {}
         for name, encoded in queries.items():
@@ -133,40 +90,10 @@ class Searcher:
             found[name] = self._legs[name].search(prepared[name], selection.slices(name), fetch, exact=options.exact)
         for position in range(len(next(iter(queries.values())))):
             runs = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
-            if len(runs) == 1:
-                ((name, fused),) = runs.items()
-                max_score = self._legs[name].max_score(prepared[name][position])
-            else:
-                fused, max_score = fusion(runs)
-            best = sorted(fused, key=lambda item: (-item[1], item[0]))[: options.k]
-            yield [hit for hit in self._hits(best, max_score, runs) if hit.relevance >= least]
-
-    def _hits(self, best: Run, max_score: float, runs: Mapping[str, Run]) -> list[Hit]:
-        """Looks documents up."""
-        ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}
-        documents = self._database.documents(key for key, _ in best)
-        return [
-            Hit(
-                id=documents[key].id,
-                score=score,
-                text=documents[key].text,
-                metadata=documents[key].metadata,
-                legs={leg: found[key] for leg, found in ranks.items() if key in found},
-                relevance=min(1.0, max(0.0, score / max_score)) if max_score > 0 else 0.0,
-            )
-            for key, score in best
-            if key in documents  # deleted meanwhile
-        ]
+            max_scores = {name: self._legs[name].max_score(prepared[name][position]) for name in runs}
+            yield rank_hits(runs, max_scores, self._database.documents, options)
 
 
 def _best(scores: NDArray[np.float32], keys: Keys, k: int) -> Run:
     """The k best of one leg."""
     return [(int(keys[index]), float(scores[index])) for index in top_k(scores, keys, k)]
-
-
-def warn_empty(empty: int, total: int) -> None:
-    """Reports texts that cannot be searched, or searched for."""
-    logger.warning(
-        "%d개 가운데 %d개의 텍스트가 비어 있어 검색되지 않습니다. / %d of %d texts are empty and match nothing.",
-        total, empty, empty, total,
-    )  # fmt: skip

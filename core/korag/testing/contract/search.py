@@ -62,7 +62,11 @@ class SearchTests(ContractFixtures):
     def test_fetch_k_limits_what_each_leg_gives(self, filled: Collection) -> None:
         hits = filled.search("규정", k=2, using="hybrid", fetch_k=2)
         assert len(hits) == 2
-        assert all(rank <= 2 for hit in filled.search("규정", k=2, fetch_k=1) for rank, _ in hit.legs.values())
+        for query in ("규정", *DOCUMENTS):
+            for fetch_k in (3, 1):  # each leg gives k at least
+                hits = filled.search(query, k=3, using="hybrid", fetch_k=fetch_k)
+                assert len(hits) == 3
+                assert all(rank <= 3 for hit in hits for rank, _ in hit.legs.values())
 
     @pytest.mark.parametrize("using", [*LEGS, "hybrid"])
     def test_filters_come_before_the_best_k(self, filled: Collection, using: str) -> None:

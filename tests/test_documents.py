@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from korag.legs.registry import temporary_registrations
+
 ROOT = Path(__file__).parents[1]
-_EXAMPLE = re.compile(r"```python\n(?P<code>.*?)```\n+```text\n(?P<output>.*?)```", re.DOTALL)
+_EXAMPLE = re.compile(r"```python\n(?P<code>(?:(?!```).)*)```\n+```text\n(?P<output>.*?)```", re.DOTALL)
 
 
 def _examples(name: str) -> list[tuple[str, str]]:
@@ -36,6 +38,14 @@ def test_both_readmes_have_the_same_examples() -> None:
     strip = re.compile(r"#.*")
     assert [strip.sub("", code) for code, _ in english] == [strip.sub("", code) for code, _ in korean]
     assert [output for _, output in english] == [output for _, output in korean]
+
+
+def test_the_extending_page_prints_what_it_says() -> None:
+    ((code, expected),) = _examples("docs/extending.md")
+    printed = io.StringIO()
+    with temporary_registrations(), contextlib.redirect_stdout(printed):
+        exec(compile(code, "extending.md", "exec"), {})  # noqa: S102 (our own page)
+    assert printed.getvalue() == expected
 
 
 @pytest.mark.parametrize(

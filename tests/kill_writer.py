@@ -26,16 +26,16 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "core")]
 
 import numpy as np  # noqa: E402 (the path above lets this run as a script)
-from stand_in import StandIn, StandInColbert  # noqa: E402
 
 from korag import Collection  # noqa: E402
 from korag.collection.local import snapshot  # noqa: E402
+from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder  # noqa: E402
 
 Documents = dict[str, str]
 
 
 def open_collection(folder: Path) -> Collection:
-    return Collection.open(folder, encoders=[StandIn(), StandInColbert(dim=8)], bm25=True)
+    return Collection.open(folder, encoders=[FakeDenseEncoder(), FakeMultiVectorEncoder(dim=8)], bm25=True)
 
 
 # -- the writer -------------------------------------------------------------------------------------------

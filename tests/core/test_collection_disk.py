@@ -22,7 +22,6 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from stand_in import StandIn, StandInColbert
 
 from korag import Collection, load_encoder
 from korag.collection.local import database as database_module
@@ -40,6 +39,8 @@ from korag.errors import (
     SegmentError,
 )
 from korag.legs.sparse import PostingsCodec
+from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder
+from korag.testing.encoders import FakeEncoder
 
 TEXTS = [f"제{n}조 보증금 {topic}" for n, topic in enumerate(["환불", "도서관 휴관", "연차 휴가", "김치찌개", "점검"])]
 IDS = [f"문서{n}" for n in range(len(TEXTS))]
@@ -49,7 +50,7 @@ FILE = "korag.sqlite3"
 
 
 def legs() -> dict[str, Any]:
-    return {"encoders": [StandIn(), StandInColbert(dim=8)], "bm25": True}
+    return {"encoders": [FakeDenseEncoder(), FakeMultiVectorEncoder(dim=8)], "bm25": True}
 
 
 def fill(folder: Path, **arguments: Any) -> Path:
@@ -117,7 +118,7 @@ def test_a_collection_knows_its_encoders(tmp_path: Path) -> None:
 
 def test_without_the_model_the_error_says_where_to_give_it(folder: Path) -> None:
     before = digest(folder)
-    with pytest.raises(IndexStateError, match=r"(?s)stand-in-dense.*encoders=\[load_encoder"):
+    with pytest.raises(IndexStateError, match=r"(?s)fake-dense.*encoders=\[load_encoder"):
         Collection.open(folder)
     assert digest(folder) == before
 
@@ -185,10 +186,10 @@ def test_many_may_make_the_same_new_collection(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"encoders": [StandIn(dim=32)]}, "dim"),
-        ({"encoders": [StandIn(prompt="query: ")]}, "query_prompt"),
-        ({"encoders": [StandIn(weights="2")]}, "weights"),
-        ({"encoders": [StandIn(), StandInColbert(dim=4)]}, "dim"),
+        ({"encoders": [FakeDenseEncoder(dim=32)]}, "dim"),
+        ({"encoders": [FakeDenseEncoder(query_prompt="query: ")]}, "query_prompt"),
+        ({"encoders": [FakeDenseEncoder(seed=2)]}, "weights"),
+        ({"encoders": [FakeDenseEncoder(), FakeMultiVectorEncoder(dim=4)]}, "dim"),
         ({"bm25": False}, "bm25=False"),
         ({"tokenizer": by_spaces}, "tokenizer='bigram'"),
     ],
@@ -609,7 +610,7 @@ def test_an_add_that_is_only_empty_needs_no_segment(tmp_path: Path) -> None:
 def test_a_batch_is_committed_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("korag.collection.local.collection.COMMIT_DOCUMENTS", 2)
     with Collection.open(tmp_path, **legs()) as collection:
-        encode, calls = StandIn.encode_documents, []
+        encode, calls = FakeEncoder.encode_documents, []
 
         def failing_at_the_third(self: Any, texts: Any, **keywords: Any) -> Any:
             calls.append(texts)
@@ -617,7 +618,7 @@ def test_a_batch_is_committed_at_a_time(tmp_path: Path, monkeypatch: pytest.Monk
                 raise RuntimeError("GPU")
             return encode(self, texts, **keywords)
 
-        monkeypatch.setattr(StandIn, "encode_documents", failing_at_the_third)
+        monkeypatch.setattr(FakeEncoder, "encode_documents", failing_at_the_third)
         with pytest.raises(RuntimeError, match="GPU"):
             collection.add(TEXTS, ids=IDS)
         assert [document.id for document in collection.get()] == IDS[:4]
@@ -720,7 +721,7 @@ def test_a_pickle_whose_folder_is_gone_or_changed(folder: Path, tmp_path: Path) 
     with pytest.raises(IndexStateError, match="gone"):
         pickle.loads(data)  # noqa: S301
     assert not folder.exists()
-    fill(folder, encoders=[StandIn(dim=5)])
+    fill(folder, encoders=[FakeDenseEncoder(dim=5)])
     with pytest.raises(FingerprintError):
         pickle.loads(data)  # noqa: S301
 

@@ -6,21 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_in import StandIn
 
 from korag import Collection
 from korag.collection import base
 from korag.errors import InvalidArgumentError, InvalidTextError
-
-
-class Counting(StandIn):
-    """Counts the texts it encodes."""
-
-    encoded = 0
-
-    def encode_documents(self, texts: Any, *, show_progress: bool | None = None) -> Any:
-        self.encoded += len(texts)
-        return super().encode_documents(texts, show_progress=show_progress)
+from korag.testing import FakeDenseEncoder
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +25,8 @@ def documents(count: int) -> list[tuple[str, str, dict[str, Any]]]:
 def test_the_same_as_add(tmp_path: Path) -> None:
     rows = documents(11)
     with (
-        Collection.open(tmp_path / "a", encoders=[StandIn()], bm25=True) as streamed,
-        Collection.open(tmp_path / "b", encoders=[StandIn()], bm25=True) as added,
+        Collection.open(tmp_path / "a", encoders=[FakeDenseEncoder()], bm25=True) as streamed,
+        Collection.open(tmp_path / "b", encoders=[FakeDenseEncoder()], bm25=True) as added,
     ):
         assert streamed.add_stream(row for row in rows) == 11
         ids, texts, metadata = zip(*rows, strict=True)
@@ -47,7 +37,7 @@ def test_the_same_as_add(tmp_path: Path) -> None:
 
 def test_taken_a_block_at_a_time() -> None:
     taken: list[int] = []
-    collection = Collection.in_memory(encoders=[StandIn()])
+    collection = Collection.in_memory(encoders=[FakeDenseEncoder()])
 
     def rows() -> Any:
         for number, row in enumerate(documents(10)):
@@ -59,7 +49,7 @@ def test_taken_a_block_at_a_time() -> None:
 
 
 def test_goes_on_where_it_stopped() -> None:
-    encoder = Counting()
+    encoder = FakeDenseEncoder()
     collection = Collection.in_memory(encoders=[encoder])
 
     def broken() -> Any:
@@ -70,13 +60,13 @@ def test_goes_on_where_it_stopped() -> None:
         collection.add_stream(broken())
     assert len(collection) == 8
     assert collection.add_stream(documents(10)) == 2
-    assert encoder.encoded == 10
+    assert encoder.documents_encoded == 10
     assert collection.add_stream(documents(10)) == 0
-    assert encoder.encoded == 10
+    assert encoder.documents_encoded == 10
 
 
 def test_what_changed_is_replaced() -> None:
-    collection = Collection.in_memory(encoders=[StandIn()])
+    collection = Collection.in_memory(encoders=[FakeDenseEncoder()])
     collection.add_stream(documents(6))
     rows = documents(6)
     rows[2] = (rows[2][0], "새 공고", rows[2][2])
@@ -87,7 +77,7 @@ def test_what_changed_is_replaced() -> None:
 
 
 def test_metadata_may_be_left_out_and_empty_texts_are_kept() -> None:
-    collection = Collection.in_memory(encoders=[StandIn()])
+    collection = Collection.in_memory(encoders=[FakeDenseEncoder()])
     assert collection.add_stream([("가", "본문"), ("나", "", None), ("다", "본문", {"x": 1})]) == 3
     assert [document.metadata for document in collection.get()] == [{}, {}, {"x": 1}]
     assert collection.add_stream([("나", "")]) == 0
@@ -103,12 +93,12 @@ def test_metadata_may_be_left_out_and_empty_texts_are_kept() -> None:
         ((3, "text"), InvalidTextError, r"documents\[5\]\[0\]"),
         (("id", None), InvalidTextError, r"documents\[5\]\[1\]"),
         (("id", "\ud800"), InvalidTextError, r"documents\[5\]\[1\]"),
-        (("공고/4", "text"), InvalidArgumentError, "equals ids"),
+        (("공고/4", "text"), InvalidArgumentError, "have the same id"),
         (("id", "text", {"x": object()}), InvalidArgumentError, "is not a JSON value"),
     ],
 )
 def test_bad_entries_are_named_and_earlier_blocks_stay(bad: Any, error: type[Exception], message: str) -> None:
-    collection = Collection.in_memory(encoders=[StandIn()])
+    collection = Collection.in_memory(encoders=[FakeDenseEncoder()])
     with pytest.raises(error, match=message):
         collection.add_stream([*documents(5), bad])
     assert len(collection) == 4

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import toy_codec
 import toy_leg
-from stand_in import StandIn, StandInColbert
 
 from korag import Collection
 from korag.collection.local.database import Database
@@ -26,6 +25,7 @@ from korag.legs.registry import (
     register_leg,
     temporary_registrations,
 )
+from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder
 
 TEXTS = ["법 제3조 환불", "환불은 환불 규정에 따른다. 환불!", "도서관은 쉰다", "REFUND refund"]
 IDS = ["a", "b", "c", "d"]
@@ -110,7 +110,7 @@ def new(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def test_a_leg_from_outside_is_searched_filtered_and_fused(new: Any) -> None:
-    collection = new(encoders=[StandIn()], bm25=True, legs=["phrase"])
+    collection = new(encoders=[FakeDenseEncoder()], bm25=True, legs=["phrase"])
     assert collection.legs == ("dense", "phrase", "bm25")
     assert collection.encoders.keys() == {"dense"}
     collection.add(TEXTS[:2], ids=IDS[:2], metadata=[{"n": 0}, {"n": 1}])
@@ -195,7 +195,7 @@ def test_a_leg_or_codec_that_is_not_registered_here_is_named(tmp_path: Path) -> 
         toy_leg.register()
         toy_codec.register()
         Collection.open(tmp_path / "leg", legs=["phrase"]).close()
-        Collection.open(tmp_path / "codec", encoders=[StandIn()], codecs={"dense": "halves"}).close()
+        Collection.open(tmp_path / "codec", encoders=[FakeDenseEncoder()], codecs={"dense": "halves"}).close()
     for opened in (Collection.open, Collection.upgrade):
         with pytest.raises(IndexStateError, match="'phrase' index"):
             opened(tmp_path / "leg")
@@ -207,8 +207,8 @@ def test_a_leg_or_codec_that_is_not_registered_here_is_named(tmp_path: Path) -> 
 
 
 def test_a_codec_from_outside_stores_the_same(new: Any, tmp_path: Path) -> None:
-    plain = Collection.in_memory(encoders=[StandIn()])
-    collection = new(encoders=[StandIn()], codecs={"dense": "halves"})
+    plain = Collection.in_memory(encoders=[FakeDenseEncoder()])
+    collection = new(encoders=[FakeDenseEncoder()], codecs={"dense": "halves"})
     for one in (plain, collection):
         one.add(TEXTS[:2], ids=IDS[:2])
         one.add(TEXTS[2:], ids=IDS[2:])
@@ -219,19 +219,19 @@ def test_a_codec_from_outside_stores_the_same(new: Any, tmp_path: Path) -> None:
     (reader,) = collection._reader.read().readers
     assert set(reader.legs["dense"].arrays) == {"upper", "lower"}
     folder = collection.save(tmp_path / "사본")
-    with Collection.open(folder, encoders=[StandIn()]) as copied:
+    with Collection.open(folder, encoders=[FakeDenseEncoder()]) as copied:
         assert found(copied, "환불 규정") == found(plain, "환불 규정")
 
 
 def test_another_codec_is_refused_by_name(tmp_path: Path) -> None:
     toy_codec.register()
-    Collection.open(tmp_path, encoders=[StandIn()], codecs={"dense": "halves"}).close()
-    with Collection.open(tmp_path, encoders=[StandIn()], codecs={"dense": "halves"}) as collection:
+    Collection.open(tmp_path, encoders=[FakeDenseEncoder()], codecs={"dense": "halves"}).close()
+    with Collection.open(tmp_path, encoders=[FakeDenseEncoder()], codecs={"dense": "halves"}) as collection:
         assert len(collection) == 0
     with pytest.raises(FingerprintError, match=r"codec='halves'"):
-        Collection.open(tmp_path, encoders=[StandIn()], codecs={"dense": "float32"})
+        Collection.open(tmp_path, encoders=[FakeDenseEncoder()], codecs={"dense": "float32"})
     with pytest.raises(FingerprintError, match=r"codecs names 'colbert'"):
-        Collection.open(tmp_path, encoders=[StandIn()], codecs={"colbert": "float16_int8"})
+        Collection.open(tmp_path, encoders=[FakeDenseEncoder()], codecs={"colbert": "float16_int8"})
 
 
 class Newer(Float32Codec):
@@ -260,7 +260,7 @@ def use(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_new_version_of_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old segments stay readable, new ones are written beside them, and the older release refuses both."""
-    arguments: dict[str, Any] = {"encoders": [StandIn(), StandInColbert(dim=8)], "bm25": True}
+    arguments: dict[str, Any] = {"encoders": [FakeDenseEncoder(), FakeMultiVectorEncoder(dim=8)], "bm25": True}
     with Collection.open(tmp_path, **arguments) as collection:
         collection.add(TEXTS[:2], ids=IDS[:2])
         still_open = Collection.open(tmp_path, **arguments)
@@ -303,7 +303,7 @@ def test_the_default_scoring_of_a_codec_is_that_of_decoded_vectors() -> None:
     class SlowColbert(codecs.Float16Int8Codec):
         search = codecs.MultiVectorCodec.search
 
-    arguments: dict[str, Any] = {"encoders": [StandIn(), StandInColbert(dim=8)], "bm25": True}
+    arguments: dict[str, Any] = {"encoders": [FakeDenseEncoder(), FakeMultiVectorEncoder(dim=8)], "bm25": True}
     fast = Collection.in_memory(**arguments)
     for leg, codec in (
         ("dense", SlowDense()),

@@ -232,7 +232,7 @@ def _reload(arguments: dict[str, Any], name: str, place: str) -> Encoder[Any]:
         return load_encoder(**arguments)
     except KoragError as error:
         raise IndexStateError(
-            f"{place}의 '{name}' 인코더 {arguments['model']!r}를 불러올 수 없습니다. 모델이 있는 곳을 알려 주세요: "
+            f"{place}의 '{name}' 인코더 {arguments['model']!r}를 불러올 수 없습니다. 모델의 경로를 지정하세요: "
             f"encoders=[load_encoder('모델 폴더', ...)].\n{error.args[0]}",
             f"The '{name}' encoder {arguments['model']!r} of {place} cannot be loaded. Pass it from where it is now: "
             f"encoders=[load_encoder('model folder', ...)].\n{error.args[-1]}",

@@ -1,4 +1,4 @@
-"""What every collection does, and what goes in and comes out of it.
+"""The contract of every collection, and the types of its results and options.
 
 A store (a folder, a server) derives from `Collection` and implements its abstract methods; everything that merely uses
 a collection is typed against this class. `korag.testing.CollectionContract` tests a store.
@@ -78,7 +78,7 @@ class SearchSettings(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """How a collection is searched. Checked when it is made, except for what depends on the collection's legs.
+    """Settings of a search. Checked when created, except for what depends on the collection's legs.
 
     Attributes:
         k: Hits at most.
@@ -337,7 +337,7 @@ class Collection(ABC):
         """Chooses hits that differ from each other, by maximal marginal relevance.
 
         Args:
-            hits: What a search of this collection found; more than `k` of them.
+            hits: Results of a search of this collection; more than `k` of them.
             k: How many to choose at most.
             lambda_mult: 1 for relevance alone, 0 for difference alone.
             using: The leg searched, or ``"hybrid"``, as for `search`.

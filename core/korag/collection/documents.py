@@ -32,11 +32,11 @@ class StoredDocument:
 def check_documents(
     texts: Iterable[str], ids: Sequence[str] | None, metadata: Sequence[Mapping[str, Any]] | None
 ) -> list[StoredDocument]:
-    """Puts texts, ids and metadata together; ids are made where none are given.
+    """Puts texts, ids and metadata together; ids are generated if not given.
 
     Raises:
         InvalidTextError: If a text is not a string.
-        InvalidArgumentError: If the numbers differ, an id is empty or comes twice, or metadata is not JSON.
+        InvalidArgumentError: If the numbers differ, an id is empty or repeated, or metadata is not JSON.
     """
     texts = check_texts(texts)
     ids = [str(uuid.uuid4()) for _ in texts] if ids is None else check_ids(ids)

@@ -93,7 +93,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
 
     @property
     def similarity(self) -> str:
-        """How vectors are compared: ``"cosine"`` or ``"dot"``."""
+        """The similarity of vectors: ``"cosine"`` or ``"dot"``."""
         return self._checkpoint.similarity
 
     @property

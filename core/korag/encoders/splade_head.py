@@ -178,7 +178,7 @@ def _take_output_layer(model: Any) -> MaxLogitHead | None:
 
 
 def _is_last(model: Any, layer: torch.nn.Linear) -> bool:
-    """Whether the backbone returns this layer's output unchanged."""
+    """Returns True if the backbone returns this layer's output unchanged."""
     import torch
 
     outputs: list[Any] = []

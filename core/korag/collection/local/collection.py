@@ -191,7 +191,7 @@ class LocalCollection(Collection):
 
         Args:
             texts: The documents.
-            ids: Their ids, all different; made up where not given.
+            ids: Their ids, all different; generated if not given.
             metadata: A dict of JSON values for each; copied.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
@@ -200,7 +200,7 @@ class LocalCollection(Collection):
 
         Raises:
             InvalidTextError: If a text or id is not a string.
-            InvalidArgumentError: If numbers differ, an id comes twice, or metadata is not JSON.
+            InvalidArgumentError: If numbers differ, an id is repeated, or metadata is not JSON.
             CollectionLockedError: If another process is still writing after the time-out.
             ReadOnlyError: If the folder cannot be written to.
         """
@@ -228,10 +228,10 @@ class LocalCollection(Collection):
         self._merge_if_worth()
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
-        """Removes documents by id, by filter, or those among `ids` that the filter matches.
+        """Removes documents by id, by filter, or those among `ids` that match the filter.
 
         Returns:
-            How many were removed. Ids that do not exist are passed over.
+            How many were removed. Unknown ids are ignored.
 
         Raises:
             InvalidArgumentError: If neither is given.
@@ -345,7 +345,7 @@ class LocalCollection(Collection):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes a copy of the whole collection into a folder, for `open`.
 
-        The copy is written beside it and then renamed, so that a folder of that name is always whole.
+        The copy is written to a temporary folder and renamed, so that a folder of that name is always complete.
 
         Args:
             path: The folder; empty or not there, unless `overwrite`. The collection's own folder is left as it is:

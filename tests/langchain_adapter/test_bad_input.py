@@ -244,7 +244,7 @@ def test_models_that_do_not_fit_together(
         (lambda: KoVectorStore([dense], bm25=True, path=folder, tokenizer="없음"), "not a tokenizer"),
         (lambda: KoBM25Retriever.from_documents(papers, tokenizer="mecab", path=folder), "not a tokenizer"),
         (lambda: KoVectorStore(collection=folder), "not a korag.Collection"),  # type: ignore[arg-type]
-        (lambda: KoVectorStore([dense], collection=Collection.in_memory(bm25=True)), "takes no encoders"),
+        (lambda: KoVectorStore([dense], collection=Collection.in_memory(bm25=True)), "cannot be combined with"),
         (lambda: KoVectorStore.from_texts(["글"], dense, path=folder), "pass KoEmbeddings"),  # type: ignore[arg-type]
         (lambda: KoVectorStore.from_texts(["글"], encoder=[dense], path=folder), "Did you mean encoders"),
     ):

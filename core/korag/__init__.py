@@ -7,5 +7,5 @@ Importing this loads no torch; names are imported when they are first used (PEP 
 
 from korag._lazy import lazy_exports
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __getattr__, __dir__, __all__ = lazy_exports(__name__)

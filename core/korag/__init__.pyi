@@ -1,5 +1,6 @@
 from korag.collection import Collection as Collection
 from korag.collection import Hit as Hit
+from korag.collection import SearchOptions as SearchOptions
 from korag.encoders.dense import DenseEncoder as DenseEncoder
 from korag.encoders.load import load_encoder as load_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder as LateInteractionEncoder

@@ -13,7 +13,7 @@ HEAVY = ("torch", "transformers", "sentence_transformers")
 PUBLIC = {
     "korag": [
         "Collection", "CrossEncoderReranker", "DenseEncoder", "Hit", "KoragError", "LateInteractionEncoder", "Reranker",
-        "SparseEncoder", "load_encoder", "maxsim", "reciprocal_rank_fusion", "weighted_fusion",
+        "SearchOptions", "SparseEncoder", "load_encoder", "maxsim", "reciprocal_rank_fusion", "weighted_fusion",
     ],
     "langchain_korag": [
         "KoBM25Retriever", "KoColBERTReranker", "KoColBERTRetriever", "KoCrossEncoderReranker", "KoEmbeddings",

@@ -227,7 +227,20 @@ class EncoderLeg(Leg):
         return [vectors[index : index + 1] for index in range(len(texts))] if len(texts) != 1 else [vectors]
 
 
+_RECORDED = {"model", "family", "revision", "dim", "query_prompt", "document_prompt", "max_length", "adapter"}
+"""Keywords of `load_encoder` that a manifest may hold: those that change vectors. A folder must not decide how a model
+is run, least of all that its code is."""
+
+
 def _reload(arguments: dict[str, Any], name: str, place: str) -> Encoder[Any]:
+    if unknown := sorted(arguments.keys() - _RECORDED):
+        raise IndexStateError(
+            f"{place}의 '{name}' 인코더 설정에 허용되지 않는 항목이 있습니다: {', '.join(unknown)}. 폴더가 변조되었을 "
+            "수 있으니 출처를 확인하고, 믿을 수 있다면 encoders=[load_encoder(...)]로 인코더를 직접 넣으세요.",
+            f"The settings of the '{name}' encoder of {place} hold entries that are not allowed: {', '.join(unknown)}. "
+            "The folder may have been tampered with: check where it comes from. If you trust it, pass the encoder "
+            "yourself: encoders=[load_encoder(...)].",
+        )
     try:
         return load_encoder(**arguments)
     except KoragError as error:

@@ -46,6 +46,7 @@ class TestOnDisk(TestInMemory):
         return open_new
 
 
+@pytest.mark.slow
 class TestShippedModels(TestOnDisk):
     """The same with the vectors of the models that KoRAG ships."""
 

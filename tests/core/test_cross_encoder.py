@@ -51,6 +51,7 @@ def scores_of(reranker: CrossEncoderReranker, texts: list[str], query: str = QUE
 
 
 class TestScores:
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["cross_encoder", "saved_cross_encoder"])
     def test_are_the_sigmoid_of_the_logit(self, built: Build, documents: list[str], layout: str) -> None:
         """Compared with transformers alone, one pair at a time, without padding or batches."""
@@ -67,6 +68,7 @@ class TestScores:
         assert len(set(found)) == len(documents)
         assert all(0 < score < 1 for score in found)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["cross_encoder", "saved_cross_encoder", "identity_cross_encoder"])
     def test_are_those_of_sentence_transformers(self, built: Build, documents: list[str], layout: str) -> None:
         from sentence_transformers import CrossEncoder
@@ -74,6 +76,7 @@ class TestScores:
         expected = CrossEncoder(str(built(layout)), device="cpu").predict([(QUERY, text) for text in documents])
         np.testing.assert_allclose(scores_of(CrossEncoderReranker(built(layout)), documents), expected, atol=1e-5)
 
+    @pytest.mark.slow
     def test_a_saved_activation_is_respected(self, built: Build, copied: Build, documents: list[str]) -> None:
         sigmoid = CrossEncoderReranker(built("cross_encoder"))
         identity = CrossEncoderReranker(built("identity_cross_encoder"))

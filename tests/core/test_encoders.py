@@ -166,6 +166,7 @@ class TestPrompts:
             expected = model.encode(documents, prompt=prompt, convert_to_sparse_tensor=False).cpu().numpy()
             assert_same(vectors, expected, 1e-4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["pylate", "residual", "stanford", "native"])
     def test_late_interaction(self, built, documents, layout):
         from sentence_transformers import MultiVectorEncoder
@@ -235,6 +236,7 @@ class TestReports:
         assert encoder.family in shown.err
         assert shown.out == ""
 
+    @pytest.mark.slow
     def test_loading_is_silent(self, built, documents, capsys, caplog):
         for layout in ("dense", "lora", "splade", "sparse_autoencoder", "matryoshka"):
             built(layout)
@@ -337,6 +339,7 @@ class TestSaving:
 
 
 class TestCopies:
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_a_pickle_is_small_and_loads_again(self, built, documents, layout):
         encoder = load_encoder(built(layout), max_length=50)

@@ -33,6 +33,7 @@ class TestTerms:
         assert explain_terms(splade, QUERY) == explain_terms(splade, QUERY, task="query")
         assert explain_terms(splade, QUERY) != explain_terms(splade, QUERY, task="document")
 
+    @pytest.mark.slow
     def test_own_terms_and_added_ones(self, splade: SparseEncoder, documents: list[str]) -> None:
         added = 0
         for text in documents:

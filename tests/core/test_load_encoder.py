@@ -58,6 +58,7 @@ QUERY_LENGTHS = {
 
 
 class TestLayouts:
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_family_dims_prompts_and_lengths_are_read_from_the_files(self, built, layout):
         encoder = load_encoder(built(layout))
@@ -194,6 +195,7 @@ class TestWrongFamily:
 
 
 class TestMatryoshka:
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["matryoshka", "matryoshka_safetensors"])
     @pytest.mark.parametrize("dim", DIMS)
     def test_each_dim_has_its_own_head(self, built, layout, dim):
@@ -438,6 +440,7 @@ class TestAdapters:
         base = load_encoder(lora_base(folder), query_prompt=QUERY_PROMPT).encode_queries(TEXTS)
         assert np.abs(base - encoder.encode_queries(TEXTS)).max() > 0.01
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["lora", "bare_lora"])
     def test_naming_the_base_equals_merged_weights(self, built, tmp_path, layout):
         from peft import PeftModel
@@ -581,6 +584,7 @@ class TestArguments:
         if isinstance(cut, LateInteractionEncoder):
             assert len(cut.encode_documents([long])[0]) == 10
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["dense", "lora", "splade", "pylate", "stanford", "native"])
     def test_prompts_change_vectors_and_fingerprint(self, built, layout):
         own = load_encoder(built(layout))

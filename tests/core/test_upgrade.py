@@ -304,6 +304,7 @@ def test_an_upgrade_waits_for_other_writers(old: Path) -> None:
 # -- kills ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.kill
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is forked")
 def test_an_upgrade_killed_at_any_step_leaves_the_same_answers(tmp_path: Path) -> None:
     """SIGKILL before and after every SQL statement, flush, rename and removal."""

@@ -41,6 +41,7 @@ class TestLegs:
         expected = {q: [(hit.id, hit.score) for hit in hits] for q, hits in zip(dataset.queries, found, strict=True)}
         assert _run(system, dataset, 7) == expected
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("fusion", ["rrf", "weighted"])
     @pytest.mark.parametrize("weights", [None, {"bm25": 2.0, "dense": 0.5}])
     def test_hybrids_are_those_of_a_collection(
@@ -342,6 +343,7 @@ class TestReport:
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert all(line.count("|") == rows[0].count("|") for line in rows[:6])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("suffix", ["png", "svg"])
     def test_plot(self, report: Report, tmp_path: Path, suffix: str) -> None:
         pytest.importorskip("matplotlib")

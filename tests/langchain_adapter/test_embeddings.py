@@ -154,6 +154,7 @@ class TestVectors:
 
 
 class TestAsync:
+    @pytest.mark.slow
     async def test_64_at_once_are_as_64_in_a_row(self, embeddings: KoEmbeddings) -> None:
         chooser = random.Random(3)
         long = "임대차 계약이 끝나면 집주인은 보증금을 돌려주어야 한다. " * 9
@@ -407,6 +408,7 @@ class TestStores:
         store = await InMemoryVectorStore.afrom_documents(laws, embeddings)
         assert [each.id for each in await store.asimilarity_search(TEXTS[1], k=1)] == ["1"]
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # langchain-community says of itself that it ends
     def test_faiss(self, embeddings: KoEmbeddings, laws: list[Document], tmp_path: Path) -> None:
         from langchain_community.vectorstores import FAISS

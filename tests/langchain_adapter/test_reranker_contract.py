@@ -71,6 +71,7 @@ def _scores(documents: list[Document]) -> list[float]:
 
 
 class TestEveryReranker:
+    @pytest.mark.slow
     @given(data=st.data())
     @settings(max_examples=12, deadline=None)
     def test_each_score_is_its_own_documents_under_any_permutation(
@@ -101,6 +102,7 @@ class TestEveryReranker:
             assert document.metadata | {"relevance_score": "옛것"} == original.metadata
             assert document.page_content == original.page_content
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("top_n", "count"), [(None, 8), (0, 0), (1, 1), (7, 7), (8, 8), (10**9, 8)])
     def test_top_n_is_the_head_of_all(
         self, reranker: DocumentReranker, passages: list[Document], top_n: int | None, count: int

@@ -466,6 +466,7 @@ class TestDocuments:
 
 
 class TestFolder:
+    @pytest.mark.slow
     def test_written_and_read_again(
         self, notices: list[Document], colbert: LateInteractionEncoder, tmp_path: Any
     ) -> None:

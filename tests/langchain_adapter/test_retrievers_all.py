@@ -126,6 +126,7 @@ class TestKeywords:
             setattr(retriever, name, value)
             assert getattr(retriever, name) == value
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("key", ["score", "점수", "주제", None])
     def test_score_key(self, read_only_retriever: CollectionRetriever, papers: list[Document], key: str | None) -> None:
         (found,) = read_only_retriever.model_copy(update={"score_key": key}).invoke(QUERY, k=1)
@@ -243,6 +244,7 @@ class TestSharing:
         (start,) = [event for event in events if event["event"] == "on_retriever_start"]
         assert (start["name"], start["tags"]) == ("찾기", ["법률"])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])  # noqa: S301
     def test_deepcopy_and_pickle(
         self, writable_retriever: CollectionRetriever, duplicate: Callable[[Any], Any]

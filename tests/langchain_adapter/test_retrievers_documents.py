@@ -40,6 +40,7 @@ class TestDocuments:
             await writable_retriever.adelete()
         assert len(writable_retriever.collection) == 4
 
+    @pytest.mark.slow
     def test_from_texts(self, kind: Kind, documents: list[str]) -> None:
         names = [str(index) for index in range(len(documents))]
         retriever = kind.make_of_texts(documents, [{"쪽": int(n)} for n in names], ids=names, k=1, score_key=None)
@@ -47,6 +48,7 @@ class TestDocuments:
         made = kind.make_of_texts(iter(documents[:3]))
         assert len(set(ids(made.invoke(QUERY, k=3)))) == len(made.invoke(QUERY, k=3)) > 0
 
+    @pytest.mark.slow
     def test_documents_without_text_are_kept_never_found_and_reported(
         self, kind: Kind, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -61,6 +63,7 @@ class TestDocuments:
         retriever.add_documents([Document(id="빈", page_content="보증금 반환")])  # filled in later
         assert set(ids(retriever.invoke("보증금", k=10))) == {"글", "빈"}
 
+    @pytest.mark.slow
     def test_an_empty_corpus_and_k_beyond_it(self, kind: Kind, read_only_retriever: CollectionRetriever) -> None:
         retriever = kind.make([])
         assert retriever.invoke(QUERY) == []
@@ -69,6 +72,7 @@ class TestDocuments:
         assert 4 <= len(found) <= 8
         assert len(set(ids(found))) == len(found)
 
+    @pytest.mark.slow
     def test_equal_scores_keep_the_order_of_addition(self, kind: Kind) -> None:
         names = list("사과나무숲속")
         retriever = kind.make_of_texts(["보증금 반환"] * 6, ids=names, k=6)
@@ -88,6 +92,7 @@ class TestFolders:
         built.add_documents([Document(id="새", page_content="자전거 보관소")])
         assert ids(kind.load(tmp_path / "law", k=1).invoke("자전거 보관소")) == ["새"]
 
+    @pytest.mark.slow
     def test_the_same_program_again_adds_nothing(self, kind: Kind, documents: list[str], tmp_path: Path) -> None:
         texts, metadatas = [*documents[:2], documents[0]], [{"쪽": 1}, {"쪽": 2}, {"쪽": 1}]
         first = kind.make_of_texts(texts, metadatas, path=tmp_path, k=5)
@@ -122,6 +127,7 @@ class TestFolders:
 
 
 class TestTexts:
+    @pytest.mark.slow
     def test_decomposed_hangul(
         self, kind: Kind, read_only_retriever: CollectionRetriever, papers: list[Document]
     ) -> None:
@@ -152,6 +158,7 @@ class TestTexts:
             assert (found.id, found.page_content) == ("긴", long)
             assert ids(retriever.invoke("보증금")) == ["짧은"]
 
+    @pytest.mark.slow
     def test_tokenizers(self, documents: list[str], tmp_path: Path) -> None:
         pytest.importorskip("kiwipiepy")
         kiwi = KoBM25Retriever.from_texts(documents, tokenizer="kiwi", k=1, path=tmp_path / "kiwi")

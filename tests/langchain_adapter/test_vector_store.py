@@ -57,10 +57,12 @@ def writable_retriever(dense: DenseEncoder, papers: list[Document]) -> KoVectorS
 
 
 class TestSearch:
+    @pytest.mark.slow
     def test_results_are_what_was_added(self, store: KoVectorStore, papers: list[Document]) -> None:
         for using in ("dense", "colbert", "sparse", "bm25", "hybrid", None):
             assert store.similarity_search(QUERY, k=1, using=using) == papers[:1]
 
+    @pytest.mark.slow
     def test_keywords_are_the_collections(self, store: KoVectorStore) -> None:
         for given, own in (
             ({"k": 3}, {"k": 3}),
@@ -94,6 +96,7 @@ class TestSearch:
             assert len(found) == 3
             assert await getattr(store, f"a{name}")(query, **keywords, **more) == found
 
+    @pytest.mark.slow
     def test_relevance_is_in_0_to_1_and_its_threshold_holds(self, store: KoVectorStore) -> None:
         for using in ("dense", "colbert", "sparse", "bm25", "hybrid"):
             pairs = store.similarity_search_with_relevance_scores(WIDE, k=8, using=using)
@@ -273,6 +276,7 @@ class TestMaking:
 
 
 class TestAsync:
+    @pytest.mark.slow
     async def test_many_at_once_equal_one_by_one(self, store: KoVectorStore, documents: list[str]) -> None:
         queries = [text[: 5 + index] for index, text in enumerate(documents * 2)]
         expected = [store.similarity_search(query, k=3) for query in queries]

@@ -310,6 +310,7 @@ class TestFields:
         ]  # fmt: skip
         assert len({first, *changed}) == 5
 
+    @pytest.mark.slow
     def test_pickle_is_small_and_keeps_how_the_model_is_run(self) -> None:
         encoder = load_encoder("mini-dense", device="cpu", dtype="bfloat16", batch_tokens=64, token="hf_SECRET")  # noqa: S106
         assert isinstance(encoder, DenseEncoder)

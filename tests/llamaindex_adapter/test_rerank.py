@@ -140,6 +140,7 @@ class TestResults:
         assert _scores(twice) == _scores(once)
         assert twice[0].node.metadata["retrieval_score"] == once[0].score
 
+    @pytest.mark.slow
     def test_metadata_mode_is_the_text_that_is_scored(self, colbert: LateInteractionEncoder) -> None:
         node = TextNode(text="삼십 일 안에 지급한다.", metadata={"제목": "보증금 반환", "비밀": "도서관"})
         node.excluded_embed_metadata_keys = ["비밀"]
@@ -344,6 +345,7 @@ class TestFields:
         monkeypatch.chdir("/")
         assert KoColBERTRerank.from_dict(data).to_dict() == data
 
+    @pytest.mark.slow
     def test_pickle_is_small_and_keeps_how_the_model_is_run(self, nodes: list[NodeWithScore]) -> None:
         encoder = load_encoder("mini-colbert", device="cpu", dtype="bfloat16", batch_tokens=64, token="hf_SECRET")  # noqa: S106
         assert isinstance(encoder, LateInteractionEncoder)

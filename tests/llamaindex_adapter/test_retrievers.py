@@ -113,6 +113,7 @@ def fresh(nodes: list[TextNode], colbert: LateInteractionEncoder) -> KoColBERTRe
 
 
 class TestEveryClass:
+    @pytest.mark.slow
     def test_finds_new_nodes_that_equal_those_put_in(self, any_kind: Any, nodes: list[TextNode]) -> None:
         before = copy.deepcopy(nodes)
         found = any_kind.retrieve(QUERY)
@@ -125,6 +126,7 @@ class TestEveryClass:
         assert any_kind.retrieve(QUERY)[0].node == nodes[0]
         assert nodes == before
 
+    @pytest.mark.slow
     def test_is_what_the_collection_finds(self, any_kind: Any) -> None:
         for query in (QUERY, "제6조의2는 전자 문서에도 적용되나요?"):
             hits = any_kind.collection.search(query)
@@ -140,6 +142,7 @@ class TestEveryClass:
             retriever.similarity_top_k = k
             assert retriever.retrieve(QUERY) == everything[:k]
 
+    @pytest.mark.slow
     async def test_exact(
         self, make: Make, any_kind: Any, nodes: list[TextNode], tmp_path: Path, search_calls: list[bool]
     ) -> None:
@@ -169,6 +172,7 @@ class TestEveryClass:
         retriever.filters = None
         assert _ids(retriever.retrieve(QUERY)) == ["노드-0"]
 
+    @pytest.mark.slow
     def test_upsert_and_delete(self, make: Make, nodes: list[TextNode]) -> None:
         retriever = make(nodes[:3])
         new = TextNode(id_="노드-0", text="보증금은 이사하는 날 돌려받는다.", metadata={"판": 2})
@@ -606,6 +610,7 @@ class TestInLlamaIndex:
         router = RouterRetriever(LLMSingleSelector.from_defaults(llm=Choosing()), tools, llm=MockLLM())
         assert _ids(router.retrieve("도서관")) == _ids(words.retrieve("도서관"))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("mode", FUSION_MODES)
     async def test_fusion_of_queries_and_retrievers(
         self, shared: KoColBERTRetriever, nodes: list[TextNode], mode: FUSION_MODES

@@ -7,6 +7,7 @@ versions included), not as the installed version would write them.
 import json
 import shutil
 import string
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,9 @@ def _lora(base: Path):
             task_type=TaskType.FEATURE_EXTRACTION, r=4, lora_alpha=8, target_modules=["query", "value"],
             init_lora_weights=False,
         )  # fmt: skip
-        model[0].model = get_peft_model(model[0].model, config)
+        with warnings.catch_warnings():  # peft 0.21 asks transformers 5.24 for a name of the past
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            model[0].model = get_peft_model(model[0].model, config)
     return model
 
 

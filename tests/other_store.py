@@ -51,7 +51,7 @@ class OtherStore(Collection):
     def encoders(self) -> dict[str, Encoder[Any]]:
         return self._inner.encoders
 
-    def _search(self, queries: list[str], options: SearchOptions) -> list[list[Hit]]:
+    def _search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
         self.searches.append(options)
         return self._inner.search_many(queries, options=options)
 
@@ -65,8 +65,8 @@ class OtherStore(Collection):
     ) -> list[Hit]:
         return self._inner.search_by_vector(vector, k=k, where=where, min_relevance=min_relevance)
 
-    def _similarities(self, ids: Sequence[str], using: str | None) -> tuple[list[str], NDArray[np.float32]]:
-        return self._inner._similarities(ids, using)
+    def _similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+        return self._inner._similarities(ids, legs)
 
     def close(self) -> None:
         self._inner.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -128,7 +129,7 @@ class CollectionRetriever(BaseRetriever):
         tokenizer: TokenizerLike = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
-        reject_unknown(cls, options, cls._options)
+        cls._check_keywords("from_defaults", options)
         records = to_records(_given(nodes, index, docstore), _mode(options.get("metadata_mode", MetadataMode.EMBED)))
         encoders = [as_encoder(model, family=family) for model in models]
         legs = planned_legs(encoders, bm25=bm25)
@@ -152,10 +153,17 @@ class CollectionRetriever(BaseRetriever):
         family: Family | None = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
-        reject_unknown(cls, options, cls._options)
+        cls._check_keywords("from_persist_dir", options)
         encoders = None if models is None else [as_encoder(model, family=family) for model in models]
         made_by = f"{cls.__name__}.from_defaults(nodes=..., path='{path}'), persist('{path}')"
         return cls(open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=made_by), **options)
+
+    @classmethod
+    def _check_keywords(cls, method: str, options: Iterable[str]) -> None:
+        """Raises for a keyword that is neither the method's own nor the constructor's."""
+        parameters = inspect.signature(getattr(cls, method)).parameters.values()
+        own = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+        reject_unknown(cls, options, [*own, *cls._options])
 
     @classmethod
     def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from korag.checkpoints.presets import Family
+from korag.checks import reject_unknown
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 
@@ -78,6 +79,7 @@ class EncoderFields(BaseModel):
             WrongFamilyError: If the model is of another family; the message names the class to use.
             InvalidArgumentError: If a loaded encoder is given with settings it was not loaded with.
         """
+        reject_unknown(self, more, list(type(self).model_fields))  # before the default model is looked for
         encoder = as_encoder(
             type(self).model_fields["model_name"].default if model_name is None else model_name,
             family=self._family,

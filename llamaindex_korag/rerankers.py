@@ -14,6 +14,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
+from korag.checks import reject_unknown
 from korag.encoders.load import as_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.errors import InvalidArgumentError
@@ -202,6 +203,7 @@ class KoColBERTRerank(NodeReranker):
             WrongFamilyError: If the model is not a late-interaction model.
             InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
         """
+        reject_unknown(self, unknown, list(type(self).model_fields))  # before the default model is looked for
         encoder = as_encoder(
             model_name,
             family="late_interaction",
@@ -286,6 +288,7 @@ class KoCrossEncoderRerank(NodeReranker):
             CheckpointError: If it does not give exactly one score.
             InvalidArgumentError: If a loaded model comes with settings it was not loaded with.
         """
+        reject_unknown(self, unknown, list(type(self).model_fields))
         model = cross_encoder_with(model_name, revision=revision, max_length=max_length)
         super().__init__(
             reranker=model,

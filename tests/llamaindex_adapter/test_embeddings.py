@@ -343,7 +343,12 @@ class TestFields:
         for settings in ({"query_prompt": ""}, {"dim": 3}, {"max_length": 5}, {"revision": "a"}, {"adapter": "b"}):
             with pytest.raises(InvalidArgumentError, match=next(iter(settings))):
                 KoEmbedding(dense, **settings)  # type: ignore[arg-type]
-        for wrong in ({"device": "cpu"}, {"normalize": True}, {"embed_batch_size": 0}, {"num_workers": "many"}):
+        for unknown in ({"device": "cpu"}, {"normalize": True}):
+            with pytest.raises(InvalidArgumentError, match=next(iter(unknown))):
+                KoEmbedding(dense, **unknown)
+        with pytest.raises(InvalidArgumentError, match="Did you mean model_name"):
+            KoEmbedding(model="mini-dense")  # not an error about the default model, which may not be there
+        for wrong in ({"embed_batch_size": 0}, {"num_workers": "many"}):
             with pytest.raises(ValidationError, match=next(iter(wrong))):
                 KoEmbedding(dense, **wrong)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="embeddings_cache"):

@@ -92,6 +92,11 @@ class RelevanceTests(ContractFixtures):
         collection.delete(["d"])
         assert "d" not in ids_of(collection.diversify(hits, k=4, using=using))
 
+    def test_diversify_takes_hits_only(self, filled: Collection) -> None:
+        wrong: Any = ["주거"]
+        with pytest.raises(InvalidArgumentError, match=r"hits\[0\]"):
+            filled.diversify(wrong)
+
     @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, "0.5", None, True])
     def test_lambda_out_of_range(self, filled: Collection, value: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="lambda_mult"):

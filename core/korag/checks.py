@@ -21,6 +21,16 @@ from korag.text import check_texts
 T = TypeVar("T")
 FusionMethod: TypeAlias = Literal["rrf", "weighted"]
 _FUSION_METHODS: tuple[FusionMethod, ...] = get_args(FusionMethod)
+_SYNONYMS = (
+    ("k", "top_k", "topk", "top_n", "n_results", "limit", "similarity_top_k"),
+    ("where", "filter", "filters"),
+    ("fusion", "method"),
+    ("model", "model_name", "models", "encoders"),
+    ("ids", "id"),
+    ("metadata", "metadatas"),
+    ("min_relevance", "score_threshold", "threshold"),
+)
+"""Names that KoRAG, LangChain, LlamaIndex and others have for the same keyword."""
 _MAX_DEPTH = 100
 """Nesting of metadata. SQLite's JSON functions stop at 1,000, and a list may contain itself."""
 
@@ -211,12 +221,20 @@ def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str]) ->
     owner_name = (owner if isinstance(owner, type) else type(owner)).__name__
     for name in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            korean, english = (f" 혹시 {close[0]}?", f" Did you mean {close[0]}?") if close else ("", "")
+            meant = _closest(name, known)
+            korean, english = (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else ("", "")
             raise InvalidArgumentError(
                 f"{owner_name}에는 '{name}' 인자가 없습니다.{korean} 쓸 수 있는 것: {', '.join(known)}.",
                 f"{owner_name} takes no '{name}'.{english} It takes: {', '.join(known)}.",
             )
+
+
+def _closest(name: str, known: Sequence[str]) -> str | None:
+    """Returns the known keyword that `name` is a synonym or a misspelling of."""
+    for synonyms in _SYNONYMS:
+        if name in synonyms and (found := [other for other in synonyms if other in known]):
+            return found[0]
+    return next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.65)), None)
 
 
 def check_deletion(everything: str, **selectors: object) -> None:
@@ -232,7 +250,7 @@ def check_deletion(everything: str, **selectors: object) -> None:
     if all(value is None for value in selectors.values()):
         names = list(selectors)
         raise InvalidArgumentError(
-            f"지울 대상이 없습니다. {', '.join(names)} 중 하나를 넣으세요. 모두 지우려면: {everything}.",
+            f"지울 대상이 없습니다. {', '.join(names)} 중 하나는 넣어야 합니다. 모두 지우려면: {everything}.",
             f"Nothing to delete: neither {' nor '.join(names)} is given. To delete everything, pass {everything}.",
         )
 

@@ -60,10 +60,34 @@ def test_what_passes_is_returned(tmp_path):
         (lambda path: check_deletion("where={}", ids=None, where=None), ["ids", "where={}"]),
         (lambda path: name_weights(["dense", "bm25"], [1]), ["1", "2", "dense, bm25"]),
         (lambda path: name_weights(["dense", "bm25"], "ab"), ["weights='ab'"]),
-        (lambda path: reject_unknown(dict, ["kk"], ("k", "where")), ["'kk'", "k?", "k, where"]),
+        (lambda path: reject_unknown(dict, ["kk"], ("k", "where")), ["'kk'", "k", "k, where"]),
     ],
 )
 def test_what_does_not_pass_is_named(call, parts, tmp_path):
     with pytest.raises(InvalidArgumentError) as caught:
         call(tmp_path)
     assert_bilingual(caught.value, *parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("kk", ("k", "where"), "k"),
+        ("top_k", ("where", "k"), "k"),
+        ("where", ("k", "filter"), "filter"),
+        ("method", ("fusion", "k"), "fusion"),
+        ("encoders", ("models", "node_ids"), "models"),
+        ("model", ("model_name", "metadata_mode"), "model_name"),
+    ],
+)
+def test_other_names_of_a_keyword_are_understood(name, known, meant):
+    with pytest.raises(InvalidArgumentError) as caught:
+        reject_unknown(dict, [name], known)
+    assert f"혹시 {meant}인가요?" in caught.value.args[0]
+    assert f"Did you mean {meant}?" in caught.value.args[1]
+
+
+def test_no_guess_far_from_any_name():
+    with pytest.raises(InvalidArgumentError) as caught:
+        reject_unknown(dict, ["codecs"], ("objects", "k"))
+    assert "혹시" not in str(caught.value)

@@ -24,6 +24,7 @@ from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved, planned_legs
 from korag.deprecations import rename_keywords
 from korag.encoders.load import as_encoder
+from korag.errors import InvalidArgumentError
 from korag.filters import parse
 from korag.legs.tokenizers import TokenizerLike
 from langchain_korag.documents import (
@@ -71,6 +72,12 @@ class CollectionRetriever(BaseRetriever):
         if isinstance(given, dict):
             given = rename_keywords(given, cls._renamed)
             reject_unknown(cls, given, list(cls.model_fields))
+            if "collection" not in given:
+                raise InvalidArgumentError(
+                    f"collection이 없습니다. 문서로 만들려면 {cls.__name__}.from_documents(documents, ...)를 쓰세요.",
+                    f"collection is missing; to create one from documents, use {cls.__name__}.from_documents("
+                    "documents, ...).",
+                )
         return given
 
     @field_validator("k", mode="before")
@@ -191,7 +198,7 @@ class CollectionRetriever(BaseRetriever):
             IndexStateError: If a retriever of this class cannot search such a collection.
         """
         cls._check_legs(legs, f"legs={list(legs)}")
-        draft = cls.model_construct()
+        draft = cls.model_construct(collection=None)  # a placeholder; assigning a field does not validate it
         for name, value in fields.items():
             setattr(draft, name, value)  # validates it, as the constructor would
 

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from korag.checkpoints.presets import Family
+from korag.checks import reject_unknown
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from langchain_korag.huggingface import hide_tokens, without_tokens
@@ -45,6 +46,13 @@ class EncoderModel(BaseModel):
     model_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
     cache_folder: str | None = Field(default=None, frozen=True)
     show_progress: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            reject_unknown(cls, given, [*cls.model_fields, "model_name"])
+        return given
 
     @field_validator("model", mode="before")
     @classmethod

@@ -187,6 +187,9 @@ async def test_misspelt_keywords_of_retrievers(
     assert bilingual(raised.value)
     with pytest.raises(InvalidArgumentError, match="takes no 'top_k'"):
         kind.load(tmp_path / "x", top_k=3)
+    with pytest.raises(ValidationError, match=rf"use {kind.cls.__name__}\.from_documents") as wrapped:
+        kind.cls(k=3)
+    assert bilingual(wrapped.value)
     with pytest.raises(ValidationError, match="Did you mean score_key") as wrapped:
         kind.cls(collection=read_only_retriever.collection, score_keys="점수")
     assert bilingual(wrapped.value)

@@ -257,8 +257,10 @@ class Collection(ABC):
             options = SearchOptions(**settings)
         elif not isinstance(options, SearchOptions):
             raise InvalidArgumentError(
-                f"options={options!r:.80}은(는) SearchOptions가 아닙니다. SearchOptions(k=5)처럼 넣으세요.",
-                f"options={options!r:.80} is not a SearchOptions; pass SearchOptions(k=5), or its fields as keywords.",
+                f"options={options!r:.80}: SearchOptions여야 합니다. korag.collection.SearchOptions(k=5)를 넣거나 "
+                "k=5처럼 바로 넣으세요.",
+                f"options={options!r:.80} is not a SearchOptions; pass korag.collection.SearchOptions(k=5), or its "
+                "fields as keywords.",
             )
         elif settings:
             raise InvalidArgumentError(
@@ -346,6 +348,12 @@ class Collection(ABC):
             Hits in the order chosen, without those deleted meanwhile.
         """
         check_count("k", k)
+        for index, hit in enumerate(hits):
+            if not isinstance(hit, Hit):
+                raise InvalidArgumentError(
+                    f"hits[{index}]={hit!r:.80}: Hit이어야 합니다. 이 컬렉션의 search가 반환한 결과를 넣으세요.",
+                    f"hits[{index}]={hit!r:.80} must be a Hit; pass the result of this collection's `search`.",
+                )
         ids, similarities = self._similarities([hit.id for hit in hits], self._choose_legs(using))
         by_id = {hit.id: hit for hit in hits}
         relevance = np.array([by_id[id_].relevance for id_ in ids], np.float32)

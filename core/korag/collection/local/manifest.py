@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from korag.checks import check_list
+from korag.checks import check_flag, check_list
 from korag.collection.local.database import FORMAT_VERSION, Database
 from korag.collection.local.segments import CodecVersion, newer_codec
 from korag.encoders.base import Encoder
@@ -59,8 +59,8 @@ def name_settings(legs: LegSettings) -> dict[str, dict[str, Any]]:
     names = [] if legs is None else list(legs) if isinstance(legs, Iterable) else [legs]
     if isinstance(legs, str) or not all(isinstance(name, str) for name in names):
         raise InvalidArgumentError(
-            f"legs={legs!r:.80}은(는) 이름의 리스트나 {{이름: 설정}} 꼴의 dict여야 합니다.",
-            f"legs={legs!r:.80} must be a list of names, or a dict of name and settings.",
+            f"legs={legs!r:.80}: 이름의 리스트나 {{이름: 설정}} 꼴의 dict여야 합니다. 예: ['bm25'].",
+            f"legs={legs!r:.80} must be a list of names or a dict from names to settings, for example ['bm25'].",
         )
     named: dict[str, dict[str, Any]] = {}
     for name in names:
@@ -88,8 +88,8 @@ def check_codecs(codecs: Mapping[str, str] | None) -> dict[str, str]:
     """
     if not isinstance(codecs, Mapping | None):
         raise InvalidArgumentError(
-            f"codecs={codecs!r:.80}은(는) {{검색 방식: 코덱}} 꼴의 dict여야 합니다.",
-            f"codecs={codecs!r:.80} must be a dict of leg and codec.",
+            f"codecs={codecs!r:.80}: {{검색 방식: 코덱}} 꼴의 dict여야 합니다. 예: {{'dense': 'float32'}}.",
+            f"codecs={codecs!r:.80} must be a dict from legs to codecs, for example {{'dense': 'float32'}}.",
         )
     for leg, name in (codecs or {}).items():
         leg_type(leg, argument="codecs").codec(name)
@@ -102,8 +102,10 @@ def with_bm25(
     """Adds the short form ``bm25=True, tokenizer=…`` of ``legs={"bm25": {"tokenizer": …}}``.
 
     Raises:
-        InvalidArgumentError: If the two contradict each other.
+        InvalidArgumentError: If the two contradict each other, or `bm25` is not a bool.
     """
+    if bm25 is not None:
+        check_flag("bm25", bm25)  # bm25="kiwi" is meant as tokenizer="kiwi"
     if bm25 is False and "bm25" in settings:
         raise InvalidArgumentError(
             "legs에 'bm25'를 넣고 bm25=False도 넣었습니다. 하나만 넣으세요.",
@@ -147,7 +149,7 @@ def make_legs(
     """
     if tokenizer is not None and not bm25 and "bm25" not in settings:
         raise InvalidArgumentError(
-            f"tokenizer={tokenizer!r:.60}를 넣었지만 쓸 BM25가 없습니다. bm25=True도 넣거나 빼세요.",
+            f"tokenizer={tokenizer!r:.60}: BM25가 없어 쓰이지 않습니다. bm25=True를 함께 넣거나 tokenizer를 빼세요.",
             f"tokenizer={tokenizer!r:.60} was given, but there is no BM25 for it; add bm25=True or leave it out.",
         )
     given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
@@ -242,6 +244,7 @@ def reopen_legs(
         IndexStateError: If an encoder cannot be loaded, or a leg or codec is not registered here.
         FormatVersionError: If a newer version of a codec has been used.
     """
+    given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
     resolved = resolve_codecs(manifest, place)
     has = ", ".join(manifest)
     if unknown := [name for name in encoders if name not in manifest]:
@@ -264,7 +267,6 @@ def reopen_legs(
             f"tokenizer={tokenizer!r:.60} was given, but {place} was built without BM25. Leave tokenizer out, or index "
             "again into a new folder with bm25=True.",
         )
-    given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
     for argument, names in (("legs", given), ("codecs", codecs)):
         if unknown := [name for name in names if name not in manifest]:
             raise FingerprintError(

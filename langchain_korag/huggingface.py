@@ -2,7 +2,7 @@
 
 Its ``model_kwargs`` are those of ``SentenceTransformer(…)`` and its ``encode_kwargs`` those of ``encode(…)``.
 Keys with a KoRAG equivalent are mapped, keywords of `korag.load_encoder` are passed through, and any other key is an
-error: nobody notices that a setting is ignored.
+error, because an ignored setting would go unnoticed.
 """
 
 from __future__ import annotations

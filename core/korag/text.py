@@ -42,8 +42,8 @@ def check_text(text: object, position: str) -> str:
     """
     if not isinstance(text, str):
         raise InvalidTextError(
-            f"{position}의 값 {_short(text)}은(는) {type(text).__name__}입니다. 문자열(str)이어야 합니다.",
-            f"{position} is {_short(text)}, a {type(text).__name__}; it must be a string.",
+            f"{position}={_short(text)}: {type(text).__name__}이(가) 아니라 문자열(str)이어야 합니다.",
+            f"{position} is {_short(text)} ({type(text).__name__}); it must be a string.",
         )
     if lone := _SURROGATE.search(text):
         raise InvalidTextError(
@@ -67,14 +67,14 @@ def check_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
     """
     if isinstance(texts, str | bytes):
         raise InvalidTextError(
-            f"{name}에 문자열 하나 {_short(texts)}을(를) 넣었습니다. 문자열의 리스트여야 합니다: [text]",
-            f"{name} is the single string {_short(texts)}; pass a list of strings: [text].",
+            f"{name}에 문자열 하나 {_short(texts)}을(를) 넣었습니다. {name}=[...]처럼 리스트로 넣으세요.",
+            f"{name} is the single string {_short(texts)}; pass a list of strings: {name}=[...].",
         )
     try:
         items = list(texts)
     except TypeError:
         raise InvalidTextError(
-            f"{name}의 값 {_short(texts)}은(는) 문자열의 리스트가 아닙니다.",
+            f"{name}={_short(texts)}: 문자열의 리스트여야 합니다.",
             f"{name} is {_short(texts)}; it must be a list of strings.",
         ) from None
     return [check_text(text, f"{name}[{index}]") for index, text in enumerate(items)]

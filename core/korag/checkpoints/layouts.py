@@ -102,7 +102,7 @@ def find_layout(folder: Path) -> Layout | None:
 _USE_INSTEAD: dict[Kind, str] = {
     "dense": "korag.DenseEncoder, korag.Collection, KoEmbeddings (LangChain), KoEmbedding (LlamaIndex)",
     "sparse": "korag.SparseEncoder, korag.Collection, KoSparseEmbeddings (LangChain), KoSparseEmbedding (LlamaIndex)",
-    "late_interaction": "korag.LateInteractionEncoder, korag.Collection, KoColBERTRetriever and KoColBERTReranker "
+    "late_interaction": "korag.LateInteractionEncoder, korag.Collection, KoColBERTRetriever, KoColBERTReranker "
     "(LangChain), KoColBERTRerank (LlamaIndex)",
     "cross_encoder": "korag.CrossEncoderReranker, KoCrossEncoderReranker (LangChain), KoCrossEncoderRerank "
     "(LlamaIndex)",

@@ -132,7 +132,7 @@ STANFORD = replace(
     dim=stanford_dim,
     prompts=stanford_prompts,
     lengths=stanford_lengths,
-    has_head=lambda _: True,  # the projection lies in the weights of HF_ColBERT
+    has_head=lambda _: True,  # the projection is among the weights of HF_ColBERT
 )
 FAMILY_READERS: dict[Family, Reader] = {"dense": DENSE, "sparse": SPARSE, "late_interaction": LATE_INTERACTION}
 """The reader of each family, for layouts that differ in nothing else and for folders of no known layout."""

@@ -52,6 +52,6 @@ def check_documents(
 def warn_empty(empty: int, total: int) -> None:
     """Logs a warning about texts that match nothing."""
     logger.warning(
-        "%d개 가운데 %d개의 텍스트가 비어 있어 검색되지 않습니다. / %d of %d texts are empty and match nothing.",
+        "텍스트 %d개 가운데 %d개가 비어 있어 검색되지 않습니다. / %d of %d texts are empty and match nothing.",
         total, empty, empty, total,
     )  # fmt: skip

@@ -62,9 +62,9 @@ def _parts(document: object, place: int) -> tuple[Any, Any, Any]:
     if not isinstance(document, tuple | list) or len(document) not in (2, 3):
         raise InvalidArgumentError(
             f"documents[{place}]의 값 {document!r:.80}은(는) (id, text) 또는 (id, text, metadata)가 아닙니다. "
-            f"앞의 {place}개까지 온전한 묶음은 저장되었고, 고쳐서 다시 부르면 이어 갑니다.",
-            f"documents[{place}] is {document!r:.80}, neither (id, text) nor (id, text, metadata). Whole blocks before "
-            "it were stored; the same call, mended, goes on from there.",
+            "그 앞의 묶음들은 이미 저장되었으니, 이 값을 고쳐 다시 호출하면 이어서 진행합니다.",
+            f"documents[{place}] is {document!r:.80}, neither (id, text) nor (id, text, metadata). The batches before "
+            "it are stored; correct it and call again to continue from there.",
         )
     id_, text, *rest = document
     check_text(id_, f"documents[{place}][0]")

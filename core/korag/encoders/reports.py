@@ -37,7 +37,7 @@ class TruncationReport:
         korean, english = self._names
         if self._empty:
             logger.warning(
-                "%d개 가운데 %d개의 텍스트가 비어 있습니다. / %d of %d texts are empty.",
+                "텍스트 %d개 가운데 %d개가 비어 있습니다. / %d of %d texts are empty.",
                 self._texts, self._empty, self._empty, self._texts,
             )  # fmt: skip
         if self._truncated:

@@ -196,4 +196,6 @@ def _error(place: str, value: Any, rule: str, *, guess: bool = False) -> FilterE
             korean, english = f"{meant}을(를) 쓰려던 것인가요? {korean}", f"did you mean {meant}? {english}"
     shown = reprlib.repr(value)  # shortened: the value may be a list of a million ids
     place = place.encode("utf-8", "backslashreplace").decode()  # a name with a lone surrogate cannot be printed
+    if place == "where":
+        return FilterError(f"where 필터의 {shown}: {korean}.", f"where filter, {shown}: {english}.")
     return FilterError(f"where 필터의 {place}: {shown} — {korean}.", f"where filter, {place}: {shown} — {english}.")

@@ -266,7 +266,7 @@ class ModelFreeLeg(Leg):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keywords that make an equal leg in this process and in unpickling."""
+        """The keywords that make an equal leg in this process or when unpickling."""
         return self.settings
 
     def identity(self) -> dict[str, Any]:

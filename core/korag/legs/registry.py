@@ -88,8 +88,7 @@ class LegType:
                 raise InvalidArgumentError(
                     f"legs={{{self.name!r}: ...}}의 {name!r}은(는) 없는 설정입니다. 쓸 수 있는 설정: "
                     f"{listed or '없음'}.",
-                    f"legs={{{self.name!r}: ...}}: {name!r} is no setting of this leg. Its settings: "
-                    f"{listed or 'none'}.",
+                    f"legs={{{self.name!r}: ...}}: this leg has no setting {name!r}. Its settings: {listed or 'none'}.",
                 )
 
 
@@ -246,7 +245,7 @@ def recorded_codec(leg: str, name: str, *, place: str) -> tuple[LegType, Codec]:
     if leg not in _legs:
         raise IndexStateError(
             f"{place}에는 '{leg}' 색인이 있지만 여기에는 그 검색 방식이 등록되어 있지 않습니다. 이를 등록하는 패키지를 "
-            "먼저 import하거나 KoRAG를 올리세요.",
+            "먼저 import하거나 KoRAG를 업그레이드하세요.",
             f"{place} has a '{leg}' index, but no such leg is registered here. Import the package that registers it "
             "first, or upgrade KoRAG.",
         )
@@ -255,7 +254,7 @@ def recorded_codec(leg: str, name: str, *, place: str) -> tuple[LegType, Codec]:
             return _legs[leg], codec
     raise IndexStateError(
         f"{place}의 '{leg}' 색인은 '{name}' 코덱으로 저장되어 있지만 여기에는 그 코덱이 없습니다. 이를 등록하는 "
-        "패키지를 먼저 import하거나 KoRAG를 올리세요.",
+        "패키지를 먼저 import하거나 KoRAG를 업그레이드하세요.",
         f"The '{leg}' index of {place} is stored with the codec '{name}', which is not registered here. Import the "
         "package that registers it first, or upgrade KoRAG.",
     )

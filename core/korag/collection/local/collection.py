@@ -89,12 +89,12 @@ class LocalCollection(Collection):
 
         Args:
             path: The folder. A new collection needs one that is empty or does not exist.
-            encoders: Names, paths or loaded encoders, at most one of each family. An existing collection knows its
-                own; those given must be the ones it was built with.
-            bm25: Also search by words. None takes what the collection has (False for a new one).
+            encoders: Names, paths or loaded encoders, at most one of each family. An existing collection has
+                recorded its own; those given must be the ones it was built with.
+            bm25: Also search with BM25. None takes what the collection has (False for a new one).
             tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
             legs: Registered legs that need no model: a list of names, or a dict of name and settings. ``bm25=True,
-                tokenizer=…`` is short for ``legs={"bm25": {"tokenizer": …}}``. An existing collection knows its own.
+                tokenizer=…`` is short for ``legs={"bm25": {"tokenizer": …}}``. Recorded in an existing collection.
             codecs: How a new collection stores a leg's vectors, by leg; the leg's default where not given.
             timeout: Seconds to wait for another process that is writing.
 
@@ -248,12 +248,12 @@ class LocalCollection(Collection):
         return len(keys)
 
     def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
-        """Returns the documents that exist: by id in the order asked for, otherwise in the order added."""
+        """Returns the documents that exist: by id in the order given, otherwise in insertion order."""
         if ids is not None:
             checked = check_ids(ids)
             keys = np.intersect1d(self._database.keys(*self._condition(where)), self._database.keys_of(checked))
             found = {document.id: document for document in self._database.documents(keys).values()}
-            return [copy.deepcopy(found[id_]) for id_ in checked if id_ in found]  # an id may be asked for twice
+            return [copy.deepcopy(found[id_]) for id_ in checked if id_ in found]  # an id may be given twice
         keys = self._database.keys(*self._condition(where))
         documents = self._database.documents(keys)
         return [documents[int(key)] for key in keys if int(key) in documents]

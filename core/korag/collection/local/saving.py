@@ -1,4 +1,4 @@
-"""Copies of collections: written whole beside their place, then renamed."""
+"""Copies of collections: written to a temporary folder next to the target, then renamed."""
 
 from __future__ import annotations
 

@@ -73,10 +73,10 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
 def _missing(folder: Path) -> IndexStateError:
     if folder.exists() and (folder.is_file() or any(path.name != DATABASE_FILE for path in folder.iterdir())):
         return ForeignFolderError(
-            f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 아무것도 바꾸지 않았습니다.",
-            f"'{folder}' holds something other than a KoRAG collection; nothing was changed.",
+            f"'{folder}'은(는) KoRAG 컬렉션이 아닙니다. 컬렉션이 있는 폴더를 넣으세요. 아무것도 바꾸지 않았습니다.",
+            f"'{folder}' is not a KoRAG collection; pass the folder of one. Nothing was changed.",
         )
     return IndexStateError(
         f"'{folder}'에 컬렉션이 없습니다. 컬렉션이 있는 폴더를 넣으세요.",
-        f"There is no collection in '{folder}'; name the folder of one.",
+        f"There is no collection in '{folder}'; pass the folder of one.",
     )

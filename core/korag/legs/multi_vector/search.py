@@ -26,7 +26,7 @@ RESCAN_FROM = 1_000
 SCAN_STEPS = 20
 """Steps in which a pruned search goes through all documents, in the order of their pooled estimates."""
 MIN_STEP = 10
-"""Least documents per step, for each result wanted."""
+"""Minimum documents per step, for each result wanted."""
 Scores = NDArray[np.float32]
 
 

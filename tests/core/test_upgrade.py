@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -10,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from korag.collection.local import database as database_module
 from korag.collection.local.database import FORMAT_VERSION, Database
 from korag.collection.local.manifest import read_manifest
 from korag.collection.local.segments import CodecVersion, SegmentFolder
-from korag.encoders import base as encoders_base
+from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import (
     CollectionLockedError,
     ForeignFolderError,
@@ -126,7 +127,7 @@ def refuse_to_encode(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model is loaded")
 
     for name in ("encode_documents", "encode_queries"):
-        monkeypatch.setattr(encoders_base.Encoder, name, encode)
+        monkeypatch.setattr(PretrainedEncoder, name, encode)
     monkeypatch.setattr("korag.legs.base.load_encoder", load)
     monkeypatch.setattr("korag.legs.tokenizers.BigramTokenizer.__call__", encode)
 
@@ -299,6 +300,28 @@ def test_an_upgrade_waits_for_other_writers(old: Path) -> None:
     assert Collection.upgrade(old, timeout=20) == 3
     timer.join()
     connection.close()
+
+
+def test_an_upgrade_that_is_committed_does_not_fail(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process begins to write right after the commit; the next write removes the old files instead."""
+    connection = sqlite3.connect(old / FILE, isolation_level=None)
+    transaction = Database.transaction
+
+    @contextlib.contextmanager
+    def then_locked(self: Database) -> Iterator[None]:
+        with transaction(self):
+            yield
+        connection.execute("BEGIN IMMEDIATE")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "transaction", then_locked)
+        assert Collection.upgrade(old, timeout=0.1) == 3
+    connection.close()
+    assert versions(old) == [CURRENT] * 3
+    with reopen(old) as collection:
+        collection.delete([])
+        check_answers(collection)
+    assert len(list((old / "segments").iterdir())) == 3
 
 
 # -- kills ------------------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import read_manifest, resolve_codecs, with_versions
 from korag.collection.local.saving import SEGMENT_FOLDER
 from korag.collection.local.segments import Segment, SegmentFolder, SegmentInfo
-from korag.errors import ForeignFolderError, IndexStateError
+from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
 
 
 def upgrade_folder(folder: Path, *, timeout: float) -> int:
@@ -65,7 +66,9 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
         database.check_writable()
         database.write_legs(current)
         database.replace_segments(old, new)
-    with database.transaction():  # after the commit: until then, the old files are the collection
+    # After the commit: until then, the old files are the collection. Another process may be writing by now; the next
+    # write removes the files instead.
+    with contextlib.suppress(CollectionLockedError), database.transaction():
         store.keep_only({info.name for info in database.segments()})
     return len(old)
 

@@ -155,7 +155,7 @@ class CollectionRetriever(BaseRetriever):
         cls._check_keywords(cls.from_documents, fields)
         records = to_records(documents, ids, by_content=path is not None)
         encoders = [as_encoder(model, family=family) for model in models]
-        cls._check_fields(fields, planned_legs(encoders, bm25=bm25))
+        cls._check_fields(fields, planned_legs(encoders, bm25=bm25, tokenizer=tokenizer))
         if path is None:
             collection = LocalCollection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer)
         else:
@@ -200,7 +200,7 @@ class CollectionRetriever(BaseRetriever):
         cls._check_legs(legs, f"legs={list(legs)}")
         draft = cls.model_construct(collection=None)  # a placeholder; assigning a field does not validate it
         for name, value in fields.items():
-            setattr(draft, name, value)  # validates it, as the constructor would
+            cls.__pydantic_validator__.validate_assignment(draft, name, value, context={"legs": legs})
 
     @classmethod
     def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:

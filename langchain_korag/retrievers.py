@@ -271,10 +271,6 @@ class KoHybridRetriever(CollectionRetriever):
                 f"{owner!r} has a single leg, so there is nothing to fuse; name more models, or use bm25=True.",
             )
 
-    @classmethod
-    def _check_fields(cls, fields: dict[str, Any], legs: tuple[str, ...]) -> None:
-        super()._check_fields({**fields, "weights": name_weights(legs, fields.get("weights"))}, legs)
-
     @field_validator("fusion", mode="before")
     @classmethod
     def _check_fusion(cls, fusion: Any) -> FusionMethod:
@@ -289,7 +285,8 @@ class KoHybridRetriever(CollectionRetriever):
     @classmethod
     def _name_weights(cls, weights: Any, info: ValidationInfo) -> Any:
         collection: Collection | None = info.data.get("collection")
-        return weights if collection is None else name_weights(collection.legs, weights)
+        legs = (info.context or {}).get("legs") if collection is None else collection.legs
+        return weights if legs is None else name_weights(legs, weights)
 
     @classmethod
     @accepts_old_names(RENAMED)

@@ -130,9 +130,12 @@ class CollectionRetriever(BaseRetriever):
     ) -> Self:
         # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
         cls._check_keywords("from_defaults", options)
+        for name in ("node_ids", "doc_ids"):
+            if options.get(name) is not None:
+                options[name] = check_texts(options[name], name)
         records = to_records(_given(nodes, index, docstore), _mode(options.get("metadata_mode", MetadataMode.EMBED)))
         encoders = [as_encoder(model, family=family) for model in models]
-        legs = planned_legs(encoders, bm25=bm25)
+        legs = planned_legs(encoders, bm25=bm25, tokenizer=tokenizer)
         cls._check_legs(legs, f"legs={list(legs)}")
         cls._search_options(legs, options)
         if path is None:

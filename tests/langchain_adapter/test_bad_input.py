@@ -24,6 +24,7 @@ from korag.errors import (
     ReadOnlyError,
     WrongFamilyError,
 )
+from korag.testing.encoders import FakeDenseEncoder, FakeSparseEncoder
 from langchain_korag import KoBM25Retriever, KoColBERTRetriever, KoHybridRetriever, KoSpladeRetriever, KoVectorStore
 from langchain_korag.collection_retriever import CollectionRetriever
 
@@ -206,6 +207,27 @@ def test_a_misspelt_keyword_asks_nothing_of_the_hub(monkeypatch: pytest.MonkeyPa
         KoColBERTRetriever.from_texts(["글"], modle="mini-colbert")
     with pytest.raises(InvalidTextError, match="documents"):
         KoSpladeRetriever.from_documents("문서")
+
+
+@pytest.mark.parametrize("settings", [{"weights": {"colbert": 1}}, {"weights": [1]}, {"weights": "bm25"}, {"k": -1}])
+def test_a_wrong_field_is_a_validation_error_of_from_documents_too(
+    settings: dict[str, Any], papers: list[Document], tmp_path: Path
+) -> None:
+    encoders = [FakeDenseEncoder(), FakeSparseEncoder()]
+    with pytest.raises(ValidationError, match=next(iter(settings))):
+        KoHybridRetriever.from_documents(papers, models=encoders, path=tmp_path / "x", **settings)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_tokenizer_without_bm25(papers: list[Document], tmp_path: Path) -> None:
+    """The same error whether the folder is new, or has a BM25 leg that this retriever is not to search."""
+    encoders = [FakeDenseEncoder(), FakeSparseEncoder()]
+    for _ in range(2):
+        with pytest.raises(InvalidArgumentError, match="add bm25=True"):
+            KoHybridRetriever.from_documents(
+                papers, models=encoders, bm25=False, tokenizer="bigram", path=tmp_path / "x"
+            )
+        Collection.open(tmp_path / "x", encoders=encoders, bm25=True).close()
 
 
 # -- models -----------------------------------------------------------------------------------------------

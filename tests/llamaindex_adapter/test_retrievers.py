@@ -45,6 +45,7 @@ from korag.errors import (
     ReadOnlyError,
     WrongFamilyError,
 )
+from korag.testing.encoders import FakeDenseEncoder, FakeSparseEncoder
 from llamaindex_korag import KoBM25Retriever, KoColBERTRetriever, KoHybridRetriever, KoSpladeRetriever
 
 QUERY = "보증금은 언제 돌려받나요?"
@@ -250,6 +251,22 @@ class TestEveryClass:
             retriever.retrieve(QUERY)
         with pytest.raises(InvalidArgumentError, match="Did you mean filters"):
             type(retriever)(retriever.collection, filter=None)
+
+    def test_wrong_ids_leave_no_folder(self, nodes: list[TextNode], tmp_path: Path) -> None:
+        for wrong in ({"node_ids": "글"}, {"doc_ids": "글"}, {"node_ids": [1]}):
+            with pytest.raises(InvalidTextError, match="_ids"):
+                KoBM25Retriever.from_defaults(nodes, path=tmp_path / "폴더", **wrong)
+            assert not (tmp_path / "폴더").exists()
+
+    def test_a_tokenizer_without_bm25(self, nodes: list[TextNode], tmp_path: Path) -> None:
+        """The same error whether the folder is new, or has a BM25 leg that this retriever is not to search."""
+        encoders = [FakeDenseEncoder(), FakeSparseEncoder()]
+        for _ in range(2):
+            with pytest.raises(InvalidArgumentError, match="add bm25=True"):
+                KoHybridRetriever.from_defaults(
+                    nodes, models=encoders, bm25=False, tokenizer="bigram", path=tmp_path / "폴더"
+                )
+            Collection.open(tmp_path / "폴더", encoders=encoders, bm25=True).close()
 
     def test_one_source_of_nodes(self, make: Make, nodes: list[TextNode]) -> None:
         docstore = SimpleDocumentStore()

@@ -147,11 +147,7 @@ def make_legs(
     Raises:
         InvalidArgumentError: If there is no leg at all, or `codecs` or `tokenizer` is for one that is not there.
     """
-    if tokenizer is not None and not bm25 and "bm25" not in settings:
-        raise InvalidArgumentError(
-            f"tokenizer={tokenizer!r:.60}: BM25가 없어 쓰이지 않습니다. bm25=True를 함께 넣거나 tokenizer를 빼세요.",
-            f"tokenizer={tokenizer!r:.60} was given, but there is no BM25 for it; add bm25=True or leave it out.",
-        )
+    check_tokenizer(tokenizer, bm25=bool(bm25) or "bm25" in settings)
     given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
     if not encoders and not given:
         raise no_legs()
@@ -166,6 +162,19 @@ def make_legs(
         row = leg_type(name)
         legs[name] = row.make(row.codec(codecs.get(name)), encoders.get(name), given.get(name))
     return legs
+
+
+def check_tokenizer(tokenizer: TokenizerLike, *, bm25: bool) -> None:
+    """Raises for a tokenizer without a BM25 leg.
+
+    Raises:
+        InvalidArgumentError: If one is given and `bm25` is False.
+    """
+    if tokenizer is not None and not bm25:
+        raise InvalidArgumentError(
+            f"tokenizer={tokenizer!r:.60}: BM25가 없어 쓰이지 않습니다. bm25=True를 함께 넣거나 tokenizer를 빼세요.",
+            f"tokenizer={tokenizer!r:.60} was given, but there is no BM25 for it; add bm25=True or leave it out.",
+        )
 
 
 def no_legs() -> InvalidArgumentError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike, name_encoders, no_legs
+from korag.collection.local.manifest import EncoderLike, check_tokenizer, name_encoders, no_legs
 from korag.errors import IndexStateError
 from korag.legs.tokenizers import TokenizerLike
 
@@ -42,12 +42,16 @@ def open_saved(
     return LocalCollection.open(folder, **options)
 
 
-def planned_legs(encoders: Sequence[EncoderLike], *, bm25: bool | None) -> tuple[str, ...]:
+def planned_legs(
+    encoders: Sequence[EncoderLike], *, bm25: bool | None, tokenizer: TokenizerLike = None
+) -> tuple[str, ...]:
     """Returns the legs that a new collection of these encoders would have; creates nothing.
 
     Raises:
-        InvalidArgumentError: If two encoders are of the same family, or there is no leg at all.
+        InvalidArgumentError: If two encoders are of the same family, there is no leg at all, or a tokenizer is given
+            without BM25.
     """
+    check_tokenizer(tokenizer, bm25=bool(bm25))
     legs = (*name_encoders(encoders), *(("bm25",) if bm25 else ()))
     if not legs:
         raise no_legs()

@@ -75,6 +75,13 @@ def test_imports_point_downwards() -> None:
     assert not upwards, "\n".join(upwards)
 
 
+def test_facades_are_for_the_layers_above_them() -> None:
+    """The other tests do not follow imports through a facade."""
+    highest = min(_layer(module) for module in ("korag.collection.local", "korag.collection"))
+    below = {module: found & FACADES for module, found in _graph().items() if _layer(module) >= highest}
+    assert not {module: found for module, found in below.items() if found}
+
+
 def test_no_module_imports_itself_through_others() -> None:
     try:
         TopologicalSorter(_graph()).prepare()

@@ -286,6 +286,20 @@ def test_a_new_version_of_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             opened()
 
 
+def test_a_pickle_made_before_a_new_version_of_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it saves has the new layout, so the older release must refuse it when it is opened."""
+    collection = Collection.in_memory(encoders=[FakeDenseEncoder()])
+    collection.add(TEXTS, ids=IDS)
+    pickled = pickle.dumps(collection)
+    with monkeypatch.context() as patch:
+        use(Newer(), patch)
+        unpickled = pickle.loads(pickled)
+        assert found(unpickled, "환불") == found(collection, "환불")
+        unpickled.save(tmp_path / "사본")
+    with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):
+        Collection.open(tmp_path / "사본", encoders=[FakeDenseEncoder()])
+
+
 def test_the_default_scoring_of_a_codec_is_that_of_decoded_vectors() -> None:
     """Codecs need only encode and decode: what they inherit finds what the built-in ones find."""
     from korag.legs import bm25, sparse

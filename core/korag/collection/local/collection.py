@@ -396,7 +396,8 @@ class LocalCollection(Collection):
             manifest, _ = read_manifest(database)
             given = name_encoders(state["encoders"]), state["legs"], check_codecs(None)
             legs = reopen_legs(manifest, *given, bm25=None, tokenizer=None, place=":memory:")
-            LocalCollection.__init__(self, database, state["segments"], legs)
+            current = with_versions(manifest, {name: leg.codec for name, leg in legs.items()})
+            LocalCollection.__init__(self, database, state["segments"], legs, manifest=current)
             return
         folder: Path = state["path"]
         if not (folder / DATABASE_FILE).exists():  # opening would make an empty one

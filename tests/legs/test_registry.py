@@ -293,7 +293,7 @@ def test_a_pickle_made_before_a_new_version_of_a_codec(tmp_path: Path, monkeypat
     pickled = pickle.dumps(collection)
     with monkeypatch.context() as patch:
         use(Newer(), patch)
-        unpickled = pickle.loads(pickled)
+        unpickled = pickle.loads(pickled)  # noqa: S301
         assert found(unpickled, "환불") == found(collection, "환불")
         unpickled.save(tmp_path / "사본")
     with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):

@@ -430,10 +430,12 @@ class TestAdapters:
         if loader == "peft":
             reference = SentenceTransformer(str(lora_base(folder)), device="cpu", local_files_only=True)
             reference[0].model = PeftModel.from_pretrained(reference[0].model, str(folder)).eval()
-        elif Version(version("peft")) >= Version(MIN_PEFT_VERSION):
-            reference = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-        else:
+        elif Version(version("transformers")) < Version("5.6"):
+            pytest.skip("this transformers does not give an adapter's weights the effect that peft gives them")
+        elif Version(version("peft")) < Version(MIN_PEFT_VERSION):
             pytest.skip(f"this transformers loads adapters with peft>={MIN_PEFT_VERSION} only")
+        else:
+            reference = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
         encoder = load_encoder(folder)
         assert_same(encoder.encode_queries(TEXTS), reference.encode(TEXTS, prompt=QUERY_PROMPT))
         assert_same(encoder.encode_documents(TEXTS), reference.encode(TEXTS, prompt=DOCUMENT_PROMPT))

@@ -280,6 +280,9 @@ def test_a_new_version_of_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 assert found(newer, "환불 규정", using="dense") == expected
         with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):
             still_open.search("환불")
+        with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):
+            still_open.delete(IDS[:1])  # nor may the older release write its manifest over the newer one
+        assert len(still_open) == len(IDS)
         still_open.close()
     for opened in (lambda: Collection.open(tmp_path, **arguments), lambda: Collection.upgrade(tmp_path)):
         with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):

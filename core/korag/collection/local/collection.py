@@ -19,15 +19,14 @@ from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import (
     EncoderLike,
     LegSettings,
-    Manifest,
     check_codecs,
+    current_manifest,
     describe,
     make_legs,
     name_encoders,
     name_settings,
     read_manifest,
     reopen_legs,
-    with_versions,
 )
 from korag.collection.local.saving import SEGMENT_FOLDER, save_copy
 from korag.collection.local.search import Searcher
@@ -51,23 +50,19 @@ class LocalCollection(Collection):
     Texts are stored and returned as given; searching uses their NFC form. Empty documents are kept and never found.
     """
 
-    def __init__(
-        self, database: Database, segments: SegmentStore, legs: Mapping[str, Leg], *, manifest: Manifest | None = None
-    ) -> None:
+    def __init__(self, database: Database, segments: SegmentStore, legs: Mapping[str, Leg]) -> None:
         """Puts a collection together; use `open` or `in_memory`.
 
         Args:
             database: Documents and manifest.
             segments: Vectors.
             legs: By name.
-            manifest: To be recorded at the next write; None if the database has it.
         """
         self._database = database
         self._segments = segments
         self._legs = dict(legs)
         self._reader = SnapshotReader(database, segments, {name: leg.codec for name, leg in legs.items()})
         self._searcher = Searcher(database, self._reader, self._legs)
-        self._unrecorded = manifest
         self._cleaned = False
 
     @classmethod
@@ -124,11 +119,9 @@ class LocalCollection(Collection):
         try:
             if database.version() == 0:  # new, or a process was killed between making the file and its tables
                 database.create({"legs": new or describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))})
-            manifest, is_current = read_manifest(database)
+            manifest, _ = read_manifest(database)
             opened = reopen_legs(manifest, *given, bm25=bm25, tokenizer=tokenizer, place=f"'{folder}'")
-            current = with_versions(manifest, {name: leg.codec for name, leg in opened.items()})
-            unrecorded = None if is_current and current == manifest else current
-            return cls(database, SegmentFolder(folder / SEGMENT_FOLDER), opened, manifest=unrecorded)
+            return cls(database, SegmentFolder(folder / SEGMENT_FOLDER), opened)
         except BaseException:
             database.close()
             raise
@@ -323,10 +316,11 @@ class LocalCollection(Collection):
             if not self._cleaned:
                 self._segments.keep_only({info.name for info in self._database.segments()})
                 self._cleaned = True
-            if self._unrecorded is not None:
-                self._database.write_legs(self._unrecorded)
+            # Read again each time, because another process may have upgraded the folder since it was opened here.
+            manifest, is_recorded = current_manifest(self._database, self._place)
+            if not is_recorded:
+                self._database.write_legs(manifest)
             yield
-        self._unrecorded = None  # only now: a transaction that fails records nothing
 
     def _merge_if_worth(self) -> None:
         if choose_merge(self._reader.read()):
@@ -365,7 +359,7 @@ class LocalCollection(Collection):
             return folder
         with self._database.lock:  # documents and segments of one moment
             snapshot = self._reader.read()
-            manifest = self._unrecorded or read_manifest(self._database)[0]
+            manifest, _ = current_manifest(self._database, self._place)
             return save_copy(self._database, snapshot, manifest, folder, overwrite=overwrite)
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -373,6 +367,11 @@ class LocalCollection(Collection):
     def close(self) -> None:
         """Closes the folder's files; the collection cannot be used afterwards."""
         self._database.close()
+
+    @property
+    def _place(self) -> str:
+        """The collection in messages."""
+        return f"'{self.path}'" if self.path else ":memory:"
 
     def __repr__(self) -> str:
         place = f"'{self.path}'" if self.path else "in memory"
@@ -396,8 +395,7 @@ class LocalCollection(Collection):
             manifest, _ = read_manifest(database)
             given = name_encoders(state["encoders"]), state["legs"], check_codecs(None)
             legs = reopen_legs(manifest, *given, bm25=None, tokenizer=None, place=":memory:")
-            current = with_versions(manifest, {name: leg.codec for name, leg in legs.items()})
-            LocalCollection.__init__(self, database, state["segments"], legs, manifest=current)
+            LocalCollection.__init__(self, database, state["segments"], legs)
             return
         folder: Path = state["path"]
         if not (folder / DATABASE_FILE).exists():  # opening would make an empty one

@@ -236,6 +236,21 @@ def with_versions(manifest: Manifest, codecs: Mapping[str, Codec]) -> Manifest:
     return {name: leg | {"codec": CodecVersion.of(codecs[name]).to_dict()} for name, leg in manifest.items()}
 
 
+def current_manifest(database: Database, place: str) -> tuple[Manifest, bool]:
+    """Reads the manifest and brings it up to date.
+
+    Returns:
+        The manifest in this format, with the current versions of its codecs; and whether the database holds just that.
+
+    Raises:
+        IndexStateError: If a leg or codec is not registered here.
+        FormatVersionError: If a newer KoRAG, or a newer version of a codec, has been used.
+    """
+    recorded, is_current = read_manifest(database)
+    manifest = with_versions(recorded, resolve_codecs(recorded, place))
+    return manifest, is_current and manifest == recorded
+
+
 def reopen_legs(
     manifest: Manifest,
     encoders: Mapping[str, Encoder[Any]],

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from korag.collection.local.database import DATABASE_FILE, Database
-from korag.collection.local.manifest import read_manifest, resolve_codecs, with_versions
+from korag.collection.local.manifest import current_manifest, resolve_codecs
 from korag.collection.local.saving import SEGMENT_FOLDER
 from korag.collection.local.segments import Segment, SegmentFolder, SegmentInfo
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
@@ -46,9 +46,8 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
     if database.version() == 0:  # a process was killed while making it
         raise _missing(folder)
     with database.transaction():
-        manifest, is_current = read_manifest(database)
+        manifest, is_recorded = current_manifest(database, f"'{folder}'")
         codecs = resolve_codecs(manifest, f"'{folder}'")
-        current = with_versions(manifest, codecs)
         old: list[SegmentInfo] = []
         new: list[SegmentInfo] = []
         for info in database.segments():
@@ -61,10 +60,10 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
                 old.append(info)
                 # Legs that the manifest does not name stay as they are: nothing here knows what they are for.
                 new.append(store.write(Segment(segment.keys, {**segment.legs, **upgraded.legs})))
-        if not old and is_current and current == manifest:
+        if not old and is_recorded:
             return 0
         database.check_writable()
-        database.write_legs(current)
+        database.write_legs(manifest)
         database.replace_segments(old, new)
     # After the commit: until then, the old files are the collection. Another process may be writing by now; the next
     # write removes the files instead.

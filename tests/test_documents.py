@@ -48,6 +48,7 @@ def test_the_extending_page_prints_what_it_says() -> None:
     assert printed.getvalue() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -144,6 +144,7 @@ class TestScores:
         assert cross_encoder.rerank(QUERY, []) == cross_encoder.rerank(" ", documents) == []
         assert cross_encoder.rerank(QUERY, documents, top_n=0) == []
 
+    @pytest.mark.slow
     def test_top_n(self, cross_encoder: CrossEncoderReranker, documents: list[str]) -> None:
         found = cross_encoder.rerank(QUERY, iter(documents))
         for top_n in (1, 3, 8, 100):
@@ -165,6 +166,7 @@ class TestScores:
 
 
 class TestThreshold:
+    @pytest.mark.slow
     def test_keeps_those_that_reach_it(self, cross_encoder: CrossEncoderReranker, documents: list[str]) -> None:
         found = cross_encoder.rerank(QUERY, documents)
         for _, score in found:

@@ -63,6 +63,7 @@ class TestResults:
             assert row.flags.writeable
             np.testing.assert_allclose(np.linalg.norm(row, axis=1), 1, atol=1e-5)
 
+    @pytest.mark.slow
     def test_order_is_kept(self, encoder, documents):
         documents = [documents[0], LONG[:200], *documents[1:]]
         together = encoder.encode_documents(documents)

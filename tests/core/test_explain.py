@@ -45,6 +45,7 @@ class TestTerms:
             added += sum(not term.in_text for term in terms)
         assert added  # the model is one that expands
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("top", "count"), [(0, 0), (1, 1), (5, 5)])
     def test_top(self, splade: SparseEncoder, top: int, count: int) -> None:
         terms = explain_terms(splade, QUERY, top=top)

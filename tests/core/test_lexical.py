@@ -127,6 +127,7 @@ class TestStatuteReferences:
         assert bigrams(text) == tokens
         assert kiwi(text) == tokens
 
+    @pytest.mark.slow
     def test_an_article_and_its_branch_share_nothing(self, kiwi):
         for tokenize in (bigrams, kiwi):
             assert not set(tokenize("제6조")) & set(tokenize("제6조의2"))

@@ -155,6 +155,7 @@ class TestNativeMultiVectorLengths:
 
 
 class TestWrongFamily:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("layout", "asked", "use"),
         [

@@ -124,6 +124,7 @@ class TestReranker:
         for result, wanted in zip(results, expected, strict=True):
             assert dict(result) == pytest.approx(dict(wanted), abs=1e-2)  # batches differ, and so do last bits
 
+    @pytest.mark.slow
     def test_the_threshold_goes_by_the_mean_over_query_tokens(
         self, colbert: LateInteractionEncoder, documents: list[str]
     ) -> None:

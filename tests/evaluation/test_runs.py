@@ -319,6 +319,7 @@ def report(dataset: Dataset, splade: Any) -> Report:
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_json(self, report: Report, tmp_path: Path) -> None:
         assert Report.from_json(report.to_json()) == report
         report.save(tmp_path)

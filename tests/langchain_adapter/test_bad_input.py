@@ -439,6 +439,7 @@ def test_a_folder_of_another_model_or_tokenizer(
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_read_only_folder(kind: Kind, papers: list[Document], tmp_path: Path) -> None:
     expected = kind.make(papers, path=tmp_path / "law", k=2).invoke(QUERY)
     with pytest.MonkeyPatch.context() as patch:

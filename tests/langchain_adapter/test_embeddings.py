@@ -89,6 +89,7 @@ class TestVectors:
         assert automatic.embed_query(QUERY) != pytest.approx(without.embed_query(QUERY), abs=1e-2)
         assert automatic.embed_documents([QUERY])[0] != pytest.approx(automatic.embed_query(QUERY), abs=1e-2)
 
+    @pytest.mark.slow
     def test_a_batch_is_its_texts_one_by_one(self, embeddings: KoEmbeddings, documents: list[str]) -> None:
         one_by_one = [embeddings.embed_documents([text])[0] for text in documents]
         np.testing.assert_allclose(embeddings.embed_documents(documents), one_by_one, atol=1e-5)
@@ -419,6 +420,7 @@ class TestStores:
         again = FAISS.load_local(str(tmp_path / "faiss"), embeddings, allow_dangerous_deserialization=True)
         self._check(again, laws)
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore::DeprecationWarning:chromadb.*")
     def test_chroma(self, embeddings: KoEmbeddings, laws: list[Document]) -> None:
         import chromadb

@@ -186,6 +186,7 @@ def _texts(store: KoVectorStore) -> list[str]:
     return sorted(document.text for document in store.collection.get())
 
 
+@pytest.mark.slow
 def test_indexing_incremental(store: KoVectorStore, records: RecordManager) -> None:
     def run(documents: list[Document]) -> tuple[int, int, int, int]:
         return _counts(

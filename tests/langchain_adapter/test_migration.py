@@ -85,6 +85,7 @@ def test_our_code_finds_what_it_should(page: dict[str, Any], laws: list[Document
     assert page["hybrid"].weights == {"dense": 0.6, "bm25": 0.4}
 
 
+@pytest.mark.slow
 def test_words_keep_ids_honour_k_and_know_no_particles(laws: list[Document]) -> None:
     pytest.importorskip("kiwipiepy")
     words = KoBM25Retriever.from_documents(laws, tokenizer="kiwi")

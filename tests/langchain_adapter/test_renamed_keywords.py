@@ -52,6 +52,7 @@ def test_attribute(hybrid: KoHybridRetriever) -> None:
         copied.method = "sum"
 
 
+@pytest.mark.slow
 def test_overrides(hybrid: KoHybridRetriever, colbert: LateInteractionEncoder) -> None:
     expected = hybrid.invoke(QUERY, fusion="rrf")
     assert expected != hybrid.invoke(QUERY)

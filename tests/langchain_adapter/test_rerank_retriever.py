@@ -165,6 +165,7 @@ class TestKeywords:
         with pytest.raises(InvalidArgumentError, match="exact='yes'"):
             retriever.invoke(QUERY, exact="yes")
 
+    @pytest.mark.slow
     def test_fetch_k_is_what_is_reranked(self, retriever: KoRerankRetriever, base: KoColBERTRetriever) -> None:
         for fetch_k in (1, 2, 5, 8, 1_000):
             found = retriever.invoke(QUERY, k=fetch_k, fetch_k=fetch_k)

@@ -398,6 +398,7 @@ class TestAsync:
 
 
 class TestDocuments:
+    @pytest.mark.slow
     def test_ids_given_own_and_new(self, notices: list[Document], colbert: LateInteractionEncoder) -> None:
         given = KoColBERTRetriever.from_documents(notices[:2], ids=["가", "나"], model=colbert)
         assert {document.id for document in given.invoke(QUERY)} == {"가", "나"}

@@ -84,12 +84,14 @@ async def every_way(retriever: CollectionRetriever, query: str, **keywords: Any)
 
 
 class TestKeywords:
+    @pytest.mark.slow
     async def test_k_and_filter(self, read_only_retriever: CollectionRetriever) -> None:
         found = await every_way(read_only_retriever, WIDE, k=2, filter={"쪽.처음": {"$gte": 4}})
         assert len(found) == 2
         assert all(document.metadata["쪽"]["처음"] >= 4 for document in found)
         assert await every_way(read_only_retriever, WIDE, k=0) == []
 
+    @pytest.mark.slow
     async def test_score_threshold(self, read_only_retriever: CollectionRetriever) -> None:
         hits = read_only_retriever._search(WIDE, {"k": 8})
         limit = hits[1].relevance
@@ -101,6 +103,7 @@ class TestKeywords:
         assert ids(strict.invoke(WIDE, score_threshold=0)) == [hit.id for hit in hits]
         assert ids(strict.invoke(WIDE, score_threshold=None)) == kept
 
+    @pytest.mark.slow
     async def test_exact(
         self, read_only_retriever: CollectionRetriever, kind: Kind, papers: list[Document], search_calls: list[bool]
     ) -> None:
@@ -116,6 +119,7 @@ class TestKeywords:
             assert pruning.invoke(WIDE, **keywords) == expected
         assert search_calls == [False, True, False]
 
+    @pytest.mark.slow
     def test_fields_do_what_keywords_do(self, read_only_retriever: CollectionRetriever) -> None:
         keywords: dict[str, Any] = {"k": 2, "filter": {"주제": {"$ne": "주거"}}, "score_threshold": 0.01}
         keywords["exact"] = False
@@ -173,6 +177,7 @@ class TestResults:
         assert all(type(score) is float for score in scores)
         assert scores == sorted(scores, reverse=True)
 
+    @pytest.mark.slow
     def test_results_are_ones_own(self, read_only_retriever: CollectionRetriever) -> None:
         before = read_only_retriever.invoke(QUERY)
         changed = read_only_retriever.invoke(QUERY)[0]
@@ -180,6 +185,7 @@ class TestResults:
         changed.page_content = "바꿈"
         assert read_only_retriever.invoke(QUERY) == before
 
+    @pytest.mark.slow
     def test_arguments_are_not_changed(self, kind: Kind, papers: list[Document]) -> None:
         given, metadatas = copy.deepcopy(papers), [copy.deepcopy(paper.metadata) for paper in papers]
         filter_: dict[str, Any] = {"$or": [{"주제": "규정"}, {"쪽.처음": {"$in": [0, 1]}}]}
@@ -201,6 +207,7 @@ class TestResults:
 
 
 class TestSharing:
+    @pytest.mark.slow
     def test_configurable_fields_neither_load_nor_index(
         self, read_only_retriever: CollectionRetriever, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -259,6 +266,7 @@ class TestSharing:
         assert copied.invoke(WIDE) == []
         assert given.invoke(WIDE) == expected
 
+    @pytest.mark.slow
     def test_pickle_of_a_folder_is_its_path(self, kind: Kind, papers: list[Document], tmp_path: Any) -> None:
         retriever = kind.make(papers, path=tmp_path / "law")
         pickled = pickle.dumps(retriever)

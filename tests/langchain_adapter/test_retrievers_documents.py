@@ -141,6 +141,7 @@ class TestTexts:
         assert [(d.id, d.metadata["score"]) for d in found] == [(d.id, d.metadata["score"]) for d in composed]
         assert found[0].page_content == texts[0] != papers[0].page_content  # returned as it was given
 
+    @pytest.mark.slow
     def test_nul_characters(self, kind: Kind) -> None:
         texts = ["보증금\0반환", "도서관"]
         retriever = kind.make_of_texts(texts, k=1)

@@ -127,6 +127,7 @@ class TestSearch:
         only = store.max_marginal_relevance_search(WIDE, k=2, filter={"주제": "규정"}, using="sparse")
         assert {document.metadata["주제"] for document in only} == {"규정"}
 
+    @pytest.mark.slow
     def test_as_retriever_three_ways(self, store: KoVectorStore, papers: list[Document]) -> None:
         similar = store.as_retriever(search_kwargs={"k": 2, "using": "colbert"})
         assert similar.invoke(WIDE) == store.similarity_search(WIDE, k=2, using="colbert")

@@ -135,6 +135,7 @@ class TestEveryClass:
                 (hit.id, hit.score) for hit in hits
             ]
 
+    @pytest.mark.slow
     def test_top_k(self, make: Make, nodes: list[TextNode]) -> None:
         retriever = make(nodes, similarity_top_k=1_000)
         everything = retriever.retrieve(QUERY)
@@ -167,6 +168,7 @@ class TestEveryClass:
         for query in ("", " \n", "\0"):
             assert any_kind.retrieve(query) == []
 
+    @pytest.mark.slow
     def test_filters_before_top_k(self, make: Make, nodes: list[TextNode]) -> None:
         retriever = make(nodes, similarity_top_k=1, filters=_topic("규정"))
         assert retriever.retrieve("규정 보증금")[0].node.metadata["주제"] == "규정"

@@ -191,6 +191,7 @@ class TestQdrant:
         for node in found:
             assert node.score == pytest.approx(expected[node.node.metadata["쪽"]], rel=1e-3)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("mode", [VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.HYBRID])
     def test_dense_and_hybrid(self, index: VectorStoreIndex, documents: list[str], mode: VectorStoreQueryMode) -> None:
         options = {"vector_store_query_mode": mode, "sparse_top_k": 4, "similarity_top_k": 2}

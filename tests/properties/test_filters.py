@@ -104,6 +104,7 @@ def check(database, documents, where):
     assert found == [(i, int(matches(tree, x))) for i, x in enumerate(documents)]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(documents=st.lists(metadata, min_size=1, max_size=5), where=filters)
 @example(documents=[{"a": 10**400}, {"a": 2**63}], where={"a": {"$gt": 2**63 - 1, "$lt": float("inf")}})
@@ -112,6 +113,7 @@ def test_sql_means_what_matches_means(database, documents, where):
     check(database, documents, where)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(documents=st.lists(metadata, min_size=1, max_size=5), data=st.data())
 def test_sql_finds_the_values_there_are(database, documents, data):

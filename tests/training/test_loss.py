@@ -75,6 +75,7 @@ def _plain_loop(model, columns, weights, temperature):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [(QUERIES, POSITIVES), (QUERIES, POSITIVES, NEGATIVES)])
 @pytest.mark.parametrize(("weights", "temperature"), [(None, 1.0), ((0.1, 0.2, 0.3, 0.4), 0.5)])
 def test_equals_a_plain_loop_in_value_and_gradient(model, columns, weights, temperature) -> None:
@@ -123,6 +124,7 @@ def test_one_head_is_sentence_transformers_own_loss(tmp_path) -> None:
     assert ours(features).item() == pytest.approx(theirs(features).item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_new_heads_keep_the_old_projection(tmp_path) -> None:
     pylate(tmp_path)
     encoder = load_encoder(tmp_path, device="cpu")

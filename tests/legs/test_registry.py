@@ -290,7 +290,7 @@ def test_a_new_version_of_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_pickle_made_before_a_new_version_of_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it saves has the new layout, so the older release must refuse it when it is opened."""
+    """Saving it writes the new layout, so the older release must refuse it when it is opened."""
     collection = Collection.in_memory(encoders=[FakeDenseEncoder()])
     collection.add(TEXTS, ids=IDS)
     pickled = pickle.dumps(collection)

@@ -50,7 +50,9 @@ class KoEmbeddings(EncoderModel, Embeddings):
 
     _family = "dense"
 
-    model: Annotated[DenseEncoder | str | os.PathLike[str], MODEL_SCHEMA] = model_field(DEFAULT_DENSE)
+    model: Annotated[  # pyright: ignore[reportIncompatibleVariableOverride]  # narrowed to the family
+        DenseEncoder | str | os.PathLike[str], MODEL_SCHEMA
+    ] = model_field(DEFAULT_DENSE)
     encode_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
     query_encode_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
     multi_process: bool = Field(default=False, frozen=True)

@@ -46,7 +46,9 @@ class KoSparseEmbeddings(EncoderModel, SparseEmbeddings):
 
     _family = "sparse"
 
-    model: Annotated[SparseEncoder | str | os.PathLike[str], MODEL_SCHEMA] = model_field(DEFAULT_SPLADE)
+    model: Annotated[  # pyright: ignore[reportIncompatibleVariableOverride]  # narrowed to the family
+        SparseEncoder | str | os.PathLike[str], MODEL_SCHEMA
+    ] = model_field(DEFAULT_SPLADE)
 
     def model_post_init(self, context: Any, /) -> None:
         """Resolves the model; its weights are loaded at first use."""

@@ -46,7 +46,7 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
 
     model_name: str = Field(default=DEFAULT_DENSE, frozen=True, description="Name or path of a dense model.")
     embeddings_cache: Any | None = Field(default=None, exclude=True, description="A key-value store for vectors.")
-    _encoder: DenseEncoder = PrivateAttr()
+    _encoder: DenseEncoder = PrivateAttr()  # pyright: ignore[reportIncompatibleVariableOverride]  # narrowed to the family
 
     @field_validator("callback_manager", mode="before")
     @classmethod

@@ -46,7 +46,7 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
     _family = "sparse"
 
     model_name: str = Field(default=DEFAULT_SPLADE, frozen=True, description="Name or path of a sparse model.")
-    _encoder: SparseEncoder = PrivateAttr()
+    _encoder: SparseEncoder = PrivateAttr()  # pyright: ignore[reportIncompatibleVariableOverride]  # narrowed to the family
 
     @classmethod
     def class_name(cls) -> str:

@@ -47,7 +47,7 @@ def accepts_old_names(names: Mapping[str, str]) -> Callable[[Callable[P, R]], Ca
         @functools.wraps(function)
         def with_new_names(*args: P.args, **keywords: P.kwargs) -> R:
             renamed: Any = rename_keywords(keywords, names)
-            return function(*args, **renamed)
+            return function(*args, **renamed)  # pyright: ignore[reportCallIssue]  # the names of the function's own
 
         return with_new_names
 

@@ -194,7 +194,7 @@ class EncoderLeg(Leg):
 
     def __init__(self, encoder: Encoder[Any], codec: Any) -> None:
         super().__init__(codec)
-        self.encoder = encoder
+        self.encoder = encoder  # pyright: ignore[reportIncompatibleVariableOverride]  # narrowed: never None here
 
     def identity(self) -> dict[str, Any]:
         """The encoder's fingerprint, and how to load it again."""

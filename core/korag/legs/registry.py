@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
@@ -69,7 +69,7 @@ class LegType:
         Raises:
             InvalidArgumentError: If the leg has no such setting.
         """
-        make: Callable[..., Leg] = self.factory
+        make = cast("Callable[..., Leg]", self.factory)  # the two kinds of legs take different arguments
         if self.family is not None:
             return make(encoder, codec)
         self.check_settings(settings or {})

@@ -255,11 +255,11 @@ def _map_segment(mapped: mmap.mmap) -> Segment:
     length = int.from_bytes(mapped[:8], "little")
     header = json.loads(mapped[8 : 8 + length])
     codecs = {leg: CodecVersion.from_dict(json.loads(text)) for leg, text in header.pop("__metadata__", {}).items()}
-    keys = np.zeros(0, np.int64)
+    keys: NDArray[Any] = np.zeros(0, np.int64)
     legs: dict[str, dict[str, NDArray[Any]]] = {leg: {} for leg in codecs}
     for name, entry in header.items():
         start, shape = 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
-        array = np.frombuffer(mapped, _DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
+        array: NDArray[Any] = np.frombuffer(mapped, _DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
         leg, dot, rest = name.partition(".")
         if dot:
             legs.setdefault(leg, {})[rest] = array

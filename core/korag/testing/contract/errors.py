@@ -94,8 +94,9 @@ class ErrorTests(ContractFixtures):
     ) -> None:
         collection, arguments = make(encoders=[encoders["dense"]], bm25=True), dict(arguments)
         monkeypatch.setattr(type(encoders["dense"]), "encode_queries", lambda *_, **__: pytest.fail("encoded a query"))
+        everything: dict[str, Any] = {"query": "보증금"} | arguments
         with pytest.raises(error):
-            collection.search(**({"query": "보증금"} | arguments))
+            collection.search(**everything)
         queries = [arguments.pop("query", "보증금")]
         with pytest.raises(error):
             collection.search_many(queries, **arguments)

@@ -3,6 +3,7 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: it reads this once
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle threads spin, on cores that xdist shares
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its warning after a fork is about us, not for us
 
 from collections.abc import Iterator

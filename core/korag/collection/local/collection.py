@@ -312,12 +312,13 @@ class LocalCollection(Collection):
         in the same transaction.
         """
         with self._database.transaction():
-            self._database.check_writable()  # before any file is touched
+            # Both before any file is touched. The manifest is read each time, because another process may have upgraded
+            # the folder since it was opened here.
+            self._database.check_writable()
+            manifest, is_recorded = current_manifest(self._database, self._place)
             if not self._cleaned:
                 self._segments.keep_only({info.name for info in self._database.segments()})
                 self._cleaned = True
-            # Read again each time, because another process may have upgraded the folder since it was opened here.
-            manifest, is_recorded = current_manifest(self._database, self._place)
             if not is_recorded:
                 self._database.write_legs(manifest)
             yield

@@ -16,7 +16,7 @@ RESOLVE = $(UV) pip compile pyproject.toml --extra all --group dev --universal -
 	--no-header --quiet --override .venv-uv/torch.txt
 WITHOUT_TORCH = grep -vE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)=='
 
-.PHONY: demo test test-fast test-newest test-lowest lint types wheel-test format golden notebooks lock clean
+.PHONY: demo test test-fast test-newest test-lowest hostile lint types wheel-test format golden notebooks lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py
@@ -38,6 +38,10 @@ test-lowest:
 	mkdir -p build
 	$(PYTHON) tools/lowest.py > build/lowest.txt
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=build/lowest.txt
+
+# Many tries of tampered files, kills, odd texts and filters, with a table of them at the end. Run by hand.
+hostile: $(VENV)/.dev
+	KORAG_HOSTILE=long $(BIN)/python -m pytest -n 2 --dist load --timeout 7200 tests/hostile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

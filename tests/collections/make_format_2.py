@@ -37,5 +37,8 @@ docs = [[d.id, d.text, d.metadata] for d in c.get()]
 c._database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 c.close()
 pathlib.Path(sys.argv[2]).write_text(
-    json.dumps({"documents": docs, "answers": answers}, ensure_ascii=False, indent=1), "utf-8"
+    json.dumps(
+        {"k": 4, "where": {"분류": "임대차"}, "documents": docs, "answers": answers}, ensure_ascii=False, indent=1
+    ),
+    "utf-8",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import json
 import os
@@ -54,14 +55,17 @@ def old(tmp_path: Path) -> Path:
     return Path(shutil.copytree(OLD / "collection", tmp_path / "법 규정"))
 
 
-def check_answers(collection: Collection, *, documents: list[Any] | None = None) -> None:
-    """Compares documents and answers with those of KoRAG 0.1.0."""
-    stored = [[document.id, document.text, document.metadata] for document in collection.get()]
-    assert stored == (EXPECTED["documents"] if documents is None else documents)
-    for using, answers in EXPECTED["answers"].items():
-        settings: dict[str, Any] = {"where": {"분류": "임대차"}} if using == "where" else {"using": using}
+def reopen_dense(folder: Path) -> Collection:
+    return Collection.open(folder, encoders=encoders()[2:])
+
+
+def check_answers(collection: Collection, *, expected: dict[str, Any] = EXPECTED) -> None:
+    """Compares documents and answers with those of the KoRAG that made it."""
+    assert [[document.id, document.text, document.metadata] for document in collection.get()] == expected["documents"]
+    for using, answers in expected["answers"].items():
+        settings: dict[str, Any] = {"where": expected["where"]} if using == "where" else {"using": using}
         for query, hits in answers.items():
-            found = collection.search(query, k=4, **settings)
+            found = collection.search(query, k=expected["k"], **settings)
             assert [hit.id for hit in found] == [id_ for id_, *_ in hits]
             assert [hit.score for hit in found] == pytest.approx([score for _, score, _ in hits], abs=1e-6)
             assert [hit.relevance for hit in found] == pytest.approx([relevance for *_, relevance in hits], abs=1e-6)
@@ -244,6 +248,83 @@ def test_a_segment_is_in_memory_at_a_time(old: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(SegmentFolder, "write", lambda self, segment: calls.append("write") or write(self, segment))
     Collection.upgrade(old)
     assert calls == ["read", "write"] * 3
+
+
+# -- format 3, which no release wrote ---------------------------------------------------------------------
+
+
+FORMAT_3 = Path(__file__).parents[1] / "collections" / "format_3"
+
+
+@pytest.fixture
+def format_3(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FORMAT_3 / "collection", tmp_path / "형식 3"))
+
+
+def checksums(folder: Path) -> list[int | None]:
+    connection = sqlite3.connect(folder / FILE)
+    stored = [row[0] for row in connection.execute("SELECT checksum FROM documents ORDER BY key")]
+    connection.close()
+    return stored
+
+
+def collection_id(folder: Path) -> str:
+    connection = sqlite3.connect(folder / FILE)
+    (row,) = connection.execute("SELECT value FROM settings WHERE name = 'collection_id'").fetchall()
+    connection.close()
+    return str(json.loads(row[0]))
+
+
+def test_format_3_is_read_as_it_is_and_becomes_current_with_the_first_write(format_3: Path, tmp_path: Path) -> None:
+    expected = json.loads((FORMAT_3 / "expected.json").read_text("utf-8"))
+    before = content(format_3)
+    with reopen_dense(format_3) as collection, reopen_dense(format_3) as other:
+        check_answers(collection, expected=expected)
+        assert content(format_3) == before
+        copied = collection.save(tmp_path / "사본")
+        collection.add(["새로 적은 글"], ids=["새것"])
+        assert format_of(format_3) == FORMAT_VERSION
+        assert [value is None for value in checksums(format_3)] == [True] * 4 + [False]
+        collection.delete(["새것"])
+        check_answers(collection, expected=expected)
+        check_answers(other, expected=expected)  # which was opened in the old format
+    assert Collection.upgrade(format_3) == 0
+    for folder in (format_3, copied):
+        assert None not in checksums(folder)
+        with reopen_dense(folder) as collection:
+            check_answers(collection, expected=expected)
+    before = content(format_3)
+    assert Collection.upgrade(format_3) == 0
+    assert content(format_3) == before
+
+
+def test_every_collection_has_an_id_of_its_own(tmp_path: Path, format_3: Path) -> None:
+    with Collection.in_memory(bm25=True) as memory:
+        memory.add(["비가 오는 날에는 전을 부칩니다."], ids=["비"])
+        folders = [memory.save(tmp_path / name) for name in ("하나", "둘")]
+        with copy.deepcopy(memory) as other:
+            folders.append(other.save(tmp_path / "셋"))
+    with Collection.open(folders[0]) as collection:
+        folders.append(collection.save(tmp_path / "넷"))
+        first = collection_id(folders[0])
+        collection.add(["눈이 옵니다."])
+        assert collection_id(folders[0]) == first
+    Collection.upgrade(format_3)
+    ids = [collection_id(folder) for folder in (*folders, format_3)]
+    assert len(set(ids)) == len(ids)
+    assert all(len(id_) == 32 for id_ in ids)
+
+
+def test_keys_are_never_used_twice(tmp_path: Path) -> None:
+    """Not even those of the last documents: segments may still have rows of them."""
+    with Collection.open(tmp_path / "색인", bm25=True) as collection:
+        for number in range(3):
+            collection.add([f"글 {number}", f"글 {number} 다음"], ids=["가", "나"])
+            collection.delete(["나"])
+    connection = sqlite3.connect(tmp_path / "색인" / FILE)
+    assert connection.execute("SELECT key FROM documents").fetchall() == [(5,)]
+    assert connection.execute("SELECT seq FROM sqlite_sequence").fetchall() == [(6,)]
+    connection.close()
 
 
 # -- refusing ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.collection.documents import StoredDocument
+from korag.collection.local.rows import checksum, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
 from korag.errors import (
     CollectionLockedError,
@@ -32,8 +34,9 @@ from korag.errors import (
 from korag.filters import add_functions
 
 DATABASE_FILE = "korag.sqlite3"
-FORMAT_VERSION = 3
-"""Of the tables and settings. 2, of KoRAG 0.1.0, records no codecs; segments have versions of their own."""
+FORMAT_VERSION = 4
+"""Of the tables and settings; segments have versions of their own. 2, of KoRAG 0.1.0, records no codecs. 3 has no
+checksums of documents and no id of the collection."""
 _OLDEST_FORMAT = 2  # 1 has no pooled token vectors
 _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
 _BUSY_SECONDS = 30.0
@@ -43,7 +46,8 @@ CREATE TABLE documents (
     key INTEGER PRIMARY KEY AUTOINCREMENT,  -- insertion order; never used twice
     id TEXT NOT NULL UNIQUE,
     text TEXT NOT NULL,
-    metadata TEXT NOT NULL
+    metadata TEXT NOT NULL,
+    checksum INTEGER  -- NULL where an older format was brought to this one
 );
 CREATE TABLE segments (name TEXT PRIMARY KEY, size INTEGER, checksum INTEGER, rows INTEGER) WITHOUT ROWID;
 """
@@ -97,6 +101,7 @@ class Database:
                     self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                     self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
                     self._write_setting("generation", 0)
+                    self.renew_id()
                     for name, value in settings.items():
                         self._write_setting(name, value)
 
@@ -261,10 +266,16 @@ class Database:
         Raises:
             FormatVersionError: If a newer KoRAG has changed the format meanwhile.
         """
-        self.version()
         self._write_setting("legs", legs)
-        self._connection.execute("DELETE FROM settings WHERE name = 'tokenizer'")  # part of `legs` since format 3
-        self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        if self.version() < FORMAT_VERSION:
+            self._connection.execute("ALTER TABLE documents ADD COLUMN checksum INTEGER")
+            self._connection.execute("DELETE FROM settings WHERE name = 'tokenizer'")  # part of `legs` since format 3
+            self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            self.renew_id()
+
+    def renew_id(self) -> None:
+        """Gives the collection an id that no other has, a copy of it included."""
+        self._write_setting("collection_id", uuid.uuid4().hex)
 
     def _write_setting(self, name: str, value: Any) -> None:
         text = json.dumps(value, ensure_ascii=False)
@@ -290,15 +301,25 @@ class Database:
             Their keys, ascending. Shape: (n,).
         """
         self._delete_keys(self.keys_of([document.id for document in documents]))
-        keys = []
-        for document in documents:
-            metadata = json.dumps(document.metadata, ensure_ascii=False)
-            cursor = self._connection.execute(
-                "INSERT INTO documents (id, text, metadata) VALUES (?, ?, ?)", (document.id, document.text, metadata)
-            )
-            keys.append(cursor.lastrowid)
+        # What AUTOINCREMENT would choose; the checksum needs the key before it is inserted.
+        first = 1 + self._all("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'documents'")[0][0]
+        rows = (to_row(key, document) for key, document in enumerate(documents, first))
+        self._connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
         self._advance()
-        return np.array(keys, np.int64)
+        return np.arange(first, first + len(documents), dtype=np.int64)
+
+    def lacks_checksums(self) -> bool:
+        """Returns True if an older format stored documents without one."""
+        return bool(self._all("SELECT 1 FROM documents WHERE checksum IS NULL LIMIT 1"))
+
+    def add_checksums(self) -> None:
+        """Gives a checksum to those documents that an older format stored without."""
+        sql = "SELECT key, id, text, metadata FROM documents WHERE key > ? AND checksum IS NULL ORDER BY key LIMIT 1000"
+        last = -1
+        while rows := self._all(sql, (last,)):
+            found = [(checksum(*row), row[0]) for row in rows]
+            self._connection.executemany("UPDATE documents SET checksum = ? WHERE key = ?", found)
+            last = rows[-1][0]
 
     def delete(self, keys: Keys) -> None:
         """Removes documents by key."""
@@ -345,11 +366,11 @@ class Database:
 
     def documents(self, keys: Iterable[int]) -> dict[int, StoredDocument]:
         """Documents by key; those deleted meanwhile are left out."""
-        rows = self._all(
-            "SELECT key, id, text, metadata FROM documents WHERE key IN (SELECT value FROM json_each(?))",
+        rows = self._all(  # * for the checksum, which older formats do not have
+            "SELECT * FROM documents WHERE key IN (SELECT value FROM json_each(?))",
             (json.dumps([int(key) for key in keys]),),
         )
-        return {key: StoredDocument(id_, text, json.loads(metadata)) for key, id_, text, metadata in rows}
+        return dict(from_row(row, f"'{self.path or ':memory:'}'") for row in rows)
 
     def count(self) -> int:
         """Number of documents."""
@@ -379,6 +400,8 @@ class Database:
                 copy._use_write_ahead_log()
             with copy.transaction():
                 copy.write_legs(legs)
+                copy.add_checksums()
+                copy.renew_id()
                 copy.replace_segments(copy.segments(), segments)
         finally:
             copy.close()  # the last connection also empties the write-ahead log into the file
@@ -387,3 +410,4 @@ class Database:
         """Replaces a new database in memory by what `dump` returned."""
         with self.lock:
             self._connection.deserialize(content)
+            self.renew_id()

@@ -24,6 +24,7 @@ EncoderLike = Encoder[Any] | str | os.PathLike[str]
 LegSettings = Mapping[str, Mapping[str, Any] | None] | Sequence[str] | None
 """Model-free legs as an argument: their names, or a dict of name and settings."""
 Manifest = dict[str, dict[str, Any]]
+_WITHOUT_CODECS = 2  # the format of KoRAG 0.1.0
 
 
 # -- arguments --------------------------------------------------------------------------------------------
@@ -204,9 +205,9 @@ def read_manifest(database: Database) -> tuple[Manifest, bool]:
         FormatVersionError: If the format is too new or too old.
     """
     version, settings = database.read_settings()
-    if version == FORMAT_VERSION:
-        return settings["legs"], True
-    # Format 2, of KoRAG 0.1.0: one codec per leg, at version 1, and the tokenizer apart from the encoders.
+    if version > _WITHOUT_CODECS:
+        return settings["legs"], version == FORMAT_VERSION
+    # KoRAG 0.1.0: one codec per leg, at version 1, and the tokenizer apart from the encoders.
     legs: Manifest = dict(settings["legs"])
     if settings["tokenizer"] is not None:
         legs["bm25"] = {"settings": {"tokenizer": settings["tokenizer"]}}

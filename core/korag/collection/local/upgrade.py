@@ -60,10 +60,11 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
                 old.append(info)
                 # Legs that the manifest does not name stay as they are: nothing here knows what they are for.
                 new.append(store.write(Segment(segment.keys, {**segment.legs, **upgraded.legs})))
-        if not old and is_recorded:
+        if not old and is_recorded and not database.lacks_checksums():
             return 0
         database.check_writable()
         database.write_legs(manifest)
+        database.add_checksums()
         database.replace_segments(old, new)
     # After the commit: until then, the old files are the collection. Another process may be writing by now; the next
     # write removes the files instead.

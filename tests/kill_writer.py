@@ -2,6 +2,7 @@
 
     python tests/kill_writer.py --rounds 200     # SIGKILL at random moments
     python tests/kill_writer.py --steps          # SIGKILL at every step of a fixed course of changes
+    python tests/kill_writer.py --save exchange  # SIGKILL at every step of a save over a collection; or: renames, new
 
 Each writer reports every change before it starts and after the call has returned. After the kill this process
 opens the collection: every change acknowledged must be there, and the one under way wholly or not at all.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import random
@@ -28,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "cor
 import numpy as np  # noqa: E402 (the path above lets this run as a script)
 
 from korag import Collection  # noqa: E402
-from korag.collection.local import snapshot  # noqa: E402
+from korag.collection.local import replacing, snapshot  # noqa: E402
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder  # noqa: E402
 
 Documents = dict[str, str]
@@ -97,9 +99,9 @@ def die_at_step(step: int) -> None:
 
         return stepped
 
-    os.fsync = stepping(os.fsync)
-    for name in ("rename", "unlink", "mkdir"):
-        setattr(Path, name, stepping(getattr(Path, name)))
+    for name in ("fsync", "rename", "unlink", "mkdir", "rmdir"):
+        setattr(os, name, stepping(getattr(os, name)))
+    replacing.exchange = stepping(replacing.exchange)  # type: ignore[attr-defined]
     from korag.collection.local.database import Database
 
     connect = Database._connect
@@ -133,6 +135,18 @@ def upgrade_and_die(folder: Path, log: Log, step: int) -> None:
     log.tell("open")
     Collection.upgrade(folder)
     log.tell("end")
+
+
+def save_and_die(folder: Path, log: Log, step: int, how: str) -> None:
+    """A save of one collection over another (or to a free place), killed at the n-th step."""
+    if how == "renames":  # as where folders cannot be exchanged
+        replacing.exchange = lambda *_: False  # type: ignore[attr-defined]
+    with open_collection(folder / "new") as collection:
+        collection.search("글")
+        die_at_step(step)
+        log.tell("save")
+        collection.save(folder / "target", overwrite=True)
+        log.tell("end")
 
 
 # -- the judge --------------------------------------------------------------------------------------------
@@ -269,6 +283,42 @@ def kill_upgrades(collection: Path, folder: Path) -> dict[str, int]:
         step += 1
 
 
+def kill_saves(folder: Path, how: str) -> dict[str, int]:
+    """Kills a save at each step; at the target there must be one of the two collections, whole."""
+    contents = {
+        name: {f"{name}{i}": f"글 {name}{i} {version}" for i in range(3)} | {"둘 다": f"같은 아이디 {version}"}
+        for name, version in (("new", "새"), ("target", "옛"))
+    }
+    place = folder / "place"
+    counts = {"kills": 0, "left old": 0, "left new": 0, "losses": 0}
+    for step in itertools.count():
+        for name, documents in contents.items():
+            if name != "target" or how != "new":
+                with open_collection(place / name) as collection:
+                    collection.add(documents.values(), ids=list(documents))
+        messages = run_writer(functools.partial(save_and_die, place, step=step, how=how), None)
+        ended = messages[-1][0] == "end"
+        with open_collection(place / "target") as target, open_collection(place / "new") as source:
+            stored = {document.id for document in target.get()}
+            left = "new" if "new0" in stored else "target"
+            problems = check(target, {} if left == "target" and how == "new" else contents[left])
+            problems += check(source, contents["new"])
+            if ended and left != "new":
+                problems.append("a save that has returned is not there")
+            source.save(place / "target", overwrite=True)
+            if sorted(path.name for path in place.iterdir()) != ["new", "target"]:
+                problems.append("the next save leaves something of the killed one")
+        with open_collection(place / "target") as target:
+            problems += check(target, contents["new"])
+        counts["losses"] += report(f"step {step}", problems)
+        shutil.rmtree(place)
+        if ended:
+            return counts
+        counts["kills"] += 1
+        counts["left new" if left == "new" else "left old"] += 1
+    raise AssertionError
+
+
 def report(place: str, problems: list[str]) -> bool:
     for problem in problems:
         sys.stderr.write(f"{place}: {problem}\n")
@@ -280,6 +330,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--steps", action="store_true", help="at every step of a fixed course instead")
     parser.add_argument("--upgrade", type=Path, help="the upgrade of a copy of this collection, at every step, instead")
+    parser.add_argument("--save", choices=["exchange", "renames", "new"], help="a save at every step instead")
     parser.add_argument("--every", type=int, default=1, help="with --steps: at each n-th step only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where; kept afterwards")
@@ -288,6 +339,8 @@ def main() -> None:
     folder = arguments.folder or Path(tempfile.mkdtemp())
     if arguments.upgrade:
         counts = kill_upgrades(arguments.upgrade, folder)
+    elif arguments.save:
+        counts = kill_saves(folder, arguments.save)
     elif arguments.steps:
         counts = kill_at_every_step(folder, arguments.every)
     else:

@@ -42,3 +42,11 @@ def test_killed_at_every_tenth_step() -> None:
     counts = run("--steps", "--every", 10)
     assert counts["kills"] > 15
     assert counts["losses"] == 0
+
+
+@pytest.mark.parametrize("how", ["exchange", "renames", "new"])
+def test_a_save_killed_at_every_step_leaves_one_whole_collection(how: str) -> None:
+    counts = run("--save", how)
+    assert counts["losses"] == 0
+    assert counts["left old"] > 15
+    assert counts["left new"] > (0 if how == "new" else 3)

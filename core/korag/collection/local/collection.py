@@ -28,6 +28,7 @@ from korag.collection.local.manifest import (
     read_manifest,
     reopen_legs,
 )
+from korag.collection.local.replacing import finish_interrupted
 from korag.collection.local.saving import SEGMENT_FOLDER, save_copy
 from korag.collection.local.search import Searcher
 from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentMemory, SegmentStore
@@ -103,6 +104,7 @@ class LocalCollection(Collection):
         folder = Path(path).absolute()  # the working directory may change
         given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
         file = folder / DATABASE_FILE
+        finish_interrupted(folder)
         # In this order, because another process that is making it creates the database first.
         if folder.exists() and (folder.is_file() or any(folder.iterdir())) and not file.exists():
             raise ForeignFolderError(
@@ -399,6 +401,7 @@ class LocalCollection(Collection):
             LocalCollection.__init__(self, database, state["segments"], legs)
             return
         folder: Path = state["path"]
+        finish_interrupted(folder)
         if not (folder / DATABASE_FILE).exists():  # opening would make an empty one
             raise IndexStateError(
                 f"'{folder}'에 있던 컬렉션이 없습니다. 옮겼다면 Collection.open으로 새 위치에서 여세요.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, check_tokenizer, name_encoders, no_legs
+from korag.collection.local.replacing import finish_interrupted
 from korag.errors import IndexStateError
 from korag.legs.tokenizers import TokenizerLike
 
@@ -33,6 +34,7 @@ def open_saved(
         FingerprintError: If it was built with other encoders or another tokenizer.
     """
     folder = Path(path)
+    finish_interrupted(folder)
     if not folder.is_dir() or not any(folder.iterdir()):
         raise IndexStateError(
             f"'{path}' 폴더에 저장된 컬렉션이 없습니다. 먼저 만드세요: {made_by}.",

@@ -1,19 +1,22 @@
-"""Copies of collections: written to a temporary folder next to the target, then renamed."""
+"""Copies of collections: written to a temporary folder next to the target, then put in its place."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import shutil
-import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.replacing import finish_interrupted, put_in_place, remove_leftovers, temporary_folder
 from korag.collection.local.segments import SegmentFolder
 from korag.collection.local.snapshot import Snapshot
 from korag.errors import ForeignFolderError, InvalidArgumentError, ReadOnlyError
 
 SEGMENT_FOLDER = "segments"
+_OWN = frozenset({SEGMENT_FOLDER, *(DATABASE_FILE + suffix for suffix in ("", "-wal", "-shm", "-journal"))})
+"""All that a collection's folder may hold."""
 
 
 def save_copy(
@@ -25,7 +28,7 @@ def save_copy(
         database: The documents.
         snapshot: The segments, at the database's generation.
         manifest: The legs.
-        folder: The target; absolute.
+        folder: The target; absolute. If it is a link, the link stays and the folder it leads to is replaced.
         overwrite: Replace a collection that is there.
 
     Returns:
@@ -36,6 +39,21 @@ def save_copy(
         ForeignFolderError: If there is something else.
         ReadOnlyError: If the folder cannot be written.
     """
+    place = folder.resolve()
+    with _translated(folder):
+        finish_interrupted(place)
+        _check_target(folder, overwrite=overwrite)
+        with temporary_folder(place) as unfinished:
+            store = SegmentFolder(unfinished / SEGMENT_FOLDER)
+            infos = [store.write(reader.segment) for reader in snapshot.readers]
+            database.copy_to(unfinished / DATABASE_FILE, infos, manifest)
+            _check_target(folder, overwrite=overwrite)  # much may have happened meanwhile
+            put_in_place(unfinished, place)
+        remove_leftovers(place, _OWN)
+    return folder
+
+
+def _check_target(folder: Path, *, overwrite: bool) -> None:
     taken = folder.exists() and (folder.is_file() or any(folder.iterdir()))
     if taken and not (folder / DATABASE_FILE).exists():
         raise ForeignFolderError(
@@ -50,32 +68,18 @@ def save_copy(
             f"There is a collection in '{folder}' already; save into another folder, or replace it with "
             "overwrite=True.",
         )
-    mark = uuid.uuid4().hex[:8]
-    unfinished = folder.with_name(f"{folder.name}.{mark}.tmp")
+
+
+@contextlib.contextmanager
+def _translated(folder: Path) -> Iterator[None]:
     try:
-        unfinished.mkdir(parents=True)
-        store = SegmentFolder(unfinished / SEGMENT_FOLDER)
-        infos = [store.write(reader.segment) for reader in snapshot.readers]
-        database.copy_to(unfinished / DATABASE_FILE, infos, manifest)
-        if taken:
-            # Two renames: killed between them, the old collection is whole under the other name.
-            old = folder.with_name(f"{folder.name}.{mark}.old")
-            folder.rename(old)
-            unfinished.rename(folder)
-            shutil.rmtree(old)
-        else:
-            if folder.exists():
-                folder.rmdir()
-            unfinished.rename(folder)
+        yield
     except PermissionError as error:
         raise _read_only(folder) from error
     except OSError as error:
         if error.errno == errno.EROFS:
             raise _read_only(folder) from error
         raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
 
 
 def _read_only(folder: Path) -> ReadOnlyError:

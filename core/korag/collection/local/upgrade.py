@@ -7,6 +7,7 @@ from pathlib import Path
 
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import current_manifest, resolve_codecs
+from korag.collection.local.replacing import finish_interrupted
 from korag.collection.local.saving import SEGMENT_FOLDER
 from korag.collection.local.segments import Segment, SegmentFolder, SegmentInfo
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
@@ -33,6 +34,7 @@ def upgrade_folder(folder: Path, *, timeout: float) -> int:
         ReadOnlyError: If the folder cannot be written to and something needs to be.
         SegmentError: If a segment is missing or damaged.
     """
+    finish_interrupted(folder)
     if not (folder / DATABASE_FILE).exists():
         raise _missing(folder)
     database = Database(folder / DATABASE_FILE, timeout=timeout)

@@ -102,16 +102,16 @@ def die_at_step(step: int) -> None:
     for name in ("fsync", "rename", "unlink", "mkdir", "rmdir"):
         setattr(os, name, stepping(getattr(os, name)))
     replacing.exchange = stepping(replacing.exchange)  # type: ignore[attr-defined]
-    from korag.collection.local.database import Database
+    from korag.collection.local import connections
 
-    connect = Database._connect
+    connect = connections.connect
 
-    def traced(self: Database) -> Any:
-        connection = connect(self)
+    def traced(*arguments: Any, **keywords: Any) -> Any:
+        connection = connect(*arguments, **keywords)
         connection.set_trace_callback(one_step)
         return connection
 
-    Database._connect = traced  # type: ignore[method-assign]
+    connections.connect = traced
 
 
 def write_and_die(folder: Path, log: Log, step: int) -> None:

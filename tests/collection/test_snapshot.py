@@ -12,7 +12,7 @@ import pytest
 from korag.collection.documents import StoredDocument
 from korag.collection.local.database import Database
 from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentMemory
-from korag.collection.local.snapshot import FILTERS, TIER, SnapshotReader, choose_merge, merge_segments
+from korag.collection.local.snapshot import FILTERS, TIER, FilteredRows, SnapshotReader, choose_merge, merge_segments
 from korag.errors import SegmentError
 from korag.filters import parse, to_sql
 from korag.legs.dense import DenseLeg, Float32Codec
@@ -45,7 +45,12 @@ class Store:
 
     def keys(self, where: dict[str, Any] | None = None) -> list[int]:
         """Of the documents found, ascending; segments come in no particular order."""
-        return sorted(self.reader.select(None if where is None else to_sql(parse(where))).keys.tolist())
+        return sorted(self.select(None if where is None else to_sql(parse(where))).keys.tolist())
+
+    def select(self, condition: tuple[str, list[object]] | None) -> FilteredRows:
+        """Of the current snapshot."""
+        with self.reader.reading() as snapshot:
+            return snapshot.select(condition, self.database)
 
 
 def test_only_rows_of_documents_that_exist_are_live() -> None:
@@ -78,23 +83,23 @@ def test_filters_are_cached_until_something_changes() -> None:
     store.add("가", "나", 분류="주거")
     store.add("다", 분류="노무")
     condition = to_sql(parse({"분류": "주거"}))
-    found = store.reader.select(condition)
+    found = store.select(condition)
     assert found.keys.tolist() == [1, 2]
     assert [piece.rows.tolist() for piece in found.slices("dense")] == [[0, 1]]
-    assert store.reader.select(condition) is found
+    assert store.select(condition) is found
     store.delete("가")
-    assert store.reader.select(condition).keys.tolist() == [2]
+    assert store.select(condition).keys.tolist() == [2]
 
 
 def test_the_cache_of_filters_is_bounded_and_drops_the_least_recent() -> None:
     store = Store()
     store.add("가", 번호=0)
     conditions = [to_sql(parse({"번호": number})) for number in range(FILTERS + 1)]
-    first, second, *_ = (store.reader.select(condition) for condition in conditions[:FILTERS])
-    assert store.reader.select(conditions[0]) is first  # used again, so the second is now the least recent
-    store.reader.select(conditions[FILTERS])
-    assert store.reader.select(conditions[0]) is first
-    assert store.reader.select(conditions[1]) is not second
+    first, second, *_ = (store.select(condition) for condition in conditions[:FILTERS])
+    assert store.select(conditions[0]) is first  # used again, so the second is now the least recent
+    store.select(conditions[FILTERS])
+    assert store.select(conditions[0]) is first
+    assert store.select(conditions[1]) is not second
 
 
 def test_threads_that_filter_and_write_see_whole_snapshots() -> None:

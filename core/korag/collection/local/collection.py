@@ -235,23 +235,19 @@ class LocalCollection(Collection):
         checked = None if ids is None else check_ids(ids)
         condition = self._condition(where)
         with self._writing():
-            keys = self._database.keys(*condition)
-            if checked is not None:
-                keys = np.intersect1d(keys, self._database.keys_of(checked))
+            keys = self._database.keys(*condition, ids=checked)
             if len(keys):
                 self._database.delete(keys)
         return len(keys)
 
     def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
         """Returns the documents that exist: by id in the order given, otherwise in insertion order."""
-        if ids is not None:
-            checked = check_ids(ids)
-            keys = np.intersect1d(self._database.keys(*self._condition(where)), self._database.keys_of(checked))
-            found = {document.id: document for document in self._database.documents(keys).values()}
-            return [copy.deepcopy(found[id_]) for id_ in checked if id_ in found]  # an id may be given twice
-        keys = self._database.keys(*self._condition(where))
-        documents = self._database.documents(keys)
-        return [documents[int(key)] for key in keys if int(key) in documents]
+        condition = self._condition(where)
+        if ids is None:
+            return self._database.find(*condition)
+        checked = check_ids(ids)
+        found = {document.id: document for document in self._database.find(*condition, ids=checked)}
+        return [copy.deepcopy(found[id_]) for id_ in checked if id_ in found]  # an id may be given twice
 
     def __len__(self) -> int:
         return self._database.count()
@@ -332,12 +328,20 @@ class LocalCollection(Collection):
                 self._merge(choose_merge)
 
     def _merge(self, choose: Callable[[Snapshot], list[SegmentReader]]) -> None:
-        with self._writing():
-            readers = choose(self._reader.read())
-            infos = [self._segments.write(segment) for segment in merge_segments(readers, self._legs)]
-            self._database.replace_segments([reader.info for reader in readers], infos)
+        while not self._merged(choose, self._reader.read()):
+            pass
         with self._database.transaction():
             self._segments.keep_only({info.name for info in self._database.segments()})
+
+    def _merged(self, choose: Callable[[Snapshot], list[SegmentReader]], snapshot: Snapshot) -> bool:
+        """Merges segments, unless something has changed since the snapshot was read."""
+        with self._writing():
+            if self._database.generation() != snapshot.generation:
+                return False
+            readers = choose(snapshot)
+            infos = [self._segments.write(segment) for segment in merge_segments(readers, self._legs)]
+            self._database.replace_segments([reader.info for reader in readers], infos)
+        return True
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes a copy of the whole collection into a folder, for `open`.
@@ -360,15 +364,14 @@ class LocalCollection(Collection):
         folder = Path(path).absolute()
         if self.path is not None and folder.exists() and folder.samefile(self.path):
             return folder
-        with self._database.lock:  # documents and segments of one moment
-            snapshot = self._reader.read()
+        with self._reader.reading() as snapshot:  # documents and segments of one moment
             manifest, _ = current_manifest(self._database, self._place)
             return save_copy(self._database, snapshot, manifest, folder, overwrite=overwrite)
 
     # -- life ---------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Closes the folder's files; the collection cannot be used afterwards."""
+        """Closes the folder's files; the collection cannot be used afterwards. Reads in progress end as they would."""
         self._database.close()
 
     @property
@@ -387,7 +390,7 @@ class LocalCollection(Collection):
             "legs": {name: leg.arguments for name, leg in self._legs.items() if isinstance(leg, ModelFreeLeg)},
         }
         if isinstance(self._segments, SegmentMemory):
-            with self._database.lock:  # both of one moment
+            with self._database.reading():  # both of one moment
                 return state | {"database": self._database.dump(), "segments": self._segments.copy()}
         return state | {"path": self.path, "timeout": self._database.timeout}
 

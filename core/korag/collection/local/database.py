@@ -1,13 +1,13 @@
 """The SQLite side of a collection: documents, metadata, ids, and which segments are live.
 
-One connection, one lock around each statement or transaction; SQLite's write-ahead log gives the rest: other
-processes read while one writes, and a process killed at any moment leaves the last commit.
+What a thread reads inside `Database.reading` is of one moment, and what it writes inside `Database.transaction` is
+committed together. SQLite's write-ahead log gives the rest: threads and processes read while one writes, and a process
+killed at any moment leaves the last commit.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.collection.documents import StoredDocument
+from korag.collection.local.connections import Connections, FileConnections, MemoryConnections
 from korag.collection.local.rows import checksum, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
 from korag.errors import (
@@ -31,7 +32,6 @@ from korag.errors import (
     IndexStateError,
     ReadOnlyError,
 )
-from korag.filters import add_functions
 
 DATABASE_FILE = "korag.sqlite3"
 FORMAT_VERSION = 4
@@ -66,28 +66,12 @@ class Database:
     def __init__(self, path: Path | None, *, timeout: float = _BUSY_SECONDS) -> None:
         self.path = path
         self.timeout = timeout
-        self.lock = threading.RLock()
-        self._connection = self._connect()
-        weakref.finalize(self, self._connection.close)  # for those who do not: Python 3.13 warns of it
+        self._connections: Connections = MemoryConnections() if path is None else FileConnections(path, timeout=timeout)
+        self._connection = self._connections.writer
+        self._current = threading.local()  # the connection of a thread inside `reading` or `transaction`
+        weakref.finalize(self, self._connections.close)  # for those who do not: Python 3.13 warns of it
 
     # -- opening ------------------------------------------------------------------------------------------
-
-    def _connect(self) -> sqlite3.Connection:
-        if self.path is None:
-            connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        else:
-            uri = self.path.resolve().as_uri()
-            if self.path.exists() and not os.access(self.path.parent, os.W_OK):
-                # A write-ahead log needs a writable folder even to read; a read-only database
-                # cannot change either, which is what `immutable` tells SQLite. It then passes over the log,
-                # so not where a killed process left commits in one.
-                log = self.path.with_name(self.path.name + "-wal")
-                uri += "?mode=ro" if log.exists() and log.stat().st_size else "?mode=ro&immutable=1"
-            connection = sqlite3.connect(
-                uri, uri=True, check_same_thread=False, isolation_level=None, timeout=self.timeout
-            )
-        add_functions(connection)
-        return connection
 
     def create(self, settings: dict[str, Any]) -> None:
         """Makes the tables of a new collection; waits for, and leaves alone, one made meanwhile."""
@@ -125,7 +109,7 @@ class Database:
             ForeignFolderError: If the file is another program's, or no database.
             FormatVersionError: If a newer KoRAG wrote it, or one that is too old.
         """
-        with self._read_transaction():  # or another process could make the tables between two of these
+        with self.reading():  # or another process could make the tables between two of these
             version: int = self._all("PRAGMA user_version")[0][0]
             application: int = self._all("PRAGMA application_id")[0][0]
             tables: int = self._all("SELECT count(*) FROM sqlite_master")[0][0]
@@ -154,11 +138,32 @@ class Database:
         )
 
     def close(self) -> None:
-        """Closes the file."""
-        with self.lock:
-            self._connection.close()
+        """Closes the file; reads in progress end as they would."""
+        self._connections.close()
 
     # -- transactions -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Everything this thread reads inside is of one moment, whatever others commit meanwhile.
+
+        May be nested; inside `transaction`, it is the state that transaction has made so far. A transaction must not
+        begin inside.
+        """
+        current: sqlite3.Connection | None = getattr(self._current, "connection", None)
+        if current is not None:
+            yield current
+            return
+        with self._translated(), self._connections.reading() as connection, self._using(connection):
+            if self.path is None:  # nobody writes meanwhile, and other threads read by the same connection
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:  # some errors end it
+                    connection.execute("COMMIT")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -168,33 +173,27 @@ class Database:
             CollectionLockedError: If another process is still writing after the time-out.
             ReadOnlyError: If the folder cannot be written to.
         """
-        with self.lock, self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._translated(), self._connections.writing() as connection, self._using(connection):
+            connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._connection.execute("COMMIT")
+                connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _using(self, connection: sqlite3.Connection) -> Iterator[None]:
+        self._current.connection = connection
+        try:
+            yield
+        finally:
+            self._current.connection = None
 
     def check_writable(self) -> None:
         """Raises `ReadOnlyError` now: in a read-only database a transaction begins all the same, as one that reads."""
         self._connection.execute("DELETE FROM segments WHERE FALSE")
-
-    @contextmanager
-    def _read_transaction(self) -> Iterator[None]:
-        """Everything read inside is of one moment, whatever other processes commit meanwhile."""
-        with self.lock, self._translated():
-            if self._connection.in_transaction:
-                yield
-                return
-            self._connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                if self._connection.in_transaction:  # some errors end it
-                    self._connection.execute("COMMIT")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -238,8 +237,8 @@ class Database:
             raise
 
     def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
-        with self.lock, self._translated():
-            return self._connection.execute(sql, parameters).fetchall()
+        with self.reading() as connection, self._connections.statement:
+            return connection.execute(sql, parameters).fetchall()
 
     # -- settings -----------------------------------------------------------------------------------------
 
@@ -255,7 +254,7 @@ class Database:
             ForeignFolderError: If the file is another program's, or no database.
             FormatVersionError: If the format is too new or too old.
         """
-        with self._read_transaction():
+        with self.reading():
             version = self.version()
             rows = self._all("SELECT name, value FROM settings") if version else []
         return version, {name: json.loads(value) for name, value in rows}
@@ -345,32 +344,44 @@ class Database:
         """The live segments."""
         return [SegmentInfo(*row) for row in self._all("SELECT name, size, checksum, rows FROM segments")]
 
-    def state(self) -> tuple[int, list[SegmentInfo], Keys]:
-        """Generation, segments and live keys of one moment, whatever other processes commit meanwhile."""
-        with self._read_transaction():
-            return self.generation(), self.segments(), self.keys()
-
-    def keys(self, where: str = "TRUE", parameters: Sequence[object] = ()) -> Keys:
-        """Keys of the documents an SQL condition holds for, ascending. Shape: (n,)."""
-        rows = self._all(f"SELECT key FROM documents WHERE {where} ORDER BY key", parameters)  # noqa: S608 (to_sql binds values)
+    def keys(self, where: str = "TRUE", parameters: Sequence[object] = (), *, ids: Sequence[str] | None = None) -> Keys:
+        """Keys of the documents an SQL condition holds for, ascending; only among `ids` if given. Shape: (n,)."""
+        rows = self._select("key", where, parameters, ids)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def keys_of(self, ids: Sequence[str]) -> Keys:
         """Keys of the ids that exist, ascending. Shape: (n,)."""
-        return self.keys("id IN (SELECT value FROM json_each(?))", (json.dumps(ids, ensure_ascii=False),))
+        return self.keys(ids=ids)
 
     def id_by_key(self, ids: Sequence[str]) -> dict[int, str]:
         """The keys of the ids that exist, with the id of each."""
-        listed = json.dumps(list(ids), ensure_ascii=False)
-        return dict(self._all("SELECT key, id FROM documents WHERE id IN (SELECT value FROM json_each(?))", (listed,)))
+        return dict(self._select("key, id", "TRUE", (), ids))
+
+    def find(
+        self, where: str, parameters: Sequence[object], *, ids: Sequence[str] | None = None
+    ) -> list[StoredDocument]:
+        """Documents an SQL condition holds for, in insertion order; only among `ids` if given."""
+        rows = self._select("*", where, parameters, ids)  # * for the checksum, which older formats do not have
+        return list(self._read(rows).values())
 
     def documents(self, keys: Iterable[int]) -> dict[int, StoredDocument]:
-        """Documents by key; those deleted meanwhile are left out."""
-        rows = self._all(  # * for the checksum, which older formats do not have
+        """Documents by key; those that do not exist are left out."""
+        rows = self._all(
             "SELECT * FROM documents WHERE key IN (SELECT value FROM json_each(?))",
             (json.dumps([int(key) for key in keys]),),
         )
+        return self._read(rows)
+
+    def _read(self, rows: Iterable[Any]) -> dict[int, StoredDocument]:
         return dict(from_row(row, f"'{self.path or ':memory:'}'") for row in rows)
+
+    def _select(
+        self, columns: str, where: str, parameters: Sequence[object], ids: Sequence[str] | None
+    ) -> list[tuple[Any, ...]]:
+        among = "" if ids is None else "id IN (SELECT value FROM json_each(?)) AND "
+        listed = [] if ids is None else [json.dumps(list(ids), ensure_ascii=False)]
+        sql = f"SELECT {columns} FROM documents WHERE {among}({where}) ORDER BY key"  # noqa: S608 (to_sql binds values)
+        return self._all(sql, [*listed, *parameters])
 
     def count(self) -> int:
         """Number of documents."""
@@ -381,8 +392,8 @@ class Database:
 
     def dump(self) -> bytes:
         """The content of a database in memory."""
-        with self.lock:
-            return self._connection.serialize()
+        with self.reading() as connection, self._connections.statement:
+            return connection.serialize()
 
     def copy_to(self, path: Path, segments: Iterable[SegmentInfo], legs: dict[str, Any]) -> None:
         """Writes all documents to a new file, which names other segments.
@@ -394,8 +405,8 @@ class Database:
         """
         copy = Database(path)
         try:
-            with self.lock, self._translated():
-                self._connection.backup(copy._connection)
+            with self.reading() as connection, self._connections.statement:
+                connection.backup(copy._connection)
             with copy._translated():
                 copy._use_write_ahead_log()
             with copy.transaction():
@@ -408,6 +419,6 @@ class Database:
 
     def restore(self, content: bytes) -> None:
         """Replaces a new database in memory by what `dump` returned."""
-        with self.lock:
-            self._connection.deserialize(content)
-            self.renew_id()
+        with self._connections.writing() as connection:
+            connection.deserialize(content)
+        self.renew_id()

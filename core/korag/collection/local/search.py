@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from korag.collection.base import Hit, SearchOptions
 from korag.collection.local.database import Database, Keys
-from korag.collection.local.snapshot import SnapshotReader
+from korag.collection.local.snapshot import FilteredRows, Snapshot, SnapshotReader
 from korag.collection.ranking import Run, rank_hits
 from korag.errors import InvalidArgumentError
 from korag.filters import parse, to_sql
@@ -35,7 +35,7 @@ class Searcher:
 
     def search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
         """As `korag.collection.base.Collection._search`; encodes all queries together."""
-        return list(self._find({leg: self._legs[leg].encode_queries(queries) for leg in legs}, options))
+        return self._find({leg: self._legs[leg].encode_queries(queries) for leg in legs}, options)
 
     def search_by_vector(self, vector: Sequence[float], options: SearchOptions) -> list[Hit]:
         """`search` with the dense leg, for a query that is encoded already."""
@@ -57,15 +57,15 @@ class Searcher:
         """As `korag.collection.base.Collection._similarities`."""
         name = self._in_order(legs)[0]
         leg = self._legs[name]
-        snapshot = self._reader.read()
-        id_by_key = self._database.id_by_key(ids)
-        wanted = np.array(sorted(id_by_key), np.int64)
         parts, found = [], []
-        for reader in snapshot.readers:
-            rows = reader.rows(wanted)
-            if len(rows):
-                parts.append(leg.codec.decode(reader.legs[name].arrays, rows))
-                found += [id_by_key[key] for key in reader.keys[rows].tolist()]
+        with self._reader.reading() as snapshot:
+            id_by_key = self._database.id_by_key(ids)
+            wanted = np.array(sorted(id_by_key), np.int64)
+            for reader in snapshot.readers:
+                rows = reader.rows(wanted)
+                if len(rows):
+                    parts.append(leg.codec.decode(reader.legs[name].arrays, rows))
+                    found += [id_by_key[key] for key in reader.keys[rows].tolist()]
         if not found:
             return [], np.zeros((0, 0), np.float32)
         place = {id_: index for index, id_ in enumerate(found)}
@@ -77,15 +77,20 @@ class Searcher:
         """Legs in the registry's order of comparison."""
         return sorted(legs, key=lambda name: leg_type(name).comparison_order)
 
-    def _find(self, queries: Mapping[str, Sequence[Any]], options: SearchOptions) -> Iterator[list[Hit]]:
-        """The best documents for each query, by all the legs that queries are encoded for."""
+    def _find(self, queries: Mapping[str, Sequence[Any]], options: SearchOptions) -> list[list[Hit]]:
+        """The best documents for each query, by all the legs that queries are encoded for; of one moment."""
         condition = None if (parsed := parse(options.where)) is None else to_sql(parsed)
-        selection = self._reader.select(condition)
+        with self._reader.reading() as snapshot:
+            return list(self._rank(queries, snapshot, snapshot.select(condition, self._database), options))
+
+    def _rank(
+        self, queries: Mapping[str, Sequence[Any]], snapshot: Snapshot, selection: FilteredRows, options: SearchOptions
+    ) -> Iterator[list[Hit]]:
         fetch = options.candidates if len(queries) > 1 else options.k
         prepared: dict[str, list[Any]] = {}
         found: dict[str, Iterator[NDArray[np.float32]]] = {}
         for name, encoded in queries.items():
-            live = [reader.legs[name] for reader in selection.snapshot.readers]
+            live = [reader.legs[name] for reader in snapshot.readers]
             prepared[name] = [self._legs[name].prepare(query, live) for query in encoded]
             found[name] = self._legs[name].search(prepared[name], selection.slices(name), fetch, exact=options.exact)
         for position in range(len(next(iter(queries.values())))):

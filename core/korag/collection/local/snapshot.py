@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -64,6 +66,27 @@ class Snapshot:
 
     generation: int
     readers: list[SegmentReader]
+    _filtered: LRUCache[str, FilteredRows] = field(default_factory=lambda: LRUCache(FILTERS), repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def select(self, condition: tuple[str, Sequence[object]] | None, database: Database) -> FilteredRows:
+        """Returns the documents that meet a condition; cached.
+
+        Args:
+            condition: SQL and its parameters; None for all documents.
+            database: At this generation, that is, inside `SnapshotReader.reading`.
+        """
+        name = repr(condition)
+        with self._lock:
+            known = self._filtered.get(name)
+        if known is None:
+            allowed = None if condition is None else database.keys(*condition)
+            rows = [reader.live if allowed is None else reader.rows(allowed) for reader in self.readers]
+            keys = [reader.keys[own] for reader, own in zip(self.readers, rows, strict=True)]
+            known = FilteredRows(self.readers, rows, np.concatenate([np.zeros(0, np.int64), *keys]))
+            with self._lock:
+                self._filtered[name] = known
+        return known
 
 
 @dataclass(frozen=True)
@@ -71,19 +94,19 @@ class FilteredRows:
     """The documents a search may find. Shared between searches: do not write to it.
 
     Attributes:
-        snapshot: The segments.
+        readers: The segments.
         rows: Of each segment, ascending.
         keys: Keys of the rows of all segments, concatenated.
     """
 
-    snapshot: Snapshot
+    readers: list[SegmentReader]
     rows: list[Ints]
     keys: Keys
 
     def slices(self, leg: str) -> list[SegmentSlice]:
         """The documents, as one leg sees them."""
-        readers = zip(self.snapshot.readers, self.rows, strict=True)
-        return [SegmentSlice(reader.legs[leg].arrays, rows) for reader, rows in readers if len(rows)]
+        parts = zip(self.readers, self.rows, strict=True)
+        return [SegmentSlice(reader.legs[leg].arrays, rows) for reader, rows in parts if len(rows)]
 
 
 class SnapshotReader:
@@ -100,52 +123,53 @@ class SnapshotReader:
         self._segments = segments
         self._codecs = codecs
         self._last: Snapshot | None = None
-        self._filtered: LRUCache[str, FilteredRows] = LRUCache(FILTERS)
+        self._lock = threading.Lock()
 
-    def select(self, condition: tuple[str, Sequence[object]] | None) -> FilteredRows:
-        """Returns the documents that meet a condition; cached while nothing changes.
+    @contextmanager
+    def reading(self) -> Iterator[Snapshot]:
+        """The current snapshot; whatever is read from the database inside is of the same moment.
 
-        Args:
-            condition: SQL and its parameters; None for all documents.
+        Must not begin inside a transaction or `Database.reading`.
 
         Raises:
             SegmentError: If a segment is missing or damaged.
         """
-        name = repr(condition)
-        with self._database.lock:
-            snapshot = self.read()
-            if (known := self._filtered.get(name)) is not None:
-                return known
-            # If another process commits between the two reads, these keys are newer than the snapshot: no row of it has
-            # the new documents, and deleted ones are left out. The next search reads both again.
-            allowed = None if condition is None else self._database.keys(*condition)
-        rows = [reader.live if allowed is None else reader.rows(allowed) for reader in snapshot.readers]
-        keys = [reader.keys[own] for reader, own in zip(snapshot.readers, rows, strict=True)]
-        filtered = FilteredRows(snapshot, rows, np.concatenate([np.zeros(0, np.int64), *keys]))
-        with self._database.lock:
-            if self._last is snapshot:
-                self._filtered[name] = filtered
-        return filtered
+        with ExitStack() as stack:
+            yield self._begin(stack)
+
+    def _begin(self, stack: ExitStack) -> Snapshot:
+        failed = -1
+        with self._lock:  # until the moment is fixed, so that a thread never finds a snapshot newer than its own moment
+            while True:
+                with ExitStack() as attempt:
+                    attempt.enter_context(self._database.reading())
+                    generation = self._database.generation()
+                    try:
+                        snapshot = self._at(generation)
+                    except SegmentError:
+                        # Another process may have merged segments since and taken the old ones away: then read again.
+                        if generation == failed:
+                            raise
+                        failed = generation
+                    else:
+                        stack.push(attempt.pop_all())
+                        return snapshot
 
     def read(self) -> Snapshot:
-        """Returns the current snapshot.
+        """Returns the current snapshot, without keeping the database at its moment.
 
         Raises:
             SegmentError: If a segment is missing or damaged.
-            FormatVersionError: If a newer KoRAG has written to the collection meanwhile.
         """
-        with self._database.lock:  # the same lock, or a merge and a search could wait for each other
-            while True:
-                if self._last is not None and self._database.generation() == self._last.generation:
-                    return self._last
-                generation, infos, keys = self._database.state()
-                try:
-                    self._last = Snapshot(generation, [self._reader(info, keys) for info in infos])
-                    self._filtered.clear()  # it would keep the old segments in memory
-                except SegmentError:
-                    # Another process may have merged segments between the two reads: then read again.
-                    if self._database.generation() == generation:
-                        raise
+        with self.reading() as snapshot:
+            return snapshot
+
+    def _at(self, generation: int) -> Snapshot:
+        """The snapshot of the moment that the database is read at."""
+        if self._last is None or self._last.generation != generation:
+            infos, keys = self._database.segments(), self._database.keys()
+            self._last = Snapshot(generation, [self._reader(info, keys) for info in infos])
+        return self._last
 
     def _reader(self, info: SegmentInfo, live_keys: Keys) -> SegmentReader:
         known = {reader.info.name: reader for reader in self._last.readers} if self._last else {}

@@ -1,0 +1,183 @@
+"""A read returns documents of one moment, while threads and other processes replace the same documents for ever."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from korag import Collection
+from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder
+
+IDS = [f"조항 {number}" for number in range(12)]
+
+
+def legs() -> dict[str, Any]:
+    return {"encoders": [FakeDenseEncoder(), FakeMultiVectorEncoder(dim=8)], "bm25": True}
+
+
+def replace(collection: Collection, version: int) -> None:
+    """All documents in one commit. A third of them is in each 칸, and moves to the next with every version."""
+    collection.add(
+        [f"{id_}은 {version}번째로 고친 규정이다." for id_ in IDS],
+        ids=IDS,
+        metadata=[{"판": version, "칸": (number + version) % 3} for number in range(len(IDS))],
+    )
+    if version % 5 == 0:
+        collection.compact()
+
+
+def replace_for_ever(folder: str) -> None:
+    """In a process of its own, until it is killed."""
+    with Collection.open(folder, **legs()) as collection:
+        for version in itertools.count(1):
+            replace(collection, version)
+            if version == 1:
+                sys.stdout.write("ready\n")
+                sys.stdout.flush()
+
+
+# -- one read each ----------------------------------------------------------------------------------------
+
+
+def _searched(**settings: Any) -> Callable[[Collection], list[Any]]:
+    return lambda collection: collection.search("고친 규정이다", k=50, **settings)
+
+
+def _diverse(collection: Collection) -> list[Any]:
+    return collection.diversify(_searched()(collection), k=50, using="dense")
+
+
+READS: dict[str, tuple[Callable[[Collection], list[Any]], int]] = {
+    "dense": (_searched(using="dense"), 12),
+    "colbert": (_searched(using="colbert"), 12),
+    "bm25": (_searched(using="bm25"), 12),
+    "hybrid": (_searched(), 12),
+    "filter": (_searched(where={"칸": 1}), 4),
+    "filter that moves": (_searched(using="dense", where={"칸": {"$in": [0, 2]}}), 8),
+    "ids": (lambda collection: collection.get(IDS), 12),
+    "all": (lambda collection: collection.get(), 12),
+    "get with a filter": (lambda collection: collection.get(IDS, where={"칸": 2}), 4),
+    "similarities": (_diverse, 12),
+}
+
+
+def problem(name: str, collection: Collection) -> str | None:
+    """Reads once. Returns what is wrong with the answer."""
+    read, expected = READS[name]
+    found = read(collection)
+    if len({document.id for document in found}) != len(found) or len(found) != expected:
+        return f"{name}: {len(found)} documents instead of {expected}"
+    versions = {document.metadata["판"] for document in found}
+    if len(versions) > 1:
+        return f"{name}: documents of the versions {sorted(versions)}"
+    (version,) = versions
+    if wrong := [found.text for found in found if found.text != f"{found.id}은 {version}번째로 고친 규정이다."]:
+        return f"{name}: {wrong[0]!r} with the metadata of version {version}"
+    if len(collection) != len(IDS):
+        return f"len is {len(collection)}"
+    return None
+
+
+@contextmanager
+def replacing_thread(collection: Collection) -> Iterator[None]:
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for version in itertools.count(2):
+                if stop.is_set():
+                    return
+                replace(collection, version)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+        assert errors == []
+
+
+@contextmanager
+def replacing_process(folder: Path) -> Iterator[None]:
+    code = "import sys; sys.path[:0] = sys.argv[2:]; from test_reads import *; replace_for_ever(sys.argv[1])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, folder, str(Path(__file__).parent), *sys.path],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["memory", "folder"])
+def test_while_a_thread_replaces_the_documents(hostile: Any, tmp_path: Path, place: str) -> None:
+    made = Collection.open(tmp_path / "가", **legs()) if place == "folder" else Collection.in_memory(**legs())
+    with made as collection:
+        replace(collection, 1)
+        with replacing_thread(collection):
+            names = itertools.cycle(READS)
+            for seed in hostile.tries(f"reads: a thread replaces, {place}", short=400, long=18_000):
+                if what := problem(next(names), collection):
+                    hostile.failed(seed, what)
+
+
+@pytest.mark.slow
+def test_while_another_process_replaces_the_documents(hostile: Any, tmp_path: Path) -> None:
+    with replacing_process(tmp_path / "가"), Collection.open(tmp_path / "가", **legs()) as collection:
+        names = itertools.cycle(READS)
+        for seed in hostile.tries("reads: a process replaces", short=400, long=18_000):
+            if what := problem(next(names), collection):
+                hostile.failed(seed, what)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["memory", "folder"])
+def test_many_threads_that_read_while_one_writes(hostile: Any, tmp_path: Path, place: str) -> None:
+    made = Collection.open(tmp_path / "가", **legs()) if place == "folder" else Collection.in_memory(**legs())
+    with made as collection:
+        replace(collection, 1)
+        seeds = hostile.tries(f"reads: 8 threads, {place}", short=400, long=6_400)
+        names, turn = itertools.cycle(READS), threading.Lock()
+        problems: list[tuple[int, str]] = []
+
+        def work() -> None:
+            while True:
+                with turn:
+                    seed, name = next(seeds, None), next(names)
+                if seed is None:
+                    return
+                try:
+                    what = problem(name, collection)
+                except Exception as error:
+                    what = repr(error)
+                if what:
+                    problems.append((seed, what))
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        with replacing_thread(collection):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        for seed, what in problems:
+            hostile.failed(seed, what)

@@ -314,6 +314,7 @@ def test_injection(database, text):
         assert text not in to_sql(parse({text: 1, "제목": text}))[0]
     stored = {text: text, "a": {text: [text]}}
     row = sqlite3.connect(":memory:")
+    add_functions(row)
     for where in ({text: text}, {"a." + text: text}):
         if matches(parse(where), stored):  # a dot in the text makes another path of it
             sql, params = to_sql(parse(where), "m")
@@ -330,6 +331,51 @@ def test_large_filters(database):
     assert in_sql(database, {"태그": {"$in": [f"{i}" for i in range(40_000)] + ["손해배상"]}})
     assert in_sql(database, {"$or": [{"연도": i} for i in range(1000, 2025)]})
     assert not in_sql(database, {"$and": [{"줄\n바꿈.k": {"$ne": i}} for i in range(200)]})
+
+
+def test_alternatives_for_one_field_are_one_condition():
+    assert parse({"$or": [{"a": 1}, {"b": 2}, {"a": {"$in": [None, "x"]}}]}) == Or(
+        (AnyOf("a", (1, None, "x")), AnyOf("b", (2,)))
+    )
+    assert parse({"$or": [{"a": 1}, {"$or": [{"a": True}, {"a": 2}]}]}) == AnyOf("a", (1, True, 2))
+    assert parse({"a": {"$ne": 1, "$nin": [2, 3]}}) == Not(AnyOf("a", (1, 2, 3)))
+    assert parse({"$and": [{"a": 1}, {"a": 2}]}) == And((AnyOf("a", (1,)), AnyOf("a", (2,))))  # of a list, both
+
+
+def test_many_conditions():
+    """Any number of values, whatever the way to say it; 1,000 conditions."""
+    with Collection.in_memory(bm25=True) as collection:
+        collection.add(["가", "나"], ids=["가", "나"], metadata=[{"번호": 99_999}, {"번호": -1}])
+        for where in (
+            {"번호": {"$in": list(range(100_000))}},
+            {"$or": [{"번호": number} for number in range(100_000)]},
+            {"$and": [{"번호": {"$ne": -number}} for number in range(3_000)]},
+        ):
+            assert [document.id for document in collection.get(where=where)] == ["가"]
+        assert len(collection.get(where={"$or": [{"번호": {"$gt": number}} for number in range(-2, 998)]})) == 2
+        assert len(collection.get(where={"$or": [{f'"{i}.번호': {"$empty": True}} for i in range(1000)]})) == 2
+
+
+def test_too_many_conditions():
+    with pytest.raises(FilterError, match=r"1,001 conditions; 1,000 are allowed.*\$in"):
+        parse({"$and": [{"a": {"$gt": number}} for number in range(1001)]})
+    where: dict[str, Any] = {"a": {"$gt": 1}}
+    for _ in range(8):
+        where = {"$or": [{"$and": [where] * 10}, {"b": 1}]}  # 100 million, in 100 entries
+    with pytest.raises(FilterError, match="conditions"):
+        parse(where)
+
+
+def test_wide_filters_may_be_deep(database):
+    """SQLite's parser holds what stands before a nested expression, and an expression may be 1,000 levels deep."""
+    for levels, width in ((16, 30), (8, 60), (2, 240)):
+        where: dict[str, Any] = {"연도": 2024}
+        for level in range(levels):
+            before = [{"기관.없음": {"$gt": number}} for number in range(width)]
+            after = [{'"': {"$lt": number}} for number in range(width)]
+            where = {"$or" if level % 2 else "$and": [*before, where, *after]}
+        assert in_sql(database, where) is matches(parse(where), DOC)
+    assert not in_sql(database, {".".join(['"'] * 200): 1})
 
 
 def nested(depth):
@@ -380,6 +426,10 @@ ERRORS = [
     ({"연도": math.nan}, "nan", "None"),
     ({"연도": {"$in": [1, math.nan]}}, "nan", "None"),
     ({"연도": 2**63}, "9223372036854775808", "strings"),
+    ({"연도": 10**5000}, "16610-bit int", "strings"),  # which Python does not write
+    ({"연도": [10**5000]}, "[16610-bit int]", "$in"),
+    ({"연도": {10**5000: 1}}, "16610-bit int", "operators of a field"),
+    ({10**5000: 1}, "16610-bit int", "quote it"),
     ({"연도": {"$lt": -(2**63) - 1}}, "-9223372036854775809", "strings"),
     ({"제목": "a\0b"}, "a\\x00b", "remove"),
     ({"제목": "\ud800"}, "\\ud800", "remove"),
@@ -398,7 +448,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("where", "value", "fix"), ERRORS, ids=[ascii(where) for where, _, _ in ERRORS])
+@pytest.mark.parametrize(("where", "value", "fix"), ERRORS, ids=[f"{value!a} {fix}" for _, value, fix in ERRORS])
 def test_errors(where, value, fix):
     with pytest.raises(FilterError) as caught:
         parse(where)

@@ -20,6 +20,8 @@ translates; `matches` is the reference implementation in Python, `to_sql` the on
 * An integer operand has 64 bits at most; infinity is allowed (``{"$lt": inf}``: every number). A larger integer *in
   the metadata* counts as the nearest float, as SQLite reads it. Metadata is JSON: it cannot hold NaN, infinity, lone
   surrogates, or U+0000, where SQLite's JSON functions end a string.
+* ``$and``, ``$or`` and ``$not`` nest 16 levels deep, and a filter has 1,000 conditions at most. The values of a field
+  count once, in a list of any length or as alternatives: ``{"$or": [{"연도": 2023}, {"연도": 2024}, …]}``.
 
 A new operator is a case in `parser`, and, unless the tree can express it already, a node in `ast` with its meaning
 there and in `sql`.

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -75,7 +75,8 @@ Filter: TypeAlias = AnyOf | Compare | Exists | Contains | Empty | And | Or | Not
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1  # the integers of SQLite and Qdrant
 
-_MISSING = object()
+MISSING = object()
+"""The result of `look_up` where there is no value."""
 _ORDER: dict[Ordering, Callable[[Any, Any], bool]] = {
     "$gt": operator.gt,
     "$gte": operator.ge,
@@ -101,13 +102,13 @@ def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
         case Not(part):
             return not matches(part, metadata)
         case Exists(field):
-            return _look_up(metadata, field) is not _MISSING
+            return _value(metadata, field) is not MISSING
         case Empty(field):
-            there = _look_up(metadata, field)
-            return there in (None, _MISSING, "") or (isinstance(there, (list, tuple)) and not there)
+            there = _value(metadata, field)
+            return there in (None, MISSING, "") or (isinstance(there, (list, tuple)) and not there)
         case Contains():
-            return _contains(_look_up(metadata, filter.field), filter)
-    found = _look_up(metadata, filter.field)
+            return _contains(_value(metadata, filter.field), filter)
+    found = _value(metadata, filter.field)
     values = [_with_kind(x) for x in (found if isinstance(found, (list, tuple)) else [found])]
     if isinstance(filter, AnyOf):
         return any(_with_kind(wanted) in values for wanted in filter.values)
@@ -133,20 +134,23 @@ def _contains(found: Any, filter: Contains) -> bool:
     return (kind, wanted) in elements
 
 
-def _look_up(metadata: Mapping[str, Any], field: str) -> Any:
-    if field in metadata:
-        return metadata[field]
+def look_up(metadata: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """Returns the value under keys in each other, or `MISSING`."""
     found: Any = metadata
-    for key in field.split("."):
+    for key in keys:
         if not isinstance(found, Mapping) or key not in found:
-            return _MISSING
+            return MISSING
         found = found[key]
     return found
 
 
+def _value(metadata: Mapping[str, Any], field: str) -> Any:
+    return metadata[field] if field in metadata else look_up(metadata, field.split("."))
+
+
 def _with_kind(value: Any) -> tuple[str, Any]:
     """Returns (type, value), so that pairs are equal only within the same type."""
-    if value is None or value is _MISSING:
+    if value is None or value is MISSING:
         return "null", None
     if isinstance(value, bool):
         return "bool", value

@@ -2,19 +2,24 @@
 
 import difflib
 import math
+import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from korag.errors import FilterError
 from korag.filters.ast import MAX_INT, MIN_INT, And, AnyOf, Compare, Contains, Empty, Exists, Filter, Not, Or, Scalar
 
 MAX_DEPTH = 16  # nesting of $and, $or and $not: SQLite's parser stack is 100 deep, and a dict may contain itself
+MAX_CONDITIONS = 1_000  # after folding; SQLite may allow no more than 32,766 parameters, and a condition has up to 23
+_MAX_READ = 100_000  # before folding: few dicts that contain each other make many conditions
 _FIELD_OPS = (
     *("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists"),
     *("$contains", "$icontains", "$empty"),
 )
 _LOGICAL_OPS = ("$and", "$or", "$not")
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _ALIASES = {"==": "$eq", "=": "$eq", "!=": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 
 _RULES = {  # rule and fix, in Korean and in English
@@ -85,6 +90,17 @@ _RULES = {  # rule and fix, in Korean and in English
 }
 
 
+class _Repr(reprlib.Repr):
+    """Shortens values, which may be lists of a million ids."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python writes no integer of more than 4,300 digits.
+        return super().repr_int(x, level) if x.bit_length() < 1_000 else f"{x.bit_length()}-bit int"
+
+
+_REPR = _Repr()
+
+
 def parse(where: Mapping[str, Any] | None) -> Filter | None:
     """Checks a ``where`` filter and turns it into a tree.
 
@@ -99,35 +115,79 @@ def parse(where: Mapping[str, Any] | None) -> Filter | None:
     """
     if where is None or (isinstance(where, Mapping) and not where):
         return None
-    return _filter("where", where, 0)
+    tree = _Reader().filter("where", where, 0)
+    if (count := _conditions(tree)) > MAX_CONDITIONS:
+        raise _too_many(count)
+    return tree
 
 
-def _filter(place: str, where: Any, depth: int) -> Filter:
-    if not isinstance(where, Mapping) or not where:
-        raise _error(place, where, "filter")
-    if depth > MAX_DEPTH:
-        raise _error(place, where, "depth")
-    parts: list[Filter] = []
-    for key, operand in where.items():
-        if key in ("$and", "$or"):
-            if not isinstance(operand, (list, tuple)) or not operand:
-                raise _error(key, operand, "filters")
-            inner = [_filter(f"{key}[{i}]", item, depth + 1) for i, item in enumerate(operand)]
-            parts.append(_join(And if key == "$and" else Or, inner))
-        elif key == "$not":
-            parts.append(Not(_filter(key, operand, depth + 1)))
-        elif not isinstance(key, str):
-            raise _error(place, key, "name")
-        elif key.startswith("$"):
-            raise _error(place, key, "logical", guess=True)
-        else:
-            _scalar(place, key)  # names allow the same characters as values
-            parts.extend(_field(key, operand))
-    return _join(And, parts)
+@dataclass
+class _Reader:
+    """Reads one filter; `read` counts its conditions."""
+
+    read: int = 0
+
+    def filter(self, place: str, where: Any, depth: int) -> Filter:
+        if not isinstance(where, Mapping) or not where:
+            raise _error(place, where, "filter")
+        if depth > MAX_DEPTH:
+            raise _error(place, where, "depth")
+        parts: list[Filter] = []
+        for key, operand in where.items():
+            if key in ("$and", "$or"):
+                if not isinstance(operand, (list, tuple)) or not operand:
+                    raise _error(key, operand, "filters")
+                inner = [self.filter(f"{key}[{i}]", item, depth + 1) for i, item in enumerate(operand)]
+                parts.append(_join(And if key == "$and" else Or, inner))
+            elif key == "$not":
+                parts.append(Not(self.filter(key, operand, depth + 1)))
+            elif not isinstance(key, str):
+                raise _error(place, key, "name")
+            elif key.startswith("$"):
+                raise _error(place, key, "logical", guess=True)
+            else:
+                _scalar(place, key)  # names allow the same characters as values
+                tests = _field(key, operand)
+                parts += tests
+                self.read += len(tests)
+                if self.read > _MAX_READ:
+                    raise _too_many(self.read)
+        return _join(And, parts)
 
 
 def _join(kind: type[And] | type[Or], parts: list[Filter]) -> Filter:
-    return parts[0] if len(parts) == 1 else kind(tuple(parts))
+    flat = [inner for part in parts for inner in (part.filters if isinstance(part, kind) else (part,))]
+    folded = tuple(_fold(kind, flat))
+    return folded[0] if len(folded) == 1 else kind(folded)
+
+
+def _fold(kind: type[And] | type[Or], parts: list[Filter]) -> Iterator[Filter]:
+    """Joins tests of one field for values: ``a = 1 or a = 2`` is ``a in (1, 2)``, ``a ≠ 1 and a ≠ 2`` its opposite."""
+    values: dict[str, list[Scalar]] = {}
+    for part in parts:
+        if (found := _values(kind, part)) is not None:
+            values.setdefault(found.field, []).extend(found.values)
+    for part in parts:
+        if (found := _values(kind, part)) is None:
+            yield part
+        elif found.field in values:
+            among = AnyOf(found.field, tuple(values.pop(found.field)))
+            yield among if kind is Or else Not(among)
+
+
+def _values(kind: type[And] | type[Or], part: Filter) -> AnyOf | None:
+    if kind is And:  # only negated: a list may have both of two values
+        return part.filter if isinstance(part, Not) and isinstance(part.filter, AnyOf) else None
+    return part if isinstance(part, AnyOf) else None
+
+
+def _conditions(filter: Filter) -> int:
+    match filter:
+        case And(parts) | Or(parts):
+            return sum(map(_conditions, parts))
+        case Not(part):
+            return _conditions(part)
+    return 1
 
 
 def _field(field: str, operand: Any) -> list[Filter]:
@@ -139,6 +199,8 @@ def _field(field: str, operand: Any) -> list[Filter]:
 
 
 def _operator(field: str, op: Any, value: Any) -> Filter:
+    if not isinstance(op, str):
+        raise _error(field, op, "operator", guess=True)
     place = f"{field} {op}"
     match op:
         case "$eq" | "$ne":
@@ -174,7 +236,7 @@ def _scalar(place: str, value: Any) -> Scalar:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= x <= "\udfff" for x in value):
+        if _NOT_STORABLE.search(value):
             raise _error(place, value, "character")
         return str.__str__(value)
     if isinstance(value, int):
@@ -191,11 +253,21 @@ def _scalar(place: str, value: Any) -> Scalar:
 def _error(place: str, value: Any, rule: str, *, guess: bool = False) -> FilterError:
     korean, english = _RULES[rule]
     if guess:
-        close = difflib.get_close_matches(str(value).lower(), (*_FIELD_OPS, *_LOGICAL_OPS), n=1)
-        if meant := _ALIASES.get(str(value)) or (close[0] if close else None):
+        name = str(value) if isinstance(value, str) else ""
+        close = difflib.get_close_matches(name[:20].lower(), (*_FIELD_OPS, *_LOGICAL_OPS), n=1)
+        if meant := _ALIASES.get(name) or (close[0] if close else None):
             korean, english = f"{meant}을(를) 쓰려던 것인가요? {korean}", f"did you mean {meant}? {english}"
-    shown = reprlib.repr(value)  # shortened: the value may be a list of a million ids
+    shown = _REPR.repr(value)
     place = place.encode("utf-8", "backslashreplace").decode()  # a name with a lone surrogate cannot be printed
     if place == "where":
         return FilterError(f"where 필터의 {shown}: {korean}.", f"where filter, {shown}: {english}.")
     return FilterError(f"where 필터의 {place}: {shown} — {korean}.", f"where filter, {place}: {shown} — {english}.")
+
+
+def _too_many(count: int) -> FilterError:
+    return FilterError(
+        f"where 필터의 조건이 {count:,}개입니다. {MAX_CONDITIONS:,}개까지 쓸 수 있습니다. 한 필드의 여러 값은 $in이나 "
+        "$nin 하나로 합치세요.",
+        f"The where filter has {count:,} conditions; {MAX_CONDITIONS:,} are allowed. Test a field for many values with "
+        "one $in or $nin.",
+    )

@@ -9,7 +9,21 @@ import math
 import sqlite3
 from dataclasses import dataclass
 
-from korag.filters.ast import And, AnyOf, Compare, Contains, Empty, Exists, Filter, Not, Or, Scalar, fold
+from korag.filters.ast import (
+    MISSING,
+    And,
+    AnyOf,
+    Compare,
+    Contains,
+    Empty,
+    Exists,
+    Filter,
+    Not,
+    Or,
+    Scalar,
+    fold,
+    look_up,
+)
 
 _SQL_OPS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
@@ -36,8 +50,19 @@ _ELEMENT = _Place(_Sql("e.type"), _Sql("e.value"))
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Registers ``korag_fold``. SQLite's own ``lower`` covers ASCII or all of Unicode, depending on the build."""
+    """Registers ``korag_fold`` and ``korag_find``.
+
+    SQLite's own ``lower`` covers ASCII or all of Unicode, depending on the build, and escapes in its JSON paths differ
+    between versions.
+    """
     connection.create_function("korag_fold", 1, fold, deterministic=True)
+    connection.create_function("korag_find", 2, _find, deterministic=True)
+
+
+def _find(metadata: str, keys: str) -> str | None:
+    """Returns the value under keys in each other, in a JSON list of one; None if there is none."""
+    found = look_up(json.loads(metadata), json.loads(keys))
+    return None if found is MISSING else json.dumps([found], ensure_ascii=False)
 
 
 def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[object]]:
@@ -62,9 +87,9 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[o
 def _translate(filter: Filter, column: str) -> _Sql:
     match filter:
         case And(parts):
-            return _balanced("AND", [_translate(part, column) for part in parts])
+            return _joined("AND", parts, column)
         case Or(parts):
-            return _balanced("OR", [_translate(part, column) for part in parts])
+            return _joined("OR", parts, column)
         case Not(part):
             return _sql("NOT ({})", _translate(part, column))
     literal = _place(column, [filter.field])
@@ -101,7 +126,7 @@ def _contained(value: Scalar, place: _Place, *, ignore_case: bool) -> _Sql:
     if not isinstance(value, str):
         return _sql("CASE {} {} ELSE 0 END", place.type, _any_element(place, _on_scalar(AnyOf("", (value,)), _ELEMENT)))
     fill = "korag_fold({})" if ignore_case else "{}"
-    wanted = _bound(fold(value) if ignore_case else value)
+    wanted = _operand(fold(value) if ignore_case else value)
     equal = _sql(f"(e.type = 'text' AND {fill} = {{}})", _ELEMENT.value, wanted)
     part = _sql(f"WHEN 'text' THEN instr({fill}, {{}}) > 0", place.value, wanted)
     return _sql("CASE {} {} {} ELSE 0 END", place.type, part, _any_element(place, equal))
@@ -144,28 +169,40 @@ def _operand(value: Scalar) -> _Sql:
     if isinstance(value, float) and math.isfinite(value):
         # parsed by SQLite like the metadata: some builds round the last bit of decimals differently from Python
         return _sql("(SELECT json_extract({}, '$'))", _bound(json.dumps(value)))
-    return _bound(value)
+    # As a subquery, because SQLite compares every bare parameter with all those before it: quadratic.
+    return _sql("(SELECT {})", _bound(value))
 
 
 def _place(column: str, keys: list[str]) -> _Place:
     if all(key and '"' not in key and "\\" not in key and min(key) >= " " for key in keys):
         path = "$" + "".join(f'."{key}"' for key in keys)
         return _Place(_Sql(f"json_type({column}, ?)", (path,)), _Sql(f"json_extract({column}, ?)", (path,)))
-    # Escapes in quoted JSON paths differ between SQLite versions; keys that need them are compared as values.
-    tables = [f"json_each({column}) AS k0"]
-    for i in range(1, len(keys)):
-        tables.append(f"json_each(CASE k{i - 1}.type WHEN 'object' THEN k{i - 1}.value ELSE '{{}}' END) AS k{i}")
-    last = len(keys) - 1
-    wanted = " AND ".join(f"k{i}.key = ?" for i in range(len(keys)))
-    source = f"FROM {', '.join(tables)} WHERE {wanted}"
-    return _Place(
-        _Sql(f"(SELECT k{last}.type {source})", tuple(keys)),
-        _Sql(f"(SELECT k{last}.value {source})", tuple(keys)),
-    )
+    found = _sql(f"korag_find({column}, {{}})", _bound(json.dumps(keys, ensure_ascii=False)))
+    return _Place(_sql("json_type({}, '$[0]')", found), _sql("json_extract({}, '$[0]')", found))
+
+
+def _joined(op: str, parts: tuple[Filter, ...], column: str) -> _Sql:
+    """Joins parts so that neither SQLite's parser stack (100) nor its depth of an expression (1,000) is exceeded.
+
+    What stands to the left of a nested expression stays on the stack while that is parsed: the deepest comes first. The
+    others are joined as a balanced tree.
+    """
+    nested = sorted((part for part in parts if _depth(part)), key=_depth, reverse=True)
+    flat = [_translate(part, column) for part in parts if not _depth(part)]
+    terms = [_translate(part, column) for part in nested] + ([_balanced(op, flat)] if flat else [])
+    return _sql("(" + f" {op} ".join(["{}"] * len(terms)) + ")", *terms)
+
+
+def _depth(filter: Filter) -> int:
+    match filter:
+        case And(parts) | Or(parts):
+            return 1 + max(map(_depth, parts))
+        case Not(part):
+            return _depth(part)
+    return 0
 
 
 def _balanced(op: str, parts: list[_Sql]) -> _Sql:
-    """Joins parts as a balanced tree, because SQLite limits expressions to 1,000 levels."""
     if len(parts) == 1:
         return parts[0]
     middle = len(parts) // 2

@@ -146,6 +146,7 @@ class CollectionRetriever(BaseRetriever):
         ids: Sequence[str] | None,
         path: str | os.PathLike[str] | None,
         models: Sequence[EncoderLike],
+        load_stored_models: bool,
         fields: dict[str, Any],
         family: Family | None = None,
         bm25: bool | None = None,
@@ -159,7 +160,9 @@ class CollectionRetriever(BaseRetriever):
         if path is None:
             collection = LocalCollection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer)
         else:
-            collection = LocalCollection.open(path, encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+            collection = LocalCollection.open(
+                path, encoders=encoders, bm25=bm25, tokenizer=tokenizer, load_stored_models=load_stored_models
+            )
         retriever = cls(collection=collection, **fields)
         records.add_to(collection)
         return retriever
@@ -170,13 +173,20 @@ class CollectionRetriever(BaseRetriever):
         path: str | os.PathLike[str],
         *,
         models: Sequence[EncoderLike] | None,
+        load_stored_models: bool,
         fields: dict[str, Any],
         family: Family | None = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         cls._check_keywords(cls.load_local, fields)
         encoders = None if models is None else [as_encoder(model, family=family) for model in models]
-        collection = open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=how_to_make(path))
+        collection = open_saved(
+            path,
+            encoders=encoders,
+            tokenizer=tokenizer,
+            load_stored_models=load_stored_models,
+            made_by=how_to_make(path),
+        )
         return cls(collection=collection, **fields)
 
     @classmethod

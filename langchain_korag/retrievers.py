@@ -44,13 +44,20 @@ class _ModelRetriever(_OneLegRetriever):
 
     @classmethod
     def load_local(
-        cls, path: str | os.PathLike[str], *, model: EncoderLike | None = None, k: int = 4, **fields: Any
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        model: EncoderLike | None = None,
+        load_stored_models: bool = False,
+        k: int = 4,
+        **fields: Any,
     ) -> Self:
         """Opens the folder that a retriever was created with or saved to.
 
         Args:
             path: The folder.
             model: The model it was built with; None loads the one recorded in the folder.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             k: Documents to return.
             fields: Other fields of the retriever.
 
@@ -59,7 +66,13 @@ class _ModelRetriever(_OneLegRetriever):
             IndexStateError: If there is no collection with this model's vectors in the folder.
         """
         models = None if model is None else [model]
-        return cls._open(path, models=models, family=cls._family, fields={"k": k, **fields})
+        return cls._open(
+            path,
+            models=models,
+            family=cls._family,
+            load_stored_models=load_stored_models,
+            fields={"k": k, **fields},
+        )
 
 
 class KoColBERTRetriever(_ModelRetriever):
@@ -96,6 +109,7 @@ class KoColBERTRetriever(_ModelRetriever):
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
+        load_stored_models: bool = False,
         **fields: Any,
     ) -> Self:
         """Indexes documents and returns a retriever over them.
@@ -109,12 +123,22 @@ class KoColBERTRetriever(_ModelRetriever):
                 anything.
             ids: Ids in place of the documents' own. If there are none either, ids are generated: at random in memory;
                 from text and metadata in a folder, so that running a program again adds nothing twice.
+            load_stored_models: Load other models that an existing folder names from outside it; see
+                `korag.Collection.open`.
             fields: Other fields of the retriever.
 
         Raises:
             WrongFamilyError: If the model is not a late-interaction model.
         """
-        return cls._index(documents, ids=ids, path=path, models=[model], family=cls._family, fields={"k": k, **fields})
+        return cls._index(
+            documents,
+            ids=ids,
+            path=path,
+            models=[model],
+            family=cls._family,
+            load_stored_models=load_stored_models,
+            fields={"k": k, **fields},
+        )
 
 
 class KoSpladeRetriever(_ModelRetriever):
@@ -149,6 +173,7 @@ class KoSpladeRetriever(_ModelRetriever):
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
+        load_stored_models: bool = False,
         **fields: Any,
     ) -> Self:
         """Indexes documents; arguments as for `KoColBERTRetriever.from_documents`.
@@ -156,7 +181,15 @@ class KoSpladeRetriever(_ModelRetriever):
         Raises:
             WrongFamilyError: If the model is not a sparse model.
         """
-        return cls._index(documents, ids=ids, path=path, models=[model], family=cls._family, fields={"k": k, **fields})
+        return cls._index(
+            documents,
+            ids=ids,
+            path=path,
+            models=[model],
+            family=cls._family,
+            load_stored_models=load_stored_models,
+            fields={"k": k, **fields},
+        )
 
 
 class KoBM25Retriever(_OneLegRetriever):
@@ -192,6 +225,7 @@ class KoBM25Retriever(_OneLegRetriever):
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
+        load_stored_models: bool = False,
         **fields: Any,
     ) -> Self:
         """Indexes documents and returns a retriever over them.
@@ -202,21 +236,36 @@ class KoBM25Retriever(_OneLegRetriever):
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
             ids: Ids in place of the documents' own; as there.
+            load_stored_models: As there.
             fields: Other fields of the retriever.
         """
         return cls._index(
-            documents, ids=ids, path=path, models=(), bm25=True, tokenizer=tokenizer, fields={"k": k, **fields}
+            documents,
+            ids=ids,
+            path=path,
+            models=(),
+            bm25=True,
+            tokenizer=tokenizer,
+            load_stored_models=load_stored_models,
+            fields={"k": k, **fields},
         )
 
     @classmethod
     def load_local(
-        cls, path: str | os.PathLike[str], *, tokenizer: TokenizerLike = None, k: int = 4, **fields: Any
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        tokenizer: TokenizerLike = None,
+        load_stored_models: bool = False,
+        k: int = 4,
+        **fields: Any,
     ) -> Self:
         """Opens the folder that a retriever was created with or saved to.
 
         Args:
             path: The folder.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             k: Documents to return.
             fields: Other fields of the retriever.
 
@@ -224,7 +273,13 @@ class KoBM25Retriever(_OneLegRetriever):
             FingerprintError: If it was built with another tokenizer.
             IndexStateError: If there is no collection with BM25 in the folder.
         """
-        return cls._open(path, models=None, tokenizer=tokenizer, fields={"k": k, **fields})
+        return cls._open(
+            path,
+            models=None,
+            tokenizer=tokenizer,
+            load_stored_models=load_stored_models,
+            fields={"k": k, **fields},
+        )
 
 
 class KoHybridRetriever(CollectionRetriever):
@@ -302,6 +357,7 @@ class KoHybridRetriever(CollectionRetriever):
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
+        load_stored_models: bool = False,
         **fields: Any,
     ) -> Self:
         """Indexes documents and returns a retriever over them.
@@ -316,6 +372,7 @@ class KoHybridRetriever(CollectionRetriever):
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
             ids: Ids in place of the documents' own; as there.
+            load_stored_models: As there.
             fields: Other fields of the retriever.
 
         Raises:
@@ -328,6 +385,7 @@ class KoHybridRetriever(CollectionRetriever):
             models=check_list("models", models),
             bm25=bm25,
             tokenizer=tokenizer,
+            load_stored_models=load_stored_models,
             fields={"weights": weights, "fusion": fusion, "k": k, **fields},
         )
 
@@ -339,6 +397,7 @@ class KoHybridRetriever(CollectionRetriever):
         *,
         models: Sequence[EncoderLike] | None = None,
         tokenizer: TokenizerLike = None,
+        load_stored_models: bool = False,
         k: int = 4,
         **fields: Any,
     ) -> Self:
@@ -348,6 +407,7 @@ class KoHybridRetriever(CollectionRetriever):
             path: The folder.
             models: The models it was built with; None loads those recorded in the folder.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             k: Documents to return.
             fields: Other fields of the retriever.
 
@@ -356,7 +416,13 @@ class KoHybridRetriever(CollectionRetriever):
             IndexStateError: If there is no collection with several legs in the folder.
         """
         models = None if models is None else check_list("models", models)
-        return cls._open(path, models=models, tokenizer=tokenizer, fields={"k": k, **fields})
+        return cls._open(
+            path,
+            models=models,
+            tokenizer=tokenizer,
+            load_stored_models=load_stored_models,
+            fields={"k": k, **fields},
+        )
 
     def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {"using": "hybrid", "weights": name_weights(self.collection.legs, settings["weights"])}

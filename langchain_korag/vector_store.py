@@ -28,7 +28,7 @@ from langchain_korag.search_options import RENAMED, search_options
 _SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact")
 _DIVERSE = tuple(name for name in _SEARCH if name != "fetch_k")
 _ADDING = ("ids", "batch_size")
-_MAKING = ("encoders", "path", "bm25", "tokenizer", "collection", "ids")
+_MAKING = ("encoders", "path", "bm25", "tokenizer", "collection", "load_stored_models", "ids")
 
 
 class KoVectorStore(VectorStore):
@@ -54,6 +54,7 @@ class KoVectorStore(VectorStore):
         bm25: Search with BM25 too; an existing folder keeps its legs.
         tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
         collection: An open collection, of any store, in place of all the above.
+        load_stored_models: Load models that an existing folder names from outside it; see `korag.Collection.open`.
 
     Raises:
         InvalidArgumentError: If there is nothing to search by, or two models are of the same family.
@@ -68,6 +69,7 @@ class KoVectorStore(VectorStore):
         bm25: bool = False,
         tokenizer: TokenizerLike = None,
         collection: Collection | None = None,
+        load_stored_models: bool = False,
     ) -> None:
         if collection is not None:
             if encoders is not None or path is not None or bm25 or tokenizer is not None:
@@ -89,7 +91,9 @@ class KoVectorStore(VectorStore):
         else:
             existing = Path(path).is_dir() and any(Path(path).iterdir())
             asked = True if bm25 else None if existing else False
-            self.collection = LocalCollection.open(path, encoders=encoders, bm25=asked, tokenizer=tokenizer)
+            self.collection = LocalCollection.open(
+                path, encoders=encoders, bm25=asked, tokenizer=tokenizer, load_stored_models=load_stored_models
+            )
 
     @classmethod
     def from_texts(
@@ -154,6 +158,7 @@ class KoVectorStore(VectorStore):
         *,
         encoders: Sequence[EncoderLike] | None = None,
         tokenizer: TokenizerLike = None,
+        load_stored_models: bool = False,
     ) -> Self:
         """Opens the folder of a store.
 
@@ -161,12 +166,20 @@ class KoVectorStore(VectorStore):
             path: The folder.
             encoders: The models it was built with; None loads those recorded in the folder.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
 
         Raises:
-            IndexStateError: If there is nothing in the folder.
+            IndexStateError: If there is nothing in the folder, or a model must be named.
             FingerprintError: If it was built with other models.
         """
-        return cls(collection=open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=how_to_make(path)))
+        collection = open_saved(
+            path,
+            encoders=encoders,
+            tokenizer=tokenizer,
+            load_stored_models=load_stored_models,
+            made_by=how_to_make(path),
+        )
+        return cls(collection=collection)
 
     def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes everything to a folder, for `load_local`; a store with a `path` saves every change itself.

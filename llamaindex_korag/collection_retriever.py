@@ -122,6 +122,7 @@ class CollectionRetriever(BaseRetriever):
         *,
         path: str | os.PathLike[str] | None,
         show_progress: bool | None,
+        load_stored_models: bool,
         options: dict[str, Any],
         models: Sequence[EncoderLike] = (),
         family: Family | None = None,
@@ -141,7 +142,9 @@ class CollectionRetriever(BaseRetriever):
         if path is None:
             collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
         else:  # the folder may have more legs than this retriever searches
-            collection = LocalCollection.open(path, encoders=encoders, bm25=bm25 or None, tokenizer=tokenizer)
+            collection = LocalCollection.open(
+                path, encoders=encoders, bm25=bm25 or None, tokenizer=tokenizer, load_stored_models=load_stored_models
+            )
         retriever = cls(collection, **options)
         retriever._add(records, show_progress=show_progress)
         return retriever
@@ -151,6 +154,7 @@ class CollectionRetriever(BaseRetriever):
         cls,
         path: str | os.PathLike[str],
         *,
+        load_stored_models: bool,
         options: dict[str, Any],
         models: Sequence[EncoderLike] | None = None,
         family: Family | None = None,
@@ -159,7 +163,10 @@ class CollectionRetriever(BaseRetriever):
         cls._check_keywords("from_persist_dir", options)
         encoders = None if models is None else [as_encoder(model, family=family) for model in models]
         made_by = f"{cls.__name__}.from_defaults(nodes=..., path='{path}'), persist('{path}')"
-        return cls(open_saved(path, encoders=encoders, tokenizer=tokenizer, made_by=made_by), **options)
+        collection = open_saved(
+            path, encoders=encoders, tokenizer=tokenizer, load_stored_models=load_stored_models, made_by=made_by
+        )
+        return cls(collection, **options)
 
     @classmethod
     def _check_keywords(cls, method: str, options: Iterable[str]) -> None:

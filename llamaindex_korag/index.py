@@ -68,6 +68,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         objects: Sequence[IndexNode] | None = None,
         collection: Collection | None = None,
+        load_stored_models: bool = False,
         storage_context: StorageContext | None = None,
         callback_manager: CallbackManager | None = None,
         transformations: list[TransformComponent] | None = None,
@@ -83,6 +84,8 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             metadata_mode: Metadata that is part of the searched text.
             objects: Index nodes that point to retrievers or query engines; indexed like the others.
             collection: An existing collection of any store, in place of `model_name` and `path`.
+            load_stored_models: Load other models that an existing folder names from outside it; see
+                `korag.Collection.open`.
             storage_context: LlamaIndex's; this index keeps nothing in it.
             callback_manager: LlamaIndex's callbacks.
             transformations: Splitting of documents; None for ``Settings.transformations``.
@@ -103,6 +106,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
                 path=path,
                 metadata_mode=metadata_mode,
                 show_progress=show_progress or None,
+                load_stored_models=load_stored_models,
             )
         else:
             self._retriever = KoColBERTRetriever(collection, metadata_mode=metadata_mode)
@@ -134,7 +138,8 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             show_progress: Show progress bars.
             callback_manager: LlamaIndex's callbacks.
             transformations: Splitting of documents; None for ``Settings.transformations``.
-            options: Keywords of the constructor: `model_name`, `path`, `metadata_mode`, `collection`.
+            options: Keywords of the constructor: `model_name`, `path`, `metadata_mode`, `collection`,
+                `load_stored_models`.
         """
         index = cls(
             storage_context=storage_context,
@@ -148,28 +153,39 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
 
     @classmethod
     def load_from_disk(
-        cls, path: str | os.PathLike[str], *, model_name: EncoderLike | None = None, **options: Any
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        model_name: EncoderLike | None = None,
+        load_stored_models: bool = False,
+        **options: Any,
     ) -> Self:
         """Opens the folder that an index was created with or persisted to.
 
         Args:
             path: The folder.
             model_name: The model it was built with; None loads the one recorded in the folder.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Other keywords of the constructor.
 
         Raises:
             FingerprintError: If it was built with another model.
             IndexStateError: If there is no collection with ColBERT vectors in the folder.
         """
-        saved = KoColBERTRetriever.from_persist_dir(path, model_name=model_name)
+        saved = KoColBERTRetriever.from_persist_dir(path, model_name=model_name, load_stored_models=load_stored_models)
         return cls(collection=saved.collection, **options)
 
     @classmethod
     def from_persist_dir(
-        cls, path: str | os.PathLike[str], *, model_name: EncoderLike | None = None, **options: Any
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        model_name: EncoderLike | None = None,
+        load_stored_models: bool = False,
+        **options: Any,
     ) -> Self:
         """`load_from_disk` under the retrievers' name for it."""
-        return cls.load_from_disk(path, model_name=model_name, **options)
+        return cls.load_from_disk(path, model_name=model_name, load_stored_models=load_stored_models, **options)
 
     def persist(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Writes the nodes and their vectors into a folder, for `load_from_disk`; see `KoColBERTRetriever.persist`."""

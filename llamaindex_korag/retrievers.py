@@ -56,6 +56,7 @@ class _ModelRetriever(_OneLegRetriever):
         model_name: EncoderLike | None = None,
         path: str | os.PathLike[str] | None = None,
         show_progress: bool | None = None,
+        load_stored_models: bool = False,
         **options: Any,
     ) -> Self:
         """Indexes nodes and returns a retriever over them.
@@ -69,6 +70,8 @@ class _ModelRetriever(_OneLegRetriever):
                 same ids; None keeps it in memory. `from_persist_dir` opens a folder
                 without adding anything.
             show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
+            load_stored_models: Load other models that an existing folder names from outside it; see
+                `korag.Collection.open`.
             options: Keywords of the constructor: `similarity_top_k` (10), `filters`, `node_ids`, `doc_ids`,
                 `min_relevance`, `exact`, `metadata_mode`, `callback_manager`, `object_map`, `objects`, `verbose`.
 
@@ -80,18 +83,25 @@ class _ModelRetriever(_OneLegRetriever):
         model = cls._default if model_name is None else model_name
         return cls._build(
             nodes, index, docstore,
-            models=[model], family=cls._family, path=path, show_progress=show_progress, options=options,
+            models=[model], family=cls._family, path=path, show_progress=show_progress,
+            load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
     @classmethod
     def from_persist_dir(
-        cls, path: str | os.PathLike[str], *, model_name: EncoderLike | None = None, **options: Any
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        model_name: EncoderLike | None = None,
+        load_stored_models: bool = False,
+        **options: Any,
     ) -> Self:
         """Opens the folder that a retriever was created with or persisted to.
 
         Args:
             path: The folder.
             model_name: The model it was built with; None loads the one recorded in the folder.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Keywords of the constructor.
 
         Raises:
@@ -99,7 +109,9 @@ class _ModelRetriever(_OneLegRetriever):
             IndexStateError: If there is no collection with this model's vectors in the folder.
         """
         models = None if model_name is None else [model_name]
-        return cls._open(path, models=models, family=cls._family, options=options)
+        return cls._open(
+            path, models=models, family=cls._family, load_stored_models=load_stored_models, options=options
+        )
 
 
 class KoColBERTRetriever(_ModelRetriever):
@@ -165,6 +177,7 @@ class KoBM25Retriever(_OneLegRetriever):
         tokenizer: TokenizerLike = None,
         path: str | os.PathLike[str] | None = None,
         show_progress: bool | None = None,
+        load_stored_models: bool = False,
         **options: Any,
     ) -> Self:
         """Indexes nodes and returns a retriever over them; arguments as for `KoColBERTRetriever.from_defaults`.
@@ -176,27 +189,37 @@ class KoBM25Retriever(_OneLegRetriever):
             tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             path: Folder of the collection; None keeps it in memory.
             show_progress: Show a progress bar.
+            load_stored_models: As for `KoColBERTRetriever.from_defaults`.
             options: Keywords of the constructor.
         """
         return cls._build(
             nodes, index, docstore,
-            bm25=True, tokenizer=tokenizer, path=path, show_progress=show_progress, options=options,
+            bm25=True, tokenizer=tokenizer, path=path, show_progress=show_progress,
+            load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
     @classmethod
-    def from_persist_dir(cls, path: str | os.PathLike[str], *, tokenizer: TokenizerLike = None, **options: Any) -> Self:
+    def from_persist_dir(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        tokenizer: TokenizerLike = None,
+        load_stored_models: bool = False,
+        **options: Any,
+    ) -> Self:
         """Opens the folder that a retriever was created with or persisted to.
 
         Args:
             path: The folder.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Keywords of the constructor.
 
         Raises:
             FingerprintError: If it was built with another tokenizer.
             IndexStateError: If there is no collection with BM25 in the folder.
         """
-        return cls._open(path, tokenizer=tokenizer, options=options)
+        return cls._open(path, tokenizer=tokenizer, load_stored_models=load_stored_models, options=options)
 
 
 class KoHybridRetriever(CollectionRetriever):
@@ -266,6 +289,7 @@ class KoHybridRetriever(CollectionRetriever):
         tokenizer: TokenizerLike = None,
         path: str | os.PathLike[str] | None = None,
         show_progress: bool | None = None,
+        load_stored_models: bool = False,
         **options: Any,
     ) -> Self:
         """Indexes nodes and returns a retriever over them; arguments as for `KoColBERTRetriever.from_defaults`.
@@ -279,6 +303,7 @@ class KoHybridRetriever(CollectionRetriever):
             tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
             path: Folder of the collection; None keeps it in memory.
             show_progress: Show a progress bar.
+            load_stored_models: As for `KoColBERTRetriever.from_defaults`.
             options: Keywords of the constructor, `weights`, `fusion` and `fetch_k` among them.
 
         Raises:
@@ -287,7 +312,7 @@ class KoHybridRetriever(CollectionRetriever):
         return cls._build(
             nodes, index, docstore,
             models=check_list("models", models), bm25=bm25, tokenizer=tokenizer, path=path, show_progress=show_progress,
-            options=options,
+            load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
     @classmethod
@@ -298,6 +323,7 @@ class KoHybridRetriever(CollectionRetriever):
         *,
         models: Sequence[EncoderLike] | None = None,
         tokenizer: TokenizerLike = None,
+        load_stored_models: bool = False,
         **options: Any,
     ) -> Self:
         """Opens the folder that a retriever was created with or persisted to.
@@ -306,13 +332,16 @@ class KoHybridRetriever(CollectionRetriever):
             path: The folder.
             models: The models it was built with; None loads those recorded in the folder.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Keywords of the constructor.
 
         Raises:
             FingerprintError: If it was built with other models.
             IndexStateError: If there is no collection with several legs in the folder.
         """
-        return cls._open(path, models=models, tokenizer=tokenizer, options=options)
+        return cls._open(
+            path, models=models, tokenizer=tokenizer, load_stored_models=load_stored_models, options=options
+        )
 
     @classmethod
     def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:

@@ -132,7 +132,7 @@ def refuse_to_encode(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("encode_documents", "encode_queries"):
         monkeypatch.setattr(PretrainedEncoder, name, encode)
-    monkeypatch.setattr("korag.legs.base.load_encoder", load)
+    monkeypatch.setattr("korag.collection.local.stored_models.load_encoder", load)
     monkeypatch.setattr("korag.legs.tokenizers.BigramTokenizer.__call__", encode)
 
 

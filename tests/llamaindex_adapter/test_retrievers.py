@@ -232,7 +232,7 @@ class TestEveryClass:
     def test_misspelt_and_wrong_options(self, make: Make, nodes: list[TextNode], tmp_path: Path) -> None:
         for options, message in [
             ({"similarty_top_k": 3}, "Did you mean similarity_top_k"),
-            ({"top_k": 3}, r"takes no 'top_k'. Did you mean similarity_top_k\?.* show_progress, similarity_top_k"),
+            ({"top_k": 3}, r"takes no 'top_k'. Did you mean similarity_top_k\?.* load_stored_models, similarity_top_k"),
             ({"similarity_top_k": -1}, "similarity_top_k=-1"),
             ({"similarity_top_k": True}, "similarity_top_k=True"),
             ({"similarity_top_k": "3"}, "similarity_top_k='3'"),

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.encoders.base import Encoder
-from korag.encoders.load import load_encoder
-from korag.errors import FingerprintError, FormatVersionError, IndexStateError, KoragError
+from korag.errors import FingerprintError, FormatVersionError
 from korag.scoring import Ints
 from korag.workers import run_all, run_here
 
@@ -116,13 +115,13 @@ class Leg(ABC):
         Args:
             codec: How its representations are stored.
             recorded: Its `identity` when the collection was made.
-            given: The encoder or settings passed on opening; None to go by `recorded`.
+            given: The encoder, which the collection has loaded if none was passed on opening; or the settings passed,
+                None to go by `recorded`.
             name: The leg's name, for messages.
             place: The collection, for messages.
 
         Raises:
             FingerprintError: If what is given would represent texts differently.
-            IndexStateError: If the recorded encoder cannot be loaded.
         """
 
     @abstractmethod
@@ -202,10 +201,9 @@ class EncoderLeg(Leg):
 
     @classmethod
     def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
-        """As `Leg.reopen`; loads the recorded encoder if none is given."""
-        encoder = _reload(recorded["load"], name, place) if given is None else given
+        """As `Leg.reopen`; checks that the encoder is the recorded one."""
         built = Fingerprint.from_dict(recorded["fingerprint"])
-        if differences := built.differences(encoder.fingerprint):
+        if differences := built.differences(given.fingerprint):
             field, (was, now) = next(iter(differences.items()))
             raise FingerprintError(
                 f"{place}의 '{name}' 벡터는 다른 인코더({built.model})로 만들었습니다. 다른 항목: "
@@ -215,7 +213,7 @@ class EncoderLeg(Leg):
                 f"{', '.join(differences)}; {field} was {was!r} and is now {now!r}. Open it with the same model and "
                 "settings, or index again into a new folder.",
             )
-        return cls(encoder, codec)
+        return cls(given, codec)
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
         """As the encoder returns them."""
@@ -225,31 +223,6 @@ class EncoderLeg(Leg):
         """A batch of one per query."""
         vectors = self.encoder.encode_queries(texts)
         return [vectors[index : index + 1] for index in range(len(texts))] if len(texts) != 1 else [vectors]
-
-
-_RECORDED = {"model", "family", "revision", "dim", "query_prompt", "document_prompt", "max_length", "adapter"}
-"""Keywords of `load_encoder` that a manifest may hold: those that change vectors. A folder must not decide how a model
-is run, least of all that its code is."""
-
-
-def _reload(arguments: dict[str, Any], name: str, place: str) -> Encoder[Any]:
-    if unknown := sorted(arguments.keys() - _RECORDED):
-        raise IndexStateError(
-            f"{place}의 '{name}' 인코더 설정에 허용되지 않는 항목이 있습니다: {', '.join(unknown)}. 폴더가 변조되었을 "
-            "수 있으니 출처를 확인하고, 믿을 수 있다면 encoders=[load_encoder(...)]로 인코더를 직접 넣으세요.",
-            f"The settings of the '{name}' encoder of {place} hold entries that are not allowed: {', '.join(unknown)}. "
-            "The folder may have been tampered with: check where it comes from. If you trust it, pass the encoder "
-            "yourself: encoders=[load_encoder(...)].",
-        )
-    try:
-        return load_encoder(**arguments)
-    except KoragError as error:
-        raise IndexStateError(
-            f"{place}의 '{name}' 인코더 {arguments['model']!r}를 불러올 수 없습니다. 모델의 경로를 지정하세요: "
-            f"encoders=[load_encoder('모델 폴더', ...)].\n{error.args[0]}",
-            f"The '{name}' encoder {arguments['model']!r} of {place} cannot be loaded. Pass it from where it is now: "
-            f"encoders=[load_encoder('model folder', ...)].\n{error.args[-1]}",
-        ) from error
 
 
 class ModelFreeLeg(Leg):

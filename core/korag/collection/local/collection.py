@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.checks import check_deletion, check_ids
+from korag.checks import check_deletion, check_flag, check_ids
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
 from korag.collection.documents import StoredDocument, check_documents, warn_empty
 from korag.collection.local.database import DATABASE_FILE, Database
@@ -33,6 +33,7 @@ from korag.collection.local.saving import SEGMENT_FOLDER, save_copy
 from korag.collection.local.search import Searcher
 from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentMemory, SegmentStore
 from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader, choose_merge, merge_segments
+from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
@@ -77,6 +78,7 @@ class LocalCollection(Collection):
         legs: LegSettings = None,
         codecs: Mapping[str, str] | None = None,
         timeout: float = 30.0,
+        load_stored_models: bool = False,
     ) -> Self:
         """Opens the collection in a folder, or makes a new one there.
 
@@ -86,21 +88,26 @@ class LocalCollection(Collection):
         Args:
             path: The folder. A new collection needs one that is empty or does not exist.
             encoders: Names, paths or loaded encoders, at most one of each family. An existing collection has
-                recorded its own; those given must be the ones it was built with.
+                recorded its own; those given must be the ones it was built with. Those not given are loaded if they
+                are bundled models or inside the folder, or if `load_stored_models` is True.
             bm25: Also search with BM25. None takes what the collection has (False for a new one).
             tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
             legs: Registered legs that need no model: a list of names, or a dict of name and settings. ``bm25=True,
                 tokenizer=…`` is short for ``legs={"bm25": {"tokenizer": …}}``. Recorded in an existing collection.
             codecs: How a new collection stores a leg's vectors, by leg; the leg's default where not given.
             timeout: Seconds to wait for another process that is writing.
+            load_stored_models: Load the models that the folder names from wherever they are, the Hub included; only
+                for a folder you trust. Never runs code that comes with a model.
 
         Raises:
             ForeignFolderError: If the folder holds something else.
             FormatVersionError: If a newer KoRAG made it, or one that is too old.
             FingerprintError: If it was built with another encoder, setting or codec.
-            IndexStateError: If one of its encoders cannot be loaded, or a leg or codec is not registered here.
+            IndexStateError: If one of its encoders cannot be loaded or must be named, or a leg or codec is not
+                registered here.
             InvalidArgumentError: If a new collection is given nothing to search by, or a leg or codec is unknown.
         """
+        check_flag("load_stored_models", load_stored_models)
         folder = Path(path).absolute()  # the working directory may change
         given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
         file = folder / DATABASE_FILE
@@ -122,7 +129,8 @@ class LocalCollection(Collection):
             if database.version() == 0:  # new, or a process was killed between making the file and its tables
                 database.create({"legs": new or describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))})
             manifest, _ = read_manifest(database)
-            opened = reopen_legs(manifest, *given, bm25=bm25, tokenizer=tokenizer, place=f"'{folder}'")
+            stored = StoredModels(f"'{folder}'", folder, load_stored_models)
+            opened = reopen_legs(manifest, *given, bm25=bm25, tokenizer=tokenizer, stored=stored)
             return cls(database, SegmentFolder(folder / SEGMENT_FOLDER), opened)
         except BaseException:
             database.close()
@@ -400,7 +408,7 @@ class LocalCollection(Collection):
             database.restore(state["database"])
             manifest, _ = read_manifest(database)
             given = name_encoders(state["encoders"]), state["legs"], check_codecs(None)
-            legs = reopen_legs(manifest, *given, bm25=None, tokenizer=None, place=":memory:")
+            legs = reopen_legs(manifest, *given, bm25=None, tokenizer=None, stored=StoredModels(":memory:"))
             LocalCollection.__init__(self, database, state["segments"], legs)
             return
         folder: Path = state["path"]

@@ -13,6 +13,7 @@ from typing import Any
 from korag.checks import check_flag, check_list
 from korag.collection.local.database import FORMAT_VERSION, Database
 from korag.collection.local.segments import CodecVersion, newer_codec
+from korag.collection.local.stored_models import StoredModels
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.errors import FingerprintError, InvalidArgumentError
@@ -260,16 +261,17 @@ def reopen_legs(
     *,
     bm25: bool | None,
     tokenizer: TokenizerLike,
-    place: str,
+    stored: StoredModels,
 ) -> dict[str, Leg]:
     """Makes the legs of an existing collection: as given, where given, otherwise as the manifest describes them.
 
     Raises:
         FingerprintError: If what is given is not what the collection was made with.
-        IndexStateError: If an encoder cannot be loaded, or a leg or codec is not registered here.
+        IndexStateError: If an encoder cannot or must not be loaded, or a leg or codec is not registered here.
         FormatVersionError: If a newer version of a codec has been used.
     """
     given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
+    place = stored.place
     resolved = resolve_codecs(manifest, place)
     has = ", ".join(manifest)
     if unknown := [name for name in encoders if name not in manifest]:
@@ -308,9 +310,11 @@ def reopen_legs(
                 f"Opened with codecs={{{name!r}: {codec!r}}}, but the '{name}' index of {place} is stored with codec="
                 f"{resolved[name].name!r}. Leave codecs out, or index again into a new folder.",
             )
-    return {
-        name: leg_type(name).factory.reopen(
-            resolved[name], recorded, encoders.get(name, given.get(name)), name=name, place=place
-        )
-        for name, recorded in manifest.items()
-    }
+    legs = {}
+    for name, recorded in manifest.items():
+        row = leg_type(name)
+        own: Any = given.get(name)
+        if row.family is not None:
+            own = encoders[name] if name in encoders else stored.load(name, recorded)
+        legs[name] = row.factory.reopen(resolved[name], recorded, own, name=name, place=place)
+    return legs

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, check_tokenizer, name_encoders, no_legs
@@ -19,6 +18,7 @@ def open_saved(
     *,
     encoders: Sequence[EncoderLike] | None = None,
     tokenizer: TokenizerLike = None,
+    load_stored_models: bool = False,
     made_by: str,
 ) -> LocalCollection:
     """Opens a folder that must hold a collection; `Collection.open` would create one.
@@ -27,6 +27,7 @@ def open_saved(
         path: The folder.
         encoders: The encoders it was built with; None loads those its manifest names.
         tokenizer: The tokenizer it was built with, if that is the caller's own function.
+        load_stored_models: As for `LocalCollection.open`.
         made_by: The call that creates such a folder, for the message.
 
     Raises:
@@ -40,8 +41,7 @@ def open_saved(
             f"'{path}' 폴더에 저장된 컬렉션이 없습니다. 먼저 만드세요: {made_by}.",
             f"There is no collection in '{path}'; create it first: {made_by}.",
         )
-    options: dict[str, Any] = {"encoders": encoders, "tokenizer": tokenizer}
-    return LocalCollection.open(folder, **options)
+    return LocalCollection.open(folder, encoders=encoders, tokenizer=tokenizer, load_stored_models=load_stored_models)
 
 
 def planned_legs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from korag.collection.documents import StoredDocument
+from korag.collection.local import database as database_module
 from korag.collection.local.database import Database
 from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentMemory
 from korag.collection.local.snapshot import FILTERS, TIER, FilteredRows, SnapshotReader, choose_merge, merge_segments
@@ -76,6 +78,41 @@ def test_a_snapshot_is_kept_while_nothing_changes_and_stays_as_it_was() -> None:
     assert [reader.live.tolist() for reader in before.readers] == [[0, 1]]
     assert [reader.live.tolist() for reader in after.readers] == [[1]]
     assert after.readers[0].segment is before.readers[0].segment  # segments are never read twice
+
+
+@pytest.mark.parametrize("limits", [{}, {"_CHANGES": 3}, {"_CHANGED": 1}], ids=["all", "few generations", "few keys"])
+def test_a_snapshot_brought_up_to_date_is_one_read_anew(
+    monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
+) -> None:
+    for name, limit in limits.items():
+        monkeypatch.setattr(database_module, name, limit)
+    for seed in range(30):
+        rng, store = random.Random(seed), Store()
+        for _ in range(20):
+            for _ in range(rng.randint(1, 4)):
+                if rng.random() < 0.7:
+                    store.add(*rng.sample("가나다라마바사", rng.randint(1, 4)))
+                else:
+                    store.delete(*rng.sample("가나다라마바사", rng.randint(0, 4)))
+            anew = SnapshotReader(store.database, store.segments, CODECS).read()
+            assert [(r.info, r.live.tolist()) for r in store.reader.read().readers] == [
+                (r.info, r.live.tolist()) for r in anew.readers
+            ]
+
+
+def test_only_what_has_changed_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    store.add(*(str(number) for number in range(50)))
+    before = store.reader.read().readers[0]
+    read: list[int] = []
+    keys = Database.keys
+    monkeypatch.setattr(Database, "keys", lambda *a, **k: read.append(len(found := keys(*a, **k))) or found)
+    store.add("3", "새")
+    store.delete("7")
+    after = next(reader for reader in store.reader.read().readers if reader.info == before.info)
+    assert after.live.tolist() == [n for n in range(50) if n not in (3, 7)]
+    assert before.live.tolist() == list(range(50))
+    assert max(read) <= 2
 
 
 def test_filters_are_cached_until_something_changes() -> None:

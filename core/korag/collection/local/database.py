@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,12 @@ checksums of documents and no id of the collection."""
 _OLDEST_FORMAT = 2  # 1 has no pooled token vectors
 _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
 _BUSY_SECONDS = 30.0
-_SCHEMA = """
+_CHANGES = 256
+"""Generations whose deletions are kept, so that whoever has read one of them need not read all keys again."""
+_CHANGED = 4_096
+"""Deletions of one generation that are kept at most; reading all keys is then as fast."""
+_CHANGES_TABLE = "CREATE TABLE changes (generation INTEGER PRIMARY KEY, deleted TEXT NOT NULL)"
+_SCHEMA = f"""
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
     key INTEGER PRIMARY KEY AUTOINCREMENT,  -- insertion order; never used twice
@@ -50,6 +55,7 @@ CREATE TABLE documents (
     checksum INTEGER  -- NULL where an older format was brought to this one
 );
 CREATE TABLE segments (name TEXT PRIMARY KEY, size INTEGER, checksum INTEGER, rows INTEGER) WITHOUT ROWID;
+{_CHANGES_TABLE};
 """
 
 Keys = NDArray[np.int64]
@@ -268,6 +274,7 @@ class Database:
         self._write_setting("legs", legs)
         if self.version() < FORMAT_VERSION:
             self._connection.execute("ALTER TABLE documents ADD COLUMN checksum INTEGER")
+            self._connection.execute(_CHANGES_TABLE)
             self._connection.execute("DELETE FROM settings WHERE name = 'tokenizer'")  # part of `legs` since format 3
             self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
             self.renew_id()
@@ -285,8 +292,27 @@ class Database:
         generation: int = self.setting("generation")
         return generation
 
-    def _advance(self) -> None:
-        self._connection.execute("UPDATE settings SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'")
+    def _advance(self, deleted: Collection[int]) -> None:
+        """Begins the next generation, in which the documents of some keys no longer exist."""
+        generation = self.generation() + 1
+        self._write_setting("generation", generation)
+        if len(deleted) <= _CHANGED:
+            self._connection.execute(
+                "INSERT INTO changes VALUES (?, ?)", (generation, json.dumps([int(key) for key in deleted]))
+            )
+        self._connection.execute("DELETE FROM changes WHERE generation <= ?", (generation - _CHANGES,))
+
+    def deleted_since(self, generation: int) -> Keys | None:
+        """Keys deleted since a generation; None if that is not known any more. Shape: (n,)."""
+        if self.version() < FORMAT_VERSION:
+            return None
+        rows = self._all("SELECT deleted FROM changes WHERE generation > ?", (generation,))
+        if len(rows) != self.generation() - generation:
+            return None
+        try:
+            return np.array([key for (deleted,) in rows for key in json.loads(deleted)], np.int64)
+        except (ValueError, TypeError, OverflowError, RecursionError):  # damaged: then all keys are read
+            return None
 
     # -- documents (inside a transaction) -----------------------------------------------------------------
 
@@ -299,12 +325,13 @@ class Database:
         Returns:
             Their keys, ascending. Shape: (n,).
         """
-        self._delete_keys(self.keys_of([document.id for document in documents]))
+        replaced = self.keys_of([document.id for document in documents])
+        self._delete_keys(replaced)
         # What AUTOINCREMENT would choose; the checksum needs the key before it is inserted.
         first = 1 + self._all("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'documents'")[0][0]
         rows = (to_row(key, document) for key, document in enumerate(documents, first))
         self._connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
-        self._advance()
+        self._advance(replaced)
         return np.arange(first, first + len(documents), dtype=np.int64)
 
     def lacks_checksums(self) -> bool:
@@ -323,7 +350,7 @@ class Database:
     def delete(self, keys: Keys) -> None:
         """Removes documents by key."""
         self._delete_keys(keys)
-        self._advance()
+        self._advance(keys)
 
     def _delete_keys(self, keys: Keys) -> None:
         rows = [(int(key),) for key in keys]
@@ -336,7 +363,7 @@ class Database:
             "INSERT INTO segments VALUES (?, ?, ?, ?)",
             [(info.name, info.size, info.checksum, info.rows) for info in new],
         )
-        self._advance()
+        self._advance(())
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -346,8 +373,12 @@ class Database:
 
     def keys(self, where: str = "TRUE", parameters: Sequence[object] = (), *, ids: Sequence[str] | None = None) -> Keys:
         """Keys of the documents an SQL condition holds for, ascending; only among `ids` if given. Shape: (n,)."""
-        rows = self._select("key", where, parameters, ids)
-        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        rows = self._select("key", where, parameters, ids, order="")  # all of them are in an index, by id
+        return np.sort(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
+
+    def existing(self, keys: Keys) -> Keys:
+        """Those of some keys whose documents exist, ascending. Shape: (n,)."""
+        return self.keys("key IN (SELECT value FROM json_each(?))", (json.dumps(keys.tolist()),))
 
     def keys_of(self, ids: Sequence[str]) -> Keys:
         """Keys of the ids that exist, ascending. Shape: (n,)."""
@@ -376,11 +407,17 @@ class Database:
         return dict(from_row(row, f"'{self.path or ':memory:'}'") for row in rows)
 
     def _select(
-        self, columns: str, where: str, parameters: Sequence[object], ids: Sequence[str] | None
+        self,
+        columns: str,
+        where: str,
+        parameters: Sequence[object],
+        ids: Sequence[str] | None,
+        *,
+        order: str = "ORDER BY key",
     ) -> list[tuple[Any, ...]]:
         among = "" if ids is None else "id IN (SELECT value FROM json_each(?)) AND "
         listed = [] if ids is None else [json.dumps(list(ids), ensure_ascii=False)]
-        sql = f"SELECT {columns} FROM documents WHERE {among}({where}) ORDER BY key"  # noqa: S608 (to_sql binds values)
+        sql = f"SELECT {columns} FROM documents WHERE {among}({where}) {order}"  # noqa: S608 (to_sql binds values)
         return self._all(sql, [*listed, *parameters])
 
     def count(self) -> int:

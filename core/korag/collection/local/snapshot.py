@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,17 +33,14 @@ class SegmentReader:
     Attributes:
         info: What the database records about it.
         segment: Its content, in the current layout of all codecs.
+        keys: Key of each row, as a copy in memory. Shape: (rows,).
         live: Rows whose document still exists, ascending. Shape: (live rows,).
     """
 
     info: SegmentInfo
     segment: Segment
+    keys: Keys
     live: Ints
-
-    @cached_property
-    def keys(self) -> Keys:
-        """Key of each row, as a copy in memory. Shape: (rows,)."""
-        return np.array(self.segment.keys)
 
     @cached_property
     def legs(self) -> dict[str, SegmentSlice]:
@@ -54,6 +51,15 @@ class SegmentReader:
     def live_bytes(self) -> int:
         """Approximate size of the live rows."""
         return self.info.size * len(self.live) // max(1, self.info.rows)
+
+    def only(self, keys: Keys) -> SegmentReader:
+        """The same segment, whose live rows are those with one of these keys."""
+        return replace(self, live=np.flatnonzero(np.isin(self.keys, keys, assume_unique=True)))
+
+    def without(self, keys: Keys) -> SegmentReader:
+        """The same segment, in which the rows with one of these keys are no longer live."""
+        dead = np.isin(self.keys[self.live], keys)
+        return replace(self, live=self.live[~dead]) if dead.any() else self
 
     def rows(self, allowed: Keys) -> Ints:
         """Live rows whose key is among `allowed`."""
@@ -167,17 +173,25 @@ class SnapshotReader:
     def _at(self, generation: int) -> Snapshot:
         """The snapshot of the moment that the database is read at."""
         if self._last is None or self._last.generation != generation:
-            infos, keys = self._database.segments(), self._database.keys()
-            self._last = Snapshot(generation, [self._reader(info, keys) for info in infos])
+            self._last = self._next(generation, self._last)
         return self._last
 
-    def _reader(self, info: SegmentInfo, live_keys: Keys) -> SegmentReader:
-        known = {reader.info.name: reader for reader in self._last.readers} if self._last else {}
-        if info.name in known:
-            segment = known[info.name].segment
-        else:
-            segment = self._segments.read(info).read(self._codecs, file=info.name)
-        return SegmentReader(info, segment, np.flatnonzero(np.isin(segment.keys, live_keys, assume_unique=True)))
+    def _next(self, generation: int, last: Snapshot | None) -> Snapshot:
+        known = {} if last is None else {reader.info: reader for reader in last.readers}
+        deleted = None if last is None else self._database.deleted_since(last.generation)
+        every = self._database.keys() if deleted is None else None
+        readers = []
+        for info in self._database.segments():
+            reader = known.get(info) or self._open(info)
+            if deleted is not None and info in known:
+                readers.append(reader.without(deleted))
+            else:
+                readers.append(reader.only(self._database.existing(reader.keys) if every is None else every))
+        return Snapshot(generation, readers)
+
+    def _open(self, info: SegmentInfo) -> SegmentReader:
+        segment = self._segments.read(info).read(self._codecs, file=info.name)
+        return SegmentReader(info, segment, np.array(segment.keys), np.arange(len(segment.keys)))
 
 
 def choose_merge(snapshot: Snapshot) -> list[SegmentReader]:

@@ -1,0 +1,171 @@
+"""Small changes to a large collection, and searching while it is compacted.
+
+    python benchmarks/updates.py --json docs/performance/updates.json
+
+Vectors are random and made beforehand, so that nothing is encoded; BM25 splits at spaces. Searches are by the dense
+leg. The longest search while a compaction runs is compared with the longest one before it, in the same process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from _common import machine_facts, publish, results
+from _vectors import Floats, LookupEncoder
+
+from korag import Collection
+from korag.checkpoints.presets import Family
+from korag.scoring import unit_rows
+
+WORDS = np.array([a + b for a in "가나다라마바사아자차카타파하" for b in "각난달람맙삿앙잦찾칵탄팔함"])
+
+
+class Directions(LookupEncoder[Floats]):
+    """A random unit vector per text, by the number it begins with.
+
+    Args:
+        count: Number of vectors.
+        dim: Their size.
+    """
+
+    family: ClassVar[Family] = "dense"
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__(dim, "cosine")
+        self._vectors = unit_rows(np.random.default_rng(0).standard_normal((count, dim), np.float32))
+
+    def encode_documents(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Floats:
+        """Shape: (n, dim)."""
+        return self._vectors[[int(text.split()[0]) % len(self._vectors) for text in texts]]
+
+    def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = None) -> Floats:
+        """Shape: (n, dim)."""
+        return self.encode_documents(texts)
+
+
+def split(text: str) -> list[str]:
+    """Splits at spaces: the time of a tokenizer is of no interest here."""
+    return text.split()
+
+
+def text_of(number: int) -> str:
+    """The text of a document: its number and 100 words."""
+    return f"{number} " + " ".join(np.random.default_rng(number).choice(WORDS, 100))
+
+
+def took(function: Callable[..., object], *arguments: Any, **keywords: Any) -> float:
+    """Seconds of a call."""
+    started = time.perf_counter()
+    function(*arguments, **keywords)
+    return time.perf_counter() - started
+
+
+class Searching:
+    """Searches in a thread until the block ends.
+
+    Attributes:
+        seconds: Of each search.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection, self._stop = collection, threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self.seconds: list[float] = []
+
+    def _work(self) -> None:
+        for number in itertools.count():
+            if self._stop.is_set():
+                return
+            self.seconds.append(took(self._collection.search, str(number), using="dense"))
+
+    def __enter__(self) -> Searching:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def main() -> None:
+    """Measures changes, then a compaction."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    facts = machine_facts()
+    settings: dict[str, Any] = {"encoders": [Directions(options.documents, options.dim)], "bm25": True}
+    with tempfile.TemporaryDirectory() as folder:
+        with Collection.open(folder, tokenizer=split, **settings) as collection:
+            numbers = range(options.documents)
+            collection.add(map(text_of, numbers), ids=list(map(str, numbers)), metadata=[{"수": n} for n in numbers])
+        with Collection.open(folder, tokenizer=split, **settings) as collection:
+            first = took(collection.search, "0", using="dense")
+            rows = changes(collection, options.repeats)
+            ratio, notes = compaction(collection)
+    title = f"Changes to {options.documents:,} documents"
+    tables = {title: rows, f"Compaction of {options.documents:,} documents": ratio}
+    notes += [f"The first search of a process, which verifies the checksums of all segments: {first * 1e3:.0f} ms."]
+    publish(results(facts, tables, notes=notes), options.json)
+
+
+def changes(collection: Collection, repeats: int) -> list[dict[str, object]]:
+    """Times single changes, and the first search after each."""
+    last = len(collection)
+    seconds: dict[str, list[float]] = {}
+
+    def timed(name: str, function: Callable[..., object], *arguments: Any, **keywords: Any) -> None:
+        seconds.setdefault(name, []).append(took(function, *arguments, **keywords))
+
+    for turn in range(repeats):
+        collection.search("7", using="dense")
+        timed("search", collection.search, "7", using="dense")
+        timed("get of one id", collection.get, [str(turn)])
+        timed("get of one id with a filter", collection.get, [str(turn)], where={"수": turn})
+        timed("add of one document", collection.add, [text_of(last + turn)], ids=[f"새 {turn}"])
+        timed("first search after an add", collection.search, "7", using="dense")
+        timed("replacement of one document", collection.add, [text_of(turn)], ids=[str(turn)])
+        timed("first search after a replacement", collection.search, "7", using="dense")
+        timed("delete of one id", collection.delete, [f"새 {turn}"])
+        timed("first search after a delete", collection.search, "7", using="dense")
+        timed("len", len, collection)
+    return [
+        {"call": name, "median, ms": statistics.median(own) * 1e3, "longest, ms": max(own) * 1e3}
+        for name, own in seconds.items()
+    ]
+
+
+def compaction(collection: Collection) -> tuple[list[dict[str, object]], list[str]]:
+    """Times searches alone and while all segments are rewritten."""
+    with Searching(collection) as alone:
+        time.sleep(3)
+    collection.delete(where={"수": {"$lt": len(collection) // 20}})
+    collection.search("7", using="dense")
+    with Searching(collection) as meanwhile:
+        whole = took(collection.compact)
+        time.sleep(0.2)
+    rows: list[dict[str, object]] = [
+        {
+            "searches": name,
+            "number": len(own.seconds),
+            "median, ms": statistics.median(own.seconds) * 1e3,
+            "longest, ms": max(own.seconds) * 1e3,
+        }
+        for name, own in (("alone", alone), ("during a compaction", meanwhile))
+    ]
+    return rows, [f"The compaction took {whole:.1f} s."]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 """`korag eval` and `korag models`, as a user types them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,12 +97,52 @@ def test_interrupted(pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "중단했습니다" in capsys.readouterr().err
 
 
-def test_models(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["model", "family", "dims", "tokens", "licence", "source"]
-    assert any(line.startswith("dragonkue/colbert-ko-0.1b") and "32/64/96/128" in line for line in lines)
-    assert any(line.startswith("mini-splade") and line.endswith("ships with KoRAG") for line in lines)
+class TestModels:
+    def test_by_family_with_quality_size_and_licence(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line.startswith("[")] == [
+            "[dense]", "[sparse]", "[late_interaction]", "[cross_encoder]",
+        ]  # fmt: skip
+        assert lines[1].split() == ["model", "quality", "size", "licence", "dims", "tokens"]
+        assert "  dragonkue/colbert-ko-0.1b" in "".join(lines)
+        assert any(line.split() == ["dragonkue/colbert-ko-0.1b", "0.678", "a", "149M", "Apache-2.0", "32/64/96/128",
+                                    "2048"] for line in lines)  # fmt: skip
+        assert any(line.split()[:5] == ["mini-splade", "0.659", "f", "3.5M", "*"] for line in lines)
+        assert any("unknown !" in line for line in lines if "ko-sroberta" in line)
+        assert any(line.startswith("!  라이선스") for line in lines)
+        assert any(line.startswith("*  ") for line in lines)
+
+    def test_one_family_and_only_its_signs(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models", "--family", "late_interaction"]) == 0
+        out = capsys.readouterr().out
+        assert "nlpai-lab/KURE-v2" in out
+        assert not any(other in out for other in ("BGE-m3-ko", "splade-ko", "reranker", "라이선스"))
+        assert re.findall(r"^  ([a-z])  ", out, re.MULTILINE) == ["a", "f"]
+
+    def test_sources(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models", "--family", "sparse", "--sources"]) == 0
+        out = capsys.readouterr().out
+        assert "https://huggingface.co/yjoonjang/splade-ko-v1" in out
+        assert "trust_remote_code=True" in out
+
+    @pytest.mark.parametrize("columns", [55, 80, 120, 200])
+    def test_every_width_has_every_fact_in_its_column(
+        self, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert main(["models"]) == 0
+        lines = capsys.readouterr().out.partition("quality: nDCG")[0].splitlines()
+        header = lines[1]
+        facts = [line for line in lines if "Apache-2.0" in line]
+        assert {line.index("Apache-2.0") for line in facts} == {header.index("licence")}
+        assert all(len(line) <= columns for line in facts)
+        assert sum("0.755 a" in line for line in lines) == 1
+
+    def test_an_unknown_family(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["models", "--family", "colbert"])
+        assert "late_interaction" in capsys.readouterr().err
 
 
 def test_importing_loads_nothing_heavy() -> None:

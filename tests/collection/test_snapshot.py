@@ -38,7 +38,7 @@ class Store:
         with self.database.transaction():
             keys = self.database.upsert([StoredDocument(id_, id_, metadata) for id_ in ids])
             vectors = np.stack([keys, keys], axis=1).astype(np.float32)
-            info = self.segments.write(Segment(keys, {"dense": LegArrays.encode(CODECS["dense"], vectors)}))
+            info = self.segments.write(Segment(keys, {"dense": LegArrays.encode(CODECS["dense"], vectors, len(ids))}))
             self.database.replace_segments([], [info])
 
     def delete(self, *ids: str) -> None:
@@ -167,7 +167,7 @@ def test_a_segment_that_is_named_but_gone_is_an_error(tmp_path: Path) -> None:
     database.create({"legs": {}})
     with database.transaction():
         keys = database.upsert([StoredDocument("가", "가")])
-        arrays = LegArrays.encode(CODECS["dense"], np.ones((1, 2), np.float32))
+        arrays = LegArrays.encode(CODECS["dense"], np.ones((1, 2), np.float32), 1)
         info = folder.write(Segment(keys, {"dense": arrays}))
         database.replace_segments([], [info])
     (tmp_path / "segments" / info.name).unlink()

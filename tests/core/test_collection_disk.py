@@ -628,15 +628,17 @@ def test_a_batch_is_committed_at_a_time(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_files_of_a_killed_process_go_with_the_next_write(folder: Path) -> None:
-    for name in ("0123.safetensors", "4567.tmp"):
+    for name in (f"{'0123' * 8}.safetensors", f"{'4567' * 8}.tmp"):
         (folder / "segments" / name).write_bytes(b"half")
-    (folder / "segments" / "README").write_text("not ours")
+    others = {"README", "model.safetensors", "4567.tmp", f"{'0123' * 8}.safetensors.bak"}
+    for name in others:
+        (folder / "segments" / name).write_text("not ours")
     with Collection.open(folder, **legs()) as collection:
         collection.search("보증금")
-        assert len(segments(folder)) == 4  # reading removes nothing
+        assert len(segments(folder)) == 7  # reading removes nothing
+        (own,) = collection._database.segments()
         collection.delete(["없는 것"])
-    assert {path.suffix for path in segments(folder)} == {".safetensors", ""}
-    assert len(segments(folder)) == 2
+    assert {path.name for path in segments(folder)} == {own.name, *others}
 
 
 def test_a_full_disk_leaves_the_previous_state(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

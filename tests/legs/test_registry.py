@@ -249,6 +249,9 @@ class Newer(Float32Codec):
     def read(self, arrays: Arrays, version: int) -> Arrays:
         return {"rows": arrays["vectors"]} if version == 1 else super().read(arrays, version)
 
+    def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        super().check({"vectors": arrays["rows"]}, rows, dim=dim)
+
 
 def use(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces the dense leg's only codec, as a new release would."""

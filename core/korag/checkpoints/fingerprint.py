@@ -13,7 +13,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from korag.checkpoints.matryoshka import find_heads, read_heads
 
@@ -72,7 +72,16 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Fingerprint:
-        """Creates a fingerprint from the result of `to_dict`."""
+        """Creates a fingerprint from the result of `to_dict`.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        types = get_type_hints(cls)
+        if not isinstance(fields, dict) or fields.keys() != types.keys():
+            raise ValueError("a fingerprint has other fields")
+        if wrong := [name for name, value in fields.items() if not isinstance(value, types[name])]:
+            raise ValueError(f"a fingerprint has other values: {', '.join(wrong)}")
         return cls(**fields)
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:

@@ -6,6 +6,7 @@ its codec knows arrays. Segments store plain arrays and the name and version of 
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.encoders.base import Encoder
-from korag.errors import FingerprintError, FormatVersionError
+from korag.errors import FingerprintError, FormatVersionError, IndexStateError
 from korag.scoring import Ints
 from korag.workers import run_all, run_here
 
@@ -85,6 +86,21 @@ class Codec(ABC):
             )
         return arrays
 
+    def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:  # noqa: B027 (optional: by default, anything goes)
+        """Raises if arrays of the current layout cannot be what `encode` returned, so that the rest may trust them.
+
+        Called once when a segment is opened, before anything else reads its arrays, and when one is written. The files
+        may come from anywhere: no array may lead a reader outside of another. `korag.legs.arrays` has the checks.
+
+        Args:
+            arrays: As they are in the segment, by name.
+            rows: How many documents it has.
+            dim: Size of the encoder's vectors; None for a model-free leg.
+
+        Raises:
+            ValueError: With what is wrong, in a few words. A KeyError or IndexError counts as well.
+        """
+
 
 class Leg(ABC):
     """One way to search: how texts are represented, compared and scored.
@@ -122,6 +138,7 @@ class Leg(ABC):
 
         Raises:
             FingerprintError: If what is given would represent texts differently.
+            IndexStateError: If `recorded` is not what `identity` returns.
         """
 
     @abstractmethod
@@ -202,7 +219,10 @@ class EncoderLeg(Leg):
     @classmethod
     def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
         """As `Leg.reopen`; checks that the encoder is the recorded one."""
-        built = Fingerprint.from_dict(recorded["fingerprint"])
+        try:
+            built = Fingerprint.from_dict(recorded["fingerprint"])
+        except (KeyError, ValueError) as error:
+            raise damaged_entry(name, place, "fingerprint") from error
         if differences := built.differences(given.fingerprint):
             field, (was, now) = next(iter(differences.items()))
             raise FingerprintError(
@@ -249,7 +269,9 @@ class ModelFreeLeg(Leg):
     @classmethod
     def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
         """As `Leg.reopen`; settings that are not given, or None, are taken from `recorded`."""
-        settings: dict[str, Any] = recorded["settings"]
+        settings = recorded.get("settings")
+        if not isinstance(settings, dict) or settings.keys() - inspect.signature(cls).parameters:
+            raise damaged_entry(name, place, "settings")
         own = {field: value for field, value in (given or {}).items() if value is not None}
         leg = cls(codec, **(settings | own))
         for field, now in leg.settings.items():
@@ -262,6 +284,24 @@ class ModelFreeLeg(Leg):
                     "or index again into a new folder.",
                 )
         return leg
+
+
+def damaged_entry(name: str, place: str, field: str) -> IndexStateError:
+    """Returns the error for a manifest entry that is not what `Leg.identity` returns.
+
+    Args:
+        name: The leg's name.
+        place: The collection.
+        field: The part of the entry.
+    """
+    return IndexStateError(
+        f"{place}의 설정 'legs'에서 '{name}'의 {field} 항목이 KoRAG가 적는 것과 다릅니다. 손상되었거나 누군가 고쳤을 "
+        "수 있어 열지 않습니다. 아무것도 바꾸지 않았습니다. 백업에서 폴더를 되살리거나 문서를 새 폴더에 다시 "
+        "색인하세요.",
+        f"In the settings of {place}, the {field} of '{name}' in 'legs' is not what KoRAG writes. It may have been "
+        "damaged or altered, so the collection is not opened. Nothing was changed; restore the folder from a backup, "
+        "or index the documents again into a new folder.",
+    )
 
 
 ScoreRows = Callable[[Arrays, Any, Ints], Scores]

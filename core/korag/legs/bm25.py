@@ -8,6 +8,7 @@ docs/bm25.md has the measurements against SQLite's FTS5 and bm25s.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from korag.errors import FingerprintError
-from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, score_all
+from korag.legs.arrays import check_array, check_names, check_rows, check_starts, is_ascending, require
+from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, damaged_entry, score_all
 from korag.legs.tokenizers import TokenizerLike, resolve_tokenizer
 from korag.scoring import Ints, sparse_cosines
 
@@ -120,6 +122,21 @@ class PostingsCodec(BM25Codec):
         scores[scores <= 0] = -np.inf
         return scores
 
+    def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `Codec.check`."""
+        check_names(arrays, ("terms", "starts", "rows", "counts", "lengths"))
+        terms, postings = len(arrays["terms"]), len(arrays["rows"])
+        check_array(arrays, "terms", np.uint64, terms)
+        check_array(arrays, "starts", np.int64, terms + 1)
+        check_array(arrays, "rows", np.int32, postings)
+        check_array(arrays, "counts", np.uint16, postings)
+        check_array(arrays, "lengths", np.int32, rows)
+        require(is_ascending(arrays["terms"], strictly=True), "terms: not ascending")
+        check_starts("starts", arrays["starts"], postings)
+        check_rows("rows", arrays["rows"], arrays["starts"], rows)
+        lengths = np.bincount(arrays["rows"], arrays["counts"], rows)  # whole numbers, far below 2⁵³
+        require((lengths == arrays["lengths"]).all(), "lengths: not those of the counts")
+
 
 class BM25Leg(ModelFreeLeg):
     """Counts of tokens under 64-bit hashes, so that a token of any tokenizer has the same size.
@@ -150,7 +167,10 @@ class BM25Leg(ModelFreeLeg):
     @classmethod
     def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
         """As `Leg.reopen`; a function must be given again, because only its name is recorded."""
-        tokenizer = recorded["settings"]["tokenizer"]
+        settings = recorded.get("settings")
+        tokenizer = settings.get("tokenizer") if isinstance(settings, dict) else None
+        if not isinstance(tokenizer, str) or not re.fullmatch(r"bigram|kiwi|custom:.*", tokenizer, re.DOTALL):
+            raise damaged_entry(name, place, "settings")
         if tokenizer.startswith("custom:") and (given or {}).get("tokenizer") is None:
             raise FingerprintError(
                 f"{place}의 BM25 색인은 직접 만든 토크나이저 {tokenizer!r}로 만들었습니다. tokenizer=에 그 함수를 "

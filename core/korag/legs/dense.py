@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
+from korag.legs.arrays import check_array, check_names
 from korag.legs.base import Arrays, Codec, EncoderLeg, Scores, SegmentSlice, score_all
 from korag.scoring import Ints, dot_rows, unit_rows
 
@@ -35,6 +36,11 @@ class Float32Codec(DenseCodec):
         """Shape: (len(rows), dim)."""
         vectors: NDArray[np.float32] = arrays["vectors"]
         return vectors if len(rows) == len(vectors) else vectors[rows]  # all rows are not copied
+
+    def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `Codec.check`."""
+        check_names(arrays, ("vectors",))
+        check_array(arrays, "vectors", np.float32, rows, dim)
 
 
 class DenseLeg(EncoderLeg):

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from korag.kernels import postings
+from korag.legs.arrays import check_array, check_names, check_rows, check_starts, require
 from korag.legs.base import Arrays, Codec, EncoderLeg, Scores, SegmentSlice, score_all
 from korag.scoring import Ints, sparse_cosines, sparse_dot
 
@@ -36,7 +37,7 @@ class PostingsCodec(SparseCodec):
     def encode(self, vectors: sp.csr_array) -> dict[str, NDArray[Any]]:
         """Stores columns."""
         columns = vectors.tocsc()
-        columns.sort_indices()
+        columns.sum_duplicates()  # and sorts
         # One type for both: scipy would otherwise copy the rows to the wider one in every search.
         integers = np.int32 if columns.nnz <= np.iinfo(np.int32).max else np.int64
         return {
@@ -62,6 +63,18 @@ class PostingsCodec(SparseCodec):
             scores = scores[rows]
         np.copyto(scores, -np.inf, where=scores <= 0)  # five times as fast as scores[…] = …
         return scores
+
+    def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `Codec.check`."""
+        check_names(arrays, ("weights", "rows", "terms", "shape"))
+        check_array(arrays, "shape", np.int64, 2)
+        columns, postings = int(arrays["shape"][1]), len(arrays["weights"])
+        require(int(arrays["shape"][0]) == rows and columns == (columns if dim is None else dim), "shape: of others")
+        check_array(arrays, "weights", np.float32, postings)
+        check_array(arrays, "rows", (np.int32, np.int64), postings)
+        check_array(arrays, "terms", (np.int32, np.int64), columns + 1)
+        check_starts("terms", arrays["terms"], postings)
+        check_rows("rows", arrays["rows"], arrays["terms"], rows)
 
     @staticmethod
     def columns(arrays: Arrays) -> sp.csc_array:

@@ -63,7 +63,9 @@ class LocalCollection(Collection):
         self._database = database
         self._segments = segments
         self._legs = dict(legs)
-        self._reader = SnapshotReader(database, segments, {name: leg.codec for name, leg in legs.items()})
+        codecs = {name: leg.codec for name, leg in legs.items()}
+        dims = {name: leg.encoder.dim for name, leg in legs.items() if leg.encoder is not None}
+        self._reader = SnapshotReader(database, segments, codecs, dims)
         self._searcher = Searcher(database, self._reader, self._legs)
         self._cleaned = False
 
@@ -220,7 +222,7 @@ class LocalCollection(Collection):
         if len(filled) < len(documents):
             warn_empty(len(documents) - len(filled), len(documents))
         encoded = {
-            name: LegArrays.encode(leg.codec, leg.encode_documents(texts, show_progress=show_progress))
+            name: LegArrays.encode(leg.codec, leg.encode_documents(texts, show_progress=show_progress), len(texts))
             for name, leg in self._legs.items()
         }
         with self._writing():

@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
+from korag.collection.local.files import check_database
+from korag.collection.local.schema import harden
 from korag.filters import add_functions
 
 READERS = 16
@@ -29,10 +31,14 @@ def connect(path: Path | None, *, timeout: float, reads_only: bool = False) -> s
         path: The file; None for a database in memory.
         timeout: Seconds to wait for another writer.
         reads_only: Refuse to write by this connection.
+
+    Raises:
+        ForeignFolderError: If the database, or a file that SQLite keeps beside it, is a link or no regular file.
     """
     if path is None:
         connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     else:
+        check_database(path)
         uri = path.resolve().as_uri()
         if path.exists() and not os.access(path.parent, os.W_OK):
             # A write-ahead log needs a writable folder even to read; a read-only database
@@ -43,6 +49,7 @@ def connect(path: Path | None, *, timeout: float, reads_only: bool = False) -> s
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=timeout)
     if reads_only:
         connection.execute("PRAGMA query_only = ON")
+    harden(connection)
     add_functions(connection)
     return connection
 

@@ -8,6 +8,7 @@ killed at any moment leaves the last commit.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import time
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.collection.documents import StoredDocument
+from korag.collection.local import schema
 from korag.collection.local.connections import Connections, FileConnections, MemoryConnections
 from korag.collection.local.rows import checksum, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
@@ -44,19 +46,7 @@ _CHANGES = 256
 """Generations whose deletions are kept, so that whoever has read one of them need not read all keys again."""
 _CHANGED = 4_096
 """Deletions of one generation that are kept at most; reading all keys is then as fast."""
-_CHANGES_TABLE = "CREATE TABLE changes (generation INTEGER PRIMARY KEY, deleted TEXT NOT NULL)"
-_SCHEMA = f"""
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (
-    key INTEGER PRIMARY KEY AUTOINCREMENT,  -- insertion order; never used twice
-    id TEXT NOT NULL UNIQUE,
-    text TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    checksum INTEGER  -- NULL where an older format was brought to this one
-);
-CREATE TABLE segments (name TEXT PRIMARY KEY, size INTEGER, checksum INTEGER, rows INTEGER) WITHOUT ROWID;
-{_CHANGES_TABLE};
-"""
+_MOST_KEYS = 2**62
 
 Keys = NDArray[np.int64]
 
@@ -74,8 +64,14 @@ class Database:
         self.timeout = timeout
         self._connections: Connections = MemoryConnections() if path is None else FileConnections(path, timeout=timeout)
         self._connection = self._connections.writer
+        self._pages_checked = False
         self._current = threading.local()  # the connection of a thread inside `reading` or `transaction`
         weakref.finalize(self, self._connections.close)  # for those who do not: Python 3.13 warns of it
+
+    @property
+    def place(self) -> str:
+        """The file in messages."""
+        return f"'{self.path or ':memory:'}'"
 
     # -- opening ------------------------------------------------------------------------------------------
 
@@ -86,8 +82,7 @@ class Database:
                 self._use_write_ahead_log()
             with self.transaction():
                 if self.version() == 0:
-                    for statement in _SCHEMA.split(";\n"):
-                        self._connection.execute(statement)
+                    schema.create(self._connection)
                     self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                     self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
                     self._write_setting("generation", 0)
@@ -114,13 +109,21 @@ class Database:
         Raises:
             ForeignFolderError: If the file is another program's, or no database.
             FormatVersionError: If a newer KoRAG wrote it, or one that is too old.
+            IndexStateError: If its tables are not those that KoRAG makes, or a page is damaged.
         """
         with self.reading():  # or another process could make the tables between two of these
             version: int = self._all("PRAGMA user_version")[0][0]
             application: int = self._all("PRAGMA application_id")[0][0]
             tables: int = self._all("SELECT count(*) FROM sqlite_master")[0][0]
-        if application != _APPLICATION_ID and (tables or version):
-            raise self._foreign()
+            if not tables and not version:
+                return 0
+            if application != _APPLICATION_ID:
+                raise self._foreign()
+            self._check_version(version)
+            self._check_content(version)
+        return version
+
+    def _check_version(self, version: int) -> None:
         if 0 < version < _OLDEST_FORMAT:
             raise FormatVersionError(
                 f"'{self.path}'은(는) 예전 형식 {version}입니다(이 버전은 {_OLDEST_FORMAT}부터 읽습니다). 새 폴더에 "
@@ -135,7 +138,31 @@ class Database:
                 f"'{self.path}' has format {version}, made by a newer KoRAG (this one reads up to "
                 f"{FORMAT_VERSION}). Run pip install -U korag; nothing was changed.",
             )
-        return version
+
+    def _check_content(self, version: int) -> None:
+        """Raises unless the file holds what KoRAG makes, before anything of it is used."""
+        with self.reading() as connection, self._connections.statement:
+            if foreign := schema.find_foreign(connection, version):
+                raise IndexStateError(
+                    f"'{self.path}'에 KoRAG가 만들지 않은 것이 있거나 만든 것이 없습니다({foreign}). 누군가 고쳤거나 "
+                    "손상되었을 수 있어 열지 않습니다. 아무것도 바꾸지 않았습니다. 백업에서 폴더를 되살리거나 문서를 "
+                    "새 폴더에 다시 색인하세요.",
+                    f"'{self.path}' holds something that KoRAG does not make, or lacks something that it does "
+                    f"({foreign}). It may have been altered or damaged, so it is not opened. Nothing was changed; "
+                    "restore the folder from a backup, or index the documents again into a new folder.",
+                )
+            if self.path is not None and not self._pages_checked:
+                if damage := schema.find_damage(connection, self.path):
+                    raise self._damaged(damage)
+                self._pages_checked = True
+
+    def _damaged(self, reason: object) -> IndexStateError:
+        return IndexStateError(
+            f"'{self.path}'을(를) 읽을 수 없습니다({reason}). 파일이 손상되었거나 디스크에 문제가 있습니다. "
+            "아무것도 고쳐 쓰지 않았습니다. 백업에서 폴더를 되살리거나 문서를 새 폴더에 다시 색인하세요.",
+            f"'{self.path}' cannot be read ({reason}): the file is damaged or the disk fails. Nothing was "
+            "changed; restore the folder from a backup, or index the documents again into a new folder.",
+        )
 
     def _foreign(self) -> ForeignFolderError:
         return ForeignFolderError(
@@ -210,8 +237,8 @@ class Database:
             if "closed" not in str(error):
                 raise
             raise IndexStateError(
-                f"이 컬렉션은 이미 닫혔습니다('{self.path or ':memory:'}'). 다시 여세요.",
-                f"This collection is closed ('{self.path or ':memory:'}'); open it again.",
+                f"이 컬렉션은 이미 닫혔습니다({self.place}). 다시 여세요.",
+                f"This collection is closed ({self.place}); open it again.",
             ) from error
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
@@ -233,13 +260,8 @@ class Database:
                 ) from error
             if code == sqlite3.SQLITE_NOTADB:
                 raise self._foreign() from error
-            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
-                raise IndexStateError(
-                    f"'{self.path}'을(를) 읽을 수 없습니다({error}). 파일이 손상되었거나 디스크에 문제가 있습니다. "
-                    "아무것도 고쳐 쓰지 않았습니다. 백업에서 폴더를 되살리거나 문서를 새 폴더에 다시 색인하세요.",
-                    f"'{self.path}' cannot be read ({error}): the file is damaged or the disk fails. Nothing was "
-                    "changed; restore the folder from a backup, or index the documents again into a new folder.",
-                ) from error
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR) or "malformed" in str(error):  # pages, or JSON
+                raise self._damaged(error) from error
             raise
 
     def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
@@ -251,7 +273,14 @@ class Database:
     def setting(self, name: str) -> Any:
         """Returns a stored JSON value, or None."""
         rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
-        return json.loads(rows[0][0]) if rows else None
+        return self._parse(name, rows[0][0]) if rows else None
+
+    def _parse(self, name: str, value: Any) -> Any:
+        try:
+            value.encode()  # fails for what is no UTF-8
+            return json.loads(value)
+        except (AttributeError, ValueError, RecursionError) as error:
+            raise self._damaged(f"settings: {name!r:.40}: {error}") from error
 
     def read_settings(self) -> tuple[int, dict[str, Any]]:
         """The format version and all settings, of one moment.
@@ -263,7 +292,20 @@ class Database:
         with self.reading():
             version = self.version()
             rows = self._all("SELECT name, value FROM settings") if version else []
-        return version, {name: json.loads(value) for name, value in rows}
+        settings = {name: self._parse(name, value) for name, value in rows}
+        if version:
+            self._check_settings(version, settings)
+        return version, settings
+
+    def _check_settings(self, version: int, settings: dict[str, Any]) -> None:
+        generation, id_ = settings.get("generation"), settings.get("collection_id")
+        if type(generation) is not int or generation < 0:
+            raise self._damaged(f"settings: generation: {generation!r:.40}")
+        if version >= schema.WITH_CHECKSUMS and not (isinstance(id_, str) and re.fullmatch("[0-9a-f]{32}", id_)):
+            raise self._damaged(f"settings: collection_id: {id_!r:.40}")
+        legs = settings.get("legs")
+        if not isinstance(legs, dict) or not all(isinstance(leg, dict) for leg in legs.values()):
+            raise self._damaged(f"settings: legs: {legs!r:.40}")
 
     def write_legs(self, legs: dict[str, Any]) -> None:
         """Records the legs in the current format, inside a transaction; older formats become this one.
@@ -273,8 +315,7 @@ class Database:
         """
         self._write_setting("legs", legs)
         if self.version() < FORMAT_VERSION:
-            self._connection.execute("ALTER TABLE documents ADD COLUMN checksum INTEGER")
-            self._connection.execute(_CHANGES_TABLE)
+            schema.add_format_4(self._connection)
             self._connection.execute("DELETE FROM settings WHERE name = 'tokenizer'")  # part of `legs` since format 3
             self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
             self.renew_id()
@@ -289,7 +330,9 @@ class Database:
 
     def generation(self) -> int:
         """A number that every committed change raises."""
-        generation: int = self.setting("generation")
+        generation = self.setting("generation")
+        if type(generation) is not int:
+            raise self._damaged(f"settings: generation: {generation!r:.40}")
         return generation
 
     def _advance(self, deleted: Collection[int]) -> None:
@@ -328,7 +371,10 @@ class Database:
         replaced = self.keys_of([document.id for document in documents])
         self._delete_keys(replaced)
         # What AUTOINCREMENT would choose; the checksum needs the key before it is inserted.
-        first = 1 + self._all("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'documents'")[0][0]
+        ((last,),) = self._all("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'documents'")
+        if type(last) is not int or not 0 <= last < _MOST_KEYS:
+            raise self._damaged(f"sqlite_sequence: {last!r:.40}")
+        first = last + 1
         rows = (to_row(key, document) for key, document in enumerate(documents, first))
         self._connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
         self._advance(replaced)
@@ -369,7 +415,11 @@ class Database:
 
     def segments(self) -> list[SegmentInfo]:
         """The live segments."""
-        return [SegmentInfo(*row) for row in self._all("SELECT name, size, checksum, rows FROM segments")]
+        rows = self._all("SELECT name, size, checksum, rows FROM segments")
+        for name, *numbers in rows:
+            if not isinstance(name, str) or not all(type(number) is int and number >= 0 for number in numbers):
+                raise self._damaged(f"segments: {name!r:.60}")
+        return [SegmentInfo(*row) for row in rows]
 
     def keys(self, where: str = "TRUE", parameters: Sequence[object] = (), *, ids: Sequence[str] | None = None) -> Keys:
         """Keys of the documents an SQL condition holds for, ascending; only among `ids` if given. Shape: (n,)."""
@@ -404,7 +454,7 @@ class Database:
         return self._read(rows)
 
     def _read(self, rows: Iterable[Any]) -> dict[int, StoredDocument]:
-        return dict(from_row(row, f"'{self.path or ':memory:'}'") for row in rows)
+        return dict(from_row(row, self.place) for row in rows)
 
     def _select(
         self,

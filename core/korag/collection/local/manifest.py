@@ -12,12 +12,12 @@ from typing import Any
 
 from korag.checks import check_flag, check_list
 from korag.collection.local.database import FORMAT_VERSION, Database
-from korag.collection.local.segments import CodecVersion, newer_codec
+from korag.collection.local.segments import CodecVersion, is_codec_version, newer_codec
 from korag.collection.local.stored_models import StoredModels
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.errors import FingerprintError, InvalidArgumentError
-from korag.legs.base import Codec, Leg
+from korag.legs.base import Codec, Leg, damaged_entry
 from korag.legs.registry import leg_of_family, leg_type, recorded_codec
 from korag.legs.tokenizers import TokenizerLike
 
@@ -206,14 +206,19 @@ def read_manifest(database: Database) -> tuple[Manifest, bool]:
         FormatVersionError: If the format is too new or too old.
     """
     version, settings = database.read_settings()
-    if version > _WITHOUT_CODECS:
-        return settings["legs"], version == FORMAT_VERSION
-    # KoRAG 0.1.0: one codec per leg, at version 1, and the tokenizer apart from the encoders.
-    legs: Manifest = dict(settings["legs"])
-    if settings["tokenizer"] is not None:
-        legs["bm25"] = {"settings": {"tokenizer": settings["tokenizer"]}}
-    codecs = {name: CodecVersion(leg_type(name).codecs[0].name, 1) for name in legs}
-    return {name: {"codec": codecs[name].to_dict(), **leg} for name, leg in legs.items()}, False
+    legs, place = settings["legs"], database.place
+    if version == _WITHOUT_CODECS:
+        # KoRAG 0.1.0: one codec per leg, at version 1, and the tokenizer apart from the encoders.
+        if settings.get("tokenizer") is not None:
+            legs["bm25"] = {"settings": {"tokenizer": settings["tokenizer"]}}
+        for name, leg in legs.items():
+            leg["codec"] = CodecVersion(leg_type(name).codecs[0].name, 1).to_dict()
+    if not legs:
+        raise damaged_entry("", place, "codec")
+    for name, leg in legs.items():
+        if not is_codec_version(leg.get("codec")):
+            raise damaged_entry(name, place, "codec")
+    return legs, version == FORMAT_VERSION
 
 
 def resolve_codecs(manifest: Manifest, place: str) -> dict[str, Codec]:

@@ -21,9 +21,11 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from korag.errors import FormatVersionError, SegmentError
+from korag.collection.local.files import OWN_NAME, SEGMENT_NAME, check_folder, is_file, open_file
+from korag.errors import FormatVersionError, InvalidArgumentError, SegmentError
 from korag.legs.base import Arrays, Codec
 
 _DTYPES = {
@@ -56,9 +58,31 @@ class CodecVersion:
         """Reverses `to_dict`."""
         return cls(entry["name"], entry["version"])
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reverses `to_dict`, as JSON.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        try:
+            entry = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("JSON nested too deeply") from error
+        if not is_codec_version(entry):
+            raise ValueError(f"{text:.80} names no codec")
+        return cls.from_dict(entry)
+
     def to_dict(self) -> dict[str, Any]:
         """As it is stored, in manifests and segments."""
         return {"name": self.name, "version": self.version}
+
+
+def is_codec_version(entry: object) -> bool:
+    """Returns True for what `CodecVersion.to_dict` returns."""
+    if not isinstance(entry, dict) or entry.keys() != {"name", "version"}:
+        return False
+    return isinstance(entry["name"], str) and type(entry["version"]) is int and entry["version"] > 0
 
 
 @dataclass(frozen=True)
@@ -74,9 +98,23 @@ class LegArrays:
     codec: CodecVersion | None
 
     @classmethod
-    def encode(cls, codec: Codec, vectors: Any) -> Self:
-        """Encodes vectors."""
-        return cls(codec.encode(vectors), CodecVersion.of(codec))
+    def encode(cls, codec: Codec, vectors: Any, rows: int) -> Self:
+        """Encodes vectors.
+
+        Raises:
+            InvalidArgumentError: If the codec could not read them again: not finite, or of another size.
+        """
+        arrays = codec.encode(vectors)
+        try:
+            codec.check(arrays, rows, dim=None)
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"인코더가 돌려준 벡터를 저장할 수 없습니다({codec.name}: {error}). 아무것도 저장하지 않았습니다. "
+                "무한대나 NaN이 있으면 dtype='float32'로 불러온 인코더를 쓰세요.",
+                f"The encoder returned vectors that cannot be stored ({codec.name}: {error}). Nothing was stored; if "
+                "they are infinite or NaN, use an encoder loaded with dtype='float32'.",
+            ) from error
+        return cls(arrays, CodecVersion.of(codec))
 
 
 @dataclass(frozen=True)
@@ -84,7 +122,7 @@ class Segment:
     """The content of a segment.
 
     Attributes:
-        keys: The document of each row, ascending. Shape: (rows,).
+        keys: The document of each row, all different. Shape: (rows,).
         legs: Each leg's representations of these documents.
     """
 
@@ -96,15 +134,16 @@ class Segment:
         current = {leg: CodecVersion.of(codec) for leg, codec in codecs.items()}
         return any(leg in current and current[leg] != stored.codec for leg, stored in self.legs.items())
 
-    def read(self, codecs: Mapping[str, Codec], *, file: str) -> Segment:
+    def read(self, codecs: Mapping[str, Codec], *, dims: Mapping[str, int] | None = None, file: str) -> Segment:
         """Brings the arrays of some legs into the layout of their codecs; the other legs are left out.
 
         Args:
             codecs: By leg.
+            dims: Size of the encoder's vectors, for those legs that have one.
             file: The segment's name, for messages.
 
         Raises:
-            SegmentError: If a leg is missing, or another codec made it.
+            SegmentError: If a leg is missing, another codec made it, or its arrays are not what its codec makes.
             FormatVersionError: If a newer version of its codec made it.
         """
         legs = {}
@@ -118,7 +157,11 @@ class Segment:
                 raise _inconsistent(file, f"'{leg}': '{written.name}' ≠ '{current.name}'")
             if written.version > current.version:
                 raise newer_codec(leg, written, current, place=file)
-            arrays = codec.read(stored.arrays, written.version) if written != current else stored.arrays
+            try:
+                arrays = codec.read(stored.arrays, written.version) if written != current else stored.arrays
+                codec.check(arrays, len(self.keys), dim=(dims or {}).get(leg))
+            except (ValueError, LookupError, TypeError) as error:
+                raise _inconsistent(file, f"'{leg}': {error}") from error
             legs[leg] = LegArrays(arrays, current)
         return Segment(self.keys, legs)
 
@@ -164,7 +207,7 @@ class SegmentFolder:
 
     def write(self, segment: Segment) -> SegmentInfo:
         """Writes a file, and flushes it and its folder entry."""
-        if not self.folder.exists():
+        if not check_folder(self.folder):
             self.folder.mkdir(exist_ok=True)
             _flush_folder(self.folder.parent)
         data = _to_bytes(segment)
@@ -182,27 +225,33 @@ class SegmentFolder:
         """Maps a file, after verifying it against what was recorded.
 
         Raises:
-            SegmentError: If the file is missing, or its size or checksum differs.
+            SegmentError: If the file is missing, its size or checksum differs, or it is not a segment at all.
+            ForeignFolderError: If the folder is a link.
         """
+        if not SEGMENT_NAME.fullmatch(info.name):  # before any file is touched
+            raise _inconsistent(info.name, "its name is not one that KoRAG gives")
+        check_folder(self.folder)
         path = self.folder / info.name
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size != info.size:
                     raise _damaged(path, f"{size:,} bytes instead of {info.size:,}")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if zlib.crc32(mapped) != info.checksum:
+                raise _damaged(path, "its checksum differs")
+            return _map_segment(path, mapped, info.rows)
         except FileNotFoundError:
             raise _damaged(path, "the file is missing") from None
-        if zlib.crc32(mapped) != info.checksum:
-            raise _damaged(path, "its checksum differs")
-        return _map_segment(mapped)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise _damaged(path, getattr(error, "strerror", None) or str(error)) from error
 
     def keep_only(self, names: set[str]) -> None:
         """Removes files that no transaction ever named, e.g. after a kill, and those replaced by a merge."""
-        if not self.folder.exists():
+        if not check_folder(self.folder):
             return
         for path in self.folder.iterdir():
-            if path.suffix in (".safetensors", ".tmp") and path.name not in names:
+            if OWN_NAME.fullmatch(path.name) and path.name not in names and is_file(path):
                 try:
                     path.unlink(missing_ok=True)
                 except PermissionError:  # Windows: another process still maps it; the next merge removes it
@@ -246,25 +295,33 @@ def _to_bytes(segment: Segment) -> bytes:
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, codecs)
 
 
-def _map_segment(mapped: mmap.mmap) -> Segment:
+def _map_segment(path: Path, mapped: mmap.mmap, rows: int) -> Segment:
     """Reads a safetensors file: 8 bytes of header length, a JSON header, then the data.
 
-    The safetensors package copies arrays when it reads; these few lines map them instead
-    (format: https://github.com/huggingface/safetensors#format).
+    The safetensors package copies arrays when it reads, so it only judges the file: lengths, types, shapes, no gap and
+    no overlap. After that, these few lines map the arrays (format: https://github.com/huggingface/safetensors#format).
+
+    Raises:
+        ValueError: If it is not a segment.
+        SafetensorError: If it is not a safetensors file.
     """
-    length = int.from_bytes(mapped[:8], "little")
-    header = json.loads(mapped[8 : 8 + length])
-    codecs = {leg: CodecVersion.from_dict(json.loads(text)) for leg, text in header.pop("__metadata__", {}).items()}
-    keys: NDArray[Any] = np.zeros(0, np.int64)
+    with safe_open(path, "numpy"):  # raises for what is wrong
+        length = int.from_bytes(mapped[:8], "little")
+        header = json.loads(mapped[8 : 8 + length])
+    codecs = {leg: CodecVersion.from_json(text) for leg, text in header.pop("__metadata__", {}).items()}
     legs: dict[str, dict[str, NDArray[Any]]] = {leg: {} for leg in codecs}
     for name, entry in header.items():
+        if entry["dtype"] not in _DTYPES:
+            raise ValueError(f"'{name}': {entry['dtype']}")
         start, shape = 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
         array: NDArray[Any] = np.frombuffer(mapped, _DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
-        leg, dot, rest = name.partition(".")
-        if dot:
-            legs.setdefault(leg, {})[rest] = array
-        else:
-            keys = array
+        leg, _, rest = name.partition(".")
+        legs.setdefault(leg, {})[rest] = array
+    keys = legs.pop("keys", {}).get("")
+    if keys is None or keys.dtype != np.int64 or keys.shape != (rows,):
+        raise ValueError(f"no keys of {rows} documents")
+    if rows and (keys.min() < 1 or len(np.unique(keys)) < rows):
+        raise ValueError("keys: not of different documents")
     return Segment(keys, {leg: LegArrays(arrays, codecs.get(leg)) for leg, arrays in legs.items()})
 
 

@@ -122,9 +122,17 @@ class SnapshotReader:
         database: Which segments and documents there are.
         segments: Where the segments are.
         codecs: Of each leg.
+        dims: Size of the encoder's vectors, for those legs that have one.
     """
 
-    def __init__(self, database: Database, segments: SegmentStore, codecs: Mapping[str, Codec]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        segments: SegmentStore,
+        codecs: Mapping[str, Codec],
+        dims: Mapping[str, int] | None = None,
+    ) -> None:
+        self._dims = dims
         self._database = database
         self._segments = segments
         self._codecs = codecs
@@ -190,7 +198,7 @@ class SnapshotReader:
         return Snapshot(generation, readers)
 
     def _open(self, info: SegmentInfo) -> SegmentReader:
-        segment = self._segments.read(info).read(self._codecs, file=info.name)
+        segment = self._segments.read(info).read(self._codecs, dims=self._dims, file=info.name)
         return SegmentReader(info, segment, np.array(segment.keys), np.arange(len(segment.keys)))
 
 
@@ -224,5 +232,5 @@ def _merge(readers: Sequence[SegmentReader], legs: Mapping[str, Leg]) -> Segment
     merged = {}
     for name, leg in legs.items():
         decoded = [leg.codec.decode(reader.legs[name].arrays, reader.live) for reader in readers]
-        merged[name] = LegArrays.encode(leg.codec, leg.concat(decoded))
+        merged[name] = LegArrays.encode(leg.codec, leg.concat(decoded), len(keys))
     return Segment(keys, merged)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.legs.arrays import check_array, check_names, check_starts
 from korag.legs.base import Arrays, Codec, Scores, SegmentSlice, score_all
 from korag.legs.multi_vector import search
-from korag.legs.multi_vector.quantization import quantize_documents
+from korag.legs.multi_vector.quantization import check_quantized, quantize_documents
 from korag.scoring import Ints, maxsim, pack_tokens
 
 Vectors = Sequence[NDArray[np.float32]] | Sequence[NDArray[np.float16]]
@@ -58,6 +59,15 @@ class Float16Int8Codec(MultiVectorCodec):
             return super().read(arrays, version)
         renamed = {"summaries": "pooled_tokens", "code_places": "code_spans"}
         return {renamed.get(name, name): array for name, array in arrays.items()}
+
+    def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `Codec.check`."""
+        check_names(arrays, ("tokens", "offsets", "codes", "code_spans", "code_errors", "code_scale", "pooled_tokens"))
+        tokens = arrays["tokens"]
+        check_array(arrays, "tokens", np.float16, None, dim if len(tokens) else None)
+        check_array(arrays, "offsets", np.int64, rows + 1)
+        check_starts("offsets", arrays["offsets"], len(tokens))
+        check_quantized(arrays, np.diff(arrays["offsets"]), tokens.shape[1])
 
     def search(
         self, queries: Sequence[NDArray[np.float32]], slices: Sequence[SegmentSlice], k: int, *, exact: bool

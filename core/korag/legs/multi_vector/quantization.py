@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.legs.arrays import check_array, is_ascending, require
+from korag.legs.base import Arrays
 from korag.scoring import Ints
 
 BLOCK = 8
@@ -74,6 +76,34 @@ def quantize_documents(tokens: NDArray[np.float16], offsets: Ints) -> dict[str, 
         "code_scale": np.array([scale, greatest], np.float32),
         "pooled_tokens": pooled,
     }
+
+
+def check_quantized(arrays: Arrays, lengths: Ints, dim: int) -> None:
+    """Raises if arrays cannot be what `quantize_documents` returned.
+
+    Args:
+        arrays: These, and others.
+        lengths: Tokens of each document. Shape: (n,).
+        dim: Size of a token vector.
+
+    Raises:
+        ValueError: With what is wrong.
+    """
+    check_array(arrays, "code_spans", np.int64, len(lengths), 2)
+    starts, counts = arrays["code_spans"].T
+    total = len(arrays["codes"]) // BLOCK
+    check_array(arrays, "codes", np.int8, BLOCK * total, dim)
+    check_array(arrays, "pooled_tokens", np.int8, BLOCK // POOLED * total, dim)
+    check_array(arrays, "code_errors", np.float32, len(lengths))
+    check_array(arrays, "code_scale", np.float32, 2)
+    require((arrays["code_errors"] >= 0).all() and (arrays["code_scale"] >= 0).all(), "code_errors: negative")
+    require(((counts >= 0) & (counts <= total)).all(), "code_spans: out of range")
+    require(((counts * BLOCK >= lengths) & ((counts == 0) == (lengths == 0))).all(), "code_spans: not of the tokens")
+    # One after another, the shortest first, and nothing left over.
+    order = np.lexsort((counts, starts))
+    ends = np.cumsum(counts[order])
+    require((starts[order] == ends - counts[order]).all() and is_ascending(counts[order]), "code_spans: not in order")
+    require((int(ends[-1]) if len(ends) else 0) == total, "code_spans: not all of the codes")
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def die_at_step(step: int) -> None:
 
         return stepped
 
-    for name in ("fsync", "rename", "unlink", "mkdir", "rmdir"):
+    for name in ("fsync", "rename", "replace", "unlink", "mkdir", "rmdir"):
         setattr(os, name, stepping(getattr(os, name)))
     replacing.exchange = stepping(replacing.exchange)  # type: ignore[attr-defined]
     from korag.collection.local import connections

@@ -101,7 +101,7 @@ def test_a_reopened_collection_is_the_same(tmp_path: Path) -> None:
         assert len(again) == len(TEXTS)
         assert again.path == tmp_path / "a" / "b"
     (segment,) = segments(tmp_path / "a" / "b")
-    assert digest(tmp_path / "a" / "b").keys() == {FILE, f"segments/{segment.name}"}
+    assert digest(tmp_path / "a" / "b").keys() == {FILE, "korag.committed", f"segments/{segment.name}"}
 
 
 @pytest.mark.slow

@@ -341,7 +341,7 @@ def set_format(folder: Path, version: int) -> None:
     [
         (lambda place: shutil.rmtree(place), IndexStateError, "no collection"),
         (lambda place: (shutil.rmtree(place), place.mkdir()), IndexStateError, "no collection"),
-        (lambda place: (place / FILE).unlink(), ForeignFolderError, "is not a KoRAG collection"),
+        (lambda place: (place / FILE).unlink(), IndexStateError, "database 'korag.sqlite3' is missing"),
         (lambda place: (shutil.rmtree(place), place.write_text("글")), ForeignFolderError, "is not a KoRAG collection"),
         (lambda place: (place / FILE).write_bytes(b"garbage" * 1000), ForeignFolderError, "not a KoRAG"),
         (lambda place: set_format(place, 99), FormatVersionError, "newer KoRAG"),

@@ -28,10 +28,18 @@ from korag.collection.local.manifest import (
     read_manifest,
     reopen_legs,
 )
+from korag.collection.local.remains import check_database_there
 from korag.collection.local.replacing import finish_interrupted
-from korag.collection.local.saving import SEGMENT_FOLDER, save_copy
+from korag.collection.local.saving import save_copy
 from korag.collection.local.search import Searcher
-from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentMemory, SegmentStore
+from korag.collection.local.segments import (
+    SEGMENT_FOLDER,
+    LegArrays,
+    Segment,
+    SegmentFolder,
+    SegmentMemory,
+    SegmentStore,
+)
 from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader, choose_merge, merge_segments
 from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder
@@ -114,6 +122,7 @@ class LocalCollection(Collection):
         given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
         file = folder / DATABASE_FILE
         finish_interrupted(folder)
+        check_database_there(file)
         # In this order, because another process that is making it creates the database first.
         if folder.exists() and (folder.is_file() or any(folder.iterdir())) and not file.exists():
             raise ForeignFolderError(
@@ -130,6 +139,7 @@ class LocalCollection(Collection):
         try:
             if database.version() == 0:  # new, or a process was killed between making the file and its tables
                 database.create({"legs": new or describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))})
+            database.remember()
             manifest, _ = read_manifest(database)
             stored = StoredModels(f"'{folder}'", folder, load_stored_models)
             opened = reopen_legs(manifest, *given, bm25=bm25, tokenizer=tokenizer, stored=stored)

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -77,6 +77,10 @@ class Connections(Protocol):
         """Closes all connections, those in use as soon as they are given back."""
         ...
 
+    def close_as_it_is(self) -> None:
+        """As `close`, and leaves the files as they are."""
+        ...
+
 
 class FileConnections:
     """Connections to a file.
@@ -138,6 +142,13 @@ class FileConnections:
         with self._writing:
             self.writer.close()
 
+    def close_as_it_is(self) -> None:
+        """As `Connections.close_as_it_is`: whoever closes a file last otherwise moves the log into the database."""
+        last = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)
+        with closing(last):
+            last.execute("SELECT count(*) FROM sqlite_master").fetchone()  # locks the file, and cannot write to it
+            self.close()
+
 
 class MemoryConnections:
     """The only connection to a database in memory."""
@@ -163,6 +174,8 @@ class MemoryConnections:
         """As `Connections.close`; waits for reads in progress."""
         with self._lock.exclusive():
             self.writer.close()
+
+    close_as_it_is = close
 
 
 class FairLock:

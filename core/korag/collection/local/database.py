@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from numpy.typing import NDArray
 from korag.collection.documents import StoredDocument
 from korag.collection.local import schema
 from korag.collection.local.connections import Connections, FileConnections, MemoryConnections
+from korag.collection.local.folders import HeldFolder
+from korag.collection.local.marker import Commit, read_marker, remove_unfinished, write_marker
+from korag.collection.local.place import Place
+from korag.collection.local.remains import check_commits, check_database_new
 from korag.collection.local.rows import checksum, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
 from korag.errors import (
@@ -62,7 +66,10 @@ class Database:
     def __init__(self, path: Path | None, *, timeout: float = _BUSY_SECONDS) -> None:
         self.path = path
         self.timeout = timeout
-        self._connections: Connections = MemoryConnections() if path is None else FileConnections(path, timeout=timeout)
+        self._place = None if path is None else Place(path)
+        self._is_open = self._is_marked = False
+        self._collection_id: str | None = None
+        self._connections = self._connect()
         self._connection = self._connections.writer
         self._pages_checked = False
         self._current = threading.local()  # the connection of a thread inside `reading` or `transaction`
@@ -75,6 +82,16 @@ class Database:
 
     # -- opening ------------------------------------------------------------------------------------------
 
+    def _connect(self) -> Connections:
+        if self._place is None:
+            return MemoryConnections()
+        while True:
+            with self._place.opening():
+                connections = FileConnections(self._place.file, timeout=self.timeout)
+            if self._place.is_known:
+                return connections
+            connections.close()  # SQLite has just made the file
+
     def create(self, settings: dict[str, Any]) -> None:
         """Makes the tables of a new collection; waits for, and leaves alone, one made meanwhile."""
         with self._translated():
@@ -82,6 +99,8 @@ class Database:
                 self._use_write_ahead_log()
             with self.transaction():
                 if self.version() == 0:
+                    if self.path is not None:
+                        check_database_new(self.path)
                     schema.create(self._connection)
                     self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                     self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
@@ -89,6 +108,28 @@ class Database:
                     self.renew_id()
                     for name, value in settings.items():
                         self._write_setting(name, value)
+            with self._held() as folder:
+                if folder is not None:
+                    write_marker(folder, lambda: self._commit(self._connection))
+
+    def remember(self) -> None:
+        """Takes the collection that is there for the one that is open; every transaction checks that it still is.
+
+        Raises:
+            IndexStateError: If the database has lost commits, or belongs to another folder.
+        """
+        if self._place is None:
+            return
+        with self._translated(), self._place.held() as folder:
+            marker = read_marker(folder)  # first: it is never ahead of the database
+            commit = self._commit(self._connection)  # by the connection that is kept, and keeps the log in place
+            try:
+                check_commits(commit, marker, folder.path)
+            except IndexStateError:
+                self._connections.close_as_it_is()
+                raise
+            self._place.remember_log()
+        self._collection_id, self._is_open = commit.collection_id, True
 
     def _use_write_ahead_log(self) -> None:
         """Switches the file over; SQLite refuses this at once, whatever its time-out, while another does the same."""
@@ -193,6 +234,7 @@ class Database:
                 return
             connection.execute("BEGIN")
             try:
+                self._check(connection)
                 yield connection
             finally:
                 if connection.in_transaction:  # some errors end it
@@ -206,15 +248,60 @@ class Database:
             CollectionLockedError: If another process is still writing after the time-out.
             ReadOnlyError: If the folder cannot be written to.
         """
-        with self._translated(), self._connections.writing() as connection, self._using(connection):
+        with self._translated(), self._connections.writing() as connection, self._using(connection), self._held() as at:
             connection.execute("BEGIN IMMEDIATE")
             try:
+                before = self._check(connection, at)
                 yield
+                after = self._commit(connection) if self._is_open else None
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            if at is not None and after is not None:
+                self._committed(connection, at, after, is_new=after != before)
+
+    def _held(self) -> AbstractContextManager[HeldFolder | None]:
+        return nullcontext() if self._place is None else self._place.held()
+
+    def _check(self, connection: sqlite3.Connection, folder: HeldFolder | None = None) -> Commit | None:
+        """Raises unless what a transaction works with is the collection that was opened.
+
+        Args:
+            connection: In the transaction.
+            folder: Given to write: the commits are checked too.
+        """
+        if self._place is None or not self._is_open:
+            return None
+        marker = None if folder is None else read_marker(folder)
+        commit = self._commit(connection)  # before the files, because this is what fixes the moment
+        self._place.check()
+        if self._collection_id not in (None, commit.collection_id):
+            raise self._place.lost()
+        self._collection_id = commit.collection_id  # another process may have given it one: format 4 is the first
+        check_commits(commit, marker, self._place.file.parent)
+        return commit
+
+    def _committed(self, connection: sqlite3.Connection, folder: HeldFolder, commit: Commit, *, is_new: bool) -> None:
+        """Raises if the collection was replaced while it was written to; leaves a marker otherwise."""
+        self._collection_id = commit.collection_id
+        if self._place is not None:
+            try:
+                self._place.check()
+            except IndexStateError as error:
+                raise self._place.lost_meanwhile() from error
+        if is_new:
+            if not self._is_marked:
+                remove_unfinished(folder)
+                self._is_marked = True
+            write_marker(folder, lambda: self._commit(connection))
+
+    @staticmethod
+    def _commit(connection: sqlite3.Connection) -> Commit:
+        sql = "SELECT name, value FROM settings WHERE name IN ('collection_id', 'generation')"
+        found = {name: json.loads(value) for name, value in connection.execute(sql)}
+        return Commit(found.get("collection_id"), found["generation"])
 
     @contextmanager
     def _using(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -496,6 +583,7 @@ class Database:
                 connection.backup(copy._connection)
             with copy._translated():
                 copy._use_write_ahead_log()
+                copy.remember()
             with copy.transaction():
                 copy.write_legs(legs)
                 copy.add_checksums()

@@ -1,15 +1,119 @@
-"""Exchanging two folders in one step, and flushing names to disk, which the standard library does not offer."""
+"""Folders as the standard library does not offer them: held open, exchanged in one step, flushed to disk."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
 """A system or file system does not know this call; EPERM is from sandboxes, which admit only calls they know."""
+_BY_HANDLE = {os.open, os.stat, os.mkdir, os.rename, os.unlink} <= os.supports_dir_fd and os.listdir in os.supports_fd
+
+
+class HeldFolder:
+    """A folder held open: what is done by it is done in that folder, even if another has taken its name meanwhile.
+
+    Windows has no such handles; there a folder in which a file is open cannot be renamed.
+
+    Attributes:
+        path: Its name when it was opened.
+    """
+
+    def __init__(self, path: Path, handle: int | None) -> None:
+        self.path = path
+        self._handle = handle
+
+    def names(self) -> list[str]:
+        """The names of what is in it."""
+        return os.listdir(self.path if self._handle is None else self._handle)  # noqa: PTH208 (of a handle)
+
+    def stat(self, name: str) -> os.stat_result:
+        """As `os.stat` of a file in it, without following a link."""
+        return os.stat(self._name(name), dir_fd=self._handle, follow_symlinks=False)
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """Returns the first bytes of a file, without following a link or waiting for a pipe."""
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        with os.fdopen(os.open(self._name(name), flags, dir_fd=self._handle), "rb") as file:
+            return file.read(limit) or b""
+
+    def write(self, name: str, data: bytes, *, unfinished: str, flush: bool) -> None:
+        """Writes a file whole: under another name first, and then renamed.
+
+        Args:
+            name: The file; replaced if it is there.
+            data: Its content.
+            unfinished: Its name until it is complete; must not exist.
+            flush: Flush it and its name to disk.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(self._name(unfinished), flags, 0o666, dir_fd=self._handle), "wb") as file:
+            file.write(data)
+            file.flush()
+            if flush:
+                os.fsync(file.fileno())
+        os.replace(self._name(unfinished), self._name(name), src_dir_fd=self._handle, dst_dir_fd=self._handle)
+        if flush:
+            self.flush()
+
+    def unlink(self, name: str) -> None:
+        """Removes a file."""
+        os.unlink(self._name(name), dir_fd=self._handle)
+
+    def flush(self) -> None:
+        """Flushes its names to disk."""
+        if self._handle is None:
+            flush_folder(self.path)
+        else:
+            os.fsync(self._handle)
+
+    @contextlib.contextmanager
+    def folder(self, name: str, *, make: bool = False) -> Iterator[HeldFolder]:
+        """Holds a folder in it, which must be no link.
+
+        Args:
+            name: The folder.
+            make: Make it if it is not there.
+        """
+        if make:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self._name(name), dir_fd=self._handle)
+                self.flush()
+        with hold(self.path / name, within=self) as held:
+            yield held
+
+    def _name(self, name: str) -> str:
+        return name if self._handle is not None else str(self.path / name)
+
+
+@contextlib.contextmanager
+def hold(path: Path, *, within: HeldFolder | None = None) -> Iterator[HeldFolder]:
+    """Holds a folder open.
+
+    Args:
+        path: The folder.
+        within: The folder it is in, if that is held already; a link is refused then.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    if not _BY_HANDLE:
+        yield HeldFolder(path, None)
+        return
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    if within is None:
+        handle = os.open(path, flags)
+    else:
+        handle = os.open(path.name, flags | os.O_NOFOLLOW, dir_fd=within._handle)
+    try:
+        yield HeldFolder(path, handle)
+    finally:
+        os.close(handle)
 
 
 def exchange(one: Path, other: Path) -> bool:

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from korag.collection.local.folders import exchange, flush_folder
@@ -94,21 +94,21 @@ def finish_interrupted(folder: Path) -> None:
             return
 
 
-def remove_leftovers(target: Path, own: frozenset[str]) -> None:
+def remove_leftovers(target: Path, is_own: Callable[[str], bool]) -> None:
     """Removes what killed saves to this name left next to it.
 
     Without ``flock`` (Windows) nothing tells them from a save in progress, so they stay.
 
     Args:
         target: The folder saved to.
-        own: What a collection's folder may hold; a folder with anything else in it stays.
+        is_own: True for the names that a collection's folder may hold; a folder with anything else in it stays.
     """
     if fcntl is None:
         return
     for path in [*_leftovers(target, "tmp"), *(_leftovers(target, "old") if target.exists() else ())]:
         with contextlib.suppress(OSError):  # in use, or not ours to remove
             lock = _lock(path)
-            if lock is not None and {entry.name for entry in path.iterdir()} <= own:
+            if lock is not None and all(is_own(entry.name) for entry in path.iterdir()):
                 shutil.rmtree(path, ignore_errors=True)
             _unlock(lock)
 

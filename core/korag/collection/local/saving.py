@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.marker import MARKER_FILE, is_unfinished
 from korag.collection.local.replacing import finish_interrupted, put_in_place, remove_leftovers, temporary_folder
-from korag.collection.local.segments import SegmentFolder
+from korag.collection.local.segments import SEGMENT_FOLDER, SegmentFolder
 from korag.collection.local.snapshot import Snapshot
 from korag.errors import ForeignFolderError, InvalidArgumentError, ReadOnlyError
 
-SEGMENT_FOLDER = "segments"
-_OWN = frozenset({SEGMENT_FOLDER, *(DATABASE_FILE + suffix for suffix in ("", "-wal", "-shm", "-journal"))})
-"""All that a collection's folder may hold."""
+_OWN = frozenset(
+    {MARKER_FILE, SEGMENT_FOLDER, *(DATABASE_FILE + suffix for suffix in ("", "-wal", "-shm", "-journal"))}
+)
+
+
+def _is_own(name: str) -> bool:
+    """Returns True for what a collection's folder may hold."""
+    return name in _OWN or is_unfinished(name)
 
 
 def save_copy(
@@ -49,7 +55,7 @@ def save_copy(
             database.copy_to(unfinished / DATABASE_FILE, infos, manifest)
             _check_target(folder, overwrite=overwrite)  # much may have happened meanwhile
             put_in_place(unfinished, place)
-        remove_leftovers(place, _OWN)
+        remove_leftovers(place, _is_own)
     return folder
 
 

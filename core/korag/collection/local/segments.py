@@ -25,9 +25,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from korag.collection.local.files import OWN_NAME, SEGMENT_NAME, check_folder, is_file, open_file
+from korag.collection.local.folders import flush_folder
 from korag.errors import FormatVersionError, InvalidArgumentError, SegmentError
 from korag.legs.base import Arrays, Codec
 
+SEGMENT_FOLDER = "segments"
+"""Its name in the folder of a collection."""
 _DTYPES = {
     "F16": np.float16, "F32": np.float32, "F64": np.float64,
     "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
@@ -209,7 +212,7 @@ class SegmentFolder:
         """Writes a file, and flushes it and its folder entry."""
         if not check_folder(self.folder):
             self.folder.mkdir(exist_ok=True)
-            _flush_folder(self.folder.parent)
+            flush_folder(self.folder.parent)
         data = _to_bytes(segment)
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         unfinished = path.with_suffix(".tmp")
@@ -218,7 +221,7 @@ class SegmentFolder:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(path)
-        _flush_folder(self.folder)
+        flush_folder(self.folder)
         return SegmentInfo(path.name, len(data), zlib.crc32(data), len(segment.keys))
 
     def read(self, info: SegmentInfo) -> Segment:
@@ -249,6 +252,9 @@ class SegmentFolder:
     def keep_only(self, names: set[str]) -> None:
         """Removes files that no transaction ever named, e.g. after a kill, and those replaced by a merge."""
         if not check_folder(self.folder):
+            return
+        present = {path.name for path in self.folder.iterdir()}
+        if not names <= present:  # what the database does not name may then be what it should name, after a loss
             return
         for path in self.folder.iterdir():
             if OWN_NAME.fullmatch(path.name) and path.name not in names and is_file(path):
@@ -323,15 +329,6 @@ def _map_segment(path: Path, mapped: mmap.mmap, rows: int) -> Segment:
     if rows and (keys.min() < 1 or len(np.unique(keys)) < rows):
         raise ValueError("keys: not of different documents")
     return Segment(keys, {leg: LegArrays(arrays, codecs.get(leg)) for leg, arrays in legs.items()})
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "posix":  # Windows has no handle on a folder to flush
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _damaged(path: Path, reason: str) -> SegmentError:

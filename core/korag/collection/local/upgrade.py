@@ -7,9 +7,9 @@ from pathlib import Path
 
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import current_manifest, resolve_codecs
+from korag.collection.local.remains import check_database_there
 from korag.collection.local.replacing import finish_interrupted
-from korag.collection.local.saving import SEGMENT_FOLDER
-from korag.collection.local.segments import Segment, SegmentFolder, SegmentInfo
+from korag.collection.local.segments import SEGMENT_FOLDER, Segment, SegmentFolder, SegmentInfo
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
 
 
@@ -35,6 +35,7 @@ def upgrade_folder(folder: Path, *, timeout: float) -> int:
         SegmentError: If a segment is missing or damaged.
     """
     finish_interrupted(folder)
+    check_database_there(folder / DATABASE_FILE)
     if not (folder / DATABASE_FILE).exists():
         raise _missing(folder)
     database = Database(folder / DATABASE_FILE, timeout=timeout)
@@ -47,6 +48,7 @@ def upgrade_folder(folder: Path, *, timeout: float) -> int:
 def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
     if database.version() == 0:  # a process was killed while making it
         raise _missing(folder)
+    database.remember()
     with database.transaction():
         manifest, is_recorded = current_manifest(database, f"'{folder}'")
         codecs = resolve_codecs(manifest, f"'{folder}'")

@@ -16,7 +16,7 @@ from korag.errors import InvalidTextError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_RUN = re.compile(r"[^\w\x00-\u02ff]{31,}")
-"""More combining marks than any language has on a letter (UAX 15, stream-safe text), or other symbols: rare either way."""
+"""More combining marks than any language has on a letter (UAX 15, stream-safe text), or other symbols."""
 
 
 def normalize(text: str) -> str:

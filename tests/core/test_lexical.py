@@ -183,6 +183,26 @@ class TestKiwi:
             results = list(pool.map(lambda _: KiwiTokenizer()(texts), range(32)))
         assert all(result == results[0] for result in results)
 
+    def test_an_ordinary_text_is_analysed_whole(self, kiwi):
+        from kiwipiepy import Kiwi
+
+        text = "집주인은 보증금을 돌려준다.\n그렇지 않으면 어떻게 될까? " * 60
+        kept = {"NNG", "NNP", "NNB", "NP", "NR", "VV", "VA", "VX", "MM", "MAG", "XR", "XPN", "XSN", "SL", "SH", "SN"}
+        whole = [one.form for one in Kiwi().tokenize(text) if one.tag.partition("-")[0] in kept]
+        assert kiwi(text) == whole
+
+    @pytest.mark.parametrize("end", ["\n", ". ", "! ", ".” ", " "])
+    def test_a_very_long_text_is_cut_where_a_line_or_a_sentence_ends(self, kiwi, end):
+        """So that memory is bounded: single syllables take 8 KB each."""
+        first = "가 나 다 " * 4_700 + f"세입자가 이사했다{end}"
+        second = "라마 " * 3_000
+        assert kiwi(first + second) == kiwi(first) + kiwi(second)
+
+    @pytest.mark.slow
+    def test_a_string_without_spaces_takes_no_more_time_than_others(self, kiwi):
+        """Kiwi alone takes the square of its length: six minutes for this one."""
+        assert {token[:1] for token in kiwi("a" * 500_000 + " 끝")} == {"a", "끝"}
+
     def test_missing_package_is_named_at_once(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "kiwipiepy", None)
         with pytest.raises(MissingDependencyError, match=r"pip install 'korag\[kiwi\]'"):

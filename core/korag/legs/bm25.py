@@ -27,6 +27,9 @@ from korag.scoring import Ints, sparse_cosines
 K1, B = 1.2, 0.75
 """Lucene's defaults. K1: saturation of term counts. B: weight of document length."""
 
+_BLOCK = 1_000_000
+"""Characters tokenized at a time."""
+
 TermCounts = tuple[NDArray[np.uint64], NDArray[np.uint16]]
 """The distinct terms of a document and their counts. Shape of both: (distinct terms,)."""
 
@@ -181,7 +184,7 @@ class BM25Leg(ModelFreeLeg):
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> list[TermCounts]:
         """Counts the tokens of each document."""
-        return [_count(tokens) for tokens in self.tokenizer(texts)]
+        return [_count(tokens) for block in _blocks(texts) for tokens in self.tokenizer(block)]
 
     def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.uint64]]:
         """The distinct terms of each query."""
@@ -226,6 +229,19 @@ def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> tuple[Ints, Ints]:
 def _gather(array: NDArray[Any], starts: Ints, ends: Ints) -> NDArray[Any]:
     """Concatenates slices of an array."""
     return np.concatenate([array[:0], *(array[start:end] for start, end in zip(starts, ends, strict=True))])
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Groups texts, because their tokens take many times their memory."""
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        if block and size + len(text) > _BLOCK:
+            yield block
+            block, size = [], 0
+        block.append(text)
+        size += len(text)
+    yield block
 
 
 def _count(tokens: Sequence[str]) -> TermCounts:

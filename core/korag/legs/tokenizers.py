@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import add
@@ -46,7 +46,7 @@ _HANGUL = "가-힣\u1100-\u119d\u119f-\u11ff\u3131-\u318c\u318e\ua960-\ua97f\ud7
 _HAN = "々\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _KANA = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
 _ENUMERATION = "\u2460-\u249b\u24ea-\u24ff\u2776-\u2793\u3251-\u325f\u32b1-\u32bf"  # ① ⑴ ⒈ …: no content
-_LETTER = rf"[^\W\d_\u119e\u318d{_HANGUL}{_HAN}{_KANA}{_ENUMERATION}]"
+_LETTER_OR_DIGIT = rf"[^\W_\u119e\u318d{_HANGUL}{_HAN}{_KANA}{_ENUMERATION}]"
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 # 제6조의 2항 and 제6조의 3가지 speak of article 6, not of 제6조의2 and 제6조의3.
@@ -62,7 +62,7 @@ _REFERENCE = re.compile(
 _TOKEN = re.compile(
     rf"([{_HANGUL}]+|[{_HAN}]+|[{_KANA}]+)"
     r"|\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)*"
-    rf"|{_LETTER}(?:{_LETTER}|\d)*(?:(?<=\d)\.\d+)*"
+    rf"|{_LETTER_OR_DIGIT}+(?:(?<=\d)\.\d+)*"  # begins with a letter: digits have matched above
 )
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # to ASCII
 
@@ -169,9 +169,41 @@ class KiwiTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
         """Returns the tokens of every text; Kiwi works on the whole list, on all cores."""
-        prepared = _prepare(texts)
-        analysed = _kiwi().tokenize(prepared, pretokenized=_reference_spans)
-        return [_content(text, morphemes) for text, morphemes in zip(prepared, analysed, strict=True)]
+        pieces = [list(_pieces(text)) for text in _prepare(texts)]
+        flat = [piece for own in pieces for piece in own]
+        analysed = _kiwi().tokenize(flat, pretokenized=_reference_spans)
+        contents = (_content(piece, morphemes) for piece, morphemes in zip(flat, analysed, strict=True))
+        return [[token for _ in own for token in next(contents)] for own in pieces]
+
+
+_PIECE = 20_000
+_WORD = re.compile(r"\S{1,4096}")
+_SENTENCE_END = re.compile(r"[.!?…。][\"'”’」』)\]]*\s+")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Splits what would cost Kiwi too much; all other texts are one piece.
+
+    A string without spaces takes it the square of its length (100,000 Latin letters: 14 s), a text of single syllables
+    3 KB for each. Lines and sentences stay whole where they can.
+    """
+    start = 0
+    while len(text) - start > _PIECE:
+        middle, end = start + _PIECE // 2, start + _PIECE
+        sentences = [sentence.end() for sentence in _SENTENCE_END.finditer(text, middle, end)]
+        cut = text.rfind("\n", middle, end) + 1 or max(sentences, default=0) or text.rfind(" ", middle, end) + 1 or end
+        yield from _without_long_words(text[start:cut])
+        start = cut
+    yield from _without_long_words(text[start:])
+
+
+def _without_long_words(text: str) -> Iterator[str]:
+    start = 0
+    for word in _WORD.finditer(text):
+        if word.start() > start and not text[word.start() - 1].isspace():  # the rest of a word that is cut
+            yield text[start : word.start()]
+            start = word.start()
+    yield text[start:]
 
 
 def _reference_spans(text: str) -> list[tuple[int, int, str]]:

@@ -12,7 +12,6 @@ import math
 import numbers
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
-from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from korag.errors import InvalidArgumentError
@@ -111,21 +110,6 @@ def check_fusion(value: object) -> FusionMethod:
         InvalidArgumentError: If there is no such method.
     """
     return check_choice("fusion", value, _FUSION_METHODS)
-
-
-def check_new_folder(path: str | os.PathLike[str]) -> Path:
-    """Returns the path of a file or folder that does not exist yet.
-
-    Raises:
-        InvalidArgumentError: If it exists.
-    """
-    target = Path(path)
-    if target.exists():
-        raise InvalidArgumentError(
-            f"'{target}'이(가) 이미 있습니다. 덮어쓰지 않으니 없는 폴더 이름을 넣으세요.",
-            f"'{target}' exists and is not overwritten; choose a folder that does not exist.",
-        )
-    return target
 
 
 # -- lists ----------------------------------------------------------------------------------------------------

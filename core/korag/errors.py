@@ -25,7 +25,10 @@ one would expect for the same mistake, so both ``except KoragError`` and ``excep
         ├── FingerprintError
         ├── SegmentError
         ├── CollectionLockedError (TimeoutError)
-        └── ReadOnlyError (PermissionError)
+        ├── ReadOnlyError (PermissionError)
+        └── StorageError (OSError)
+            ├── StorageFullError
+            └── AccessError (PermissionError)
 """
 
 
@@ -136,7 +139,7 @@ class MissingBaseError(CheckpointError, FileNotFoundError):
 
 
 class IndexStateError(KoragError):
-    """The state of a collection on disk does not allow the request."""
+    """The state of a collection, or of files on disk, does not allow the request."""
 
 
 class ForeignFolderError(IndexStateError):
@@ -160,4 +163,16 @@ class CollectionLockedError(IndexStateError, TimeoutError):
 
 
 class ReadOnlyError(IndexStateError, PermissionError):
-    """The collection's folder is not writable."""
+    """A file or folder is not writable."""
+
+
+class StorageError(IndexStateError, OSError):
+    """The operating system could not read or write a file; the message names the file and the cause."""
+
+
+class StorageFullError(StorageError):
+    """There is no space left, a quota is used up, or a file would become too large."""
+
+
+class AccessError(StorageError, PermissionError):
+    """A file or folder may not be read."""

@@ -20,7 +20,8 @@ LAYERS = [
     {"korag.checkpoints"},
     {
         "korag.kernels", "korag.scoring", "korag.fusion", "korag.diversity", "korag.workers", "korag.text",
-        "korag.checks", "korag.deprecations", "korag.errors", "korag._lazy", "korag._optional",
+        "korag.checks", "korag.deprecations", "korag.errors", "korag.paths", "korag.storage",
+        "korag._lazy", "korag._optional",
     },
 ]  # fmt: skip
 """From top to bottom."""

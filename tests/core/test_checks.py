@@ -14,11 +14,11 @@ from korag.checks import (
     check_fusion,
     check_lengths,
     check_list,
-    check_new_folder,
     name_weights,
     reject_unknown,
 )
 from korag.errors import InvalidArgumentError
+from korag.paths import check_new_folder, check_path
 
 
 def test_what_passes_is_returned(tmp_path):
@@ -31,7 +31,7 @@ def test_what_passes_is_returned(tmp_path):
     assert check_fusion("weighted") == "weighted"
     assert check_list("models", ("가", "나")) == ["가", "나"]
     assert check_list("models", (name for name in "ab")) == ["a", "b"]
-    assert check_new_folder(tmp_path / "new") == tmp_path / "new"
+    assert check_new_folder("output", tmp_path / "new") == tmp_path / "new"
     assert name_weights(["dense", "bm25"], [1, 2]) == {"dense": 1.0, "bm25": 2.0}
     check_lengths(texts=[1, 2], ids=[3, 4])
     check_distinct("ids", ["가", "나"])
@@ -54,7 +54,11 @@ def test_what_passes_is_returned(tmp_path):
         (lambda path: check_list("models", path), ["models=["]),
         (lambda path: check_list("models", {"a": 1}), ["models=[{'a': 1}]"]),
         (lambda path: check_list("models", None, example="['a']"), ["models=None", "models=['a']"]),
-        (check_new_folder, ["'"]),
+        (lambda path: check_new_folder("output", path), ["'"]),
+        (lambda path: check_path("path", ""), ["path=''", "NUL"]),
+        (lambda path: check_path("path", "na\0me"), ["path=", "NUL"]),
+        (lambda path: check_path("path", 3), ["path=3", "str"]),
+        (lambda path: check_path("path", "~nobody-here/x"), ["path=", "~nobody-here"]),
         (lambda path: check_lengths(texts=[1, 2], ids=[3]), ["2", "1", "texts", "ids"]),
         (lambda path: check_distinct("nodes", ["a", "b", "a"]), ["nodes[2]", "nodes[0]", "'a'"]),
         (lambda path: check_deletion("where={}", ids=None, where=None), ["ids", "where={}"]),

@@ -11,6 +11,7 @@ from pathlib import Path
 from korag.checkpoints.bundled import shipped_models
 from korag.checkpoints.presets import PRESETS
 from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError, InvalidArgumentError
+from korag.storage import check_folder_readable, check_readable, find_path
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = ["*.json", "artifact.metadata", "matryoshka_heads.*"]
@@ -73,7 +74,9 @@ class ModelFiles:
         Raises:
             CheckpointNotFoundError: If a local folder has no weights.
             HubUnreachableError: If they are missing from the cache.
+            AccessError: If a file may not be read.
         """
+        check_folder_readable(self.folder)
         if has_weights(self.folder):
             return
         kind = CheckpointNotFoundError if self.revision is None else HubUnreachableError
@@ -110,6 +113,7 @@ def resolve_model(
     Raises:
         InvalidArgumentError: If `model` is neither a string nor a path.
         CheckpointNotFoundError: If there is no such path, name or repository.
+        AccessError: If its folder may not be read.
         HubUnreachableError: If the model is not in the cache and the Hub cannot be reached.
     """
     if not isinstance(model, str | os.PathLike):
@@ -118,10 +122,11 @@ def resolve_model(
             f"model={model!r:.80} is invalid; pass the name or path of a model, for example 'mini-colbert'.",
         )
     name = os.fspath(model)
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():  # "" would be the working directory
+    folder = find_path(name) if name else None  # "" would be the working directory
+    if folder is not None and folder.is_dir():
+        check_readable(folder)
         return ModelFiles(name, folder.resolve())
-    if name and folder.exists():
+    if folder is not None:
         raise CheckpointNotFoundError(
             f"'{name}'은(는) 파일입니다. 모델 폴더의 경로를 넣으세요.",
             f"'{name}' is a file; pass the model's folder.",
@@ -138,7 +143,7 @@ def resolve_model(
             + (f" Did you mean '{close[0]}'?" if close else ""),
         )
     cache = cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-    source = _snapshot(ModelFiles(name, folder, revision, cache, local_files_only, token), _SETTINGS)
+    source = _snapshot(ModelFiles(name, Path(name), revision, cache, local_files_only, token), _SETTINGS)
     if not any(source.folder.glob("*.json")):
         raise _unreachable(source)
     return source

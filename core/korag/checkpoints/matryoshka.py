@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korag.errors import MissingHeadsError
+from korag.storage import write_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -88,11 +89,10 @@ def write_heads(heads: dict[int, torch.Tensor], folder: Path) -> Path:
     from safetensors.torch import save
 
     path = folder / _SAFETENSORS
-    unfinished = path.with_suffix(".tmp")
     tensors = {f"{dim}.weight": head.contiguous() for dim, head in heads.items()}
     # not `save_file`, whose files are readable by their owner only
-    unfinished.write_bytes(save(tensors, metadata={"format": "pt", "matryoshka_dims": json.dumps(sorted(heads))}))
-    return unfinished.replace(path)
+    write_bytes(path, save(tensors, metadata={"format": "pt", "matryoshka_dims": json.dumps(sorted(heads))}))
+    return path
 
 
 def _read_torch(path: Path) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from korag.checkpoints.matryoshka import find_heads
 from korag.errors import CheckpointError
+from korag.storage import storage_errors, unreadable
 
 _TRANSFORMER_SETTINGS = tuple(
     f"sentence_{kind}_config.json"
@@ -123,8 +124,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If it cannot be read or is not an object.
     """
-    if not path.exists():
-        return {}
+    with storage_errors(path, writing=False):
+        if not path.exists():
+            return {}
     value = _parse(path)
     if not isinstance(value, dict):
         raise _broken(path, "not a JSON object")
@@ -168,6 +170,8 @@ def max_positions(backbone: dict[str, Any]) -> int | None:
 def _parse(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise unreadable(path) from error
     except (ValueError, OSError) as error:
         raise _broken(path, str(error)) from error
 

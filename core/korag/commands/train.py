@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from korag.commands.options import split_pair, write
+from korag.paths import check_path
+from korag.storage import storage_errors
 from korag.training.recipes import RECIPES, Recipe, default_recipe, find_recipe, override
 
 
@@ -51,7 +52,11 @@ def run(options: argparse.Namespace) -> None:
     recipe: str | Recipe | None = options.recipe
     if options.set:
         recipe = override(_base_recipe(options), **dict(_field(item) for item in options.set))
-    corpus = Path(options.corpus).read_text(encoding="utf-8").splitlines() if options.corpus else []
+    corpus: list[str] = []
+    if options.corpus:
+        path = check_path("--corpus", options.corpus)
+        with storage_errors(path, writing=False):
+            corpus = path.read_text(encoding="utf-8").splitlines()
     report = finetune(
         options.model,
         options.pairs,

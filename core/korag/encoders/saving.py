@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from korag.checkpoints.matryoshka import find_heads, read_heads, write_heads
 from korag.checkpoints.settings import find_adapter, read_json
-from korag.checks import check_new_folder
+from korag.paths import check_new_folder
+from korag.storage import atomic_folder, copy_folder, write_text
 
 _BASE = "base"
 """Subfolder with the base model of an adapter."""
@@ -39,17 +39,18 @@ def save_checkpoint(
 
     Raises:
         InvalidArgumentError: If the target exists.
+        StorageFullError: If there is not enough space; nothing is left behind.
+        ReadOnlyError: If the target may not be written.
     """
-    target = check_new_folder(folder)
-    unfinished = target.with_name(target.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(weights, unfinished)
-    if base_weights is not None:
-        shutil.copytree(base_weights, unfinished / _BASE)
-        adapter = find_adapter(unfinished) or unfinished
-        _update_json(adapter / "adapter_config.json", base_model_name_or_path=_BASE, revision=None)
-    complete(unfinished)
-    return unfinished.replace(target)
+    target = check_new_folder("folder", folder)
+    with atomic_folder(target) as unfinished:
+        copy_folder(weights, unfinished)
+        if base_weights is not None:
+            copy_folder(base_weights, unfinished / _BASE)
+            adapter = find_adapter(unfinished) or unfinished
+            update_json(adapter / "adapter_config.json", base_model_name_or_path=_BASE, revision=None)
+        complete(unfinished)
+    return target
 
 
 def write_prompts(checkpoint: Checkpoint, folder: Path, prompts: dict[str, str]) -> None:
@@ -64,7 +65,7 @@ def write_prompts(checkpoint: Checkpoint, folder: Path, prompts: dict[str, str])
     saved = read_checkpoint(copy, family=checkpoint.family, base=checkpoint.base)
     if prompts != {"query": saved.query_prompt, "document": saved.document_prompt}:
         path = folder / "config_sentence_transformers.json"
-        _update_json(path, prompts={**read_json(path).get("prompts", {}), **prompts})
+        update_json(path, prompts={**read_json(path).get("prompts", {}), **prompts})
 
 
 def convert_heads(folder: Path) -> None:
@@ -75,5 +76,6 @@ def convert_heads(folder: Path) -> None:
         heads.unlink()
 
 
-def _update_json(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(read_json(path) | changes, ensure_ascii=False, indent=2), encoding="utf-8")
+def update_json(path: Path, **changes: Any) -> None:
+    """Changes entries of a JSON file."""
+    write_text(path, json.dumps(read_json(path) | changes, ensure_ascii=False, indent=2))

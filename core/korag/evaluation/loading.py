@@ -14,6 +14,7 @@ from korag.evaluation.dataset import Dataset
 from korag.evaluation.hub_tables import HubTables
 from korag.evaluation.layouts import read_folder, read_pairs
 from korag.evaluation.tables import SUFFIXES
+from korag.storage import find_path, storage_errors
 
 logger = logging.getLogger("korag")
 
@@ -46,11 +47,12 @@ def load_dataset(
         DatasetError: If the data set does not exist or is invalid.
         MissingDependencyError: If a required package of ``korag[eval]`` is missing.
     """
-    path = Path(source)
-    if path.is_dir() and local is None:
-        return read_folder(path.absolute(), split=split)
-    if path.is_file():
+    path = find_path(source)
+    if path is not None and path.is_file():
         return read_pairs(path)
+    if path is not None and local is None:
+        with storage_errors(path, writing=False):
+            return read_folder(path, split=split)
     benchmark = _find(str(source))
     tables = HubTables(
         dataset_id or benchmark.dataset_id,

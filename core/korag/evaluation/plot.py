@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from korag._optional import require
 from korag.evaluation.metrics import MAIN_MEASURE
+from korag.storage import write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,9 @@ def draw(points: Sequence[Point], path: Path, *, dataset: str, size: str) -> Pat
     axes.set_ylabel(MAIN_MEASURE)
     axes.set_title(f"{_ascii(dataset, 'data set')} ({size})", fontsize=10)
     axes.grid(visible=True, alpha=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    canvas.print_figure(path, dpi=150)
+    drawn = io.BytesIO()
+    canvas.print_figure(drawn, dpi=150, format=path.suffix.lstrip(".") or None)
+    write_bytes(path, drawn.getvalue())
     return path
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from korag.evaluation.metrics import MAIN_MEASURE, cutoff
 from korag.evaluation.plot import Point, draw
-from korag.evaluation.store import write_atomically
+from korag.paths import check_path
+from korag.storage import write_text
 
 _COLUMNS = (MAIN_MEASURE, "nDCG@1", "Recall@10", "Recall@100", "MRR@10", "MAP@100", "Accuracy@1")
 """Measures shown in the tables."""
@@ -137,10 +138,15 @@ class Report:
         return cls(rows=rows, **fields)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes ``report.json`` and ``report.md`` into a folder. Returns the folder."""
-        target = Path(folder)
-        write_atomically(target / "report.json", self.to_json())
-        write_atomically(target / "report.md", self.to_markdown())
+        """Writes ``report.json`` and ``report.md`` into a folder. Returns the folder.
+
+        Raises:
+            StorageFullError: If there is not enough space.
+            ReadOnlyError: If the folder may not be written.
+        """
+        target = check_path("folder", folder)
+        write_text(target / "report.json", self.to_json())
+        write_text(target / "report.md", self.to_markdown())
         return target
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
@@ -154,6 +160,7 @@ class Report:
 
         Raises:
             MissingDependencyError: If matplotlib is not installed.
+            StorageError: If the file cannot be written.
         """
         points = [
             Point(
@@ -168,7 +175,7 @@ class Report:
             if row.index_bytes
         ]
         size = f"{self.queries} queries, {self.documents} documents"
-        return draw(points, Path(path), dataset=self.dataset, size=size)
+        return draw(points, check_path("path", path), dataset=self.dataset, size=size)
 
     def _title(self) -> str:
         return f"{self.dataset}: {self.queries:,} queries, {self.documents:,} documents"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from korag.evaluation.plan import Systems, plan
 from korag.evaluation.report import Report, Row
 from korag.evaluation.store import RunStore
 from korag.evaluation.systems import HybridSystem, RetrievalRun, System
+from korag.paths import check_path
 
 _AUTORAG_CUTOFFS = (1, 3, 5, 10)
 
@@ -70,6 +70,7 @@ def evaluate(
         MissingDependencyError: If a package of ``korag[eval]`` is missing.
     """
     check("ir_measures", extra="eval")
+    folder = None if output is None else check_path("output", output)
     if check_count("k", k) < cutoff(MAIN_MEASURE):
         raise InvalidArgumentError(
             f"k={k}은(는) 쓸 수 없습니다. {MAIN_MEASURE}을 재려면 10 이상이어야 합니다.",
@@ -77,7 +78,7 @@ def evaluate(
         )
     rows = plan(systems, bm25=bm25, dims=dims, load_options=load_options)
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
-    runner = _Runner(data, k, RunStore(None if output is None else Path(output)), show_progress)
+    runner = _Runner(data, k, RunStore(folder), show_progress)
     with_autorag = data.groups is not None if autorag is None else autorag
     scored: list[Row] = []
     baseline: PerQuery | None = None
@@ -96,8 +97,8 @@ def evaluate(
         dataset=data.name, source=data.source, fingerprint=data.fingerprint,
         documents=len(data.documents), queries=len(data.queries), k=k, rows=tuple(scored),
     )  # fmt: skip
-    if output is not None:
-        report.save(output)
+    if folder is not None:
+        report.save(folder)
     return report
 
 

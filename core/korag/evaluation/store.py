@@ -11,6 +11,7 @@ from pathlib import Path
 
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.systems import RetrievalRun, System
+from korag.storage import storage_errors, write_text
 
 logger = logging.getLogger("korag")
 
@@ -28,12 +29,20 @@ class RunStore:
         self._folder = folder
 
     def load(self, system: System, dataset: Dataset, k: int) -> RetrievalRun | None:
-        """Returns the saved run of an equal system on equal data, or None."""
+        """Returns the saved run of an equal system on equal data, or None.
+
+        Raises:
+            StorageError: If the file cannot be read.
+        """
         path = self._path(system, dataset, k)
-        if path is None or not path.is_file():
+        if path is None:
+            return None
+        with storage_errors(path, writing=False):
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+        if text is None:
             return None
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = json.loads(text)
             rankings = {
                 query: [(str(id_), float(score)) for id_, score in ranking]
                 for query, ranking in fields.pop("rankings").items()
@@ -47,10 +56,15 @@ class RunStore:
             return None
 
     def save(self, run: RetrievalRun, system: System, dataset: Dataset, k: int) -> None:
-        """Saves a run atomically: a kill leaves no partial file."""
+        """Saves a run atomically: a kill leaves no partial file.
+
+        Raises:
+            StorageFullError: If there is not enough space.
+            ReadOnlyError: If the folder may not be written.
+        """
         path = self._path(system, dataset, k)
         if path is not None:
-            write_atomically(path, json.dumps(dataclasses.asdict(run), ensure_ascii=False))
+            write_text(path, json.dumps(dataclasses.asdict(run), ensure_ascii=False))
 
     def _path(self, system: System, dataset: Dataset, k: int) -> Path | None:
         if self._folder is None or (identity := system.identity) is None:
@@ -59,11 +73,3 @@ class RunStore:
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         slug = re.sub(r"[^\w.-]+", "-", system.name).strip("-")[:60]
         return self._folder / "runs" / f"{slug}.{digest}.json"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a UTF-8 file under a temporary name, then renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 from korag._optional import require
 from korag.errors import DatasetError
+from korag.storage import check_readable
 
 SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 """File types of `read_rows`, preferred first."""
@@ -31,10 +32,12 @@ def read_rows(path: Path) -> Iterator[tuple[str, TableRow]]:
 
     Raises:
         DatasetError: If a line is malformed; the message has its number.
+        AccessError: If the file may not be read.
         MissingDependencyError: If the file is parquet and pyarrow is not installed.
     """
     if not path.is_file():
         raise DatasetError(f"파일 '{path}'이(가) 없습니다.", f"There is no file '{path}'.")
+    check_readable(path)
     if path.suffix == ".parquet":
         yield from _parquet(path)
         return

@@ -11,6 +11,8 @@ from typing import Any
 
 from korag.encoders.load import load_encoder
 from korag.encoders.pretrained import PretrainedEncoder
+from korag.paths import check_new_folder
+from korag.storage import atomic_folder, storage_errors
 from korag.text import check_texts
 from korag.training.evaluate import held_out_set, mean_ndcg
 from korag.training.pairs import Pair
@@ -18,7 +20,7 @@ from korag.training.reading import check_pairs, read_pairs
 from korag.training.recipes import Recipe, check_recipe, default_recipe, find_recipe
 from korag.training.report import TrainingReport
 from korag.training.run_state import RunState
-from korag.training.saving import atomic_folder, check_new, save_model
+from korag.training.saving import save_model
 from korag.training.splits import Split, check_leaks, split_pairs
 from korag.training.trainer import TrainResult, check_installed, load_trainable, train
 
@@ -76,9 +78,12 @@ def finetune(
         WrongFamilyError: If the recipe is for another model family.
         MissingDependencyError: If the extra ``train`` is not installed.
         IndexStateError: If ``<output>.unfinished`` belongs to a different run.
+        StorageFullError: If there is not enough space. What was trained up to the last checkpoint is kept, and the
+            same call resumes it.
+        ReadOnlyError: If `output` may not be written.
     """
     started = time.monotonic()
-    target = check_new(output)
+    target = check_new_folder("output", output)
     chosen = None if recipe is None else find_recipe(recipe)
     encoder: PretrainedEncoder[Any] = load_encoder(model, family=chosen.family if chosen else None, **options)
     chosen = default_recipe(encoder.model_name, encoder.family) if chosen is None else chosen
@@ -93,7 +98,8 @@ def finetune(
         trained_on = state.training_pairs(split, encoder, chosen, documents, mine=mine, show_progress=show_progress)
         test = held_out_set(split.held_out, trained_on, corpus=documents)
         ndcg = state.baselines(test, encoder, show_progress=show_progress)
-        finished, result = _train(encoder, trained_on, chosen, state.folder, seed, max_steps, show_progress)
+        with storage_errors(state.folder, writing=True):
+            finished, result = _train(encoder, trained_on, chosen, state.folder, seed, max_steps, show_progress)
         with atomic_folder(target) as unfinished:
             save_model(finished, unfinished, encoder)
             del finished

@@ -14,6 +14,7 @@ from typing import Any
 
 from korag._optional import require
 from korag.errors import CheckpointNotFoundError, InvalidArgumentError
+from korag.storage import check_readable, find_path
 from korag.training.pairs import Pair, Problem, pairs_error
 from korag.training.problems import find_problems
 
@@ -46,14 +47,16 @@ def read_pairs(
     Raises:
         CheckpointNotFoundError: If the file does not exist.
         PairsError: If there are problems; the message lists them with their lines.
+        AccessError: If the file may not be read.
         InvalidArgumentError: If the file has another suffix.
         MissingDependencyError: If the file is parquet and pyarrow is not installed.
     """
-    file = Path(path)
-    if not file.is_file():
+    file = find_path(path)
+    if file is None or not file.is_file():
         raise CheckpointNotFoundError(
-            f"학습 쌍 파일 '{file}'이(가) 없습니다.", f"The file of training pairs '{file}' does not exist."
+            f"학습 쌍 파일 '{path}'이(가) 없습니다.", f"The file of training pairs '{path}' does not exist."
         )
+    check_readable(file)
     kind = _SUFFIXES.get(file.suffix.lower())
     if kind is None:
         raise InvalidArgumentError(

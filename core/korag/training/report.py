@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from korag.storage import write_text
 from korag.training.recipes import Recipe
 
 REPORT = "korag_training.json"
@@ -65,13 +66,13 @@ class TrainingReport:
             folder: The model's folder.
         """
         values = self.as_dict() | {"output": None}  # the folder may move
-        (folder / REPORT).write_text(json.dumps(values, ensure_ascii=False, indent=2), encoding="utf-8")
+        write_text(folder / REPORT, json.dumps(values, ensure_ascii=False, indent=2))
         kind = {"dense": "sentence-similarity", "sparse": "sparse-encoder", "late_interaction": "colbert"}
-        (folder / "README.md").write_text(
+        write_text(
+            folder / "README.md",
             f"---\nlanguage: ko\ntags: [{kind[self.recipe.family]}, korag]\n---\n"
             f"# Fine-tuned from {self.model}\n\n"
             f"Trained by `korag.training.finetune` on {self.train_pairs} pairs, recipe `{self.recipe.name}` "
             f"({self.steps} steps, seed {self.seed}); all settings are in `{REPORT}`.\n\n{self.to_markdown()}\n\n"
             "Subject to the licences of the original model and of the training data.\n",
-            encoding="utf-8",
         )

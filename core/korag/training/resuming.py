@@ -15,7 +15,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     for path in found:
         if _is_complete(path):
             return path
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     return None
 
 

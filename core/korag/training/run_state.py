@@ -13,10 +13,12 @@ from typing import Any, Self
 
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError
+from korag.storage import write_text
 from korag.training.evaluate import mean_ndcg
 from korag.training.negatives import mine_negatives
 from korag.training.pairs import Pair, key
 from korag.training.recipes import Recipe
+from korag.training.resuming import last_checkpoint
 from korag.training.splits import Split
 
 logger = logging.getLogger("korag")
@@ -61,6 +63,7 @@ class RunState:
 
         Raises:
             IndexStateError: If the folder belongs to a run with other arguments.
+            StorageError: If the folder cannot be written.
         """
         state = cls(target.with_name(target.name + ".unfinished"))
         arguments = {
@@ -87,8 +90,11 @@ class RunState:
                 )
         else:
             state.remove()
-            state.folder.mkdir(parents=True)
-            state._write("run.json", arguments)
+            try:
+                state._write("run.json", arguments)
+            except BaseException:
+                state.remove()
+                raise
         return state
 
     def training_pairs(
@@ -132,7 +138,7 @@ class RunState:
 
     def keep_or_remove(self) -> None:
         """After an error: keeps the folder if there is a checkpoint to resume from, otherwise removes it."""
-        if any(self.folder.glob("checkpoints/checkpoint-*")):
+        if last_checkpoint(self.folder / "checkpoints") is not None:
             logger.warning(
                 "중단된 학습이 '%s'에 있습니다. 같은 인자로 다시 호출하면 이어서 학습합니다. / "
                 "The unfinished run is in '%s'; the same call resumes it.",
@@ -154,9 +160,7 @@ class RunState:
         return value
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
-        unfinished = self.folder / (name + ".tmp")
-        unfinished.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-        unfinished.replace(self.folder / name)
+        write_text(self.folder / name, json.dumps(value, ensure_ascii=False))
 
 
 def _digest(value: object) -> str:

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from korag.checkpoints.matryoshka import write_heads
-from korag.checkpoints.settings import find_adapter, read_json
-from korag.checks import check_new_folder
+from korag.checkpoints.settings import find_adapter
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
 from korag.encoders.pretrained import PretrainedEncoder
+from korag.encoders.saving import update_json
 from korag.errors import CheckpointError, InvalidArgumentError
-
-
-def check_new(output: str | os.PathLike[str]) -> Path:
-    """Returns the absolute path of a folder to create.
-
-    Raises:
-        InvalidArgumentError: If it exists.
-    """
-    return check_new_folder(Path(output).expanduser().absolute())
-
-
-@contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yields a temporary folder, which is renamed to `target` on success and removed on failure."""
-    unfinished = target.with_name(target.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        for path in unfinished.rglob("*"):
-            if path.is_file():
-                _flush(path)
-        unfinished.replace(target)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+from korag.paths import check_new_folder
+from korag.storage import atomic_folder
 
 
 @contextlib.contextmanager
@@ -90,10 +64,8 @@ def save_model(model: Any, folder: Path, encoder: Encoder[Any]) -> None:
         write_heads(heads, folder)
     if (adapter := find_adapter(folder)) is not None:
         (adapter / "README.md").unlink(missing_ok=True)  # PEFT's model card, a form with nothing filled in
-        path = adapter / "adapter_config.json"
         base = encoder.load_arguments
-        changes = {"base_model_name_or_path": base["model"], "revision": base["revision"]}
-        path.write_text(json.dumps(read_json(path) | changes, ensure_ascii=False, indent=2), encoding="utf-8")
+        update_json(adapter / "adapter_config.json", base_model_name_or_path=base["model"], revision=base["revision"])
     check_saved(folder, encoder)
 
 
@@ -138,7 +110,7 @@ def merge_adapter(
         InvalidArgumentError: If `output` exists, or `folder` is not an adapter.
         MissingBaseError: If the base cannot be found.
     """
-    target = check_new(output)
+    target = check_new_folder("output", output)
     encoder: PretrainedEncoder[Any] = (
         load_encoder(folder, **options) if base is None else load_encoder(base, adapter=folder, **options)
     )
@@ -152,8 +124,3 @@ def merge_adapter(
         model.save_pretrained(str(unfinished), create_model_card=False)
         check_saved(unfinished, encoder)
     return target
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -21,6 +21,8 @@ from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
 from korag.legs.tokenizers import TokenizerLike
+from korag.paths import check_path
+from korag.storage import is_taken
 from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records
 from langchain_korag.embeddings import KoEmbeddings
 from langchain_korag.search_options import RENAMED, search_options
@@ -89,7 +91,7 @@ class KoVectorStore(VectorStore):
         elif path is None:
             self.collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
         else:
-            existing = Path(path).is_dir() and any(Path(path).iterdir())
+            existing = is_taken(check_path("path", path))
             asked = True if bm25 else None if existing else False
             self.collection = LocalCollection.open(
                 path, encoders=encoders, bm25=asked, tokenizer=tokenizer, load_stored_models=load_stored_models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -24,9 +25,12 @@ def check_path(name: str, value: str | os.PathLike[str]) -> Path:
     if isinstance(text, str):
         try:
             os.fsencode(text)
-            if text and "\0" not in text:
-                return Path(text).expanduser().absolute()  # the working directory may change
-            korean, english = "비어 있거나 NUL이 들어 있습니다", "must not be empty or contain NUL"
+            if not text or "\0" in text:
+                korean, english = "비어 있거나 NUL이 들어 있습니다", "must not be empty or contain NUL"
+            elif _is_loop(path := Path(text).expanduser().absolute()):  # the working directory may change
+                korean, english = "심볼릭 링크가 서로를 가리킵니다", "has symbolic links that point at each other"
+            else:
+                return path
         except UnicodeEncodeError:
             korean, english = "파일 이름에 쓸 수 없는 문자가 있습니다", "has a character that no file name can have"
         except (RuntimeError, OSError) as error:  # no such user, or the working directory is gone
@@ -35,6 +39,15 @@ def check_path(name: str, value: str | os.PathLike[str]) -> Path:
         f"{name}={value!r:.80}: 올바른 경로가 아닙니다({korean}). 다른 경로를 넣으세요.",
         f"{name}={value!r:.80} is no valid path: it {english}. Pass another one.",
     )
+
+
+def _is_loop(path: Path) -> bool:
+    """True for what ``Path.resolve`` raises a `RuntimeError` for."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def check_new_folder(name: str, value: str | os.PathLike[str]) -> Path:

@@ -18,8 +18,8 @@ _LIBRARY = re.compile(r"os error (\d+)|\[Errno (\d+)\]|PytorchStreamWriter faile
 """Failed writes in the messages of libraries: safetensors (Rust) and `shutil` name the cause, torch does not."""
 _REMEDIES = {
     errno.ENOENT: (
-        "상위 폴더가 있는지 확인하세요.",
-        "check that the folder above it exists.",
+        "없거나, 그 위의 폴더가 없습니다. 경로를 확인하세요.",
+        "it or the folder above it does not exist; check the path.",
     ),
     errno.ENOTDIR: (
         "폴더여야 할 곳에 파일이 있습니다. 경로를 확인하세요.",
@@ -93,10 +93,14 @@ def storage_error(error: OSError, path: Path, *, writing: bool) -> StorageError 
         )
     else:
         korean, english = _REMEDIES.get(error.errno or 0, _REMEDY)
-    done = ("쓰지", "written") if writing else ("읽지", "read")
+    if not writing:
+        return StorageError(
+            f"'{path}'을(를) 읽지 못했습니다({reason}). {korean}",
+            f"'{path}' could not be read ({reason}): {english}",
+        )
     return StorageError(
-        f"'{path}'을(를) {done[0]} 못했습니다({reason}). {korean} 이전 상태는 그대로입니다.",
-        f"'{path}' could not be {done[1]} ({reason}): {english} What was there before is unchanged.",
+        f"'{path}'을(를) 쓰지 못했습니다({reason}). {korean} 이전 상태는 그대로입니다.",
+        f"'{path}' could not be written ({reason}): {english} What was there before is unchanged.",
     )
 
 
@@ -127,6 +131,16 @@ def unreadable(path: Path | None) -> AccessError:
     )
 
 
+def is_taken(path: Path) -> bool:
+    """Returns True for a file, and for a folder with something in it.
+
+    Raises:
+        AccessError: If it may not be looked into.
+    """
+    with storage_errors(path, writing=False):
+        return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
 def find_path(value: str | os.PathLike[str]) -> Path | None:
     """Returns the absolute path of something that exists, or None where the value may also be a name.
 
@@ -152,9 +166,12 @@ def check_readable(path: Path) -> None:
     Raises:
         AccessError: If it may not be read.
     """
-    mode = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
-    if os.path.exists(path) and not os.access(path, mode):  # noqa: PTH110 (never raises)
-        raise unreadable(path)
+    with storage_errors(path, writing=False):
+        if path.is_dir():
+            os.stat(os.path.join(path, "."))  # noqa: PTH116, PTH118 (permission to execute; Path drops the dot)
+            os.scandir(path).close()
+        elif path.exists():  # a broken link is for others to report
+            path.open("rb").close()
 
 
 def check_folder_readable(folder: Path) -> None:

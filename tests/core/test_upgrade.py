@@ -389,9 +389,9 @@ def test_an_upgrade_that_is_committed_does_not_fail(old: Path, monkeypatch: pyte
     transaction = Database.transaction
 
     @contextlib.contextmanager
-    def then_locked(self: Database) -> Iterator[None]:
-        with transaction(self):
-            yield
+    def then_locked(self: Database) -> Iterator[contextlib.ExitStack]:
+        with transaction(self) as undo:
+            yield undo
         connection.execute("BEGIN IMMEDIATE")
 
     with monkeypatch.context() as patch:

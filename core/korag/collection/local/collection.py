@@ -37,6 +37,7 @@ from korag.collection.local.segments import (
     LegArrays,
     Segment,
     SegmentFolder,
+    SegmentInfo,
     SegmentMemory,
     SegmentStore,
 )
@@ -44,10 +45,12 @@ from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotRea
 from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder
 from korag.encoders.base import Encoder
-from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
+from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, StorageFullError
 from korag.filters import parse, to_sql
 from korag.legs.base import Leg, ModelFreeLeg
 from korag.legs.tokenizers import TokenizerLike
+from korag.paths import check_path
+from korag.storage import is_taken, storage_errors
 from korag.text import is_empty
 
 
@@ -116,15 +119,21 @@ class LocalCollection(Collection):
             IndexStateError: If one of its encoders cannot be loaded or must be named, or a leg or codec is not
                 registered here.
             InvalidArgumentError: If a new collection is given nothing to search by, or a leg or codec is unknown.
+            AccessError: If the folder may not be read.
+            ReadOnlyError: If a new collection may not be written there.
+            StorageFullError: If there is not enough space for a new one.
         """
         check_flag("load_stored_models", load_stored_models)
-        folder = Path(path).absolute()  # the working directory may change
+        folder = check_path("path", path)
         given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
         file = folder / DATABASE_FILE
-        finish_interrupted(folder)
-        check_database_there(file)
-        # In this order, because another process that is making it creates the database first.
-        if folder.exists() and (folder.is_file() or any(folder.iterdir())) and not file.exists():
+        with storage_errors(folder, writing=False):
+            finish_interrupted(folder)
+            check_database_there(file)
+            # In this order, because another process that is making it creates the database first.
+            foreign = is_taken(folder) and not file.exists()
+            known = file.exists()
+        if foreign:
             raise ForeignFolderError(
                 f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 비어 있거나 없는 폴더를 쓰세요. "
                 "아무것도 바꾸지 않았습니다.",
@@ -132,9 +141,10 @@ class LocalCollection(Collection):
                 "exist; nothing was changed.",
             )
         # Before anything is created, so that a wrong argument leaves no folder behind.
-        new = None if file.exists() else describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))
+        new = None if known else describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))
         if new is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            with storage_errors(folder, writing=True):
+                folder.mkdir(parents=True, exist_ok=True)
         database = Database(file, timeout=timeout)
         try:
             if database.version() == 0:  # new, or a process was killed between making the file and its tables
@@ -187,7 +197,7 @@ class LocalCollection(Collection):
             ReadOnlyError: If the folder cannot be written to.
             SegmentError: If a segment is missing or damaged.
         """
-        return upgrade_folder(Path(path).absolute(), timeout=timeout)
+        return upgrade_folder(check_path("path", path), timeout=timeout)
 
     # -- documents ----------------------------------------------------------------------------------------
 
@@ -202,7 +212,8 @@ class LocalCollection(Collection):
         """Adds documents; those with an id that exists replace it and count as newly inserted.
 
         Everything is checked first. Documents are then encoded and committed 2,048 at a time; a process
-        killed in between keeps the batches that were committed, and adding the same ids again repairs it.
+        killed in between, or a disk that is full, keeps the batches that were committed, and adding the same ids again
+        repairs it.
 
         Args:
             texts: The documents.
@@ -218,6 +229,7 @@ class LocalCollection(Collection):
             InvalidArgumentError: If numbers differ, an id is repeated, or metadata is not JSON.
             CollectionLockedError: If another process is still writing after the time-out.
             ReadOnlyError: If the folder cannot be written to.
+            StorageFullError: If there is not enough space; the batch in progress leaves nothing behind.
         """
         documents = check_documents(texts, ids, metadata)
         if documents:
@@ -235,10 +247,10 @@ class LocalCollection(Collection):
             name: LegArrays.encode(leg.codec, leg.encode_documents(texts, show_progress=show_progress), len(texts))
             for name, leg in self._legs.items()
         }
-        with self._writing():
+        with self._writing() as write:
             keys = self._database.upsert(documents)
             if filled:
-                info = self._segments.write(Segment(keys[filled], encoded))
+                info = write(Segment(keys[filled], encoded))
                 self._database.replace_segments([], [info])
         self._merge_if_worth()
 
@@ -322,14 +334,17 @@ class LocalCollection(Collection):
     # -- writing ------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[Callable[[Segment], SegmentInfo]]:
         """A write transaction. The first one also removes files that a killed process left behind.
+
+        Yields:
+            What writes a segment in it; the segment is removed again if the transaction fails.
 
         Segment files are written inside the transaction, so whoever holds it knows that files the database does not
         name belong to nobody. New segments are in the current layout of their codecs, so an older manifest is replaced
         in the same transaction.
         """
-        with self._database.transaction():
+        with self._database.transaction() as undo:
             # Both before any file is touched. The manifest is read each time, because another process may have upgraded
             # the folder since it was opened here.
             self._database.check_writable()
@@ -339,12 +354,19 @@ class LocalCollection(Collection):
                 self._cleaned = True
             if not is_recorded:
                 self._database.write_legs(manifest)
-            yield
+
+            def write(segment: Segment) -> SegmentInfo:
+                info = self._segments.write(segment)
+                undo.callback(self._segments.discard, info)
+                return info
+
+            yield write
 
     def _merge_if_worth(self) -> None:
         if choose_merge(self._reader.read()):
-            # The documents are committed, so another process that writes for long is no reason to fail.
-            with contextlib.suppress(CollectionLockedError):
+            # The documents are committed, so another process that writes for long is no reason to fail, nor is a disk
+            # without space for the merged segment next to the old ones. A later add merges them.
+            with contextlib.suppress(CollectionLockedError, StorageFullError):
                 self._merge(choose_merge)
 
     def _merge(self, choose: Callable[[Snapshot], list[SegmentReader]]) -> None:
@@ -355,11 +377,11 @@ class LocalCollection(Collection):
 
     def _merged(self, choose: Callable[[Snapshot], list[SegmentReader]], snapshot: Snapshot) -> bool:
         """Merges segments, unless something has changed since the snapshot was read."""
-        with self._writing():
+        with self._writing() as write:
             if self._database.generation() != snapshot.generation:
                 return False
             readers = choose(snapshot)
-            infos = [self._segments.write(segment) for segment in merge_segments(readers, self._legs)]
+            infos = [write(segment) for segment in merge_segments(readers, self._legs)]
             self._database.replace_segments([reader.info for reader in readers], infos)
         return True
 
@@ -380,10 +402,12 @@ class LocalCollection(Collection):
             InvalidArgumentError: If there is a collection and `overwrite` is False.
             ForeignFolderError: If there is something else; that is never replaced.
             ReadOnlyError: If the folder cannot be written.
+            StorageFullError: If there is not enough space; nothing is left behind.
         """
-        folder = Path(path).absolute()
-        if self.path is not None and folder.exists() and folder.samefile(self.path):
-            return folder
+        folder = check_path("path", path)
+        with storage_errors(folder, writing=True):
+            if self.path is not None and folder.exists() and folder.samefile(self.path):
+                return folder
         with self._reader.reading() as snapshot:  # documents and segments of one moment
             manifest, _ = current_manifest(self._database, self._place)
             return save_copy(self._database, snapshot, manifest, folder, overwrite=overwrite)

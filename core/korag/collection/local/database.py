@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ from korag.errors import (
     FormatVersionError,
     IndexStateError,
     ReadOnlyError,
+    StorageError,
 )
+from korag.storage import full, read_only, storage_error
 
 DATABASE_FILE = "korag.sqlite3"
 FORMAT_VERSION = 4
@@ -46,6 +48,8 @@ checksums of documents and no id of the collection."""
 _OLDEST_FORMAT = 2  # 1 has no pooled token vectors
 _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
 _BUSY_SECONDS = 30.0
+_FAILED_WRITES = frozenset({sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""SQLite's errors for a used-up quota and for files that become too large."""
 _CHANGES = 256
 """Generations whose deletions are kept, so that whoever has read one of them need not read all keys again."""
 _CHANGED = 4_096
@@ -69,7 +73,8 @@ class Database:
         self._place = None if path is None else Place(path)
         self._is_open = self._is_marked = False
         self._collection_id: str | None = None
-        self._connections = self._connect()
+        with self._translated():
+            self._connections = self._connect()
         self._connection = self._connections.writer
         self._pages_checked = False
         self._current = threading.local()  # the connection of a thread inside `reading` or `transaction`
@@ -241,26 +246,51 @@ class Database:
                     connection.execute("COMMIT")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[ExitStack]:
         """Everything inside is committed together, or not at all; other writers wait.
+
+        Yields:
+            What is to be done if it is not committed, such as removing files that it would have named.
 
         Raises:
             CollectionLockedError: If another process is still writing after the time-out.
             ReadOnlyError: If the folder cannot be written to.
+            StorageFullError: If there is not enough space.
         """
         with self._translated(), self._connections.writing() as connection, self._using(connection), self._held() as at:
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                before = self._check(connection, at)
-                yield
-                after = self._commit(connection) if self._is_open else None
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            with ExitStack() as undo:
+                committing = False
+                try:
+                    before = self._check(connection, at)
+                    yield undo
+                    after = self._commit(connection) if self._is_open else None
+                    committing = True
+                    connection.execute("COMMIT")
+                    undo.pop_all()
+                except BaseException as error:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    elif committing and not isinstance(error, sqlite3.Error):  # Ctrl+C just after the commit
+                        undo.pop_all()
+                    if isinstance(error, sqlite3.Error | StorageError) and not self._shrink_log() and committing:
+                        # The log may hold the whole commit, which would be found after a crash: then with its files.
+                        undo.pop_all()
+                    raise
             if at is not None and after is not None:
                 self._committed(connection, at, after, is_new=after != before)
+
+    def _shrink_log(self) -> bool:
+        """Gives the space of the write-ahead log back after a failed write, unless others still read it."""
+        try:
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            return False
+        else:
+            return not busy
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(self.timeout * 1000)}")
 
     def _held(self) -> AbstractContextManager[HeldFolder | None]:
         return nullcontext() if self._place is None else self._place.held()
@@ -336,20 +366,27 @@ class Database:
                     f"Another process is writing to '{self.path}' (waited {self.timeout:g} s); try again after it.",
                 ) from error
             if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-                raise ReadOnlyError(
-                    f"'{self.path}'에 쓸 수 없습니다. 폴더의 쓰기 권한을 확인하세요.",
-                    f"'{self.path}' cannot be written to; check the folder's permissions.",
-                ) from error
-            if code == sqlite3.SQLITE_FULL:
-                raise IndexStateError(
-                    f"디스크가 가득 차서 '{self.path}'에 쓰지 못했습니다. 이전 상태는 그대로입니다.",
-                    f"The disk is full; '{self.path}' keeps its previous state.",
-                ) from error
+                raise self._refused() from error
+            if self.path is not None and (
+                code == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) in _FAILED_WRITES
+            ):
+                raise full(self.path, str(error)) from error
             if code == sqlite3.SQLITE_NOTADB:
                 raise self._foreign() from error
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR) or "malformed" in str(error):  # pages, or JSON
                 raise self._damaged(error) from error
             raise
+
+    def _refused(self) -> StorageError | ReadOnlyError:
+        """The error for a file that SQLite could not open, or not for writing; it does not say why."""
+        path = self.path
+        if path is None or (not path.exists() and path.parent.is_dir()):
+            return read_only(path)
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            return storage_error(error, path, writing=False)
+        return read_only(path)
 
     def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         with self.reading() as connection, self._connections.statement:

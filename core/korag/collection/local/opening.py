@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, check_tokenizer, name_encoders, no_legs
 from korag.collection.local.replacing import finish_interrupted
 from korag.errors import IndexStateError
 from korag.legs.tokenizers import TokenizerLike
+from korag.paths import check_path
+from korag.storage import is_taken, storage_errors
 
 
 def open_saved(
@@ -34,9 +35,11 @@ def open_saved(
         IndexStateError: If the folder does not exist or is empty.
         FingerprintError: If it was built with other encoders or another tokenizer.
     """
-    folder = Path(path)
-    finish_interrupted(folder)
-    if not folder.is_dir() or not any(folder.iterdir()):
+    folder = check_path("path", path)
+    with storage_errors(folder, writing=False):
+        finish_interrupted(folder)
+        is_there = folder.is_dir() and is_taken(folder)
+    if not is_there:
         raise IndexStateError(
             f"'{path}' 폴더에 저장된 컬렉션이 없습니다. 먼저 만드세요: {made_by}.",
             f"There is no collection in '{path}'; create it first: {made_by}.",

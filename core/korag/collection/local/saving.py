@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,8 @@ from korag.collection.local.marker import MARKER_FILE, is_unfinished
 from korag.collection.local.replacing import finish_interrupted, put_in_place, remove_leftovers, temporary_folder
 from korag.collection.local.segments import SEGMENT_FOLDER, SegmentFolder
 from korag.collection.local.snapshot import Snapshot
-from korag.errors import ForeignFolderError, InvalidArgumentError, ReadOnlyError
+from korag.errors import ForeignFolderError, InvalidArgumentError
+from korag.storage import is_taken, storage_errors
 
 _OWN = frozenset(
     {MARKER_FILE, SEGMENT_FOLDER, *(DATABASE_FILE + suffix for suffix in ("", "-wal", "-shm", "-journal"))}
@@ -44,9 +42,10 @@ def save_copy(
         InvalidArgumentError: If there is a collection and `overwrite` is False.
         ForeignFolderError: If there is something else.
         ReadOnlyError: If the folder cannot be written.
+        StorageFullError: If there is not enough space.
     """
-    place = folder.resolve()
-    with _translated(folder):
+    with storage_errors(folder, writing=True):
+        place = folder.resolve()
         finish_interrupted(place)
         _check_target(folder, overwrite=overwrite)
         with temporary_folder(place) as unfinished:
@@ -60,7 +59,7 @@ def save_copy(
 
 
 def _check_target(folder: Path, *, overwrite: bool) -> None:
-    taken = folder.exists() and (folder.is_file() or any(folder.iterdir()))
+    taken = is_taken(folder)
     if taken and not (folder / DATABASE_FILE).exists():
         raise ForeignFolderError(
             f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 비어 있거나 없는 폴더에 저장하세요. "
@@ -74,22 +73,3 @@ def _check_target(folder: Path, *, overwrite: bool) -> None:
             f"There is a collection in '{folder}' already; save into another folder, or replace it with "
             "overwrite=True.",
         )
-
-
-@contextlib.contextmanager
-def _translated(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        raise _read_only(folder) from error
-    except OSError as error:
-        if error.errno == errno.EROFS:
-            raise _read_only(folder) from error
-        raise
-
-
-def _read_only(folder: Path) -> ReadOnlyError:
-    return ReadOnlyError(
-        f"'{folder}'에 쓸 수 없습니다. 폴더의 쓰기 권한을 확인하세요.",
-        f"'{folder}' cannot be written to; check the folder's permissions.",
-    )

@@ -8,6 +8,8 @@ be read without the collection's manifest.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import mmap
@@ -25,9 +27,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from korag.collection.local.files import OWN_NAME, SEGMENT_NAME, check_folder, is_file, open_file
-from korag.collection.local.folders import flush_folder
 from korag.errors import FormatVersionError, InvalidArgumentError, SegmentError
 from korag.legs.base import Arrays, Codec
+from korag.storage import flush, storage_errors
 
 SEGMENT_FOLDER = "segments"
 """Its name in the folder of a collection."""
@@ -201,6 +203,10 @@ class SegmentStore(Protocol):
         """Removes all other segments."""
         ...
 
+    def discard(self, info: SegmentInfo) -> None:
+        """Removes a segment that was written and is not to be named after all."""
+        ...
+
 
 class SegmentFolder:
     """Segments as files of one folder."""
@@ -209,19 +215,31 @@ class SegmentFolder:
         self.folder = folder
 
     def write(self, segment: Segment) -> SegmentInfo:
-        """Writes a file, and flushes it and its folder entry."""
-        if not check_folder(self.folder):
-            self.folder.mkdir(exist_ok=True)
-            flush_folder(self.folder.parent)
+        """Writes a file, and flushes it and its folder entry.
+
+        Raises:
+            StorageFullError: If there is not enough space; nothing of it is left.
+            ReadOnlyError: If the folder cannot be written to.
+        """
         data = _to_bytes(segment)
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         unfinished = path.with_suffix(".tmp")
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-        flush_folder(self.folder)
+        with storage_errors(self.folder, writing=True):
+            try:
+                if not check_folder(self.folder):
+                    self.folder.mkdir(exist_ok=True)
+                    flush(self.folder.parent)
+                with unfinished.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                unfinished.rename(path)
+                flush(self.folder)
+            except BaseException:
+                for left in (unfinished, path):
+                    with contextlib.suppress(OSError):  # the first error is the one to tell
+                        left.unlink()
+                raise
         return SegmentInfo(path.name, len(data), zlib.crc32(data), len(segment.keys))
 
     def read(self, info: SegmentInfo) -> Segment:
@@ -230,38 +248,50 @@ class SegmentFolder:
         Raises:
             SegmentError: If the file is missing, its size or checksum differs, or it is not a segment at all.
             ForeignFolderError: If the folder is a link.
+            AccessError: If it may not be read.
         """
         if not SEGMENT_NAME.fullmatch(info.name):  # before any file is touched
             raise _inconsistent(info.name, "its name is not one that KoRAG gives")
-        check_folder(self.folder)
         path = self.folder / info.name
-        try:
-            with open_file(path) as file:
-                size = os.fstat(file.fileno()).st_size
-                if size != info.size:
-                    raise _damaged(path, f"{size:,} bytes instead of {info.size:,}")
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            if zlib.crc32(mapped) != info.checksum:
-                raise _damaged(path, "its checksum differs")
-            return _map_segment(path, mapped, info.rows)
-        except FileNotFoundError:
-            raise _damaged(path, "the file is missing") from None
-        except (OSError, ValueError, SafetensorError) as error:
-            raise _damaged(path, getattr(error, "strerror", None) or str(error)) from error
+        with storage_errors(path, writing=False):
+            check_folder(self.folder)
+            try:
+                with open_file(path) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    if size != info.size:
+                        raise _damaged(path, f"{size:,} bytes instead of {info.size:,}")
+                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                if zlib.crc32(mapped) != info.checksum:
+                    raise _damaged(path, "its checksum differs")
+                return _map_segment(path, mapped, info.rows)
+            except FileNotFoundError:
+                raise _damaged(path, "the file is missing") from None
+            except (ValueError, SafetensorError) as error:
+                raise _damaged(path, str(error)) from error
+            except OSError as error:
+                if error.errno in (None, errno.ELOOP):  # not a regular file, or a link
+                    raise _damaged(path, error.strerror or str(error)) from error
+                raise
 
     def keep_only(self, names: set[str]) -> None:
         """Removes files that no transaction ever named, e.g. after a kill, and those replaced by a merge."""
-        if not check_folder(self.folder):
+        with storage_errors(self.folder, writing=False):
+            if not check_folder(self.folder):
+                return
+            present = list(self.folder.iterdir())
+        if not names <= {path.name for path in present}:  # what is not named may be what should be, after a loss
             return
-        present = {path.name for path in self.folder.iterdir()}
-        if not names <= present:  # what the database does not name may then be what it should name, after a loss
-            return
-        for path in self.folder.iterdir():
+        for path in present:
             if OWN_NAME.fullmatch(path.name) and path.name not in names and is_file(path):
                 try:
                     path.unlink(missing_ok=True)
                 except PermissionError:  # Windows: another process still maps it; the next merge removes it
                     continue
+
+    def discard(self, info: SegmentInfo) -> None:
+        """Removes a file; one that cannot be removed is left to `keep_only`."""
+        with contextlib.suppress(OSError):
+            (self.folder / info.name).unlink()
 
 
 class SegmentMemory:
@@ -290,6 +320,10 @@ class SegmentMemory:
     def keep_only(self, names: set[str]) -> None:
         """Forgets the others."""
         self._segments = {name: segment for name, segment in self._segments.items() if name in names}
+
+    def discard(self, info: SegmentInfo) -> None:
+        """Forgets one."""
+        self._segments = {name: segment for name, segment in self._segments.items() if name != info.name}
 
 
 def _to_bytes(segment: Segment) -> bytes:

@@ -11,6 +11,7 @@ from korag.collection.local.remains import check_database_there
 from korag.collection.local.replacing import finish_interrupted
 from korag.collection.local.segments import SEGMENT_FOLDER, Segment, SegmentFolder, SegmentInfo
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
+from korag.storage import storage_errors
 
 
 def upgrade_folder(folder: Path, *, timeout: float) -> int:
@@ -32,12 +33,14 @@ def upgrade_folder(folder: Path, *, timeout: float) -> int:
         FormatVersionError: If a newer KoRAG made it, or one that is too old.
         CollectionLockedError: If another process is still writing after the time-out.
         ReadOnlyError: If the folder cannot be written to and something needs to be.
+        StorageFullError: If there is not enough space; the collection stays as it was.
         SegmentError: If a segment is missing or damaged.
     """
-    finish_interrupted(folder)
-    check_database_there(folder / DATABASE_FILE)
-    if not (folder / DATABASE_FILE).exists():
-        raise _missing(folder)
+    with storage_errors(folder, writing=False):
+        finish_interrupted(folder)
+        check_database_there(folder / DATABASE_FILE)
+        if not (folder / DATABASE_FILE).exists():
+            raise _missing(folder)
     database = Database(folder / DATABASE_FILE, timeout=timeout)
     try:
         return _upgrade(database, SegmentFolder(folder / SEGMENT_FOLDER), folder)
@@ -49,7 +52,7 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
     if database.version() == 0:  # a process was killed while making it
         raise _missing(folder)
     database.remember()
-    with database.transaction():
+    with database.transaction() as undo:
         manifest, is_recorded = current_manifest(database, f"'{folder}'")
         codecs = resolve_codecs(manifest, f"'{folder}'")
         old: list[SegmentInfo] = []
@@ -64,6 +67,7 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
                 old.append(info)
                 # Legs that the manifest does not name stay as they are: nothing here knows what they are for.
                 new.append(store.write(Segment(segment.keys, {**segment.legs, **upgraded.legs})))
+                undo.callback(store.discard, new[-1])
         if not old and is_recorded and not database.lacks_checksums():
             return 0
         database.check_writable()

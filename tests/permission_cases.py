@@ -308,9 +308,7 @@ def korag(*arguments: object) -> object:
 
 
 CASES |= {
-    "cli_evaluate:unreadable": lambda folder: korag(
-        "eval", locked(folder / "잠김", 0o000), "--models", "mini-dense"
-    ),
+    "cli_evaluate:unreadable": lambda folder: korag("eval", locked(folder / "잠김", 0o000), "--models", "mini-dense"),
     "cli_train:unreadable_corpus": lambda folder: korag(
         "train", "mini-dense", file_in(folder), folder / "출력", "--corpus", locked_file(folder)
     ),

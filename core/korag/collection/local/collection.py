@@ -44,6 +44,7 @@ from korag.collection.local.segments import (
 from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader, choose_merge, merge_segments
 from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder
+from korag.collection.local.views import repeated
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, StorageFullError
 from korag.filters import parse, to_sql
@@ -385,6 +386,7 @@ class LocalCollection(Collection):
             self._database.replace_segments([reader.info for reader in readers], infos)
         return True
 
+    @repeated
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes a copy of the whole collection into a folder, for `open`.
 

@@ -7,7 +7,6 @@ has it to itself.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections import deque
@@ -24,13 +23,14 @@ READERS = 16
 """Read connections of a collection at most; further threads wait for one."""
 
 
-def connect(path: Path | None, *, timeout: float, reads_only: bool = False) -> sqlite3.Connection:
+def connect(path: Path | None, *, timeout: float, reads_only: bool = False, mode: str = "") -> sqlite3.Connection:
     """Opens a connection; every one is made here.
 
     Args:
         path: The file; None for a database in memory.
         timeout: Seconds to wait for another writer.
         reads_only: Refuse to write by this connection.
+        mode: How to open the file, as the end of a URI; nothing for reading and writing.
 
     Raises:
         ForeignFolderError: If the database, or a file that SQLite keeps beside it, is a link or no regular file.
@@ -40,13 +40,9 @@ def connect(path: Path | None, *, timeout: float, reads_only: bool = False) -> s
     else:
         check_database(path)
         uri = path.resolve().as_uri()
-        if path.exists() and not os.access(path.parent, os.W_OK):
-            # A write-ahead log needs a writable folder even to read; a read-only database
-            # cannot change either, which is what `immutable` tells SQLite. It then passes over the log,
-            # so not where a killed process left commits in one.
-            log = path.with_name(path.name + "-wal")
-            uri += "?mode=ro" if log.exists() and log.stat().st_size else "?mode=ro&immutable=1"
-        connection = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=timeout)
+        connection = sqlite3.connect(
+            uri + mode, uri=True, check_same_thread=False, isolation_level=None, timeout=timeout
+        )
     if reads_only:
         connection.execute("PRAGMA query_only = ON")
     harden(connection)

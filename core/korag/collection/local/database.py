@@ -8,6 +8,7 @@ killed at any moment leaves the last commit.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import threading
@@ -31,6 +32,7 @@ from korag.collection.local.place import Place
 from korag.collection.local.remains import check_commits, check_database_new
 from korag.collection.local.rows import checksum, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
+from korag.collection.local.views import ViewConnections, is_read_only, repeated
 from korag.errors import (
     CollectionLockedError,
     ForeignFolderError,
@@ -39,7 +41,7 @@ from korag.errors import (
     ReadOnlyError,
     StorageError,
 )
-from korag.storage import full, read_only, storage_error
+from korag.storage import full, read_only, storage_error, unreadable
 
 DATABASE_FILE = "korag.sqlite3"
 FORMAT_VERSION = 4
@@ -75,7 +77,6 @@ class Database:
         self._collection_id: str | None = None
         with self._translated():
             self._connections = self._connect()
-        self._connection = self._connections.writer
         self._pages_checked = False
         self._current = threading.local()  # the connection of a thread inside `reading` or `transaction`
         weakref.finalize(self, self._connections.close)  # for those who do not: Python 3.13 warns of it
@@ -87,12 +88,17 @@ class Database:
 
     # -- opening ------------------------------------------------------------------------------------------
 
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._connections.writer
+
     def _connect(self) -> Connections:
         if self._place is None:
             return MemoryConnections()
         while True:
             with self._place.opening():
-                connections = FileConnections(self._place.file, timeout=self.timeout)
+                kind = ViewConnections if is_read_only(self._place.file) else FileConnections
+                connections = kind(self._place.file, timeout=self.timeout)
             if self._place.is_known:
                 return connections
             connections.close()  # SQLite has just made the file
@@ -117,6 +123,7 @@ class Database:
                 if folder is not None:
                     write_marker(folder, lambda: self._commit(self._connection))
 
+    @repeated
     def remember(self) -> None:
         """Takes the collection that is there for the one that is open; every transaction checks that it still is.
 
@@ -127,13 +134,16 @@ class Database:
             return
         with self._translated(), self._place.held() as folder:
             marker = read_marker(folder)  # first: it is never ahead of the database
-            commit = self._commit(self._connection)  # by the connection that is kept, and keeps the log in place
+            with self.reading() as connection:
+                commit = self._commit(connection)
             try:
                 check_commits(commit, marker, folder.path)
             except IndexStateError:
                 self._connections.close_as_it_is()
                 raise
-            self._place.remember_log()
+            if isinstance(self._connections, FileConnections):
+                self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the log, and keeps it
+                self._place.remember_log()
         self._collection_id, self._is_open = commit.collection_id, True
 
     def _use_write_ahead_log(self) -> None:
@@ -149,6 +159,7 @@ class Database:
             else:
                 return
 
+    @repeated
     def version(self) -> int:
         """The format version of the file; 0 for a new one.
 
@@ -383,11 +394,13 @@ class Database:
         if path is None or (not path.exists() and path.parent.is_dir()):
             return read_only(path)
         try:
-            path.open("rb").close()
+            path.stat()
         except OSError as error:
             return storage_error(error, path, writing=False)
-        return read_only(path)
+        # It is not opened: when a process closes a file, POSIX drops all locks it has on it, SQLite's among them.
+        return read_only(path) if os.access(path, os.R_OK) else unreadable(path)
 
+    @repeated
     def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         with self.reading() as connection, self._connections.statement:
             return connection.execute(sql, parameters).fetchall()
@@ -406,6 +419,7 @@ class Database:
         except (AttributeError, ValueError, RecursionError) as error:
             raise self._damaged(f"settings: {name!r:.40}: {error}") from error
 
+    @repeated
     def read_settings(self) -> tuple[int, dict[str, Any]]:
         """The format version and all settings, of one moment.
 

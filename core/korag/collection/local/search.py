@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from korag.collection.base import Hit, SearchOptions
 from korag.collection.local.database import Database, Keys
 from korag.collection.local.snapshot import FilteredRows, Snapshot, SnapshotReader
+from korag.collection.local.views import repeated
 from korag.collection.ranking import Run, rank_hits
 from korag.errors import InvalidArgumentError
 from korag.filters import parse, to_sql
@@ -53,6 +54,7 @@ class Searcher:
         (hits,) = self._find({name: [query]}, options)
         return hits
 
+    @repeated
     def similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
         """As `korag.collection.base.Collection._similarities`."""
         name = self._in_order(legs)[0]
@@ -77,6 +79,7 @@ class Searcher:
         """Legs in the registry's order of comparison."""
         return sorted(legs, key=lambda name: leg_type(name).comparison_order)
 
+    @repeated
     def _find(self, queries: Mapping[str, Sequence[Any]], options: SearchOptions) -> list[list[Hit]]:
         """The best documents for each query, by all the legs that queries are encoded for; of one moment."""
         condition = None if (parsed := parse(options.where)) is None else to_sql(parsed)

@@ -14,6 +14,7 @@ from cachetools import LRUCache
 
 from korag.collection.local.database import Database, Keys
 from korag.collection.local.segments import LegArrays, Segment, SegmentInfo, SegmentStore
+from korag.collection.local.views import repeated
 from korag.errors import SegmentError
 from korag.legs.base import Codec, Leg, SegmentSlice
 from korag.scoring import Ints
@@ -169,6 +170,7 @@ class SnapshotReader:
                         stack.push(attempt.pop_all())
                         return snapshot
 
+    @repeated
     def read(self) -> Snapshot:
         """Returns the current snapshot, without keeping the database at its moment.
 

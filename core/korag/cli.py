@@ -7,10 +7,10 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from korag.commands import evaluate, merge, models, train
+from korag.commands import evaluate, merge, models, train, verify
 from korag.errors import KoragError
 
-COMMANDS = (models, train, merge, evaluate)
+COMMANDS = (models, train, merge, evaluate, verify)
 """The commands, in the order ``korag --help`` lists them."""
 
 

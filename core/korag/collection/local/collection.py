@@ -45,6 +45,7 @@ from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotRea
 from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder
 from korag.collection.local.views import repeated
+from korag.collection.local.verifying import VerifyReport, verify_folder
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, StorageFullError
 from korag.filters import parse, to_sql
@@ -199,6 +200,29 @@ class LocalCollection(Collection):
             SegmentError: If a segment is missing or damaged.
         """
         return upgrade_folder(check_path("path", path), timeout=timeout)
+
+    @classmethod
+    def verify(cls, path: str | os.PathLike[str], *, timeout: float = 30.0) -> VerifyReport:
+        """Reads everything in a collection's folder and reports whatever is wrong; changes nothing.
+
+        The database's pages and indexes, the checksum of every document and segment, every array, and whether documents
+        and segments fit together. No model is loaded. Opening a collection and reading from it verify what they read;
+        this finds damage in the rest before it is needed, for example after a copy.
+
+        Args:
+            path: The folder.
+            timeout: Seconds to wait for another process, where SQLite must.
+
+        Returns:
+            The report: ``ok``, and an error for each of the ``problems``.
+
+        Raises:
+            IndexStateError: If there is no collection, one of its legs or codecs is not registered here, or its tables
+                are not those that KoRAG makes.
+            ForeignFolderError: If the folder holds something else.
+            FormatVersionError: If a newer KoRAG made it, or one that is too old.
+        """
+        return verify_folder(Path(path).absolute(), timeout=timeout)
 
     # -- documents ----------------------------------------------------------------------------------------
 

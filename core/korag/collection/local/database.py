@@ -210,10 +210,21 @@ class Database:
                 )
             if self.path is not None and not self._pages_checked:
                 if damage := schema.find_damage(connection, self.path):
-                    raise self._damaged(damage)
+                    raise self.damaged(damage)
                 self._pages_checked = True
 
-    def _damaged(self, reason: object) -> IndexStateError:
+    def find_damage(self) -> list[IndexStateError]:
+        """Checks all pages and indexes, whatever their size; returns what is wrong.
+
+        Raises:
+            IndexStateError: If the tables are not those that KoRAG makes; what they hold is then not read at all.
+        """
+        self._pages_checked = True  # by this, so that the rest can be read
+        self.version()
+        return [self.damaged(found) for (found,) in self._all("PRAGMA integrity_check") if found != "ok"]
+
+    def damaged(self, reason: object) -> IndexStateError:
+        """Returns the error for a file that is not what was written."""
         return IndexStateError(
             f"'{self.path}'을(를) 읽을 수 없습니다({reason}). 파일이 손상되었거나 디스크에 문제가 있습니다. "
             "아무것도 고쳐 쓰지 않았습니다. 백업에서 폴더를 되살리거나 문서를 새 폴더에 다시 색인하세요.",
@@ -385,7 +396,7 @@ class Database:
             if code == sqlite3.SQLITE_NOTADB:
                 raise self._foreign() from error
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR) or "malformed" in str(error):  # pages, or JSON
-                raise self._damaged(error) from error
+                raise self.damaged(error) from error
             raise
 
     def _refused(self) -> StorageError | ReadOnlyError:
@@ -402,7 +413,7 @@ class Database:
 
     @repeated
     def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
-        with self.reading() as connection, self._connections.statement:
+        with self._translated(), self.reading() as connection, self._connections.statement:
             return connection.execute(sql, parameters).fetchall()
 
     # -- settings -----------------------------------------------------------------------------------------
@@ -417,7 +428,7 @@ class Database:
             value.encode()  # fails for what is no UTF-8
             return json.loads(value)
         except (AttributeError, ValueError, RecursionError) as error:
-            raise self._damaged(f"settings: {name!r:.40}: {error}") from error
+            raise self.damaged(f"settings: {name!r:.40}: {error}") from error
 
     @repeated
     def read_settings(self) -> tuple[int, dict[str, Any]]:
@@ -438,12 +449,12 @@ class Database:
     def _check_settings(self, version: int, settings: dict[str, Any]) -> None:
         generation, id_ = settings.get("generation"), settings.get("collection_id")
         if type(generation) is not int or generation < 0:
-            raise self._damaged(f"settings: generation: {generation!r:.40}")
+            raise self.damaged(f"settings: generation: {generation!r:.40}")
         if version >= schema.WITH_CHECKSUMS and not (isinstance(id_, str) and re.fullmatch("[0-9a-f]{32}", id_)):
-            raise self._damaged(f"settings: collection_id: {id_!r:.40}")
+            raise self.damaged(f"settings: collection_id: {id_!r:.40}")
         legs = settings.get("legs")
         if not isinstance(legs, dict) or not all(isinstance(leg, dict) for leg in legs.values()):
-            raise self._damaged(f"settings: legs: {legs!r:.40}")
+            raise self.damaged(f"settings: legs: {legs!r:.40}")
 
     def write_legs(self, legs: dict[str, Any]) -> None:
         """Records the legs in the current format, inside a transaction; older formats become this one.
@@ -470,7 +481,7 @@ class Database:
         """A number that every committed change raises."""
         generation = self.setting("generation")
         if type(generation) is not int:
-            raise self._damaged(f"settings: generation: {generation!r:.40}")
+            raise self.damaged(f"settings: generation: {generation!r:.40}")
         return generation
 
     def _advance(self, deleted: Collection[int]) -> None:
@@ -509,10 +520,7 @@ class Database:
         replaced = self.keys_of([document.id for document in documents])
         self._delete_keys(replaced)
         # What AUTOINCREMENT would choose; the checksum needs the key before it is inserted.
-        ((last,),) = self._all("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'documents'")
-        if type(last) is not int or not 0 <= last < _MOST_KEYS:
-            raise self._damaged(f"sqlite_sequence: {last!r:.40}")
-        first = last + 1
+        first = self.last_key() + 1
         rows = (to_row(key, document) for key, document in enumerate(documents, first))
         self._connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
         self._advance(replaced)
@@ -556,8 +564,20 @@ class Database:
         rows = self._all("SELECT name, size, checksum, rows FROM segments")
         for name, *numbers in rows:
             if not isinstance(name, str) or not all(type(number) is int and number >= 0 for number in numbers):
-                raise self._damaged(f"segments: {name!r:.60}")
+                raise self.damaged(f"segments: {name!r:.60}")
         return [SegmentInfo(*row) for row in rows]
+
+    def last_key(self) -> int:
+        """The greatest key that a document has ever had; 0 if there was none."""
+        ((last,),) = self._all("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'documents'")
+        if type(last) is not int or not 0 <= last < _MOST_KEYS:
+            raise self.damaged(f"sqlite_sequence: {last!r:.40}")
+        return last
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """All documents, one after another, as `korag.collection.local.rows.from_row` takes them."""
+        with self._translated(), self.reading() as connection:
+            yield from connection.execute("SELECT * FROM documents")
 
     def keys(self, where: str = "TRUE", parameters: Sequence[object] = (), *, ids: Sequence[str] | None = None) -> Keys:
         """Keys of the documents an SQL condition holds for, ascending; only among `ids` if given. Shape: (n,)."""

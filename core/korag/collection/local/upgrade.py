@@ -40,7 +40,7 @@ def upgrade_folder(folder: Path, *, timeout: float) -> int:
         finish_interrupted(folder)
         check_database_there(folder / DATABASE_FILE)
         if not (folder / DATABASE_FILE).exists():
-            raise _missing(folder)
+            raise missing_collection(folder)
     database = Database(folder / DATABASE_FILE, timeout=timeout)
     try:
         return _upgrade(database, SegmentFolder(folder / SEGMENT_FOLDER), folder)
@@ -50,7 +50,7 @@ def upgrade_folder(folder: Path, *, timeout: float) -> int:
 
 def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
     if database.version() == 0:  # a process was killed while making it
-        raise _missing(folder)
+        raise missing_collection(folder)
     database.remember()
     with database.transaction() as undo:
         manifest, is_recorded = current_manifest(database, f"'{folder}'")
@@ -81,7 +81,8 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
     return len(old)
 
 
-def _missing(folder: Path) -> IndexStateError:
+def missing_collection(folder: Path) -> IndexStateError:
+    """Returns the error for a folder without a collection."""
     if folder.exists() and (folder.is_file() or any(path.name != DATABASE_FILE for path in folder.iterdir())):
         return ForeignFolderError(
             f"'{folder}'은(는) KoRAG 컬렉션이 아닙니다. 컬렉션이 있는 폴더를 넣으세요. 아무것도 바꾸지 않았습니다.",

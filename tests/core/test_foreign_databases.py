@@ -206,7 +206,7 @@ def test_settings_that_are_not_ours(folder: Path, name: str, value: str | bytes)
     with connection:
         connection.execute("UPDATE settings SET value = ? WHERE name = ?", (value, name))
     connection.close()
-    refused(folder, name)
+    refused(folder, f"{name}|is not complete")
 
 
 @pytest.mark.parametrize(
@@ -226,4 +226,4 @@ def test_settings_of_a_leg_that_are_not_ours(folder: Path, settings: Any) -> Non
 @pytest.mark.parametrize("name", ["legs", "generation", "collection_id"])
 def test_settings_that_are_missing(folder: Path, name: str) -> None:
     run(folder, f"DELETE FROM settings WHERE name = '{name}'")  # noqa: S608
-    refused(folder, name)
+    refused(folder, f"{name}|is not complete")

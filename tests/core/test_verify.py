@@ -188,3 +188,15 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = capsys.readouterr()
     assert "창구 13" in output.out
     assert "1" in output.err
+
+
+def test_commits_that_were_lost(folder: Path) -> None:
+    """An older database beside newer segments is whole, and not what was written last."""
+    older = (folder / FILE).read_bytes()
+    with Collection.open(folder, encoders=ENCODERS, bm25=True) as collection:
+        collection.add(["막 적은 글."], ids=["새것"])
+    (folder / FILE).write_bytes(older)
+    (problem,) = Collection.verify(folder).problems
+    with pytest.raises(IndexStateError) as caught:
+        Collection.open(folder, encoders=ENCODERS, bm25=True)
+    assert str(caught.value) == str(problem)

@@ -44,8 +44,8 @@ from korag.collection.local.segments import (
 from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader, choose_merge, merge_segments
 from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder
-from korag.collection.local.views import repeated
 from korag.collection.local.verifying import VerifyReport, verify_folder
+from korag.collection.local.views import repeated
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, StorageFullError
 from korag.filters import parse, to_sql

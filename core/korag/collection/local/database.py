@@ -349,11 +349,17 @@ class Database:
                 self._is_marked = True
             write_marker(folder, lambda: self._commit(connection))
 
-    @staticmethod
-    def _commit(connection: sqlite3.Connection) -> Commit:
+    def _commit(self, connection: sqlite3.Connection) -> Commit:
         sql = "SELECT name, value FROM settings WHERE name IN ('collection_id', 'generation')"
-        found = {name: json.loads(value) for name, value in connection.execute(sql)}
-        return Commit(found.get("collection_id"), found["generation"])
+        return self._to_commit({name: self._parse(name, value) for name, value in connection.execute(sql)})
+
+    def _to_commit(self, settings: dict[str, Any]) -> Commit:
+        id_, generation = settings.get("collection_id"), settings.get("generation")
+        if type(generation) is not int or generation < 0:
+            raise self.damaged(f"settings: generation: {generation!r:.40}")
+        if id_ is not None and not (isinstance(id_, str) and re.fullmatch("[0-9a-f]{32}", id_)):
+            raise self.damaged(f"settings: collection_id: {id_!r:.40}")
+        return Commit(id_, generation)
 
     @contextmanager
     def _using(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -418,11 +424,6 @@ class Database:
 
     # -- settings -----------------------------------------------------------------------------------------
 
-    def setting(self, name: str) -> Any:
-        """Returns a stored JSON value, or None."""
-        rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
-        return self._parse(name, rows[0][0]) if rows else None
-
     def _parse(self, name: str, value: Any) -> Any:
         try:
             value.encode()  # fails for what is no UTF-8
@@ -443,18 +444,12 @@ class Database:
             rows = self._all("SELECT name, value FROM settings") if version else []
         settings = {name: self._parse(name, value) for name, value in rows}
         if version:
-            self._check_settings(version, settings)
+            if version >= schema.WITH_CHECKSUMS and self._to_commit(settings).collection_id is None:
+                raise self.damaged("settings: collection_id")
+            legs = settings.get("legs")
+            if not isinstance(legs, dict) or not all(isinstance(leg, dict) for leg in legs.values()):
+                raise self.damaged(f"settings: legs: {legs!r:.40}")
         return version, settings
-
-    def _check_settings(self, version: int, settings: dict[str, Any]) -> None:
-        generation, id_ = settings.get("generation"), settings.get("collection_id")
-        if type(generation) is not int or generation < 0:
-            raise self.damaged(f"settings: generation: {generation!r:.40}")
-        if version >= schema.WITH_CHECKSUMS and not (isinstance(id_, str) and re.fullmatch("[0-9a-f]{32}", id_)):
-            raise self.damaged(f"settings: collection_id: {id_!r:.40}")
-        legs = settings.get("legs")
-        if not isinstance(legs, dict) or not all(isinstance(leg, dict) for leg in legs.values()):
-            raise self.damaged(f"settings: legs: {legs!r:.40}")
 
     def write_legs(self, legs: dict[str, Any]) -> None:
         """Records the legs in the current format, inside a transaction; older formats become this one.
@@ -479,10 +474,8 @@ class Database:
 
     def generation(self) -> int:
         """A number that every committed change raises."""
-        generation = self.setting("generation")
-        if type(generation) is not int:
-            raise self.damaged(f"settings: generation: {generation!r:.40}")
-        return generation
+        with self._translated(), self.reading() as connection, self._connections.statement:
+            return self._commit(connection).generation
 
     def _advance(self, deleted: Collection[int]) -> None:
         """Begins the next generation, in which the documents of some keys no longer exist."""

@@ -16,6 +16,7 @@ from korag.collection.local.rows import from_row
 from korag.collection.local.segments import SEGMENT_FOLDER, SegmentFolder
 from korag.collection.local.upgrade import missing_collection
 from korag.errors import FormatVersionError, IndexStateError
+from korag.storage import storage_errors
 from korag.text import is_empty
 
 _NAMED = 5
@@ -54,9 +55,10 @@ def verify_folder(folder: Path, *, timeout: float) -> VerifyReport:
         FormatVersionError: If a newer KoRAG made it, or one that is too old.
         IndexStateError: If there is no collection, or one of its legs or codecs is not registered here.
     """
-    check_database_there(folder / DATABASE_FILE)
-    if not (folder / DATABASE_FILE).exists():
-        raise missing_collection(folder)
+    with storage_errors(folder, writing=False):
+        check_database_there(folder / DATABASE_FILE)
+        if not (folder / DATABASE_FILE).exists():
+            raise missing_collection(folder)
     database = Database(folder / DATABASE_FILE, timeout=timeout)
     try:
         damage = database.find_damage()

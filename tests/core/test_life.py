@@ -7,11 +7,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from korag import Collection
 from korag.collection.local import replacing
+from korag.collection.local.database import Database
 from korag.errors import ForeignFolderError, IndexStateError, SegmentError
 from korag.testing import FakeDenseEncoder
 
@@ -388,14 +390,30 @@ def test_a_folder_moved_away_while_it_is_written_to(tmp_path: Path) -> None:
                 collection._database.delete(collection._database.keys())
                 put_another(folder)
 
-        with pytest.raises(IndexStateError, match=r"While .* was being written to"):
+        with pytest.raises(IndexStateError, match=r"no longer the collection.*Nothing was written"):
             change()
-        before = content(tmp_path)
+    assert ids(folder) == ["새 글"]
+    assert ids(tmp_path / "옮긴 곳") == TEXTS
+
+
+def test_a_folder_moved_away_just_before_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = filled(tmp_path / "규정", *TEXTS)
+    check = Database._check_before_commit
+
+    def check_and_move(*arguments: Any) -> Any:
+        checked = check(*arguments)
+        put_empty(folder)
+        return checked
+
+    with opened(folder) as collection:
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "_check_before_commit", check_and_move)
+            with pytest.raises(IndexStateError, match=r"While .* was being written to"):
+                collection.add(["새로 쓴 글"], ids=["새로 쓴 글"])
+        assert list(folder.iterdir()) == []
         with pytest.raises(IndexStateError, match="no longer"):
             collection.add(["글"])
-        assert content(tmp_path) == before
-    assert ids(folder) == ["새 글"]
-    assert ids(tmp_path / "옮긴 곳") == []
+    assert ids(tmp_path / "옮긴 곳") == [*TEXTS, "새로 쓴 글"]
 
 
 def test_a_second_object_in_the_new_place_is_not_disturbed(tmp_path: Path) -> None:

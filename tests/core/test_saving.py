@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from korag import Collection
 from korag.collection.local import replacing
 from korag.collection.local.opening import open_saved
+from korag.errors import IndexStateError
 from korag.testing import FakeDenseEncoder
 
 
@@ -67,6 +71,46 @@ def test_a_save_that_cannot_rename_leaves_the_old_collection(tmp_path: Path, mon
                 collection.save(target, overwrite=True)
         assert names(tmp_path) == ["사본", "새"]
         assert texts(target) == ["옛 글"]
+        collection.save(target, overwrite=True)
+    assert texts(target) == ["새 글"]
+
+
+@pytest.mark.usefixtures("way")
+def test_a_save_waits_for_who_writes_to_what_it_replaces(tmp_path: Path) -> None:
+    """Otherwise documents would be acknowledged that go with the old collection a moment later."""
+    target = filled(tmp_path / "사본", "옛 글")
+    done: list[str] = []
+    with opened(target) as writer, opened(filled(tmp_path / "새", "새 글")) as collection:
+        started = threading.Event()
+
+        def write() -> None:
+            with writer._writing():
+                writer._database.delete(writer._database.keys())
+                started.set()
+                time.sleep(0.5)
+                assert (target / "korag.sqlite3").samefile(inode)
+                done.append("written")
+
+        inode = tmp_path / "같은 파일"
+        inode.hardlink_to(target / "korag.sqlite3")
+        thread = threading.Thread(target=write)
+        thread.start()
+        started.wait()
+        collection.save(target, overwrite=True)
+        done.append("saved")
+        thread.join()
+        assert done == ["written", "saved"]
+        with pytest.raises(IndexStateError, match="no longer"):
+            writer.add(["글"])
+    assert texts(target) == ["새 글"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "no log"])
+def test_a_save_replaces_a_damaged_collection(tmp_path: Path, damage: str) -> None:
+    target = filled(tmp_path / "사본", *map(str, range(50)))
+    file = target / "korag.sqlite3"
+    os.truncate(file, 0 if damage == "empty" else 5000) if damage != "no log" else (target / "korag.committed").touch()
+    with opened(filled(tmp_path / "새", "새 글")) as collection:
         collection.save(target, overwrite=True)
     assert texts(target) == ["새 글"]
 

@@ -375,7 +375,7 @@ class LocalCollection(Collection):
             self._database.check_writable()
             manifest, is_recorded = current_manifest(self._database, self._place)
             if not self._cleaned:
-                self._segments.keep_only({info.name for info in self._database.segments()})
+                self._segments.keep_only({info.name for info in self._database.segments()}, self._database.folder)
                 self._cleaned = True
             if not is_recorded:
                 self._database.write_legs(manifest)
@@ -398,7 +398,7 @@ class LocalCollection(Collection):
         while not self._merged(choose, self._reader.read()):
             pass
         with self._database.transaction():
-            self._segments.keep_only({info.name for info in self._database.segments()})
+            self._segments.keep_only({info.name for info in self._database.segments()}, self._database.folder)
 
     def _merged(self, choose: Callable[[Snapshot], list[SegmentReader]], snapshot: Snapshot) -> bool:
         """Merges segments, unless something has changed since the snapshot was read."""

@@ -75,6 +75,8 @@ class Database:
         self._place = None if path is None else Place(path)
         self._is_open = self._is_marked = False
         self._collection_id: str | None = None
+        self.folder: HeldFolder | None = None
+        """That of the transaction in progress."""
         with self._translated():
             self._connections = self._connect()
         self._pages_checked = False
@@ -281,12 +283,13 @@ class Database:
         """
         with self._translated(), self._connections.writing() as connection, self._using(connection), self._held() as at:
             connection.execute("BEGIN IMMEDIATE")
+            self.folder = at
             with ExitStack() as undo:
                 committing = False
                 try:
                     before = self._check(connection, at)
                     yield undo
-                    after = self._commit(connection) if self._is_open else None
+                    after = self._check_before_commit(connection)
                     committing = True
                     connection.execute("COMMIT")
                     undo.pop_all()
@@ -301,6 +304,20 @@ class Database:
                     raise
             if at is not None and after is not None:
                 self._committed(connection, at, after, is_new=after != before)
+
+    @contextmanager
+    def without_writers(self) -> Iterator[None]:
+        """Nobody commits anything inside.
+
+        Raises:
+            CollectionLockedError: If another process is still writing after the time-out.
+        """
+        with self._translated(), self._connections.writing() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                connection.execute("ROLLBACK")
 
     def _shrink_log(self) -> bool:
         """Gives the space of the write-ahead log back after a failed write, unless others still read it."""
@@ -334,6 +351,12 @@ class Database:
         self._collection_id = commit.collection_id  # another process may have given it one: format 4 is the first
         check_commits(commit, marker, self._place.file.parent)
         return commit
+
+    def _check_before_commit(self, connection: sqlite3.Connection) -> Commit | None:
+        if self._place is None or not self._is_open:
+            return None
+        self._place.check()  # again: segments have been written by name
+        return self._commit(connection)
 
     def _committed(self, connection: sqlite3.Connection, folder: HeldFolder, commit: Commit, *, is_new: bool) -> None:
         """Raises if the collection was replaced while it was written to; leaves a marker otherwise."""

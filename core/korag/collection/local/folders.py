@@ -1,4 +1,4 @@
-"""Folders as the standard library does not offer them: held open, exchanged in one step, flushed to disk."""
+"""Folders as the standard library does not offer them: held open, and exchanged in one step."""
 
 from __future__ import annotations
 
@@ -42,50 +42,22 @@ class HeldFolder:
         with os.fdopen(os.open(self._name(name), flags, dir_fd=self._handle), "rb") as file:
             return file.read(limit) or b""
 
-    def write(self, name: str, data: bytes, *, unfinished: str, flush: bool) -> None:
-        """Writes a file whole: under another name first, and then renamed.
+    def write(self, name: str, data: bytes, *, unfinished: str) -> None:
+        """Writes a file whole: under another name first, and then renamed. Not flushed to disk.
 
         Args:
             name: The file; replaced if it is there.
             data: Its content.
             unfinished: Its name until it is complete; must not exist.
-            flush: Flush it and its name to disk.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(self._name(unfinished), flags, 0o666, dir_fd=self._handle), "wb") as file:
             file.write(data)
-            file.flush()
-            if flush:
-                os.fsync(file.fileno())
         os.replace(self._name(unfinished), self._name(name), src_dir_fd=self._handle, dst_dir_fd=self._handle)
-        if flush:
-            self.flush()
 
     def unlink(self, name: str) -> None:
         """Removes a file."""
         os.unlink(self._name(name), dir_fd=self._handle)
-
-    def flush(self) -> None:
-        """Flushes its names to disk."""
-        if self._handle is None:
-            flush_folder(self.path)
-        else:
-            os.fsync(self._handle)
-
-    @contextlib.contextmanager
-    def folder(self, name: str, *, make: bool = False) -> Iterator[HeldFolder]:
-        """Holds a folder in it, which must be no link.
-
-        Args:
-            name: The folder.
-            make: Make it if it is not there.
-        """
-        if make:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(self._name(name), dir_fd=self._handle)
-                self.flush()
-        with hold(self.path / name, within=self) as held:
-            yield held
 
     def _name(self, name: str) -> str:
         return name if self._handle is not None else str(self.path / name)
@@ -147,13 +119,3 @@ def exchange(one: Path, other: Path) -> bool:
     if code in _CANNOT:
         return False
     raise OSError(code, os.strerror(code), str(one), None, str(other))
-
-
-def flush_folder(folder: Path) -> None:
-    """Flushes the names in a folder to disk."""
-    if os.name == "posix":  # Windows has no handle on a folder to flush
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

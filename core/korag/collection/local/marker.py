@@ -71,7 +71,7 @@ def write_marker(folder: HeldFolder, newest: Callable[[], Commit]) -> None:
             unfinished = f"{MARKER_FILE}.{uuid.uuid4().hex}"
             # The name may be gone: another process took it for that of a killed one.
             with contextlib.suppress(FileNotFoundError):
-                folder.write(MARKER_FILE, _line(commit).encode(), unfinished=unfinished, flush=False)
+                folder.write(MARKER_FILE, _line(commit).encode(), unfinished=unfinished)
                 marker = commit
 
 

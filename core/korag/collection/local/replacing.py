@@ -16,7 +16,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from korag.collection.local.folders import exchange, flush_folder
+from korag.collection.local.folders import exchange
+from korag.storage import flush
 
 try:
     import fcntl
@@ -60,7 +61,7 @@ def put_in_place(new: Path, target: Path) -> None:
         if os.name == "nt" and target.exists():  # elsewhere a rename replaces an empty folder
             target.rmdir()
         new.rename(target)
-    flush_folder(target.parent)
+    flush(target.parent)
 
 
 def _rename_both(new: Path, target: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ from korag.collection.local.marker import MARKER_FILE, is_unfinished
 from korag.collection.local.replacing import finish_interrupted, put_in_place, remove_leftovers, temporary_folder
 from korag.collection.local.segments import SEGMENT_FOLDER, SegmentFolder
 from korag.collection.local.snapshot import Snapshot
-from korag.errors import ForeignFolderError, InvalidArgumentError
+from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
 from korag.storage import is_taken, storage_errors
 
 _OWN = frozenset(
@@ -53,9 +56,29 @@ def save_copy(
             infos = [store.write(reader.segment) for reader in snapshot.readers]
             database.copy_to(unfinished / DATABASE_FILE, infos, manifest)
             _check_target(folder, overwrite=overwrite)  # much may have happened meanwhile
-            put_in_place(unfinished, place)
+            with _without_writers(place, timeout=database.timeout):
+                put_in_place(unfinished, place)
         remove_leftovers(place, _is_own)
     return folder
+
+
+@contextlib.contextmanager
+def _without_writers(folder: Path, *, timeout: float) -> Iterator[None]:
+    """Lets no other process commit to a collection that is replaced: its commit would be acknowledged and then gone.
+
+    Those that wait for their turn find that another collection is in its place.
+    """
+    file = folder / DATABASE_FILE
+    with contextlib.ExitStack() as stack:
+        if file.exists() and os.name != "nt":  # Windows renames no folder in which a file is open
+            try:
+                target = stack.enter_context(contextlib.closing(Database(file, timeout=timeout)))
+                stack.enter_context(target.without_writers())
+            except (CollectionLockedError, ForeignFolderError):
+                raise
+            except IndexStateError:  # damaged, so that nobody can write to it
+                stack.close()
+        yield
 
 
 def _check_target(folder: Path, *, overwrite: bool) -> None:

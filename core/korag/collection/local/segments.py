@@ -14,6 +14,7 @@ import json
 import math
 import mmap
 import os
+import stat
 import uuid
 import zlib
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from korag.collection.local.files import OWN_NAME, SEGMENT_NAME, check_folder, is_file, open_file
+from korag.collection.local.files import OWN_NAME, SEGMENT_NAME, check_folder, open_file
+from korag.collection.local.folders import HeldFolder, hold
 from korag.errors import FormatVersionError, InvalidArgumentError, SegmentError
 from korag.legs.base import Arrays, Codec
 from korag.storage import flush, storage_errors
@@ -199,8 +201,13 @@ class SegmentStore(Protocol):
         """Returns a segment; raises `SegmentError` if it is not what was written."""
         ...
 
-    def keep_only(self, names: set[str]) -> None:
-        """Removes all other segments."""
+    def keep_only(self, names: set[str], within: HeldFolder | None) -> None:
+        """Removes all other segments.
+
+        Args:
+            names: Those to keep.
+            within: The folder of the collection, held by a transaction; None in memory.
+        """
         ...
 
     def discard(self, info: SegmentInfo) -> None:
@@ -273,20 +280,23 @@ class SegmentFolder:
                     raise _damaged(path, error.strerror or str(error)) from error
                 raise
 
-    def keep_only(self, names: set[str]) -> None:
-        """Removes files that no transaction ever named, e.g. after a kill, and those replaced by a merge."""
+    def keep_only(self, names: set[str], within: HeldFolder | None) -> None:
+        """Removes files that no transaction ever named, e.g. after a kill, and those replaced by a merge.
+
+        The folder is held, so that none of another collection goes, even if one takes this one's place just now.
+        """
         with storage_errors(self.folder, writing=False):
             if not check_folder(self.folder):
                 return
-            present = list(self.folder.iterdir())
-        if not names <= {path.name for path in present}:  # what is not named may be what should be, after a loss
-            return
-        for path in present:
-            if OWN_NAME.fullmatch(path.name) and path.name not in names and is_file(path):
-                try:
-                    path.unlink(missing_ok=True)
-                except PermissionError:  # Windows: another process still maps it; the next merge removes it
-                    continue
+            with hold(self.folder, within=within) as folder:
+                present = folder.names()
+                if not names <= set(present):  # what is not named may be what should be, after a loss
+                    return
+                for name in present:
+                    if OWN_NAME.fullmatch(name) and name not in names and stat.S_ISREG(folder.stat(name).st_mode):
+                        # Windows: another process still maps it; the next merge removes it.
+                        with contextlib.suppress(FileNotFoundError, PermissionError):
+                            folder.unlink(name)
 
     def discard(self, info: SegmentInfo) -> None:
         """Removes a file; one that cannot be removed is left to `keep_only`."""
@@ -317,7 +327,7 @@ class SegmentMemory:
         """Returns the segment as it was written."""
         return self._segments[info.name]
 
-    def keep_only(self, names: set[str]) -> None:
+    def keep_only(self, names: set[str], within: HeldFolder | None) -> None:
         """Forgets the others."""
         self._segments = {name: segment for name, segment in self._segments.items() if name in names}
 

@@ -62,7 +62,7 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
             if segment.outdated(codecs):
                 if not old:
                     database.check_writable()
-                    store.keep_only({named.name for named in database.segments()})
+                    store.keep_only({named.name for named in database.segments()}, database.folder)
                 upgraded = segment.read(codecs, file=info.name)
                 old.append(info)
                 # Legs that the manifest does not name stay as they are: nothing here knows what they are for.
@@ -77,7 +77,7 @@ def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
     # After the commit: until then, the old files are the collection. Another process may be writing by now; the next
     # write removes the files instead.
     with contextlib.suppress(CollectionLockedError), database.transaction():
-        store.keep_only({info.name for info in database.segments()})
+        store.keep_only({info.name for info in database.segments()}, database.folder)
     return len(old)
 
 

@@ -131,11 +131,12 @@ def sparse_cosines(rows: sp.csr_array) -> NDArray[np.float32]:
     Returns:
         Shape: (n, n).
     """
-    products: NDArray[np.float32] = (rows @ rows.T).toarray().astype(np.float32)
+    exact = rows.astype(np.float64)  # squares of small weights are not in float32's range
+    products = (exact @ exact.T).toarray()
     norms = np.sqrt(products.diagonal())
     scale = norms[:, None] * norms
-    cosines: NDArray[np.float32] = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
-    return cosines
+    cosines = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    return cosines.astype(np.float32)
 
 
 def cosine(query: Floats, documents: Floats) -> NDArray[np.float32]:
@@ -165,12 +166,18 @@ def dot_rows(query: NDArray[np.float32], documents: NDArray[np.float32]) -> NDAr
     return scores
 
 
-def unit_rows(vectors: Floats) -> NDArray[np.float32]:
-    """Scales rows to unit length; zero rows stay zero. Shape: (n, dim)."""
-    vectors = vectors.astype(np.float32, copy=False)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return scaled
+def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Scales rows to unit length, whatever their magnitude; zero rows stay zero. Shape: (n, dim).
+
+    Squares of numbers above 1.8e19 or below 1e-23 are not in float32's range. Rows are therefore scaled first, by a
+    power of two, which changes no digit.
+    """
+    vectors = vectors.astype(np.result_type(vectors.dtype, np.float32), copy=False)
+    exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True, initial=0))[1]
+    scaled = np.ldexp(vectors, -exponents).astype(np.float32, copy=False)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.divide(scaled, norms, out=np.zeros_like(scaled), where=norms > 0)
+    return unit
 
 
 def top_k(scores: NDArray[np.float32], keys: Ints, k: int) -> Ints:

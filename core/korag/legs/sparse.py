@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from korag.kernels import postings
 from korag.legs.arrays import check_array, check_names, check_rows, check_starts, require
 from korag.legs.base import Arrays, Codec, EncoderLeg, Scores, SegmentSlice, score_all
+from korag.legs.vectors import GREATEST_FACTOR, check_magnitudes, check_shape
 from korag.scoring import Ints, sparse_cosines, sparse_dot
 
 
@@ -87,6 +88,11 @@ class SparseLeg(EncoderLeg):
     """Term weights, compared by dot product. Shape: (n, vocab)."""
 
     codec: SparseCodec
+
+    def _checked(self, vectors: sp.csr_array, count: int) -> sp.csr_array:
+        check_shape(self.encoder, vectors.shape, (count, self.encoder.dim))
+        check_magnitudes(self.encoder, vectors.data, greatest=GREATEST_FACTOR)
+        return vectors
 
     def concat(self, parts: Sequence[sp.csr_array]) -> sp.csr_array:
         """Shape: (sum of rows, vocab)."""

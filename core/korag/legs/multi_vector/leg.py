@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from korag.legs.base import EncoderLeg, Scores, SegmentSlice
 from korag.legs.multi_vector.codecs import MultiVectorCodec, Vectors
+from korag.legs.vectors import GREATEST_HALF, LEAST_HALF, check_magnitudes, check_shape
 from korag.scoring import maxsim_packed, pack_tokens
 
 
@@ -16,6 +17,13 @@ class LateInteractionLeg(EncoderLeg):
     """Token vectors: a list of arrays, one per document. Shape of each: (tokens, dim)."""
 
     codec: MultiVectorCodec
+
+    def _checked(self, vectors: list[NDArray[np.float32]], count: int) -> list[NDArray[np.float32]]:
+        check_shape(self.encoder, (len(vectors),), (count,))
+        for tokens in vectors:
+            check_shape(self.encoder, tokens.shape, (len(tokens), self.encoder.dim))
+            check_magnitudes(self.encoder, tokens, greatest=GREATEST_HALF, least=LEAST_HALF)
+        return vectors
 
     def search(
         self, queries: Sequence[list[NDArray[np.float32]]], slices: Sequence[SegmentSlice], k: int, *, exact: bool

@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from korag import Collection, load_encoder
+from korag.collection.local import database as database_module
 from korag.collection.local import snapshot as snapshot_module
-from korag.collection.local import views as views_module
 from korag.collection.local.segments import Segment, SegmentFolder
 from korag.collection.local.snapshot import SnapshotReader
 from korag.errors import (
@@ -354,7 +354,7 @@ def test_any_flipped_bit_is_noticed(shared_folder: Path, place: int, bit: int) -
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulates a user without write permission; tests may run as root."""
-    monkeypatch.setattr(views_module.os, "access", lambda *_: False)
+    monkeypatch.setattr(database_module, "is_read_only", lambda _: True)
 
 
 def test_a_read_only_folder_can_be_read(folder: Path, request: pytest.FixtureRequest) -> None:
@@ -401,7 +401,7 @@ def test_a_read_only_folder_that_a_killed_process_left(folder: Path, request: py
 def test_a_new_collection_in_a_read_only_folder(tmp_path: Path) -> None:
     (tmp_path / FILE).touch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(views_module.os, "access", lambda *_: False)
+        patch.setattr(database_module, "is_read_only", lambda _: True)
         with pytest.raises(ReadOnlyError):
             Collection.open(tmp_path, **legs())
 

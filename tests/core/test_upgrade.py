@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from korag import Collection, load_encoder
-from korag.collection.local import views as views_module
+from korag.collection.local import database as database_module
 from korag.collection.local.database import FORMAT_VERSION, Database
 from korag.collection.local.manifest import read_manifest
 from korag.collection.local.segments import CodecVersion, SegmentFolder
@@ -112,7 +112,7 @@ def test_an_old_collection_is_opened_as_it_is(old: Path) -> None:
 
 def test_an_old_collection_in_a_read_only_folder(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(old)
-    monkeypatch.setattr(views_module.os, "access", lambda *_: False)
+    monkeypatch.setattr(database_module, "is_read_only", lambda _: True)
     with reopen(old) as collection:
         check_answers(collection)
         with pytest.raises(ReadOnlyError):
@@ -149,7 +149,7 @@ def test_upgrade_rewrites_everything_and_encodes_nothing(old: Path, monkeypatch:
     with monkeypatch.context() as patch:
         refuse_to_encode(patch)
         assert Collection.upgrade(str(old)) == 0
-        patch.setattr(views_module.os, "access", lambda *_: False)
+        patch.setattr(database_module, "is_read_only", lambda _: True)
         assert Collection.upgrade(old) == 0  # there is nothing to write
     assert content(old) == before
     with reopen(old) as collection:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from retriever_kinds import QUERY, Kind
 
 from korag import Collection, DenseEncoder, LateInteractionEncoder, SparseEncoder
-from korag.collection.local import connections, saving
+from korag.collection.local import database, saving
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import (
     FilterError,
@@ -443,7 +443,7 @@ def test_a_folder_of_another_model_or_tokenizer(
 def test_a_read_only_folder(kind: Kind, papers: list[Document], tmp_path: Path) -> None:
     expected = kind.make(papers, path=tmp_path / "law", k=2).invoke(QUERY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connections.os, "access", lambda *_: False)  # type: ignore[attr-defined]  # root may do anything
+        patch.setattr(database, "is_read_only", lambda _: True)  # root may do anything
         retriever = kind.load(tmp_path / "law", k=2)
         store = KoVectorStore(collection=retriever.collection)
         assert retriever.invoke(QUERY) == expected

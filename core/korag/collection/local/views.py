@@ -138,7 +138,7 @@ class ViewConnections:
     def _open(self) -> tuple[sqlite3.Connection, State]:
         state = State.of(self._path)
         mode = "?mode=ro" if state.is_live else "?mode=ro&immutable=1"
-        return connect(self._path, timeout=self._timeout, reads_only=True, mode=mode), state
+        return connect(self._path, timeout=self._timeout, mode=mode), state
 
     def _take(self) -> tuple[sqlite3.Connection, State]:
         state = State.of(self._path)

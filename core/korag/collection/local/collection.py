@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -81,6 +82,7 @@ class LocalCollection(Collection):
         self._reader = SnapshotReader(database, segments, codecs, dims)
         self._searcher = Searcher(database, self._reader, self._legs)
         self._cleaned = False
+        self._merging = threading.Lock()
 
     @classmethod
     def open(
@@ -272,10 +274,11 @@ class LocalCollection(Collection):
             name: LegArrays.encode(leg.codec, leg.encode_documents(texts, show_progress=show_progress), len(texts))
             for name, leg in self._legs.items()
         }
-        with self._writing() as write:
+        with self._writing() as publish:
             keys = self._database.upsert(documents)
             if filled:
-                info = write(Segment(keys[filled], encoded))
+                info = self._segments.prepare(Segment(keys[filled], encoded))
+                publish(info)
                 self._database.replace_segments([], [info])
         self._merge_if_worth()
 
@@ -311,7 +314,8 @@ class LocalCollection(Collection):
 
     def compact(self) -> None:
         """Rewrites all segments without the vectors of deleted and replaced documents."""
-        self._merge(lambda snapshot: snapshot.readers)
+        with self._merging:
+            self._merge(lambda snapshot: snapshot.readers)
 
     # -- search -------------------------------------------------------------------------------------------
 
@@ -359,15 +363,15 @@ class LocalCollection(Collection):
     # -- writing ------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Callable[[Segment], SegmentInfo]]:
+    def _writing(self) -> Iterator[Callable[[SegmentInfo], None]]:
         """A write transaction. The first one also removes files that a killed process left behind.
 
         Yields:
-            What writes a segment in it; the segment is removed again if the transaction fails.
+            What names a prepared segment in it; the segment is removed again if the transaction fails.
 
-        Segment files are written inside the transaction, so whoever holds it knows that files the database does not
-        name belong to nobody. New segments are in the current layout of their codecs, so an older manifest is replaced
-        in the same transaction.
+        Segment files are written inside the transaction, or locked until they are named in one, so whoever holds it
+        knows that other files the database does not name belong to nobody. New segments are in the current layout of
+        their codecs, so an older manifest is replaced in the same transaction.
         """
         with self._database.transaction() as undo:
             # Both before any file is touched. The manifest is read each time, because another process may have upgraded
@@ -380,35 +384,53 @@ class LocalCollection(Collection):
             if not is_recorded:
                 self._database.write_legs(manifest)
 
-            def write(segment: Segment) -> SegmentInfo:
-                info = self._segments.write(segment)
+            def publish(info: SegmentInfo) -> None:
                 undo.callback(self._segments.discard, info)
-                return info
+                self._segments.publish(info)
 
-            yield write
+            yield publish
 
     def _merge_if_worth(self) -> None:
-        if choose_merge(self._reader.read()):
-            # The documents are committed, so another process that writes for long is no reason to fail, nor is a disk
-            # without space for the merged segment next to the old ones. A later add merges them.
-            with contextlib.suppress(CollectionLockedError, StorageFullError):
-                self._merge(choose_merge)
+        if choose_merge(self._reader.read()) and self._merging.acquire(blocking=False):
+            try:
+                # The documents are committed, so another process that writes for long is no reason to fail, nor is a
+                # disk without space for the merged segment next to the old ones. A later add merges them.
+                with contextlib.suppress(CollectionLockedError, StorageFullError):
+                    self._merge(choose_merge)
+            finally:
+                self._merging.release()
 
     def _merge(self, choose: Callable[[Snapshot], list[SegmentReader]]) -> None:
+        """Merges segments while others search and write."""
+        with self._writing():  # finds out before any work if it cannot be written to
+            pass
         while not self._merged(choose, self._reader.read()):
             pass
         with self._database.transaction():
             self._segments.keep_only({info.name for info in self._database.segments()}, self._database.folder)
 
     def _merged(self, choose: Callable[[Snapshot], list[SegmentReader]], snapshot: Snapshot) -> bool:
-        """Merges segments, unless something has changed since the snapshot was read."""
-        with self._writing() as write:
-            if self._database.generation() != snapshot.generation:
-                return False
-            readers = choose(snapshot)
-            infos = [write(segment) for segment in merge_segments(readers, self._legs)]
-            self._database.replace_segments([reader.info for reader in readers], infos)
-        return True
+        """Returns False if somebody else has replaced the segments meanwhile."""
+        readers = choose(snapshot)
+        old = [reader.info for reader in readers]
+        new: list[SegmentInfo] = []
+        try:
+            for segment in merge_segments(readers, self._legs):
+                new.append(self._segments.prepare(segment))
+                self._reader.expect(new[-1], snapshot.generation)
+            with self._writing() as publish:
+                is_current = set(old) <= set(self._database.segments())
+                if is_current:
+                    for info in new:
+                        publish(info)
+                    # A document deleted since the snapshot is dead in the new segment too: its key does not exist.
+                    self._database.replace_segments(old, new)
+            self._reader.read()
+        finally:
+            self._reader.forget(new)
+            for info in new:
+                self._segments.abandon(info)
+        return is_current
 
     @repeated
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

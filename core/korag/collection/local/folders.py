@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
 """A system or file system does not know this call; EPERM is from sandboxes, which admit only calls they know."""
@@ -36,10 +37,14 @@ class HeldFolder:
         """As `os.stat` of a file in it, without following a link."""
         return os.stat(self._name(name), dir_fd=self._handle, follow_symlinks=False)
 
+    def open(self, name: str) -> BinaryIO:
+        """Opens a file for reading, without following a link or waiting for a pipe."""
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return os.fdopen(os.open(self._name(name), flags, dir_fd=self._handle), "rb")
+
     def read(self, name: str, *, limit: int) -> bytes:
         """Returns the first bytes of a file, without following a link or waiting for a pipe."""
-        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        with os.fdopen(os.open(self._name(name), flags, dir_fd=self._handle), "rb") as file:
+        with self.open(name) as file:
             return file.read(limit) or b""
 
     def write(self, name: str, data: bytes, *, unfinished: str) -> None:

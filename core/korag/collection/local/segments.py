@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from safetensors.numpy import save
 
 from korag.collection.local.files import OWN_NAME, SEGMENT_NAME, check_folder, open_file
 from korag.collection.local.folders import HeldFolder, hold
+from korag.collection.local.locks import create_locked, remove_unlocked
 from korag.errors import FormatVersionError, InvalidArgumentError, SegmentError
 from korag.legs.base import Arrays, Codec
 from korag.storage import flush, storage_errors
@@ -194,7 +195,19 @@ class SegmentStore(Protocol):
     """Where segments are kept."""
 
     def write(self, segment: Segment) -> SegmentInfo:
-        """Stores a new segment, durably."""
+        """Stores a new segment, durably: `prepare`, then `publish`."""
+        ...
+
+    def prepare(self, segment: Segment) -> SegmentInfo:
+        """Stores a segment that no transaction names yet; `keep_only` of others leaves it alone. It can be read."""
+        ...
+
+    def publish(self, info: SegmentInfo) -> None:
+        """Finishes a prepared segment, in the transaction that names it."""
+        ...
+
+    def abandon(self, info: SegmentInfo) -> None:
+        """Removes a prepared segment, unless it has been published."""
         ...
 
     def read(self, info: SegmentInfo) -> Segment:
@@ -220,6 +233,7 @@ class SegmentFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._unfinished: dict[str, BinaryIO] = {}
 
     def write(self, segment: Segment) -> SegmentInfo:
         """Writes a file, and flushes it and its folder entry.
@@ -228,26 +242,57 @@ class SegmentFolder:
             StorageFullError: If there is not enough space; nothing of it is left.
             ReadOnlyError: If the folder cannot be written to.
         """
+        info = self.prepare(segment)
+        self.publish(info)
+        return info
+
+    def prepare(self, segment: Segment) -> SegmentInfo:
+        """As `SegmentStore.prepare`: a file under another name, locked as long as this process lives.
+
+        Raises:
+            StorageFullError: If there is not enough space; nothing of it is left.
+            ReadOnlyError: If the folder cannot be written to.
+        """
         data = _to_bytes(segment)
-        path = self.folder / f"{uuid.uuid4().hex}.safetensors"
-        unfinished = path.with_suffix(".tmp")
+        info = SegmentInfo(f"{uuid.uuid4().hex}.safetensors", len(data), zlib.crc32(data), len(segment.keys))
         with storage_errors(self.folder, writing=True):
             try:
                 if not check_folder(self.folder):
                     self.folder.mkdir(exist_ok=True)
                     flush(self.folder.parent)
-                with unfinished.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                unfinished.rename(path)
+                file = create_locked((self.folder / info.name).with_suffix(".tmp"))
+                self._unfinished[info.name] = file
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                self.abandon(info)
+                raise
+        return info
+
+    def publish(self, info: SegmentInfo) -> None:
+        """As `SegmentStore.publish`."""
+        with storage_errors(self.folder, writing=True):
+            try:
+                self._path(info.name).rename(self.folder / info.name)
+                self._unfinished.pop(info.name).close()
                 flush(self.folder)
             except BaseException:
-                for left in (unfinished, path):
-                    with contextlib.suppress(OSError):  # the first error is the one to tell
-                        left.unlink()
+                self.discard(info)
                 raise
-        return SegmentInfo(path.name, len(data), zlib.crc32(data), len(segment.keys))
+
+    def abandon(self, info: SegmentInfo) -> None:
+        """As `SegmentStore.abandon`."""
+        if info.name in self._unfinished:
+            with contextlib.suppress(OSError):  # an earlier error is the one to tell
+                self._path(info.name).unlink()
+            with contextlib.suppress(OSError):
+                self._unfinished.pop(info.name).close()
+
+    def _path(self, name: str) -> Path:
+        """Where a file is: under another name until it is whole and named."""
+        path = self.folder / name
+        return path.with_suffix(".tmp") if name in self._unfinished else path
 
     def read(self, info: SegmentInfo) -> Segment:
         """Maps a file, after verifying it against what was recorded.
@@ -259,7 +304,7 @@ class SegmentFolder:
         """
         if not SEGMENT_NAME.fullmatch(info.name):  # before any file is touched
             raise _inconsistent(info.name, "its name is not one that KoRAG gives")
-        path = self.folder / info.name
+        path = self._path(info.name)
         with storage_errors(path, writing=False):
             check_folder(self.folder)
             try:
@@ -296,10 +341,11 @@ class SegmentFolder:
                     if OWN_NAME.fullmatch(name) and name not in names and stat.S_ISREG(folder.stat(name).st_mode):
                         # Windows: another process still maps it; the next merge removes it.
                         with contextlib.suppress(FileNotFoundError, PermissionError):
-                            folder.unlink(name)
+                            remove_unlocked(folder, name)
 
     def discard(self, info: SegmentInfo) -> None:
         """Removes a file; one that cannot be removed is left to `keep_only`."""
+        self.abandon(info)
         with contextlib.suppress(OSError):
             (self.folder / info.name).unlink()
 
@@ -309,6 +355,7 @@ class SegmentMemory:
 
     def __init__(self) -> None:
         self._segments: dict[str, Segment] = {}
+        self._unfinished: dict[str, Segment] = {}
 
     def copy(self) -> SegmentMemory:
         """Returns another store of the same segments, which never change and can be shared."""
@@ -318,14 +365,28 @@ class SegmentMemory:
 
     def write(self, segment: Segment) -> SegmentInfo:
         """Keeps the arrays."""
+        info = self.prepare(segment)
+        self.publish(info)
+        return info
+
+    def prepare(self, segment: Segment) -> SegmentInfo:
+        """As `SegmentStore.prepare`."""
         name = uuid.uuid4().hex
-        self._segments[name] = segment
+        self._unfinished[name] = segment
         size = sum(array.nbytes for leg in segment.legs.values() for array in leg.arrays.values())
         return SegmentInfo(name, segment.keys.nbytes + size, 0, len(segment.keys))
 
     def read(self, info: SegmentInfo) -> Segment:
         """Returns the segment as it was written."""
-        return self._segments[info.name]
+        return self._unfinished.get(info.name) or self._segments[info.name]
+
+    def publish(self, info: SegmentInfo) -> None:
+        """As `SegmentStore.publish`."""
+        self._segments[info.name] = self._unfinished.pop(info.name)
+
+    def abandon(self, info: SegmentInfo) -> None:
+        """As `SegmentStore.abandon`."""
+        self._unfinished.pop(info.name, None)
 
     def keep_only(self, names: set[str], within: HeldFolder | None) -> None:
         """Forgets the others."""

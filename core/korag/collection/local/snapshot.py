@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from cachetools import LRUCache
@@ -23,6 +23,8 @@ TIER = 16
 """Segments of similar size that are merged into one, so that their number grows logarithmically."""
 FILTERS = 32
 """Filter results cached per snapshot; each filter is a full scan."""
+FEW = 4_096
+"""Documents whose keys are looked up one by one; for more, all keys are read."""
 MERGED_BYTES = 256 * 2**20
 """Greatest size of a merged segment; a merge holds a few times as much in memory."""
 
@@ -138,6 +140,7 @@ class SnapshotReader:
         self._segments = segments
         self._codecs = codecs
         self._last: Snapshot | None = None
+        self._ahead: dict[SegmentInfo, tuple[int, SegmentReader]] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -183,21 +186,43 @@ class SnapshotReader:
     def _at(self, generation: int) -> Snapshot:
         """The snapshot of the moment that the database is read at."""
         if self._last is None or self._last.generation != generation:
-            self._last = self._next(generation, self._last)
+            self._last = self._next(generation)
+            for reader in self._last.readers:
+                self._ahead.pop(reader.info, None)
         return self._last
 
-    def _next(self, generation: int, last: Snapshot | None) -> Snapshot:
-        known = {} if last is None else {reader.info: reader for reader in last.readers}
-        deleted = None if last is None else self._database.deleted_since(last.generation)
-        every = self._database.keys() if deleted is None else None
+    def _next(self, generation: int) -> Snapshot:
+        known = dict(self._ahead)
+        if self._last is not None:
+            known |= {reader.info: (self._last.generation, reader) for reader in self._last.readers}
+        logged = {since: self._database.deleted_since(since) for since in {since for since, _ in known.values()}}
+        every = cache(self._database.keys)
         readers = []
         for info in self._database.segments():
-            reader = known.get(info) or self._open(info)
-            if deleted is not None and info in known:
+            since, reader = known.get(info) or (-1, self._open(info))
+            if (deleted := logged.get(since)) is not None:
                 readers.append(reader.without(deleted))
             else:
-                readers.append(reader.only(self._database.existing(reader.keys) if every is None else every))
+                few = bool(logged) and len(reader.keys) <= FEW
+                readers.append(reader.only(self._database.existing(reader.keys) if few else every()))
         return Snapshot(generation, readers)
+
+    def expect(self, info: SegmentInfo, generation: int) -> None:
+        """Opens a segment before it is named, so that no search has to wait for that.
+
+        Args:
+            info: The segment.
+            generation: All its rows were live then.
+        """
+        reader = self._open(info)
+        with self._lock:
+            self._ahead[info] = (generation, reader)
+
+    def forget(self, infos: Iterable[SegmentInfo]) -> None:
+        """Ends `expect`."""
+        with self._lock:
+            for info in infos:
+                self._ahead.pop(info, None)
 
     def _open(self, info: SegmentInfo) -> SegmentReader:
         segment = self._segments.read(info).read(self._codecs, dims=self._dims, file=info.name)

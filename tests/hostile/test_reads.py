@@ -88,6 +88,7 @@ def problem(name: str, collection: Collection) -> str | None:
 
 @contextmanager
 def replacing_thread(collection: Collection) -> Iterator[None]:
+    """Two of them: one replaces, one compacts."""
     stop = threading.Event()
     errors: list[BaseException] = []
 
@@ -100,14 +101,23 @@ def replacing_thread(collection: Collection) -> Iterator[None]:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=work)
-    thread.start()
+    def compact() -> None:
+        try:
+            while not stop.wait(0.02):
+                collection.compact()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work), threading.Thread(target=compact)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join(timeout=60)
-        assert not thread.is_alive()
+        for thread in threads:
+            thread.join(timeout=60)
+            assert not thread.is_alive()
         assert errors == []
 
 

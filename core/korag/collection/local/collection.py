@@ -411,7 +411,8 @@ class LocalCollection(Collection):
 
     def _merged(self, choose: Callable[[Snapshot], list[SegmentReader]], snapshot: Snapshot) -> bool:
         """Returns False if somebody else has replaced the segments meanwhile."""
-        readers = choose(snapshot)
+        if not (readers := choose(snapshot)):
+            return True
         old = [reader.info for reader in readers]
         new: list[SegmentInfo] = []
         try:

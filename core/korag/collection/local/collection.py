@@ -456,6 +456,7 @@ class LocalCollection(Collection):
         folder = check_path("path", path)
         with storage_errors(folder, writing=True):
             if self.path is not None and folder.exists() and folder.samefile(self.path):
+                self._database.generation()  # raises unless it is this collection that is there
                 return folder
         with self._reader.reading() as snapshot:  # documents and segments of one moment
             manifest, _ = current_manifest(self._database, self._place)

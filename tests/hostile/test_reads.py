@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
+import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 
 from korag import Collection
+from korag.errors import IndexStateError
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder
 
 IDS = [f"조항 {number}" for number in range(12)]
@@ -146,7 +150,7 @@ def test_while_a_thread_replaces_the_documents(hostile: Any, tmp_path: Path, pla
         replace(collection, 1)
         with replacing_thread(collection):
             names = itertools.cycle(READS)
-            for seed in hostile.tries(f"reads: a thread replaces, {place}", short=400, long=18_000):
+            for seed in hostile.tries(f"reads: a thread replaces, {place}", short=150, long=18_000):
                 if what := problem(next(names), collection):
                     hostile.failed(seed, what)
 
@@ -155,7 +159,7 @@ def test_while_a_thread_replaces_the_documents(hostile: Any, tmp_path: Path, pla
 def test_while_another_process_replaces_the_documents(hostile: Any, tmp_path: Path) -> None:
     with replacing_process(tmp_path / "가"), Collection.open(tmp_path / "가", **legs()) as collection:
         names = itertools.cycle(READS)
-        for seed in hostile.tries("reads: a process replaces", short=400, long=18_000):
+        for seed in hostile.tries("reads: a process replaces", short=150, long=18_000):
             if what := problem(next(names), collection):
                 hostile.failed(seed, what)
 
@@ -166,7 +170,7 @@ def test_many_threads_that_read_while_one_writes(hostile: Any, tmp_path: Path, p
     made = Collection.open(tmp_path / "가", **legs()) if place == "folder" else Collection.in_memory(**legs())
     with made as collection:
         replace(collection, 1)
-        seeds = hostile.tries(f"reads: 8 threads, {place}", short=400, long=6_400)
+        seeds = hostile.tries(f"reads: 8 threads, {place}", short=160, long=6_400)
         names, turn = itertools.cycle(READS), threading.Lock()
         problems: list[tuple[int, str]] = []
 
@@ -191,3 +195,59 @@ def test_many_threads_that_read_while_one_writes(hostile: Any, tmp_path: Path, p
                 thread.join()
         for seed, what in problems:
             hostile.failed(seed, what)
+
+
+@pytest.mark.slow
+def test_closing_at_any_moment(hostile: Any, tmp_path: Path) -> None:
+    with Collection.open(tmp_path / "가", **legs()) as collection:
+        replace(collection, 1)
+    for seed in hostile.tries("reads: closed meanwhile", short=10, long=1_000):
+        rng, collection = random.Random(seed), Collection.open(tmp_path / "가", **legs())
+        problems: list[str] = []
+
+        def work(collection: Collection = collection, problems: list[str] = problems) -> None:
+            try:
+                for name in itertools.cycle(READS):
+                    if what := problem(name, collection):
+                        problems.append(what)
+            except IndexStateError as error:
+                if "closed" not in str(error):
+                    problems.append(str(error))
+            except Exception as error:
+                problems.append(repr(error))
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(rng.uniform(0, 0.03))
+        collection.close()
+        for thread in threads:
+            thread.join(timeout=60)
+        for what in problems:
+            hostile.failed(seed, what)
+
+
+def held() -> tuple[int, int, int]:
+    """Open files and mapped files of this process, and its memory in MB."""
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    handles = len(list(Path("/proc/self/fd").iterdir()))
+    return handles, sum("/" in entry for entry in maps), pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_searches_leak_nothing(hostile: Any, tmp_path: Path) -> None:
+    with Collection.open(tmp_path / "가", **legs()) as collection:
+        names, before = itertools.cycle(READS), (0, 0, 0)
+        for seed in hostile.tries("reads: leaks", short=400, long=20_000):
+            if seed % 50 == 0:
+                replace(collection, 1 + seed // 50)
+            problem(next(names), collection)
+            if seed == 300:  # by now, everything that is made once has been made
+                collection.compact()
+                before = held()
+        collection.compact()
+        after = held()
+    if after[:2] != before[:2] or after[2] > before[2] + 32:
+        hostile.failed(seed, f"{before} open files, mapped files and MB have become {after}")

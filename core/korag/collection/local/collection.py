@@ -467,6 +467,7 @@ class LocalCollection(Collection):
     def close(self) -> None:
         """Closes the folder's files; the collection cannot be used afterwards. Reads in progress end as they would."""
         self._database.close()
+        self._reader.close()
 
     @property
     def _place(self) -> str:

@@ -132,10 +132,17 @@ class Segment:
     Attributes:
         keys: The document of each row, all different. Shape: (rows,).
         legs: Each leg's representations of these documents.
+        mapped: The file that they are mapped from; None in memory.
     """
 
     keys: NDArray[np.int64]
     legs: Mapping[str, LegArrays]
+    mapped: mmap.mmap | None = None
+
+    @property
+    def is_truncated(self) -> bool:
+        """True if the file has become shorter: the system ends a process that touches what is gone."""
+        return self.mapped is not None and self.mapped.size() < len(self.mapped)
 
     def outdated(self, codecs: Mapping[str, Codec]) -> bool:
         """Returns True if an older version of one of the codecs wrote it."""
@@ -171,7 +178,7 @@ class Segment:
             except (ValueError, LookupError, TypeError) as error:
                 raise _inconsistent(file, f"'{leg}': {error}") from error
             legs[leg] = LegArrays(arrays, current)
-        return Segment(self.keys, legs)
+        return Segment(self.keys, legs, self.mapped)
 
 
 @dataclass(frozen=True)
@@ -433,7 +440,7 @@ def _map_segment(path: Path, mapped: mmap.mmap, rows: int) -> Segment:
         raise ValueError(f"no keys of {rows} documents")
     if rows and (keys.min() < 1 or len(np.unique(keys)) < rows):
         raise ValueError("keys: not of different documents")
-    return Segment(keys, {leg: LegArrays(arrays, codecs.get(leg)) for leg, arrays in legs.items()})
+    return Segment(keys, {leg: LegArrays(arrays, codecs.get(leg)) for leg, arrays in legs.items()}, mapped)
 
 
 def _damaged(path: Path, reason: str) -> SegmentError:

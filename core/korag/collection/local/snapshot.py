@@ -185,6 +185,8 @@ class SnapshotReader:
 
     def _at(self, generation: int) -> Snapshot:
         """The snapshot of the moment that the database is read at."""
+        if self._last is not None and any(reader.segment.is_truncated for reader in self._last.readers):
+            self._last = None  # opening the file again finds out more
         if self._last is None or self._last.generation != generation:
             self._last = self._next(generation)
             for reader in self._last.readers:
@@ -223,6 +225,12 @@ class SnapshotReader:
         with self._lock:
             for info in infos:
                 self._ahead.pop(info, None)
+
+    def close(self) -> None:
+        """Lets go of all segments; searches in progress keep theirs until they end."""
+        with self._lock:
+            self._last = None
+            self._ahead.clear()
 
     def _open(self, info: SegmentInfo) -> SegmentReader:
         segment = self._segments.read(info).read(self._codecs, dims=self._dims, file=info.name)

@@ -56,7 +56,8 @@ _CHANGES = 256
 """Generations whose deletions are kept, so that whoever has read one of them need not read all keys again."""
 _CHANGED = 4_096
 """Deletions of one generation that are kept at most; reading all keys is then as fast."""
-_MOST_KEYS = 2**62
+_GREATEST = 2**62
+"""Generation or key. SQLite's integers end at 2⁶³, and nobody gets here one by one."""
 
 Keys = NDArray[np.int64]
 
@@ -378,7 +379,7 @@ class Database:
 
     def _to_commit(self, settings: dict[str, Any]) -> Commit:
         id_, generation = settings.get("collection_id"), settings.get("generation")
-        if type(generation) is not int or generation < 0:
+        if type(generation) is not int or not 0 <= generation < _GREATEST:
             raise self.damaged(f"settings: generation: {generation!r:.40}")
         if id_ is not None and not (isinstance(id_, str) and re.fullmatch("[0-9a-f]{32}", id_)):
             raise self.damaged(f"settings: collection_id: {id_!r:.40}")
@@ -585,8 +586,9 @@ class Database:
 
     def last_key(self) -> int:
         """The greatest key that a document has ever had; 0 if there was none."""
-        ((last,),) = self._all("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'documents'")
-        if type(last) is not int or not 0 <= last < _MOST_KEYS:
+        sql = "SELECT coalesce(max(seq), 0), (SELECT coalesce(max(key), 0) FROM documents) FROM sqlite_sequence"
+        ((last, greatest),) = self._all(f"{sql} WHERE name = 'documents'")
+        if type(last) is not int or not greatest <= last < _GREATEST:
             raise self.damaged(f"sqlite_sequence: {last!r:.40}")
         return last
 

@@ -234,6 +234,9 @@ class SnapshotReader:
 
     def _open(self, info: SegmentInfo) -> SegmentReader:
         segment = self._segments.read(info).read(self._codecs, dims=self._dims, file=info.name)
+        # Such a key would be given to another document later, whose vectors these would then be.
+        if len(segment.keys) and int(segment.keys.max()) > (last := self._database.last_key()):
+            raise self._database.damaged(f"sqlite_sequence: {last} < {segment.keys.max()}")
         return SegmentReader(info, segment, np.array(segment.keys), np.arange(len(segment.keys)))
 
 

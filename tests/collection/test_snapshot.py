@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from korag.collection.documents import StoredDocument
-from korag.collection.local import database as database_module
+from korag.collection.local import tables as tables_module
 from korag.collection.local.database import Database
 from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentMemory
 from korag.collection.local.snapshot import FILTERS, TIER, FilteredRows, SnapshotReader, choose_merge, merge_segments
@@ -85,7 +85,7 @@ def test_a_snapshot_brought_up_to_date_is_one_read_anew(
     monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
 ) -> None:
     for name, limit in limits.items():
-        monkeypatch.setattr(database_module, name, limit)
+        monkeypatch.setattr(tables_module, name, limit)
     for seed in range(30):
         rng, store = random.Random(seed), Store()
         for _ in range(20):

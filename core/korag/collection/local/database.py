@@ -1,4 +1,4 @@
-"""The SQLite side of a collection: documents, metadata, ids, and which segments are live.
+"""The SQLite side of a collection: its file, opened and checked, with transactions over its tables.
 
 What a thread reads inside `Database.reading` is of one moment, and what it writes inside `Database.transaction` is
 committed together. SQLite's write-ahead log gives the rest: threads and processes read while one writes, and a process
@@ -15,23 +15,19 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from korag.collection.documents import StoredDocument
 from korag.collection.local import schema
 from korag.collection.local.connections import Connections, FileConnections, MemoryConnections
 from korag.collection.local.folders import HeldFolder
 from korag.collection.local.marker import Commit, read_marker, remove_unfinished, write_marker
 from korag.collection.local.place import Place
 from korag.collection.local.remains import check_commits, check_database_new
-from korag.collection.local.rows import checksum, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
+from korag.collection.local.tables import GREATEST, Tables
 from korag.collection.local.views import ViewConnections, is_read_only, repeated
 from korag.errors import (
     CollectionLockedError,
@@ -52,17 +48,9 @@ _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our database
 _BUSY_SECONDS = 30.0
 _FAILED_WRITES = frozenset({sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 """SQLite's errors for a used-up quota and for files that become too large."""
-_CHANGES = 256
-"""Generations whose deletions are kept, so that whoever has read one of them need not read all keys again."""
-_CHANGED = 4_096
-"""Deletions of one generation that are kept at most; reading all keys is then as fast."""
-_GREATEST = 2**62
-"""Generation or key. SQLite's integers end at 2⁶³, and nobody gets here one by one."""
-
-Keys = NDArray[np.int64]
 
 
-class Database:
+class Database(Tables):
     """Documents and bookkeeping of one collection.
 
     Args:
@@ -347,9 +335,10 @@ class Database:
         marker = None if folder is None else read_marker(folder)
         commit = self._commit(connection)  # before the files, because this is what fixes the moment
         self._place.check()
-        if self._collection_id not in (None, commit.collection_id):
-            raise self._place.lost()
-        self._collection_id = commit.collection_id  # another process may have given it one: format 4 is the first
+        if commit.collection_id is not None:  # older formats have none, nor has a moment before it was given one
+            if self._collection_id not in (None, commit.collection_id):
+                raise self._place.lost()
+            self._collection_id = commit.collection_id
         check_commits(commit, marker, self._place.file.parent)
         return commit
 
@@ -379,7 +368,7 @@ class Database:
 
     def _to_commit(self, settings: dict[str, Any]) -> Commit:
         id_, generation = settings.get("collection_id"), settings.get("generation")
-        if type(generation) is not int or not 0 <= generation < _GREATEST:
+        if type(generation) is not int or not 0 <= generation < GREATEST:
             raise self.damaged(f"settings: generation: {generation!r:.40}")
         if id_ is not None and not (isinstance(id_, str) and re.fullmatch("[0-9a-f]{32}", id_)):
             raise self.damaged(f"settings: collection_id: {id_!r:.40}")
@@ -496,160 +485,11 @@ class Database:
         text = json.dumps(value, ensure_ascii=False)
         self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, text))
 
+    @repeated
     def generation(self) -> int:
         """A number that every committed change raises."""
         with self._translated(), self.reading() as connection, self._connections.statement:
             return self._commit(connection).generation
-
-    def _advance(self, deleted: Collection[int]) -> None:
-        """Begins the next generation, in which the documents of some keys no longer exist."""
-        generation = self.generation() + 1
-        self._write_setting("generation", generation)
-        if len(deleted) <= _CHANGED:
-            self._connection.execute(
-                "INSERT INTO changes VALUES (?, ?)", (generation, json.dumps([int(key) for key in deleted]))
-            )
-        self._connection.execute("DELETE FROM changes WHERE generation <= ?", (generation - _CHANGES,))
-
-    def deleted_since(self, generation: int) -> Keys | None:
-        """Keys deleted since a generation; None if that is not known any more. Shape: (n,)."""
-        if self.version() < FORMAT_VERSION:
-            return None
-        rows = self._all("SELECT deleted FROM changes WHERE generation > ?", (generation,))
-        if len(rows) != self.generation() - generation:
-            return None
-        try:
-            return np.array([key for (deleted,) in rows for key in json.loads(deleted)], np.int64)
-        except (ValueError, TypeError, OverflowError, RecursionError):  # damaged: then all keys are read
-            return None
-
-    # -- documents (inside a transaction) -----------------------------------------------------------------
-
-    def upsert(self, documents: Sequence[StoredDocument]) -> Keys:
-        """Stores documents, each under a new key, replacing those with the same ids.
-
-        Args:
-            documents: Ids all different.
-
-        Returns:
-            Their keys, ascending. Shape: (n,).
-        """
-        replaced = self.keys_of([document.id for document in documents])
-        self._delete_keys(replaced)
-        # What AUTOINCREMENT would choose; the checksum needs the key before it is inserted.
-        first = self.last_key() + 1
-        rows = (to_row(key, document) for key, document in enumerate(documents, first))
-        self._connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
-        self._advance(replaced)
-        return np.arange(first, first + len(documents), dtype=np.int64)
-
-    def lacks_checksums(self) -> bool:
-        """Returns True if an older format stored documents without one."""
-        return bool(self._all("SELECT 1 FROM documents WHERE checksum IS NULL LIMIT 1"))
-
-    def add_checksums(self) -> None:
-        """Gives a checksum to those documents that an older format stored without."""
-        sql = "SELECT key, id, text, metadata FROM documents WHERE key > ? AND checksum IS NULL ORDER BY key LIMIT 1000"
-        last = -1
-        while rows := self._all(sql, (last,)):
-            found = [(checksum(*row), row[0]) for row in rows]
-            self._connection.executemany("UPDATE documents SET checksum = ? WHERE key = ?", found)
-            last = rows[-1][0]
-
-    def delete(self, keys: Keys) -> None:
-        """Removes documents by key."""
-        self._delete_keys(keys)
-        self._advance(keys)
-
-    def _delete_keys(self, keys: Keys) -> None:
-        rows = [(int(key),) for key in keys]
-        self._connection.executemany("DELETE FROM documents WHERE key = ?", rows)
-
-    def replace_segments(self, old: Iterable[SegmentInfo], new: Iterable[SegmentInfo]) -> None:
-        """Names new segments and forgets old ones."""
-        self._connection.executemany("DELETE FROM segments WHERE name = ?", [(info.name,) for info in old])
-        self._connection.executemany(
-            "INSERT INTO segments VALUES (?, ?, ?, ?)",
-            [(info.name, info.size, info.checksum, info.rows) for info in new],
-        )
-        self._advance(())
-
-    # -- reading ------------------------------------------------------------------------------------------
-
-    def segments(self) -> list[SegmentInfo]:
-        """The live segments."""
-        rows = self._all("SELECT name, size, checksum, rows FROM segments")
-        for name, *numbers in rows:
-            if not isinstance(name, str) or not all(type(number) is int and number >= 0 for number in numbers):
-                raise self.damaged(f"segments: {name!r:.60}")
-        return [SegmentInfo(*row) for row in rows]
-
-    def last_key(self) -> int:
-        """The greatest key that a document has ever had; 0 if there was none."""
-        sql = "SELECT coalesce(max(seq), 0), (SELECT coalesce(max(key), 0) FROM documents) FROM sqlite_sequence"
-        ((last, greatest),) = self._all(f"{sql} WHERE name = 'documents'")
-        if type(last) is not int or not greatest <= last < _GREATEST:
-            raise self.damaged(f"sqlite_sequence: {last!r:.40}")
-        return last
-
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """All documents, one after another, as `korag.collection.local.rows.from_row` takes them."""
-        with self._translated(), self.reading() as connection:
-            yield from connection.execute("SELECT * FROM documents")
-
-    def keys(self, where: str = "TRUE", parameters: Sequence[object] = (), *, ids: Sequence[str] | None = None) -> Keys:
-        """Keys of the documents an SQL condition holds for, ascending; only among `ids` if given. Shape: (n,)."""
-        rows = self._select("key", where, parameters, ids, order="")  # all of them are in an index, by id
-        return np.sort(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
-
-    def existing(self, keys: Keys) -> Keys:
-        """Those of some keys whose documents exist, ascending. Shape: (n,)."""
-        return self.keys("key IN (SELECT value FROM json_each(?))", (json.dumps(keys.tolist()),))
-
-    def keys_of(self, ids: Sequence[str]) -> Keys:
-        """Keys of the ids that exist, ascending. Shape: (n,)."""
-        return self.keys(ids=ids)
-
-    def id_by_key(self, ids: Sequence[str]) -> dict[int, str]:
-        """The keys of the ids that exist, with the id of each."""
-        return dict(self._select("key, id", "TRUE", (), ids))
-
-    def find(
-        self, where: str, parameters: Sequence[object], *, ids: Sequence[str] | None = None
-    ) -> list[StoredDocument]:
-        """Documents an SQL condition holds for, in insertion order; only among `ids` if given."""
-        rows = self._select("*", where, parameters, ids)  # * for the checksum, which older formats do not have
-        return list(self._read(rows).values())
-
-    def documents(self, keys: Iterable[int]) -> dict[int, StoredDocument]:
-        """Documents by key; those that do not exist are left out."""
-        rows = self._all(
-            "SELECT * FROM documents WHERE key IN (SELECT value FROM json_each(?))",
-            (json.dumps([int(key) for key in keys]),),
-        )
-        return self._read(rows)
-
-    def _read(self, rows: Iterable[Any]) -> dict[int, StoredDocument]:
-        return dict(from_row(row, self.place) for row in rows)
-
-    def _select(
-        self,
-        columns: str,
-        where: str,
-        parameters: Sequence[object],
-        ids: Sequence[str] | None,
-        *,
-        order: str = "ORDER BY key",
-    ) -> list[tuple[Any, ...]]:
-        among = "" if ids is None else "id IN (SELECT value FROM json_each(?)) AND "
-        listed = [] if ids is None else [json.dumps(list(ids), ensure_ascii=False)]
-        sql = f"SELECT {columns} FROM documents WHERE {among}({where}) {order}"  # noqa: S608 (to_sql binds values)
-        return self._all(sql, [*listed, *parameters])
-
-    def count(self) -> int:
-        """Number of documents."""
-        total: int = self._all("SELECT count(*) FROM documents")[0][0]
-        return total
 
     # -- copies -------------------------------------------------------------------------------------------
 

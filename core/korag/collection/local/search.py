@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.collection.base import Hit, SearchOptions
-from korag.collection.local.database import Database, Keys
+from korag.collection.local.database import Database
 from korag.collection.local.snapshot import FilteredRows, Snapshot, SnapshotReader
+from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
 from korag.collection.ranking import Run, rank_hits
 from korag.errors import InvalidArgumentError

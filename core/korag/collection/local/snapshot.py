@@ -12,8 +12,9 @@ from functools import cache, cached_property
 import numpy as np
 from cachetools import LRUCache
 
-from korag.collection.local.database import Database, Keys
+from korag.collection.local.database import Database
 from korag.collection.local.segments import LegArrays, Segment, SegmentInfo, SegmentStore
+from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
 from korag.errors import SegmentError
 from korag.legs.base import Codec, Leg, SegmentSlice

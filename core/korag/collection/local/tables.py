@@ -1,0 +1,222 @@
+"""The tables of a collection: documents, metadata, ids, and which segments are live."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.collection.documents import StoredDocument
+from korag.collection.local import schema
+from korag.collection.local.rows import checksum, from_row, to_row
+from korag.collection.local.segments import SegmentInfo
+from korag.errors import IndexStateError
+
+_CHANGES = 256
+"""Generations whose deletions are kept, so that whoever has read one of them need not read all keys again."""
+_CHANGED = 4_096
+"""Deletions of one generation that are kept at most; reading all keys is then as fast."""
+GREATEST = 2**62
+"""Generation or key. SQLite's integers end at 2⁶³, and nobody gets here one by one."""
+
+Keys = NDArray[np.int64]
+
+
+class Tables(ABC):
+    """What is stored, in SQL. `korag.collection.local.database.Database` adds the file and its transactions."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """The file in messages."""
+
+    @property
+    @abstractmethod
+    def _connection(self) -> sqlite3.Connection:
+        """That of the transaction in progress."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Everything this thread reads inside is of one moment, whatever others commit meanwhile."""
+
+    @abstractmethod
+    def _translated(self) -> AbstractContextManager[None]:
+        """Translates SQLite errors into KoRAG errors."""
+
+    @abstractmethod
+    def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """All rows that a statement finds."""
+
+    @abstractmethod
+    def version(self) -> int:
+        """The format version."""
+
+    @abstractmethod
+    def generation(self) -> int:
+        """A number that every committed change raises."""
+
+    @abstractmethod
+    def damaged(self, reason: object) -> IndexStateError:
+        """Returns the error for content that is not what was stored."""
+
+    @abstractmethod
+    def _write_setting(self, name: str, value: Any) -> None:
+        """Stores a JSON value, inside a transaction."""
+
+    # -- changes ------------------------------------------------------------------------------------------
+
+    def _advance(self, deleted: Collection[int]) -> None:
+        """Begins the next generation, in which the documents of some keys no longer exist."""
+        generation = self.generation() + 1
+        self._write_setting("generation", generation)
+        if len(deleted) <= _CHANGED:
+            self._connection.execute(
+                "INSERT INTO changes VALUES (?, ?)", (generation, json.dumps([int(key) for key in deleted]))
+            )
+        self._connection.execute("DELETE FROM changes WHERE generation <= ?", (generation - _CHANGES,))
+
+    def deleted_since(self, generation: int) -> Keys | None:
+        """Keys deleted since a generation; None if that is not known any more. Shape: (n,)."""
+        if self.version() < schema.WITH_CHECKSUMS:  # that format also records changes
+            return None
+        rows = self._all("SELECT deleted FROM changes WHERE generation > ?", (generation,))
+        if len(rows) != self.generation() - generation:
+            return None
+        try:
+            return np.array([key for (deleted,) in rows for key in json.loads(deleted)], np.int64)
+        except (ValueError, TypeError, OverflowError, RecursionError):  # damaged: then all keys are read
+            return None
+
+    # -- documents (inside a transaction) -----------------------------------------------------------------
+
+    def upsert(self, documents: Sequence[StoredDocument]) -> Keys:
+        """Stores documents, each under a new key, replacing those with the same ids.
+
+        Args:
+            documents: Ids all different.
+
+        Returns:
+            Their keys, ascending. Shape: (n,).
+        """
+        replaced = self.keys_of([document.id for document in documents])
+        self._delete_keys(replaced)
+        # What AUTOINCREMENT would choose; the checksum needs the key before it is inserted.
+        first = self.last_key() + 1
+        rows = (to_row(key, document) for key, document in enumerate(documents, first))
+        self._connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
+        self._advance(replaced)
+        return np.arange(first, first + len(documents), dtype=np.int64)
+
+    def lacks_checksums(self) -> bool:
+        """Returns True if an older format stored documents without one."""
+        return bool(self._all("SELECT 1 FROM documents WHERE checksum IS NULL LIMIT 1"))
+
+    def add_checksums(self) -> None:
+        """Gives a checksum to those documents that an older format stored without."""
+        sql = "SELECT key, id, text, metadata FROM documents WHERE key > ? AND checksum IS NULL ORDER BY key LIMIT 1000"
+        last = -1
+        while rows := self._all(sql, (last,)):
+            found = [(checksum(*row), row[0]) for row in rows]
+            self._connection.executemany("UPDATE documents SET checksum = ? WHERE key = ?", found)
+            last = rows[-1][0]
+
+    def delete(self, keys: Keys) -> None:
+        """Removes documents by key."""
+        self._delete_keys(keys)
+        self._advance(keys)
+
+    def _delete_keys(self, keys: Keys) -> None:
+        rows = [(int(key),) for key in keys]
+        self._connection.executemany("DELETE FROM documents WHERE key = ?", rows)
+
+    def replace_segments(self, old: Iterable[SegmentInfo], new: Iterable[SegmentInfo]) -> None:
+        """Names new segments and forgets old ones."""
+        self._connection.executemany("DELETE FROM segments WHERE name = ?", [(info.name,) for info in old])
+        self._connection.executemany(
+            "INSERT INTO segments VALUES (?, ?, ?, ?)",
+            [(info.name, info.size, info.checksum, info.rows) for info in new],
+        )
+        self._advance(())
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def segments(self) -> list[SegmentInfo]:
+        """The live segments."""
+        rows = self._all("SELECT name, size, checksum, rows FROM segments")
+        for name, *numbers in rows:
+            if not isinstance(name, str) or not all(type(number) is int and number >= 0 for number in numbers):
+                raise self.damaged(f"segments: {name!r:.60}")
+        return [SegmentInfo(*row) for row in rows]
+
+    def last_key(self) -> int:
+        """The greatest key that a document has ever had; 0 if there was none."""
+        sql = "SELECT coalesce(max(seq), 0), (SELECT coalesce(max(key), 0) FROM documents) FROM sqlite_sequence"
+        ((last, greatest),) = self._all(f"{sql} WHERE name = 'documents'")
+        if type(last) is not int or not greatest <= last < GREATEST:
+            raise self.damaged(f"sqlite_sequence: {last!r:.40}")
+        return last
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """All documents, one after another, as `korag.collection.local.rows.from_row` takes them."""
+        with self._translated(), self.reading() as connection:
+            yield from connection.execute("SELECT * FROM documents")
+
+    def keys(self, where: str = "TRUE", parameters: Sequence[object] = (), *, ids: Sequence[str] | None = None) -> Keys:
+        """Keys of the documents an SQL condition holds for, ascending; only among `ids` if given. Shape: (n,)."""
+        rows = self._select("key", where, parameters, ids, order="")  # all of them are in an index, by id
+        return np.sort(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
+
+    def existing(self, keys: Keys) -> Keys:
+        """Those of some keys whose documents exist, ascending. Shape: (n,)."""
+        return self.keys("key IN (SELECT value FROM json_each(?))", (json.dumps(keys.tolist()),))
+
+    def keys_of(self, ids: Sequence[str]) -> Keys:
+        """Keys of the ids that exist, ascending. Shape: (n,)."""
+        return self.keys(ids=ids)
+
+    def id_by_key(self, ids: Sequence[str]) -> dict[int, str]:
+        """The keys of the ids that exist, with the id of each."""
+        return dict(self._select("key, id", "TRUE", (), ids))
+
+    def find(
+        self, where: str, parameters: Sequence[object], *, ids: Sequence[str] | None = None
+    ) -> list[StoredDocument]:
+        """Documents an SQL condition holds for, in insertion order; only among `ids` if given."""
+        rows = self._select("*", where, parameters, ids)  # * for the checksum, which older formats do not have
+        return list(self._read(rows).values())
+
+    def documents(self, keys: Iterable[int]) -> dict[int, StoredDocument]:
+        """Documents by key; those that do not exist are left out."""
+        rows = self._all(
+            "SELECT * FROM documents WHERE key IN (SELECT value FROM json_each(?))",
+            (json.dumps([int(key) for key in keys]),),
+        )
+        return self._read(rows)
+
+    def _read(self, rows: Iterable[Any]) -> dict[int, StoredDocument]:
+        return dict(from_row(row, self.place) for row in rows)
+
+    def _select(
+        self,
+        columns: str,
+        where: str,
+        parameters: Sequence[object],
+        ids: Sequence[str] | None,
+        *,
+        order: str = "ORDER BY key",
+    ) -> list[tuple[Any, ...]]:
+        among = "" if ids is None else "id IN (SELECT value FROM json_each(?)) AND "
+        listed = [] if ids is None else [json.dumps(list(ids), ensure_ascii=False)]
+        sql = f"SELECT {columns} FROM documents WHERE {among}({where}) {order}"  # noqa: S608 (to_sql binds values)
+        return self._all(sql, [*listed, *parameters])
+
+    def count(self) -> int:
+        """Number of documents."""
+        total: int = self._all("SELECT count(*) FROM documents")[0][0]
+        return total

@@ -50,7 +50,12 @@ class CollectionRetriever(BaseRetriever):
         score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        hide_input_in_errors=True,  # the input may contain a token
+    )
 
     collection: SkipJsonSchema[Collection] = Field(exclude=True, repr=False)
     k: int = Field(default=4, ge=0)

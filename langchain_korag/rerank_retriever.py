@@ -62,7 +62,12 @@ class KoRerankRetriever(BaseRetriever):
         k: Documents to return.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        hide_input_in_errors=True,  # the input may contain a token
+    )
 
     base_retriever: SkipJsonSchema[RetrieverLike] = Field(exclude=True, repr=False)
     reranker: SkipJsonSchema[BaseDocumentCompressor] = Field(exclude=True, repr=False)

@@ -36,7 +36,12 @@ class DocumentReranker(BaseDocumentCompressor):
             relevance.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        validate_assignment=True,
+        hide_input_in_errors=True,  # the input may contain a token
+    )
 
     top_n: int | None = Field(default=3, ge=0)
     score_key: str | None = "relevance_score"

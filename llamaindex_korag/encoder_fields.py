@@ -23,6 +23,7 @@ class EncoderFields(BaseModel):
         extra="forbid",
         arbitrary_types_allowed=True,
         validate_assignment=True,
+        hide_input_in_errors=True,  # the input may contain a token
         protected_namespaces=("pydantic_model_",),  # older pydantic reserves every name that begins with model_
     )
 

@@ -174,17 +174,6 @@ def check_readable(path: Path) -> None:
             path.open("rb").close()
 
 
-def check_folder_readable(folder: Path) -> None:
-    """Checks a folder with all that is in it.
-
-    Raises:
-        AccessError: If something may not be read.
-    """
-    check_readable(folder)
-    for path in folder.rglob("*"):
-        check_readable(path)
-
-
 def _write_failure(error: Exception, path: Path) -> int | None:
     """The error number of a failed write that a library reports by an error of its own; None for anything else."""
     text = str(error)

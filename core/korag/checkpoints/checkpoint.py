@@ -10,8 +10,11 @@ from korag.checkpoints.layouts import cross_encoder_error, find_layout, wrong_fa
 from korag.checkpoints.matryoshka import read_dims
 from korag.checkpoints.presets import PRESETS, Family, Preset
 from korag.checkpoints.readers import FAMILY_READERS, Reader
-from korag.checkpoints.settings import FolderSettings, max_positions
+from korag.checkpoints.rules import LONGEST, is_count
+from korag.checkpoints.settings import FolderSettings, max_positions, reading
 from korag.errors import CheckpointError, CheckpointNotFoundError, MissingHeadsError, UnknownFamilyError
+
+_LARGEST_DIM = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +71,18 @@ def read_checkpoint(source: ModelFiles, *, family: Family | None = None, base: C
         MissingHeadsError: If its Matryoshka heads are missing or unreadable.
         CheckpointError: If a settings file is missing or broken.
     """
+    with reading(source.folder):
+        return _read(source, family, base)
+
+
+def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) -> Checkpoint:
     family, reader = _find_reader(source, family)
     settings = FolderSettings(source.folder, base.source.folder if base else None)
     preset = PRESETS.get(source.name) or (base if settings.bare_adapter else None)
     if not reader.has_head(settings):
         raise _missing_heads(source, "no 1_Dense, and no HF_ColBERT in config.json")
     dim = reader.dim(settings)
-    if not isinstance(dim, int):
+    if not is_count(_LARGEST_DIM)(dim):
         raise CheckpointError(
             f"'{source.folder}'의 벡터 차원을 알 수 없습니다. config.json이 있는지 확인하세요.",
             f"The vector size of '{source.folder}' cannot be read; check that it has a config.json.",
@@ -85,6 +93,7 @@ def read_checkpoint(source: ModelFiles, *, family: Family | None = None, base: C
     dims = read_dims(heads, settings.backbone.get("hidden_size")) if heads else (dim,)
     query_prompt, document_prompt = reader.prompts(settings)
     query_length, document_length = reader.lengths(settings)
+    check_saved_lengths(source, query_length=query_length, document_length=document_length)
     return Checkpoint(
         source=source,
         family=family,
@@ -114,6 +123,22 @@ def _find_reader(source: ModelFiles, wanted: Family | None) -> tuple[Family, Rea
     if wanted is not None and wanted != layout.kind:
         raise wrong_family(source.name, layout.kind, wanted)
     return layout.kind, layout.reader
+
+
+def check_saved_lengths(source: ModelFiles, **lengths: int | None) -> None:
+    """Checks the lengths that a folder's settings say.
+
+    Raises:
+        CheckpointError: If one is not a number of tokens.
+    """
+    for name, length in lengths.items():
+        if length is not None and not is_count(LONGEST)(length):
+            raise CheckpointError(
+                f"'{source.folder}'의 설정에 적힌 {name}={length!r:.80}은(는) 쓸 수 없는 값입니다. 모델을 다시 "
+                "다운로드하세요.",
+                f"The settings of '{source.folder}' say {name}={length!r:.80}, which is not a number of tokens; "
+                "download the model again.",
+            )
 
 
 def _unknown_family(source: ModelFiles) -> CheckpointError:

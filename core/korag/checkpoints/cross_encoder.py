@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from korag.checkpoints.checkpoint import no_model
+from korag.checkpoints.checkpoint import check_saved_lengths, no_model
 from korag.checkpoints.hub import ModelFiles
 from korag.checkpoints.layouts import find_layout, wrong_family
-from korag.checkpoints.settings import FolderSettings, max_length, max_positions
+from korag.checkpoints.settings import FolderSettings, max_length, max_positions, reading
 from korag.errors import CheckpointError, UnknownFamilyError
 
 SIGMOID = "torch.nn.modules.activation.Sigmoid"
@@ -35,12 +35,11 @@ class CrossEncoderCheckpoint:
         return replace(self, source=replace(self.source, token=None))
 
 
-def read_cross_encoder(source: ModelFiles, *, remote_code: bool = False) -> CrossEncoderCheckpoint:
+def read_cross_encoder(source: ModelFiles) -> CrossEncoderCheckpoint:
     """Reads the settings of a cross-encoder's folder.
 
     Args:
         source: The model's files.
-        remote_code: Allow an activation that is not torch's own.
 
     Raises:
         WrongFamilyError: If it is a dense, sparse or late-interaction model; the message names its classes.
@@ -48,6 +47,11 @@ def read_cross_encoder(source: ModelFiles, *, remote_code: bool = False) -> Cros
         CheckpointNotFoundError: If the folder contains no model.
         CheckpointError: If it does not give exactly one score, or cannot be run here.
     """
+    with reading(source.folder):
+        return _read(source)
+
+
+def _read(source: ModelFiles) -> CrossEncoderCheckpoint:
     settings = FolderSettings(source.folder)
     layout = find_layout(source.folder)
     if layout is None:
@@ -69,10 +73,12 @@ def read_cross_encoder(source: ModelFiles, *, remote_code: bool = False) -> Cros
             "save that, and pass the saved folder.",
         )
     _check_labels(source, settings)
+    longest = max_length(settings.backbone)
+    check_saved_lengths(source, max_length=longest)
     return CrossEncoderCheckpoint(
         source=source,
-        activation=_activation(source, settings, remote_code=remote_code),
-        max_length=max_length(settings.backbone),
+        activation=_activation(settings),
+        max_length=longest,
         max_positions=max_positions(settings.backbone),
     )
 
@@ -99,7 +105,7 @@ def _check_labels(source: ModelFiles, settings: FolderSettings) -> None:
         )
 
 
-def _activation(source: ModelFiles, settings: FolderSettings, *, remote_code: bool) -> str:
+def _activation(settings: FolderSettings) -> str:
     """Returns the saved activation, in sentence-transformers' order of precedence; a sigmoid if none is saved."""
     backbone = settings.backbone
     saved = (
@@ -108,12 +114,4 @@ def _activation(source: ModelFiles, settings: FolderSettings, *, remote_code: bo
         or backbone.get("sbert_ce_default_activation_function")
         or SIGMOID
     )
-    if not remote_code and not str(saved).startswith("torch."):
-        # sentence-transformers would silently use a sigmoid instead, apart from a line in the log
-        raise CheckpointError(
-            f"'{source.name}'의 활성화 함수 '{saved}'은(는) torch의 것이 아니라서 체크포인트의 코드를 실행해야 합니다. "
-            "그 코드를 믿을 수 있을 때만 trust_remote_code=True를 넣으세요.",
-            f"The activation '{saved}' of '{source.name}' is not one of torch's: using it means running the "
-            "checkpoint's code. Pass trust_remote_code=True only if you trust it.",
-        )
     return str(saved)

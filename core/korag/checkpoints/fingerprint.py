@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from korag.checkpoints.files import IGNORED_FOLDERS, parse_json
 from korag.checkpoints.matryoshka import find_heads, read_heads
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-_IGNORED_FOLDERS = re.compile(r"(\..*|checkpoint-.*|onnx|openvino)")
-"""Folders with other copies of the weights, or left over from downloading and training."""
 _SETTINGS = (
     "modules.json", "config.json", "config_sentence_transformers.json", "sentence_bert_config.json",
     "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
@@ -124,7 +123,7 @@ def digest_folders(*folders: Path) -> str:
 def _counts(path: Path, folder: Path, heads: Path | None) -> bool:
     """Returns True if vectors depend on a file. Matryoshka heads are hashed separately."""
     place = path.relative_to(folder).parts
-    if any(map(_IGNORED_FOLDERS.fullmatch, place[:-1])) or path.stem == "matryoshka_heads":
+    if any(map(IGNORED_FOLDERS.fullmatch, place[:-1])) or path.stem == "matryoshka_heads":
         return False
     if path.suffix == ".safetensors":
         return heads is None or not place[0].endswith("_Dense")
@@ -142,7 +141,7 @@ def _digest_heads(path: Path) -> str:
 
 def _digest_file(path: Path) -> str:
     if path.suffix == ".json" and path.name != "tokenizer.json":
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(path)
         if isinstance(settings, dict):
             settings = {key: value for key, value in settings.items() if key not in _NOT_VECTORS}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

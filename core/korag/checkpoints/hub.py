@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from korag.checkpoints.bundled import shipped_models
+from korag.checkpoints.files import model_files
 from korag.checkpoints.presets import PRESETS
+from korag.checkpoints.vetting import check_folder
 from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError, InvalidArgumentError
-from korag.storage import check_folder_readable, check_readable, find_path
+from korag.storage import check_readable, find_path
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = ["*.json", "artifact.metadata", "matryoshka_heads.*"]
@@ -57,15 +59,18 @@ class ModelFiles:
         Raises:
             HubUnreachableError: If the weights are not in the cache and cannot be downloaded.
             CheckpointNotFoundError: If a local folder no longer has weights.
+            CheckpointError: If a file or setting is not allowed.
         """
         if self.revision is None:
             self.check_weights()
+            check_folder(self.folder, remote_code=remote_code)
             return self
         patterns = _SETTINGS + _WEIGHTS + (["*.py"] if remote_code else [])
         source = _snapshot(self, patterns)
         if not has_weights(source.folder):  # an older repository: only pickled weights, read as tensors only
             source = _snapshot(self, [*patterns, "*.bin"])
         source.check_weights()
+        check_folder(source.folder, remote_code=remote_code)
         return source
 
     def check_weights(self) -> None:
@@ -76,7 +81,8 @@ class ModelFiles:
             HubUnreachableError: If they are missing from the cache.
             AccessError: If a file may not be read.
         """
-        check_folder_readable(self.folder)
+        for path in model_files(self.folder):
+            check_readable(path)
         if has_weights(self.folder):
             return
         kind = CheckpointNotFoundError if self.revision is None else HubUnreachableError
@@ -100,8 +106,9 @@ def resolve_model(
     cache_folder: str | None = None,
     local_files_only: bool = False,
     token: str | None = None,
+    remote_code: bool = False,
 ) -> ModelFiles:
-    """Finds a model's files: a local folder, then a bundled model, then the Hub (configuration only).
+    """Finds and checks a model's files: a local folder, then a bundled model, then the Hub (configuration only).
 
     Args:
         model: A path, the name of a bundled model, or a Hub id ``owner/name``.
@@ -109,23 +116,27 @@ def resolve_model(
         cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
         local_files_only: Use the cache only; no network access.
         token: Hub token.
+        remote_code: The caller lets Python files that come with the model run.
 
     Raises:
+        CheckpointError: If a file or setting of the model is not allowed.
         InvalidArgumentError: If `model` is neither a string nor a path.
         CheckpointNotFoundError: If there is no such path, name or repository.
         AccessError: If its folder may not be read.
         HubUnreachableError: If the model is not in the cache and the Hub cannot be reached.
     """
     if not isinstance(model, str | os.PathLike):
+        # a dict of settings may hold a token
+        shown = repr(model) if isinstance(model, int | float | None) else f"<{type(model).__name__}>"
         raise InvalidArgumentError(
-            f"model={model!r:.80}: 모델 이름이나 경로(str)여야 합니다. 예: 'mini-colbert'.",
-            f"model={model!r:.80} is invalid; pass the name or path of a model, for example 'mini-colbert'.",
+            f"model={shown}: 모델 이름이나 경로(str)여야 합니다. 예: 'mini-colbert'.",
+            f"model={shown} is invalid; pass the name or path of a model, for example 'mini-colbert'.",
         )
     name = os.fspath(model)
     folder = find_path(name) if name else None  # "" would be the working directory
     if folder is not None and folder.is_dir():
         check_readable(folder)
-        return ModelFiles(name, folder.resolve())
+        return _checked(ModelFiles(name, folder.resolve()), remote_code=remote_code)
     if folder is not None:
         raise CheckpointNotFoundError(
             f"'{name}'은(는) 파일입니다. 모델 폴더의 경로를 넣으세요.",
@@ -146,6 +157,11 @@ def resolve_model(
     source = _snapshot(ModelFiles(name, Path(name), revision, cache, local_files_only, token), _SETTINGS)
     if not any(source.folder.glob("*.json")):
         raise _unreachable(source)
+    return _checked(source, remote_code=remote_code)
+
+
+def _checked(source: ModelFiles, *, remote_code: bool) -> ModelFiles:
+    check_folder(source.folder, remote_code=remote_code)
     return source
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from korag.checkpoints.files import broken, parse_json
 from korag.checkpoints.matryoshka import find_heads
-from korag.errors import CheckpointError
-from korag.storage import storage_errors, unreadable
+from korag.errors import CheckpointError, KoragError
+from korag.storage import storage_errors
 
 _TRANSFORMER_SETTINGS = tuple(
     f"sentence_{kind}_config.json"
@@ -112,9 +114,9 @@ def read_modules(folder: Path) -> list[dict[str, Any]]:
         CheckpointError: If it is not a list of modules.
     """
     path = folder / "modules.json"
-    modules: Any = _parse(path) if path.exists() else []
+    modules: Any = parse_json(path) if path.exists() else []
     if not isinstance(modules, list) or not all(isinstance(m, dict) and {"path", "type"} <= m.keys() for m in modules):
-        raise _broken(path, "not a list of modules")
+        raise broken(path, "not a list of modules")
     return modules
 
 
@@ -127,9 +129,9 @@ def read_json(path: Path) -> dict[str, Any]:
     with storage_errors(path, writing=False):
         if not path.exists():
             return {}
-    value = _parse(path)
+    value = parse_json(path)
     if not isinstance(value, dict):
-        raise _broken(path, "not a JSON object")
+        raise broken(path, "not a JSON object")
     return value
 
 
@@ -152,6 +154,22 @@ def backbone_settings(folder: Path, modules: list[dict[str, Any]]) -> dict[str, 
     return merged | read_transformer_settings(place)
 
 
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turns what a setting of the wrong kind raises inside the block into an error of the folder."""
+    try:
+        yield
+    except KoragError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"'{folder}'의 설정 파일에 알맞지 않은 값이 있습니다({type(error).__name__}: {error}). 모델을 다시 "
+            "다운로드하세요.",
+            f"The settings files of '{folder}' hold a value of the wrong kind ({type(error).__name__}: {error}); "
+            "download the model again.",
+        ) from error
+
+
 def max_length(backbone: dict[str, Any]) -> int | None:
     """Returns a Transformer module's maximum length in tokens; None if it has no limit."""
     own = backbone.get("max_seq_length")
@@ -163,21 +181,5 @@ def max_length(backbone: dict[str, Any]) -> int | None:
 
 def max_positions(backbone: dict[str, Any]) -> int | None:
     """Returns the number of tokens the backbone has positions for; None if its settings do not say."""
-    positions = backbone.get("max_position_embeddings")
-    return positions - _POSITION_OFFSET.get(str(backbone.get("model_type")), 0) if positions else None
-
-
-def _parse(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except PermissionError as error:
-        raise unreadable(path) from error
-    except (ValueError, OSError) as error:
-        raise _broken(path, str(error)) from error
-
-
-def _broken(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(
-        f"설정 파일 '{path}'을(를) 읽을 수 없습니다({reason}). 모델을 다시 다운로드하세요.",
-        f"The settings file '{path}' cannot be read ({reason}); download the model again.",
-    )
+    positions = backbone.get("max_position_embeddings") or 0
+    return positions - _POSITION_OFFSET.get(str(backbone.get("model_type")), 0) if positions > 0 else None

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from korag.encoders.options import LoadOptions
 from korag.encoders.precision import MIN_COSINE, Deviation, candidates, probe
@@ -39,13 +41,14 @@ class RuntimeInfo:
     deviation: Deviation | None = None
 
 
-def apply_runtime(model: Any, options: LoadOptions, *, name: str) -> RuntimeInfo:
+def apply_runtime(model: Any, options: LoadOptions, *, name: str, exact: NDArray[np.float32]) -> RuntimeInfo:
     """Switches a loaded model to the requested precision and backend.
 
     Args:
         model: A sentence-transformers model in float32 on torch; modified in place.
         options: The requested precision and backend.
         name: Name of the model, for messages.
+        exact: What `probe` returned for the model.
 
     Returns:
         The precision in effect.
@@ -64,7 +67,6 @@ def apply_runtime(model: Any, options: LoadOptions, *, name: str) -> RuntimeInfo
         if (options.backend, options.dtype) == ("torch", "auto"):
             return RuntimeInfo("float32")
         raise _without_transformer(name, options)
-    exact = probe(model)
     for dtype in choices:
         if (options.backend, dtype) == ("torch", "float32"):
             break

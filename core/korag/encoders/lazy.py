@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from korag.checkpoints.hub import ModelFiles
 from korag.encoders.options import LoadOptions
-from korag.errors import CheckpointError, KoragError
+from korag.encoders.running import explained, find_growth
+from korag.errors import CheckpointError
 
 if TYPE_CHECKING:
     from korag.encoders.backends import RuntimeInfo
@@ -106,14 +111,14 @@ class LazyModel(ABC, Generic[CheckpointT]):
                 from korag.encoders.precision import check_dtype
 
                 check_dtype(self._options)
-                model = self._load_checked()
-                self._runtime = apply_runtime(model, self._options, name=self.model_name)
+                model, exact = self._load_checked()
+                self._runtime = apply_runtime(model, self._options, name=self.model_name, exact=exact)
                 self._model = model
             return self._model
 
     def load_copy(self) -> Any:
         """Loads a second, unshared copy of the model as saved, in float32 on torch: for training and merging."""
-        return self._load(self.weights_folder())
+        return self._load_limited()
 
     def weights_folder(self) -> Path:
         """Returns the folder with the weights, after downloading them if necessary."""
@@ -127,17 +132,34 @@ class LazyModel(ABC, Generic[CheckpointT]):
             self._folder = folder
         return folder
 
-    def _load_checked(self) -> Any:
-        folder = self.weights_folder()
-        try:
-            model = self._load(folder).eval()
-        except KoragError:
-            raise
-        except Exception as error:  # whatever the libraries raise for damaged files or a missing device
-            raise self._load_error(f"{type(error).__name__}: {error}") from error
-        if mismatch := self._find_mismatch(model):
-            raise self._load_error(mismatch)
-        return model
+    def weight_folders(self) -> list[Path]:
+        """Returns the folders of all weights: the model's own, and its base's if it is an adapter."""
+        return [self.weights_folder()]
+
+    def running(self) -> AbstractContextManager[None]:
+        """Turns what the libraries raise while the loaded model runs into an error that names it."""
+        return explained(self._run_error)
+
+    def _load_limited(self) -> Any:
+        from korag.encoders.budget import limited_to
+
+        folders = self.weight_folders()
+        with explained(self._load_error), limited_to(*folders):
+            return self._load(folders[0])
+
+    def _load_checked(self) -> tuple[Any, NDArray[np.float32]]:
+        """Loads the model and runs it once, since some damage only shows then; also returns its output."""
+        from korag.encoders.precision import probe
+
+        model = self._load_limited().eval()
+        with explained(self._load_error):
+            mismatch = self._find_mismatch(model) or find_growth(model.tokenizer)
+            if mismatch is None:
+                exact = probe(model)
+                if np.isfinite(exact).all():
+                    return model, exact
+                mismatch = "its vectors hold NaN or infinity"
+        raise self._load_error(mismatch)
 
     @abstractmethod
     def _load(self, folder: Path) -> Any:
@@ -163,6 +185,14 @@ class LazyModel(ABC, Generic[CheckpointT]):
                 if needs_code
                 else "If a file is damaged, download it again."
             ),
+        )
+
+    def _run_error(self, reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"'{self.model_name}' 모델로 텍스트를 처리하지 못했습니다({reason}). 토크나이저와 가중치가 서로 맞지 "
+            "않거나 파일이 손상되었을 수 있습니다. 모델을 다시 다운로드하세요.",
+            f"The model '{self.model_name}' could not process a text ({reason}). Its tokenizer and weights may not "
+            "belong together, or a file is damaged: download the model again.",
         )
 
     def _dtype_label(self) -> str:

@@ -20,7 +20,13 @@ from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.encoders.options import LoadOptions, check_backend, check_length, check_options, check_settings
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.sparse import SparseEncoder
-from korag.errors import CheckpointNotFoundError, HubUnreachableError, MissingBaseError, UnknownDimError
+from korag.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    HubUnreachableError,
+    MissingBaseError,
+    UnknownDimError,
+)
 
 _ENCODERS: dict[Family, type[PretrainedEncoder[Any]]] = {
     "dense": DenseEncoder,
@@ -106,7 +112,12 @@ def load_encoder(
         query_cache=query_cache,
     )
     check_options(options)
-    hub = {"cache_folder": cache_folder, "local_files_only": local_files_only, "token": token}
+    hub = {
+        "cache_folder": cache_folder,
+        "local_files_only": local_files_only,
+        "token": token,
+        "remote_code": trust_remote_code,
+    }
     source = resolve_model(model, revision=revision, **hub)  # type: ignore[arg-type]
     base: Checkpoint | None = None
     if adapter is not None:
@@ -120,6 +131,7 @@ def load_encoder(
         base = _find_base(source, read_json(folder / "adapter_config.json"), hub)
     checkpoint = read_checkpoint(source, family=family, base=base)
     if base is not None:
+        _check_adapter(checkpoint, base)
         check("peft", extra="peft")
     check_backend(backend)
     for files in (source, *([base.source] if base is not None else [])):
@@ -176,6 +188,21 @@ def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]
             f"load_encoder('base folder', adapter='{source.name}').",
         ) from error
     return read_checkpoint(found, family="dense")
+
+
+def _check_adapter(checkpoint: Checkpoint, base: Checkpoint) -> None:
+    """Checks that an adapter is one of a dense model, and directly of its base.
+
+    Otherwise, sentence-transformers would look for the path or Hub id in ``adapter_config.json`` itself.
+    """
+    if checkpoint.family == "dense" and find_adapter(base.source.folder) is None:
+        return
+    raise CheckpointError(
+        f"'{checkpoint.source.name}'은(는) dense 모델의 어댑터가 아니거나 다른 어댑터의 어댑터입니다. 베이스에 병합해 "
+        "저장한 폴더를 쓰세요(peft의 merge_and_unload).",
+        f"'{checkpoint.source.name}' is not an adapter of a dense model, or one of another adapter. Merge it into its "
+        "base (peft's merge_and_unload), save that, and load the saved folder.",
+    )
 
 
 def _check_dim(checkpoint: Checkpoint, dim: int | None) -> None:

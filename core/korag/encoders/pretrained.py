@@ -100,14 +100,11 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def fingerprint(self) -> Fingerprint:
         """Everything that changes the vectors, and nothing else. Downloads the weights, but does not load them."""
         if self._fingerprint is None:
-            folders = [self.weights_folder()]
-            if self._checkpoint.base is not None:
-                folders.append(self._checkpoint.base.source.fetch_weights(remote_code=False).folder)
             self._fingerprint = Fingerprint(
                 model=self.model_name,
                 revision=self._checkpoint.source.revision,
                 family=self.family,
-                weights=digest_folders(*folders),
+                weights=digest_folders(*self.weight_folders()),
                 dim=self.dim,
                 query_prompt=self._prompts["query"],
                 document_prompt=self._prompts["document"],
@@ -273,7 +270,8 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             One row per text; `encode_documents` joins them into vectors.
         """
         pipeline = self._pipeline()
-        return pipeline.compute(pipeline.tokenize(texts, task), task)
+        with self.running():
+            return pipeline.compute(pipeline.tokenize(texts, task), task)
 
     def token_ids(self, text: str) -> list[int]:
         """Returns the vocabulary ids of a text: without prompt, special tokens or truncation.
@@ -282,7 +280,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             text: The text, in any Unicode normalization form.
         """
         model = self.load()
-        with self._tokenizer_lock:
+        with self.running(), self._tokenizer_lock:
             encoded = model.tokenizer(normalize(text), add_special_tokens=False, truncation=False, verbose=False)
         return list(encoded["input_ids"])
 
@@ -311,14 +309,18 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         Raises:
             InvalidArgumentError: If the folder exists.
         """
-        base = self._checkpoint.base
-        remote_code = self._options.trust_remote_code
+        weights, *base = self.weight_folders()
         return save_checkpoint(
-            folder,
-            weights=self.weights_folder(),
-            base_weights=None if base is None else base.source.fetch_weights(remote_code=remote_code).folder,
-            complete=self._complete_copy,
+            folder, weights=weights, base_weights=base[0] if base else None, complete=self._complete_copy
         )
+
+    def weight_folders(self) -> list[Path]:
+        """Returns the folders of all weights: the model's own, and its base's if it is an adapter."""
+        base = self._checkpoint.base
+        if base is None:
+            return [self.weights_folder()]
+        remote_code = self._options.trust_remote_code
+        return [self.weights_folder(), base.source.fetch_weights(remote_code=remote_code).folder]
 
     def _complete_copy(self, folder: Path) -> None:
         """Adds to a copy of the checkpoint what the original lacks: prompts that its files do not give."""
@@ -338,11 +340,12 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         self, texts: list[str], task: Task, report: TruncationReport, bar: Any, *, log: bool
     ) -> list[Any]:
         pipeline = self._pipeline()
-        lengths = pipeline.count_tokens(texts, task)
-        report.count(texts, lengths)
-        if log:
-            report.log()
-        return pipeline.encode(texts, task, lengths=lengths, pool=self._pool, on_batch=bar.update)
+        with self.running():
+            lengths = pipeline.count_tokens(texts, task)
+            report.count(texts, lengths)
+            if log:
+                report.log()
+            return pipeline.encode(texts, task, lengths=lengths, pool=self._pool, on_batch=bar.update)
 
     def _pipeline(self) -> Pipeline:
         model = self.load()

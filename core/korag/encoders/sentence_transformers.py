@@ -21,6 +21,7 @@ from korag.checkpoints.settings import find_adapter, read_modules, read_transfor
 from korag.encoders.options import LoadOptions
 from korag.errors import CheckpointError, MissingHeadsError
 
+_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model")
 _progress_lock = threading.Lock()
 
@@ -151,6 +152,7 @@ def _arguments(options: LoadOptions) -> dict[str, Any]:
         "trust_remote_code": options.trust_remote_code,
         "local_files_only": True,
         "model_kwargs": _model_kwargs(),
+        "processor_kwargs": _processor_kwargs(options),
     }
 
 
@@ -158,6 +160,11 @@ def _model_kwargs() -> dict[str, Any]:
     import torch
 
     return {"dtype": torch.float32}  # whatever precision the checkpoint was saved in
+
+
+def _processor_kwargs(options: LoadOptions) -> dict[str, Any]:
+    """Texts are encoded as they are: a checkpoint's chat template, a program of its own, is never run unasked."""
+    return {} if options.trust_remote_code else {"chat_template": None}
 
 
 def _load_adapter(
@@ -172,7 +179,7 @@ def _load_adapter(
     peft = require("peft", extra="peft")
     remote = options.trust_remote_code
     base = checkpoint.base.source.fetch_weights(remote_code=remote).folder
-    adapter = find_adapter(folder)
+    adapter = _adapter_folder(folder)
     base_modules, modules = read_modules(base), read_modules(folder)
     home = folder if modules else base
     modules = modules or base_modules
@@ -182,19 +189,21 @@ def _load_adapter(
             f"Neither the adapter '{folder}' nor its base '{base}' has a modules.json, which defines the pooling.",
         )
     base_backbone = base / (base_modules[0]["path"] if base_modules else "")
-    tokenizer = next((place for place in (adapter, folder) if place and _has_tokenizer(place)), base_backbone)
+    tokenizer = next((place for place in (adapter, folder) if _has_tokenizer(place)), base_backbone)
     settings = read_transformer_settings(home / modules[0]["path"])
     with _without_deprecations():
         transformer = Transformer(
             str(base_backbone),
             model_kwargs={**_model_kwargs(), "local_files_only": True, "trust_remote_code": remote},
-            processor_kwargs={"local_files_only": True, "trust_remote_code": remote},
+            processor_kwargs={**_processor_kwargs(options), "local_files_only": True, "trust_remote_code": remote},
             config_kwargs={"local_files_only": True, "trust_remote_code": remote},
             max_seq_length=max_length,
             do_lower_case=bool(settings.get("do_lower_case")),
             tokenizer_name_or_path=str(tokenizer),
         )
-        transformer.model = peft.PeftModel.from_pretrained(transformer.model, str(adapter)).merge_and_unload()
+        transformer.model = peft.PeftModel.from_pretrained(
+            transformer.model, str(adapter), local_files_only=True
+        ).merge_and_unload()
     known = {"Pooling": Pooling, "Normalize": Normalize, "Dense": Dense}
     rest = []
     for module in modules[1:]:
@@ -208,6 +217,17 @@ def _load_adapter(
             )
         rest.append(kind.load(str(home), subfolder=module["path"], local_files_only=True))
     return SentenceTransformer(modules=[transformer, *rest], prompts=prompts, device=_arguments(options)["device"])
+
+
+def _adapter_folder(folder: Path) -> Path:
+    """Returns the folder with an adapter's settings and weights; without weights, PEFT would ask the Hub for a path."""
+    adapter = find_adapter(folder)
+    if adapter is None or not any((adapter / name).exists() for name in _ADAPTER_WEIGHTS):
+        raise CheckpointError(
+            f"어댑터 '{adapter or folder}'에 가중치({_ADAPTER_WEIGHTS[0]})가 없습니다. 다시 다운로드하세요.",
+            f"The adapter '{adapter or folder}' has no weights ({_ADAPTER_WEIGHTS[0]}); download it again.",
+        )
+    return adapter
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -38,10 +38,10 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
             self._checkpoint, folder, prompts=self.prompts, max_length=self._max_length, options=self._options
         )
 
-    def _load_checked(self) -> Any:  # not in `load_copy`: training needs the original layers
-        model = super()._load_checked()
-        fuse_splade_head(model)
-        return model
+    def _load_checked(self) -> tuple[Any, NDArray[np.float32]]:
+        model, exact = super()._load_checked()
+        fuse_splade_head(model)  # not in `load_copy`: training needs the original layers
+        return model, exact
 
     def _to_rows(self, features: dict[str, Any]) -> list[sp.csr_array]:
         return [_sparse(weights) for weights in as_float32(features["sentence_embedding"])]

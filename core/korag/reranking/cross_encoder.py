@@ -92,9 +92,14 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         if isinstance(model, Encoder):
             raise wrong_family(model.model_name, model.family, "cross_encoder")
         source = resolve_model(
-            model, revision=revision, cache_folder=cache_folder, local_files_only=local_files_only, token=token
+            model,
+            revision=revision,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            token=token,
+            remote_code=trust_remote_code,
         )
-        checkpoint = read_cross_encoder(source, remote_code=trust_remote_code)
+        checkpoint = read_cross_encoder(source)
         check_backend(backend)
         if source.revision is None or local_files_only:  # otherwise they are downloaded at first use
             source.check_weights()
@@ -158,6 +163,16 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
 
     def _predict(self, query: str, texts: list[str], show_progress: bool | None) -> NDArray[np.float32]:  # noqa: FBT001
         model = self.load()
+        with self.running():
+            return self._predict_all(model, query, texts, show_progress)
+
+    def _predict_all(
+        self,
+        model: Any,
+        query: str,
+        texts: list[str],
+        show_progress: bool | None,  # noqa: FBT001
+    ) -> NDArray[np.float32]:
         lengths = self._count_tokens(model, query, texts)
         self._report_truncation(lengths)
         lengths = [min(length, self._max_length or length) for length in lengths]

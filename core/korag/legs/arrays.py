@@ -5,7 +5,7 @@ Codes that read arrays may trust them afterwards: indices are in range, and numb
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from korag.legs.base import Arrays
 
 _PIECE = 1 << 18
-"""Elements looked at together, so that what is computed of them stays in the cache."""
+"""Numbers looked at together, so that what is computed of them stays in the cache."""
 
 
 def require(condition: object, rule: str) -> None:
@@ -91,11 +91,10 @@ def check_rows(name: str, rows: NDArray[Any], starts: NDArray[Any], count: int) 
     if not len(rows):
         return
     require(int(rows.min()) >= 0 and int(rows.max()) < count, f"{name}: out of range")
-    descents = [piece + np.flatnonzero(rows[one] >= rows[other]) + 1 for piece, one, other in _neighbours(len(rows))]
-    # Where rows do not ascend, another part must start.
-    places = np.concatenate([np.zeros(0, np.int64), *descents])
-    found = np.searchsorted(starts, places)
-    require((starts[np.minimum(found, len(starts) - 1)] == places).all(), f"{name}: not ascending")
+    right = np.ones(len(rows) + 1, np.bool_)
+    np.less(rows[:-1], rows[1:], out=right[1:-1])
+    right[starts] = True  # another part starts here
+    require(right.all(), f"{name}: not ascending")
 
 
 def is_finite(array: NDArray[Any]) -> bool:
@@ -110,11 +109,4 @@ def is_finite(array: NDArray[Any]) -> bool:
 def is_ascending(array: NDArray[Any], *, strictly: bool = False) -> bool:
     """Returns True if no number is lower than the one before it, or, strictly, equal to it."""
     compare = np.less if strictly else np.less_equal
-    return all(compare(array[one], array[other]).all() for _, one, other in _neighbours(len(array)))
-
-
-def _neighbours(length: int) -> Iterator[tuple[int, slice, slice]]:
-    """Pairs of neighbours, in pieces: where the piece starts, the first of each pair, and the second."""
-    for start in range(0, length - 1, _PIECE):
-        end = min(start + _PIECE, length - 1)
-        yield start, slice(start, end), slice(start + 1, end + 1)
+    return bool(compare(array[:-1], array[1:]).all())

@@ -29,7 +29,7 @@ Keys = NDArray[np.int64]
 
 
 class Tables(ABC):
-    """What is stored, in SQL. `korag.collection.local.database.Database` adds the file and its transactions."""
+    """Everything stored, in SQL. `korag.collection.local.database.Database` adds the file and its transactions."""
 
     @property
     @abstractmethod

@@ -13,7 +13,7 @@ import pytest
 from korag import Collection
 from korag.collection.local import replacing
 from korag.collection.local.opening import open_saved
-from korag.errors import IndexStateError
+from korag.errors import ForeignFolderError, IndexStateError
 from korag.testing import FakeDenseEncoder
 
 
@@ -133,6 +133,21 @@ def test_a_save_killed_between_its_two_renames_is_finished_by_whoever_comes_next
             collection.save(target, overwrite=True)
             assert names(tmp_path) == ["다른 것", "사본"]
     assert texts(target) == (["글"] if how == "save" else ["새 글"])
+
+
+@pytest.mark.parametrize("name", ["메모.txt", "다른 것", "korag.sqlite3.bak"])
+def test_a_folder_that_holds_more_than_a_collection_is_not_replaced(tmp_path: Path, name: str) -> None:
+    target = filled(tmp_path / "사본", "옛 글")
+    (target / ".DS_Store").touch()
+    filled(target / name, "속에 든 글") if name == "다른 것" else (target / name).write_text("중요", encoding="utf-8")
+    with opened(filled(tmp_path / "새", "새 글")) as collection:
+        with pytest.raises(ForeignFolderError, match=f"(?s)'{name}'.*'{name}'"):
+            collection.save(target, overwrite=True)
+        assert texts(target) == ["옛 글"]
+        (target / name).rename(tmp_path / name)
+        collection.save(target, overwrite=True)
+    assert texts(target) == ["새 글"]
+    assert names(tmp_path) == sorted(["사본", "새", name])
 
 
 def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -99,6 +99,9 @@ class LocalCollection(Collection):
     ) -> Self:
         """Opens the collection in a folder, or makes a new one there.
 
+        A folder with anything of a collection in it is never taken for a new one. If the folder is moved, replaced or
+        deleted while it is open, every call raises `IndexStateError`; what is there then is left alone.
+
         A collection of an older KoRAG is read as it is. The first write records it in the current format; `upgrade`
         also rewrites its segments.
 
@@ -120,8 +123,9 @@ class LocalCollection(Collection):
             ForeignFolderError: If the folder holds something else.
             FormatVersionError: If a newer KoRAG made it, or one that is too old.
             FingerprintError: If it was built with another encoder, setting or codec.
-            IndexStateError: If one of its encoders cannot be loaded or must be named, or a leg or codec is not
-                registered here.
+            IndexStateError: If one of its encoders cannot be loaded or must be named, a leg or codec is not registered
+                here, or the database is missing, another collection's, or lacks commits. To go on with what is left of
+                one that lacks commits, delete ``korag.committed`` in the folder.
             InvalidArgumentError: If a new collection is given nothing to search by, or a leg or codec is unknown.
             AccessError: If the folder may not be read.
             ReadOnlyError: If a new collection may not be written there.
@@ -449,7 +453,7 @@ class LocalCollection(Collection):
 
         Raises:
             InvalidArgumentError: If there is a collection and `overwrite` is False.
-            ForeignFolderError: If there is something else; that is never replaced.
+            ForeignFolderError: If there is something else, or something besides a collection; that is never replaced.
             ReadOnlyError: If the folder cannot be written.
             StorageFullError: If there is not enough space; nothing is left behind.
         """

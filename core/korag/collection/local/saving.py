@@ -19,11 +19,13 @@ from korag.storage import is_taken, storage_errors
 _OWN = frozenset(
     {MARKER_FILE, SEGMENT_FOLDER, *(DATABASE_FILE + suffix for suffix in ("", "-wal", "-shm", "-journal"))}
 )
+_NOBODYS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""Files that desktops leave in any folder they show."""
 
 
 def _is_own(name: str) -> bool:
     """Returns True for what a collection's folder may hold."""
-    return name in _OWN or is_unfinished(name)
+    return name in _OWN or name in _NOBODYS or is_unfinished(name)
 
 
 def save_copy(
@@ -82,17 +84,25 @@ def _without_writers(folder: Path, *, timeout: float) -> Iterator[None]:
 
 
 def _check_target(folder: Path, *, overwrite: bool) -> None:
-    taken = is_taken(folder)
-    if taken and not (folder / DATABASE_FILE).exists():
+    if not is_taken(folder):
+        return
+    if not (folder / DATABASE_FILE).exists():
         raise ForeignFolderError(
             f"'{folder}'에는 KoRAG 컬렉션이 아닌 것이 있습니다. 비어 있거나 없는 폴더에 저장하세요. "
             "아무것도 바꾸지 않았습니다.",
             f"'{folder}' holds something other than a KoRAG collection; save into a folder that is empty or does not "
             "exist. Nothing was changed.",
         )
-    if taken and not overwrite:
+    if not overwrite:
         raise InvalidArgumentError(
             f"'{folder}'에 이미 컬렉션이 있습니다. 다른 폴더에 저장하거나 overwrite=True로 바꾸세요.",
             f"There is a collection in '{folder}' already; save into another folder, or replace it with "
             "overwrite=True.",
+        )
+    if theirs := sorted(entry.name for entry in folder.iterdir() if not _is_own(entry.name)):
+        raise ForeignFolderError(
+            f"'{folder}'에는 컬렉션 말고 다른 것도 있습니다('{theirs[0]}'). 폴더를 통째로 바꾸면 사라지므로 아무것도 "
+            "바꾸지 않았습니다. 다른 곳으로 옮기거나 다른 폴더에 저장하세요.",
+            f"'{folder}' holds more than a collection ('{theirs[0]}'), which would go when the folder is replaced. "
+            "Nothing was changed; move it elsewhere, or save into another folder.",
         )

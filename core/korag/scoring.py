@@ -135,8 +135,10 @@ def sparse_cosines(rows: sp.csr_array) -> NDArray[np.float32]:
     products = (exact @ exact.T).toarray()
     norms = np.sqrt(products.diagonal())
     scale = norms[:, None] * norms
-    cosines = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
-    return cosines.astype(np.float32)
+    cosines: NDArray[np.float32] = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0).astype(
+        np.float32
+    )
+    return cosines
 
 
 def cosine(query: Floats, documents: Floats) -> NDArray[np.float32]:

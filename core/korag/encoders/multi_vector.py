@@ -49,7 +49,8 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
             (n_tokens, dim).
         """
         pipeline = self._pipeline()
-        features = pipeline.forward(pipeline.tokenize([normalize(text)], task), task)
+        cut = pipeline.cut([normalize(text)], task)
+        features = pipeline.forward(pipeline.tokenize(cut, task), task)
         kept = features["attention_mask"][0].bool()
         return features["input_ids"][0][kept].tolist(), self._to_rows(features)[0]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from korag.encoders.base import Task
 from korag.encoders.batching import even_budget, prefetch, token_budget_batches
+from korag.encoders.cutting import cut_texts
 from korag.encoders.tensors import forward
 from korag.encoders.worker_pool import WorkerPool
 from korag.workers import cores, run_all
@@ -58,6 +59,13 @@ class Pipeline:
         self._batch_tokens, self._tokenizer_lock = batch_tokens, tokenizer_lock
         self._batch_per_core = batch_per_core
 
+    def cut(self, texts: Sequence[str], task: Task) -> list[str]:
+        """Returns the texts, very long ones without most of what is truncated anyway."""
+        settings = self._tasks[task]
+        limit = None if settings.max_length is None else max(settings.max_length, settings.min_length)
+        with self._tokenizer_lock:
+            return cut_texts(self._model.tokenizer, texts, limit, prompt=settings.prompt)
+
     def count_tokens(self, texts: Sequence[str], task: Task) -> list[int]:
         """Returns the number of tokens per text before truncation, prompt and special tokens included."""
         prompt = self._tasks[task].prompt
@@ -83,7 +91,7 @@ class Pipeline:
         """Encodes texts in batches of similar length.
 
         Args:
-            texts: The texts.
+            texts: The texts, from `cut`.
             task: Queries or documents.
             lengths: From `count_tokens`.
             pool: Worker processes to compute in; None for this process. A single batch is always computed here.

@@ -341,11 +341,12 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     ) -> list[Any]:
         pipeline = self._pipeline()
         with self.running():
-            lengths = pipeline.count_tokens(texts, task)
-            report.count(texts, lengths)
+            cut = pipeline.cut(texts, task)
+            lengths = pipeline.count_tokens(cut, task)
+            report.count(texts, cut, lengths)
             if log:
                 report.log()
-            return pipeline.encode(texts, task, lengths=lengths, pool=self._pool, on_batch=bar.update)
+            return pipeline.encode(cut, task, lengths=lengths, pool=self._pool, on_batch=bar.update)
 
     def _pipeline(self) -> Pipeline:
         model = self.load()

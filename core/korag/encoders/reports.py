@@ -23,12 +23,14 @@ class TruncationReport:
         self._names = ("질의", "queries") if task == "query" else ("문서", "documents")
         self._limit = limit
         self._texts = self._empty = self._truncated = self._longest = 0
+        self._cut = False
 
-    def count(self, texts: Sequence[str], lengths: Sequence[int]) -> None:
-        """Adds texts with their number of tokens before truncation."""
+    def count(self, texts: Sequence[str], cut: Sequence[str], lengths: Sequence[int]) -> None:
+        """Adds texts, as they were before and after `cut_texts`, with the tokens they have after it."""
         self._texts += len(texts)
         self._empty += sum(map(is_empty, texts))
         self._longest = max(self._longest, *lengths)
+        self._cut |= any(len(one) < len(other) for one, other in zip(cut, texts, strict=True))
         if self._limit is not None:
             self._truncated += sum(length > self._limit for length in lengths)
 
@@ -41,9 +43,10 @@ class TruncationReport:
                 self._texts, self._empty, self._empty, self._texts,
             )  # fmt: skip
         if self._truncated:
+            at_least = (" 이상", " or more") if self._cut else ("", "")
             logger.warning(
-                "%s %d개 가운데 %d개가 잘렸습니다(가장 긴 것 %s토큰, 한도 %s). / "
-                "%d of %d %s truncated (longest %s tokens, limit %s).",
-                korean, self._texts, self._truncated, f"{self._longest:,}", f"{self._limit:,}",
-                self._truncated, self._texts, english, f"{self._longest:,}", f"{self._limit:,}",
+                "%s %d개 가운데 %d개가 잘렸습니다(가장 긴 것 %s토큰%s, 한도 %s). / "
+                "%d of %d %s truncated (longest %s tokens%s, limit %s).",
+                korean, self._texts, self._truncated, f"{self._longest:,}", at_least[0], f"{self._limit:,}",
+                self._truncated, self._texts, english, f"{self._longest:,}", at_least[1], f"{self._limit:,}",
             )  # fmt: skip

@@ -17,6 +17,7 @@ from korag.checkpoints.hub import resolve_model
 from korag.checkpoints.layouts import wrong_family
 from korag.encoders.base import Encoder
 from korag.encoders.batching import token_budget_batches
+from korag.encoders.cutting import cut_texts
 from korag.encoders.lazy import LazyModel
 from korag.encoders.options import LoadOptions, check_backend, check_length, check_options, check_settings
 from korag.encoders.progress import progress_bar
@@ -173,13 +174,14 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         texts: list[str],
         show_progress: bool | None,  # noqa: FBT001
     ) -> NDArray[np.float32]:
-        lengths = self._count_tokens(model, query, texts)
-        self._report_truncation(lengths)
+        pairs, lengths = self._cut(model, query, texts)
+        is_cut = any(len(one) < len(other) for (_, one), other in zip(pairs, texts, strict=True))
+        self._report_truncation(lengths, is_cut=is_cut)
         lengths = [min(length, self._max_length or length) for length in lengths]
         scores = np.empty(len(texts), np.float32)
         with progress_bar("Scoring (cross_encoder)", len(texts), show=show_progress) as bar:
             for batch in token_budget_batches(lengths, self._options.batch_tokens or _BATCH_TOKENS):
-                scores[batch] = self._predict_batch(model, [(query, texts[index]) for index in batch])
+                scores[batch] = self._predict_batch(model, [pairs[index] for index in batch])
                 bar.update(len(batch))
         return scores
 
@@ -187,33 +189,63 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         import torch
         from sentence_transformers.util import batch_to_device
 
-        prompt = model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
         with self._tokenizer_lock:
-            features = model.preprocess(pairs, prompt=prompt)
+            features = model.preprocess(pairs, prompt=_prompt(model) or None)
         with torch.inference_mode():
             logits = model(batch_to_device(features, model.device))["scores"]
             logits = logits.float()  # before the activation, since 16 bits would round many scores to the same value
             return as_float32(model.activation_fn(logits)).reshape(len(pairs))
 
-    def _count_tokens(self, model: Any, query: str, texts: list[str]) -> list[int]:
-        """Tokens of each pair before any truncation, special tokens included."""
-        with self._tokenizer_lock:
-            encoded = model.tokenizer(
-                [query, *texts], add_special_tokens=False, truncation=False, padding=False,
-                return_attention_mask=False, verbose=False,
-            )  # fmt: skip
-            special = model.tokenizer.num_special_tokens_to_add(pair=True)
-        own, *others = (len(ids) for ids in encoded["input_ids"])
-        return [own + other + special for other in others]
+    def _cut(self, model: Any, query: str, texts: list[str]) -> tuple[list[tuple[str, str]], list[int]]:
+        """Cuts what is far beyond the limit, and counts tokens.
 
-    def _report_truncation(self, lengths: list[int]) -> None:
+        Returns:
+            The pairs, and the tokens of each before any truncation, special tokens included; where only the text was
+            cut, those after it.
+        """
+        prompt, limit = _prompt(model), self._max_length
+        with self._tokenizer_lock:
+            special = model.tokenizer.num_special_tokens_to_add(pair=True)
+            (own,) = self._count(model, [prompt + query])
+            if limit is None or own <= limit:
+                texts = cut_texts(model.tokenizer, texts, limit)
+                pairs, others = [(query, text) for text in texts], self._count(model, texts)
+            else:
+                others = self._count(model, texts)
+                pairs = [
+                    self._cut_both(model, prompt, query, text, limit, query_longer=own > other)
+                    for text, other in zip(texts, others, strict=True)
+                ]
+        return pairs, [own + other + special for other in others]
+
+    def _cut_both(
+        self, model: Any, prompt: str, query: str, text: str, limit: int, *, query_longer: bool
+    ) -> tuple[str, str]:
+        """Cuts a long query and its text; the longer one must stay longer, because it may keep a token more."""
+        if query_longer:
+            (text,) = cut_texts(model.tokenizer, [text], limit)
+            limit = max(limit, *self._count(model, [text]))
+        (query,) = cut_texts(model.tokenizer, [query], limit, prompt=prompt)
+        if not query_longer:
+            limit = max(limit, *self._count(model, [prompt + query]))
+            (text,) = cut_texts(model.tokenizer, [text], limit)
+        return query, text
+
+    def _count(self, model: Any, texts: list[str]) -> list[int]:
+        encoded = model.tokenizer(
+            texts, add_special_tokens=False, truncation=False, padding=False, return_attention_mask=False, verbose=False
+        )
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def _report_truncation(self, lengths: list[int], *, is_cut: bool) -> None:
         limit = self._max_length
         if limit is not None and (cut := sum(length > limit for length in lengths)):
+            at_least = (" 이상", " or more") if is_cut else ("", "")
             logger.warning(
-                "질의-문서 %d쌍 중 %d쌍이 잘렸습니다(가장 긴 쌍 %s토큰, 최대 %s). / "
-                "%d of %d query-document pairs truncated (longest %s tokens, limit %s).",
-                len(lengths), cut, f"{max(lengths):,}", f"{limit:,}",
-                cut, len(lengths), f"{max(lengths):,}", f"{limit:,}",
+                "질의-문서 %d쌍 중 %d쌍이 잘렸습니다(가장 긴 쌍 %s토큰%s, 최대 %s). / "
+                "%d of %d query-document pairs truncated (longest %s tokens%s, limit %s).",
+                len(lengths), cut, f"{max(lengths):,}", at_least[0], f"{limit:,}",
+                cut, len(lengths), f"{max(lengths):,}", at_least[1], f"{limit:,}",
             )  # fmt: skip
 
     def _no_relevance(self) -> tuple[str, str] | None:
@@ -248,6 +280,10 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
             f"activation={self.activation.rpartition('.')[2]!r}, device={options.device or 'auto'!r}, "
             f"dtype={self._dtype_label()!r}, backend={options.backend!r})"
         )
+
+
+def _prompt(model: Any) -> str:
+    return model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
 
 
 def cross_encoder_with(model: CrossEncoderReranker | str | os.PathLike[str], **settings: Any) -> CrossEncoderReranker:

@@ -210,7 +210,16 @@ def test_settings_that_are_not_ours(folder: Path, name: str, value: str | bytes)
 
 
 @pytest.mark.parametrize(
-    "settings", [None, 3, {}, {"tokenizer": 5}, {"tokenizer": "bigram", "more": 1}, {"tokenizer": "없는 것"}]
+    "settings",
+    [
+        None,
+        3,
+        {},
+        {"tokenizer": 5},
+        {"tokenizer": "bigram", "more": 1},
+        {"tokenizer": "bigram", "codec": 1},
+        {"tokenizer": "없는 것"},
+    ],
 )
 def test_settings_of_a_leg_that_are_not_ours(folder: Path, settings: Any) -> None:
     entry = {"codec": {"name": "postings", "version": 1}, "settings": settings}

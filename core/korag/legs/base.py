@@ -278,7 +278,8 @@ class ModelFreeLeg(Leg):
     def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
         """As `Leg.reopen`; settings that are not given, or None, are taken from `recorded`."""
         settings = recorded.get("settings")
-        if not isinstance(settings, dict) or settings.keys() - inspect.signature(cls).parameters:
+        known = list(inspect.signature(cls).parameters)[1:]  # after the codec
+        if not isinstance(settings, dict) or settings.keys() - set(known):
             raise damaged_entry(name, place, "settings")
         own = {field: value for field, value in (given or {}).items() if value is not None}
         leg = cls(codec, **(settings | own))

@@ -9,7 +9,7 @@ matrix product over many documents does not have this property: BLAS rounds diff
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
 _PIECE = 32_000
 """Numbers converted by torch at a time. From 32,768 it uses its other threads, which is slower."""
 
@@ -51,6 +52,11 @@ def maxsim(
     return _maxsim_each(query, documents)
 
 
+def concatenate(parts: Sequence[NDArray[Number]], *, few: int = 4_096) -> NDArray[Number]:
+    """Joins arrays, at least one, some thousands at a time: numpy keeps other threads waiting during each call."""
+    return np.concatenate([np.concatenate(parts[start : start + few]) for start in range(0, len(parts), few)])
+
+
 def pack_tokens(documents: Sequence[Floats] | Floats, *, dim: int) -> tuple[Floats, Ints]:
     """Concatenates the token vectors of documents.
 
@@ -60,7 +66,7 @@ def pack_tokens(documents: Sequence[Floats] | Floats, *, dim: int) -> tuple[Floa
     """
     offsets = np.zeros(len(documents) + 1, np.int64)
     np.cumsum([len(tokens) for tokens in documents], out=offsets[1:])
-    return np.concatenate(list(documents)) if len(documents) else np.zeros((0, dim), np.float32), offsets
+    return concatenate(list(documents)) if len(documents) else np.zeros((0, dim), np.float32), offsets
 
 
 def maxsim_packed(query: Floats, tokens: Floats, offsets: Ints, rows: Ints | None = None) -> NDArray[np.float32]:

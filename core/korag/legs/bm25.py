@@ -22,7 +22,7 @@ from korag.errors import FingerprintError
 from korag.legs.arrays import check_array, check_names, check_rows, check_starts, is_ascending, require
 from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, damaged_entry, score_all
 from korag.legs.tokenizers import TokenizerLike, resolve_tokenizer
-from korag.scoring import Ints, sparse_cosines
+from korag.scoring import Ints, concatenate, sparse_cosines
 
 K1, B = 1.2, 0.75
 """Lucene's defaults. K1: saturation of term counts. B: weight of document length."""
@@ -79,8 +79,8 @@ class PostingsCodec(BM25Codec):
     def encode(self, vectors: list[TermCounts]) -> dict[str, NDArray[Any]]:
         """Stores postings."""
         sizes = [len(terms) for terms, _ in vectors]
-        terms = np.concatenate([np.zeros(0, np.uint64), *(terms for terms, _ in vectors)])
-        counts = np.concatenate([np.zeros(0, np.uint16), *(counts for _, counts in vectors)])
+        terms = concatenate([np.zeros(0, np.uint64), *(terms for terms, _ in vectors)])
+        counts = concatenate([np.zeros(0, np.uint16), *(counts for _, counts in vectors)])
         rows = np.repeat(np.arange(len(vectors), dtype=np.int32), sizes)
         order = np.argsort(terms, kind="stable")  # rows stay ascending within a term
         distinct, starts = np.unique(terms[order], return_index=True)
@@ -94,7 +94,11 @@ class PostingsCodec(BM25Codec):
 
     def decode(self, arrays: Arrays, rows: Ints) -> list[TermCounts]:
         """Term counts of some rows."""
-        terms = np.repeat(arrays["terms"], np.diff(arrays["starts"]))
+        known, starts, few = arrays["terms"], arrays["starts"], 1_024  # pieces, so that other threads run meanwhile
+        pieces = range(0, len(known), few)
+        terms = concatenate(
+            [known[:0], *(np.repeat(known[at : at + few], np.diff(starts[at : at + few + 1])) for at in pieces)]
+        )
         order = np.argsort(arrays["rows"], kind="stable")
         bounds = np.searchsorted(arrays["rows"][order], np.arange(len(arrays["lengths"]) + 1))
         terms, counts = terms[order], arrays["counts"][order]

@@ -25,23 +25,17 @@ from typing import Any, BinaryIO, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from korag.collection.local.files import OWN_NAME, SEGMENT_NAME, check_folder, open_file
 from korag.collection.local.folders import HeldFolder, hold
 from korag.collection.local.locks import create_locked, remove_unlocked
+from korag.collection.local.tensors import DTYPES, write_tensors
 from korag.errors import FormatVersionError, InvalidArgumentError, SegmentError
 from korag.legs.base import Arrays, Codec
 from korag.storage import flush, storage_errors
 
 SEGMENT_FOLDER = "segments"
 """Its name in the folder of a collection."""
-_DTYPES = {
-    "F16": np.float16, "F32": np.float32, "F64": np.float64,
-    "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
-    "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64,
-    "BOOL": np.bool_,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -260,22 +254,21 @@ class SegmentFolder:
             StorageFullError: If there is not enough space; nothing of it is left.
             ReadOnlyError: If the folder cannot be written to.
         """
-        data = _to_bytes(segment)
-        info = SegmentInfo(f"{uuid.uuid4().hex}.safetensors", len(data), zlib.crc32(data), len(segment.keys))
+        name = f"{uuid.uuid4().hex}.safetensors"
         with storage_errors(self.folder, writing=True):
             try:
                 if not check_folder(self.folder):
                     self.folder.mkdir(exist_ok=True)
                     flush(self.folder.parent)
-                file = create_locked((self.folder / info.name).with_suffix(".tmp"))
-                self._unfinished[info.name] = file
-                file.write(data)
+                file = create_locked((self.folder / name).with_suffix(".tmp"))
+                self._unfinished[name] = file
+                size, checksum = write_tensors(file, *_to_arrays(segment))
                 file.flush()
                 os.fsync(file.fileno())
             except BaseException:
-                self.abandon(info)
+                self._abandon(name)
                 raise
-        return info
+        return SegmentInfo(name, size, checksum, len(segment.keys))
 
     def publish(self, info: SegmentInfo) -> None:
         """As `SegmentStore.publish`."""
@@ -290,11 +283,14 @@ class SegmentFolder:
 
     def abandon(self, info: SegmentInfo) -> None:
         """As `SegmentStore.abandon`."""
-        if info.name in self._unfinished:
+        self._abandon(info.name)
+
+    def _abandon(self, name: str) -> None:
+        if name in self._unfinished:
             with contextlib.suppress(OSError):  # an earlier error is the one to tell
-                self._path(info.name).unlink()
+                self._path(name).unlink()
             with contextlib.suppress(OSError):
-                self._unfinished.pop(info.name).close()
+                self._unfinished.pop(name).close()
 
     def _path(self, name: str) -> Path:
         """Where a file is: under another name until it is whole and named."""
@@ -404,13 +400,12 @@ class SegmentMemory:
         self._segments = {name: segment for name, segment in self._segments.items() if name != info.name}
 
 
-def _to_bytes(segment: Segment) -> bytes:
-    """A safetensors file: arrays as ``keys`` and ``leg.array``, codecs in its metadata."""
-    arrays = {"keys": segment.keys}
+def _to_arrays(segment: Segment) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays as ``keys`` and ``leg.array``, and codecs."""
+    arrays: dict[str, NDArray[Any]] = {"keys": segment.keys}
     for leg, stored in segment.legs.items():
         arrays |= {f"{leg}.{name}": array for name, array in stored.arrays.items()}
-    codecs = {leg: json.dumps(stored.codec.to_dict()) for leg, stored in segment.legs.items() if stored.codec}
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, codecs)
+    return arrays, {leg: json.dumps(stored.codec.to_dict()) for leg, stored in segment.legs.items() if stored.codec}
 
 
 def _map_segment(path: Path, mapped: mmap.mmap, rows: int) -> Segment:
@@ -429,10 +424,10 @@ def _map_segment(path: Path, mapped: mmap.mmap, rows: int) -> Segment:
     codecs = {leg: CodecVersion.from_json(text) for leg, text in header.pop("__metadata__", {}).items()}
     legs: dict[str, dict[str, NDArray[Any]]] = {leg: {} for leg in codecs}
     for name, entry in header.items():
-        if entry["dtype"] not in _DTYPES:
+        if entry["dtype"] not in DTYPES:
             raise ValueError(f"'{name}': {entry['dtype']}")
         start, shape = 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
-        array: NDArray[Any] = np.frombuffer(mapped, _DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
+        array: NDArray[Any] = np.frombuffer(mapped, DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
         leg, _, rest = name.partition(".")
         legs.setdefault(leg, {})[rest] = array
     keys = legs.pop("keys", {}).get("")

@@ -1,0 +1,52 @@
+"""Writing safetensors files array by array (format: https://github.com/huggingface/safetensors#format).
+
+The safetensors package first copies everything into one piece of memory, and no other thread runs meanwhile; searches
+would wait for half a second.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPES = {
+    "F16": np.float16, "F32": np.float32, "F64": np.float64,
+    "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+    "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64,
+    "BOOL": np.bool_,
+}  # fmt: skip
+_NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+
+
+def write_tensors(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> tuple[int, int]:
+    """Writes a whole file: 8 bytes of header length, a JSON header, then the data.
+
+    Args:
+        file: Empty.
+        arrays: By name; of the types in `DTYPES`.
+        metadata: Any texts.
+
+    Returns:
+        Its size, and the CRC-32 of its content.
+    """
+    little = {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in arrays.items()}
+    widest_first = sorted(little.items(), key=lambda item: (-item[1].itemsize, item[0]))  # so that all are aligned
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, array in widest_first:
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    content = [array.reshape(-1).view(np.uint8) for _, array in widest_first]
+    parts: list[Any] = [len(text).to_bytes(8, "little"), text, *content]
+    size, checksum = 0, 0
+    for part in parts:
+        file.write(part)
+        size, checksum = size + len(part), zlib.crc32(part, checksum)
+    return size, checksum

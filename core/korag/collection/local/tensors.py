@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from io import FileIO
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,7 +24,9 @@ DTYPES = {
 _NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
 
-def write_tensors(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> tuple[int, int]:
+def write_tensors(
+    file: FileIO | BinaryIO, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+) -> tuple[int, int]:
     """Writes a whole file: 8 bytes of header length, a JSON header, then the data.
 
     Args:
@@ -47,6 +50,8 @@ def write_tensors(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], metadata: 
     parts: list[Any] = [len(text).to_bytes(8, "little"), text, *content]
     size, checksum = 0, 0
     for part in parts:
-        file.write(part)
         size, checksum = size + len(part), zlib.crc32(part, checksum)
+        rest = memoryview(part)
+        while rest:  # a system call takes 2 GB at most
+            rest = rest[file.write(rest) :]
     return size, checksum

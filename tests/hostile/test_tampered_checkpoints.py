@@ -60,7 +60,7 @@ class Worker:
         if (answer := self._read(SECONDS)) is None:
             code = self.process.poll()
             self.stop()
-            return {"wrong": f"{layout}: " + ("it hangs" if code is None else f"crash, exit status {code}")}
+            return {"wrong": f"{layout}: " + ("it hangs" if code in (None, -9) else f"crash, exit status {code}")}
         return answer
 
     def _read(self, seconds: float) -> dict[str, Any] | None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
+from korag.forking import Lock
+
 Task = TypeVar("Task")
-_lock = threading.Lock()
+_lock = Lock()
 
 
 def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
@@ -95,5 +98,12 @@ def _start() -> tuple[ThreadPoolExecutor, int]:
     return pool, workers
 
 
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork
-    os.register_at_fork(after_in_child=_start.cache_clear)
+def _after_fork() -> None:
+    """Lets a forked child compute: its pool has no threads, and torch would wait for some that it no longer has."""
+    _start.cache_clear()
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)

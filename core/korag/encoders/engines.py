@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +20,14 @@ from numpy.typing import NDArray
 
 from korag._optional import require
 from korag.encoders.precision import PROBE_TEXTS
+from korag.forking import Lock
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _OPSET = 17
 _GROUP = 64
 """Group size of OpenVINO's dynamic quantization. If it does not divide the hidden size, OpenVINO silently computes in
 float32; larger groups would not divide 192 or 576."""
-_export_lock = threading.Lock()
+_export_lock = Lock()
 
 Arrays = dict[str, NDArray[np.int64]]
 

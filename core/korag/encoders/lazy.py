@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +14,7 @@ from korag.checkpoints.hub import ModelFiles
 from korag.encoders.options import LoadOptions
 from korag.encoders.running import explained, find_growth
 from korag.errors import CheckpointError
+from korag.forking import Lock
 
 if TYPE_CHECKING:
     from korag.encoders.backends import RuntimeInfo
@@ -58,10 +58,10 @@ class LazyModel(ABC, Generic[CheckpointT]):
         self._model: Any = None
         self._runtime: RuntimeInfo | None = None
         self._folder: Path | None = None
-        self._load_lock = threading.Lock()
+        self._load_lock = Lock()
         # A fast tokenizer stores truncation and padding as state: without a lock, a thread encoding queries would make
         # another one silently truncate documents to query length. It covers tokenization only.
-        self._tokenizer_lock = threading.Lock()
+        self._tokenizer_lock = Lock()
 
     @property
     def checkpoint(self) -> CheckpointT:

@@ -340,13 +340,14 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         self, texts: list[str], task: Task, report: TruncationReport, bar: Any, *, log: bool
     ) -> list[Any]:
         pipeline = self._pipeline()
+        pool = self._pool if self._pool is not None and self._pool.is_here else None
         with self.running():
             cut = pipeline.cut(texts, task)
             lengths = pipeline.count_tokens(cut, task)
             report.count(texts, cut, lengths)
             if log:
                 report.log()
-            return pipeline.encode(cut, task, lengths=lengths, pool=self._pool, on_batch=bar.update)
+            return pipeline.encode(cut, task, lengths=lengths, pool=pool, on_batch=bar.update)
 
     def _pipeline(self) -> Pipeline:
         model = self.load()

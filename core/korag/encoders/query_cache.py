@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from cachetools import LRUCache
+
+from korag.forking import Lock
 
 
 class QueryCache:
@@ -17,8 +18,9 @@ class QueryCache:
     """
 
     def __init__(self, size: int) -> None:
-        self._rows: LRUCache[str, Any] = LRUCache(size)
-        self._lock = threading.Lock()
+        rows: LRUCache[str, Any] = LRUCache(size)
+        self._rows = rows
+        self._lock = Lock(lambda: LRUCache.__init__(rows, size))
 
     def rows(self, queries: Sequence[str], encode: Callable[[list[str]], list[Any]]) -> list[Any]:
         """Returns the row of each query, encoding those that are not cached.

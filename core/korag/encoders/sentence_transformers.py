@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +19,11 @@ from korag.checkpoints.matryoshka import read_heads
 from korag.checkpoints.settings import find_adapter, read_modules, read_transformer_settings
 from korag.encoders.options import LoadOptions
 from korag.errors import CheckpointError, MissingHeadsError
+from korag.forking import Lock
 
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model")
-_progress_lock = threading.Lock()
+_progress_lock = Lock()
 
 
 def load_single_vector(

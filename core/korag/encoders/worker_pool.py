@@ -74,10 +74,16 @@ class WorkerPool:
             queue.put(device)
         on_cpu = sum(device.startswith("cpu") for device in devices)
         threads = max(1, (os.cpu_count() or 1) // on_cpu) if on_cpu else None
+        self._pid = os.getpid()
         self._max_pending = _PENDING_PER_WORKER * len(devices)
         self._executor = ProcessPoolExecutor(
             len(devices), mp_context=context, initializer=_start, initargs=(encoder, folder, queue, threads)
         )
+
+    @property
+    def is_here(self) -> bool:
+        """False in a forked child, which has none of the threads that talk to the processes."""
+        return self._pid == os.getpid()
 
     def encode(self, batches: Sequence[Sequence[str]], task: Task) -> Iterator[list[Any]]:
         """Encodes batches of normalized texts.
@@ -109,7 +115,8 @@ class WorkerPool:
 
     def close(self) -> None:
         """Stops the processes."""
-        self._executor.shutdown(cancel_futures=True)
+        if self.is_here:
+            self._executor.shutdown(cancel_futures=True)
 
 
 def _start(encoder: BatchEncoder, folder: Path, devices: Any, threads: int | None) -> None:

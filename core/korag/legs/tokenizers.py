@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 
 from korag._optional import require
 from korag.errors import InvalidArgumentError
+from korag.forking import Lock
 from korag.text import check_texts, normalize
 
 TokenizeFunction = Callable[[str], Sequence[str]]
@@ -133,9 +133,7 @@ class BigramTokenizer:
 _CONTENT_TAGS = frozenset({"VV", "VA", "VX", "MM", "MAG", "XR", "XPN", "XSN", "SL", "SH", "SN"})
 # By process: a Kiwi's worker threads do not survive a fork, and the child's first call to it would hang.
 _kiwis: dict[int, Any] = {}
-_kiwi_lock = threading.Lock()
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=lambda: globals().update(_kiwi_lock=threading.Lock()))
+_kiwi_lock = Lock()
 
 
 def _kiwi() -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from korag.checks import check_count
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
+from korag.forking import Lock
 from korag.reranking.base import TextReranker
 from korag.scoring import maxsim
 from korag.text import normalize
@@ -39,8 +39,9 @@ class TokenCache:
 
     def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self.max_bytes = check_count("max_bytes", max_bytes)
-        self._entries: LRUCache[bytes, NDArray[np.float16]] = LRUCache(max_bytes, getsizeof=lambda entry: entry.nbytes)
-        self._lock = threading.Lock()
+        entries: LRUCache[bytes, NDArray[np.float16]] = LRUCache(max_bytes, getsizeof=_size)
+        self._entries = entries
+        self._lock = Lock(lambda: LRUCache.__init__(entries, max_bytes, getsizeof=_size))
 
     @property
     def nbytes(self) -> int:
@@ -80,6 +81,10 @@ class TokenCache:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def _size(entry: NDArray[np.float16]) -> int:
+    return entry.nbytes
 
 
 class Reranker(TextReranker):

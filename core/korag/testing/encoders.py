@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import threading
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.checkpoints.presets import Family
 from korag.encoders.base import Encoder, Vectors
+from korag.forking import Lock
 from korag.text import check_texts, normalize
 
 
@@ -50,7 +50,7 @@ class FakeEncoder(Encoder[Vectors]):
             "document_prompt": document_prompt,
             "seed": seed,
         }
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self.queries_encoded = self.documents_encoded = self.calls = 0
 
     @property

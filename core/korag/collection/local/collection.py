@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -50,6 +49,7 @@ from korag.collection.local.views import repeated
 from korag.encoders.base import Encoder
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, StorageFullError
 from korag.filters import parse, to_sql
+from korag.forking import Lock
 from korag.legs.base import Leg, ModelFreeLeg
 from korag.legs.tokenizers import TokenizerLike
 from korag.paths import check_path
@@ -82,7 +82,7 @@ class LocalCollection(Collection):
         self._reader = SnapshotReader(database, segments, codecs, dims)
         self._searcher = Searcher(database, self._reader, self._legs)
         self._cleaned = False
-        self._merging = threading.Lock()
+        self._merging = Lock()
 
     @classmethod
     def open(

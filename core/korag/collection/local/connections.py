@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from korag.collection.local.files import check_database
 from korag.collection.local.schema import harden
+from korag.errors import IndexStateError
 from korag.filters import add_functions
+from korag.forking import Gate
 
 READERS = 16
 """Read connections of a collection at most; further threads wait for one."""
@@ -54,11 +57,14 @@ class Connections(Protocol):
     """The connections of one database.
 
     Attributes:
-        writer: The one that writes.
         statement: Held for each statement, where threads share a connection.
     """
 
-    writer: sqlite3.Connection
+    @property
+    def writer(self) -> sqlite3.Connection:
+        """The one that writes."""
+        ...
+
     statement: AbstractContextManager[object]
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
@@ -77,25 +83,92 @@ class Connections(Protocol):
         """As `close`, and leaves the files as they are."""
         ...
 
+    def rest(self) -> None:
+        """Closes the connections to a file, before a fork. Each process opens its own at the next use."""
+        ...
+
+    def abandon(self) -> Sequence[object]:
+        """Gives up, in a child, the connections that were in use at the fork. Returns them, to be kept for ever."""
+        ...
+
+
+_open: weakref.WeakSet[Connections] = weakref.WeakSet()
+_inherited: list[object] = []
+"""Connections of a parent process, kept for ever: closing one would take the locks of this one's own."""
+
+
+def _rest() -> None:
+    for connections in list(_open):
+        connections.rest()
+
+
+def _abandon() -> None:
+    for connections in list(_open):
+        _inherited.extend(connections.abandon())
+
+
+uses = Gate(before=_rest, inherited=_abandon)
+"""Held by whoever works with any connection. A fork waits until none is in use, and closes those to files."""
+
+
+def watch(connections: Connections) -> None:
+    """Lets forks know of connections."""
+    _open.add(connections)
+
 
 class FileConnections:
-    """Connections to a file.
+    """Connections to a file. A fork closes them; parent and child open their own at the next use.
 
     Args:
         path: The file.
         timeout: Seconds to wait for another writer.
+        reopened: Called when they have been opened again.
     """
 
-    def __init__(self, path: Path, *, timeout: float) -> None:
+    def __init__(self, path: Path, *, timeout: float, reopened: Callable[[], object]) -> None:
         self._path = path
         self._timeout = timeout
-        self.writer = connect(path, timeout=timeout)
+        self._reopened = reopened
+        self._writer: sqlite3.Connection | None = connect(path, timeout=timeout)
         self.statement: AbstractContextManager[object] = nullcontext()
         self._writing = threading.RLock()
         self._slots = threading.Semaphore(READERS)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._idle: list[sqlite3.Connection] = []
-        self._closed = False
+        self._closed = self._abandoned = False
+
+    @property
+    def writer(self) -> sqlite3.Connection:
+        """As `Connections.writer`."""
+        with self._lock:
+            if self._abandoned:
+                raise in_use_at_fork(self._path)
+            if self._writer is None and self._closed:
+                raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
+            if self._writer is None:
+                self._writer = connect(self._path, timeout=self._timeout)
+                try:
+                    self._reopened()
+                except BaseException:
+                    self._writer.close()
+                    self._writer = None
+                    raise
+            return self._writer
+
+    def rest(self) -> None:
+        """As `Connections.rest`."""
+        for connection in (*self._idle, *((self._writer,) if self._writer else ())):
+            connection.close()
+        self._idle, self._writer = [], None
+
+    def abandon(self) -> Sequence[object]:
+        """As `Connections.abandon`."""
+        if self._writer is None or self._closed:
+            return ()
+        old = (self._writer, *self._idle)
+        self._idle, self._writer, self._abandoned = [], None, True
+        self._lock = threading.RLock()
+        return old
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -111,6 +184,7 @@ class FileConnections:
         with self._lock:
             if self._closed:
                 raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
+            self.writer  # noqa: B018 (opened first, and kept: it keeps the log in place)
             if self._idle:
                 return self._idle.pop()
         return connect(self._path, timeout=self._timeout, reads_only=True)
@@ -130,16 +204,22 @@ class FileConnections:
 
     def close(self) -> None:
         """As `Connections.close`."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-        with self._writing:
-            self.writer.close()
+        with uses.use():
+            with self._lock:
+                self._closed = True
+                idle, self._idle = self._idle, []
+            for connection in idle:
+                connection.close()
+            with self._writing:
+                if self._writer is not None:
+                    self._writer.close()
 
     def close_as_it_is(self) -> None:
         """As `Connections.close_as_it_is`: whoever closes a file last otherwise moves the log into the database."""
+        with uses.use():
+            self._close_as_it_is()
+
+    def _close_as_it_is(self) -> None:
         last = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)
         with closing(last):
             last.execute("SELECT count(*) FROM sqlite_master").fetchone()  # locks the file, and cannot write to it
@@ -168,10 +248,27 @@ class MemoryConnections:
 
     def close(self) -> None:
         """As `Connections.close`; waits for reads in progress."""
-        with self._lock.exclusive():
+        with uses.use(), self._lock.exclusive():
             self.writer.close()
 
     close_as_it_is = close
+
+    def rest(self) -> None:
+        """As `Connections.rest`: nothing, the child has a copy."""
+
+    def abandon(self) -> Sequence[object]:
+        """As `Connections.abandon`: nothing."""
+        return ()
+
+
+def in_use_at_fork(path: Path) -> IndexStateError:
+    """Returns the error for connections that a child has inherited."""
+    return IndexStateError(
+        f"'{path.parent}'은(는) 이 프로세스를 fork할 때 쓰이고 있어서 여기서는 쓸 수 없습니다. 아무것도 쓰지 "
+        "않았습니다. 이 프로세스를 spawn으로 시작하거나, 컬렉션을 쓰지 않을 때 fork하세요.",
+        f"'{path.parent}' was in use when this process was forked, so it cannot be used here. Nothing was written; "
+        "start this process by spawn, or fork while no call of the collection is in progress.",
+    )
 
 
 class FairLock:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from korag.collection.local import schema
-from korag.collection.local.connections import Connections, FileConnections, MemoryConnections
+from korag.collection.local.connections import Connections, FileConnections, MemoryConnections, uses, watch
 from korag.collection.local.folders import HeldFolder
 from korag.collection.local.marker import Commit, read_marker, remove_unfinished, write_marker
 from korag.collection.local.place import Place
@@ -86,13 +86,34 @@ class Database(Tables):
     def _connect(self) -> Connections:
         if self._place is None:
             return MemoryConnections()
+        checks = weakref.WeakMethod(self._check_reopened)
+
+        def reopened() -> None:
+            if (check := checks()) is not None:
+                check()
+
         while True:
             with self._place.opening():
-                kind = ViewConnections if is_read_only(self._place.file) else FileConnections
-                connections = kind(self._place.file, timeout=self.timeout)
+                connections: Connections = (
+                    ViewConnections(self._place.file, timeout=self.timeout)
+                    if is_read_only(self._place.file)
+                    else FileConnections(self._place.file, timeout=self.timeout, reopened=reopened)
+                )
             if self._place.is_known:
+                watch(connections)
                 return connections
             connections.close()  # SQLite has just made the file
+
+    def _check_reopened(self) -> None:
+        """Raises unless the collection opened again, after a fork, is the one that was opened first."""
+        if self._place is not None and self._is_open:
+            known, self._is_open = self._collection_id, False  # the log is another one, if nobody else kept it
+            try:
+                self.remember()
+            finally:
+                self._is_open = True
+            if known not in (None, self._collection_id):
+                raise self._place.lost()
 
     def create(self, settings: dict[str, Any]) -> None:
         """Makes the tables of a new collection; waits for, and leaves alone, one made meanwhile."""
@@ -388,9 +409,10 @@ class Database(Tables):
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Translates SQLite errors into KoRAG errors."""
+        """Translates SQLite errors into KoRAG errors; a fork waits for what is done inside."""
         try:
-            yield
+            with uses.use():
+                yield
         except sqlite3.ProgrammingError as error:
             if "closed" not in str(error):
                 raise

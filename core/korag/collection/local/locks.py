@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from korag.collection.local.folders import HeldFolder
 
@@ -19,10 +19,13 @@ except ImportError:  # Windows, where a file that is open cannot be removed anyw
     fcntl = None  # type: ignore[assignment]
 
 
-def create_locked(path: Path) -> BinaryIO:
-    """Creates a file that is locked until it is closed."""
+def create_locked(path: Path) -> FileIO:
+    """Creates a file that is locked until it is closed.
+
+    It has no buffer: a process that is forked meanwhile would write what is in it once more.
+    """
     while True:
-        file = path.open("xb")
+        file = path.open("xb", buffering=0)
         if fcntl is None:
             return file
         with contextlib.suppress(OSError):

@@ -19,8 +19,9 @@ import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,7 +235,7 @@ class SegmentFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._unfinished: dict[str, BinaryIO] = {}
+        self._unfinished: dict[tuple[int, str], FileIO] = {}  # by process, as a forked child has none of its parent's
 
     def write(self, segment: Segment) -> SegmentInfo:
         """Writes a file, and flushes it and its folder entry.
@@ -261,9 +262,8 @@ class SegmentFolder:
                     self.folder.mkdir(exist_ok=True)
                     flush(self.folder.parent)
                 file = create_locked((self.folder / name).with_suffix(".tmp"))
-                self._unfinished[name] = file
+                self._unfinished[os.getpid(), name] = file
                 size, checksum = write_tensors(file, *_to_arrays(segment))
-                file.flush()
                 os.fsync(file.fileno())
             except BaseException:
                 self._abandon(name)
@@ -275,7 +275,7 @@ class SegmentFolder:
         with storage_errors(self.folder, writing=True):
             try:
                 self._path(info.name).rename(self.folder / info.name)
-                self._unfinished.pop(info.name).close()
+                self._unfinished.pop((os.getpid(), info.name)).close()
                 flush(self.folder)
             except BaseException:
                 self.discard(info)
@@ -286,16 +286,16 @@ class SegmentFolder:
         self._abandon(info.name)
 
     def _abandon(self, name: str) -> None:
-        if name in self._unfinished:
+        if (own := (os.getpid(), name)) in self._unfinished:
             with contextlib.suppress(OSError):  # an earlier error is the one to tell
                 self._path(name).unlink()
             with contextlib.suppress(OSError):
-                self._unfinished.pop(name).close()
+                self._unfinished.pop(own).close()
 
     def _path(self, name: str) -> Path:
         """Where a file is: under another name until it is whole and named."""
         path = self.folder / name
-        return path.with_suffix(".tmp") if name in self._unfinished else path
+        return path.with_suffix(".tmp") if (os.getpid(), name) in self._unfinished else path
 
     def read(self, info: SegmentInfo) -> Segment:
         """Maps a file, after verifying it against what was recorded.
@@ -341,9 +341,11 @@ class SegmentFolder:
                 if not names <= set(present):  # what is not named may be what should be, after a loss
                     return
                 for name in present:
-                    if OWN_NAME.fullmatch(name) and name not in names and stat.S_ISREG(folder.stat(name).st_mode):
-                        # Windows: another process still maps it; the next merge removes it.
-                        with contextlib.suppress(FileNotFoundError, PermissionError):
+                    if not OWN_NAME.fullmatch(name) or name in names:
+                        continue
+                    # Gone: another process had not finished it. Windows: another process still maps it.
+                    with contextlib.suppress(FileNotFoundError, PermissionError):
+                        if stat.S_ISREG(folder.stat(name).st_mode):
                             remove_unlocked(folder, name)
 
     def discard(self, info: SegmentInfo) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from korag.collection.local.segments import LegArrays, Segment, SegmentInfo, Seg
 from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
 from korag.errors import SegmentError
+from korag.forking import Lock
 from korag.legs.base import Codec, Leg, SegmentSlice
 from korag.scoring import Ints
 
@@ -77,7 +77,11 @@ class Snapshot:
     generation: int
     readers: list[SegmentReader]
     _filtered: LRUCache[str, FilteredRows] = field(default_factory=lambda: LRUCache(FILTERS), repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: Lock = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        filtered = self._filtered
+        object.__setattr__(self, "_lock", Lock(lambda: LRUCache.__init__(filtered, FILTERS)))
 
     def select(self, condition: tuple[str, Sequence[object]] | None, database: Database) -> FilteredRows:
         """Returns the documents that meet a condition; cached.
@@ -142,7 +146,7 @@ class SnapshotReader:
         self._codecs = codecs
         self._last: Snapshot | None = None
         self._ahead: dict[SegmentInfo, tuple[int, SegmentReader]] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Snapshot]:

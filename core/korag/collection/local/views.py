@@ -13,13 +13,13 @@ import functools
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from korag.collection.local.connections import READERS, connect
+from korag.collection.local.connections import READERS, connect, in_use_at_fork, uses
 from korag.collection.local.files import open_file
 from korag.collection.local.marker import MARKER_FILE
 from korag.errors import CollectionLockedError
@@ -88,11 +88,20 @@ class ViewConnections:
         self._timeout = timeout
         self.statement: AbstractContextManager[object] = nullcontext()
         self._slots = threading.Semaphore(READERS)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._idle: list[tuple[sqlite3.Connection, State]] = []
-        self._closed = False
-        self.writer, self._writer_state = self._open()
+        self._closed = self._abandoned = False
+        self._writer: tuple[sqlite3.Connection, State] | None = self._open()
         self._writing = threading.RLock()
+
+    @property
+    def writer(self) -> sqlite3.Connection:
+        """As `Connections.writer`."""
+        with self._lock:
+            if self._writer is None and self._closed:
+                raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
+            self._writer = self._writer or self._open()
+            return self._writer[0]
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -116,26 +125,45 @@ class ViewConnections:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """As `Connections.writing`: the connection can begin, and is refused at its first change."""
         with self._writing:
-            if not self._closed and State.of(self._path) != self._writer_state:
-                self.writer.close()
-                self.writer, self._writer_state = self._open()
+            if not self._closed and self._writer is not None and State.of(self._path) != self._writer[1]:
+                self._writer[0].close()
+                self._writer = None
             yield self.writer
 
     def close(self) -> None:
         """As `Connections.close`."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection, _ in idle:
-            connection.close()
-        with self._writing:
-            self.writer.close()
+        with uses.use():
+            with self._lock:
+                self._closed = True
+                idle, self._idle = self._idle, []
+            for connection, _ in idle:
+                connection.close()
+            with self._writing:
+                if self._writer is not None:
+                    self._writer[0].close()
 
     def close_as_it_is(self) -> None:
         """As `close`: nothing can be written."""
         self.close()
 
+    def rest(self) -> None:
+        """As `Connections.rest`."""
+        for connection, _ in (*self._idle, *((self._writer,) if self._writer else ())):
+            connection.close()
+        self._idle, self._writer = [], None
+
+    def abandon(self) -> Sequence[object]:
+        """As `Connections.abandon`."""
+        if self._writer is None or self._closed:
+            return ()
+        old = (self._writer, *self._idle)
+        self._idle, self._writer, self._abandoned = [], None, True
+        self._lock = threading.RLock()
+        return old
+
     def _open(self) -> tuple[sqlite3.Connection, State]:
+        if self._abandoned:
+            raise in_use_at_fork(self._path)
         state = State.of(self._path)
         mode = "?mode=ro" if state.is_live else "?mode=ro&immutable=1"
         return connect(self._path, timeout=self._timeout, mode=mode), state

@@ -35,6 +35,7 @@ from korag.errors import (
     FormatVersionError,
     IndexStateError,
     InvalidArgumentError,
+    InvalidTextError,
     ReadOnlyError,
     SegmentError,
 )
@@ -776,3 +777,13 @@ def test_a_search_is_exact_or_not(tmp_path: Path) -> None:
             with pytest.raises(InvalidArgumentError, match="exact="):
                 collection.search(QUERIES[0], exact=wrong)  # type: ignore[arg-type]
         assert results(collection, exact=False) == results(collection)  # so few are looked at all
+
+
+def test_a_text_that_sqlite_cannot_store_is_an_error_before_any_work(monkeypatch):
+    monkeypatch.setattr("korag.collection.documents.MAX_CHARACTERS", 1_000)
+    with Collection.in_memory(bm25=True) as collection:
+        with pytest.raises(InvalidTextError, match=r"(?s)texts\[1\].*1,001자.*1,001 characters; 1,000"):
+            collection.add(["가", "나" * 1_001])
+        assert len(collection) == 0
+        collection.add(["나" * 1_000])
+        assert len(collection.search("나" * 2_000)) == 1  # a query is not stored

@@ -144,7 +144,8 @@ class Collection(ABC):
         after an interruption completes the job.
 
         Args:
-            texts: The documents.
+            texts: The documents, of up to 200 million characters each. Models read the first `max_length` tokens; BM25
+                indexes the whole text.
             ids: Their ids, all different; generated if not given.
             metadata: A dict of JSON values for each document; copied.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.

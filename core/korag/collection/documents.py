@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from korag.checks import check_distinct, check_ids, check_lengths, check_list, check_metadata
+from korag.errors import InvalidTextError
 from korag.text import check_texts
 
 logger = logging.getLogger("korag")
+MAX_CHARACTERS = 200_000_000
+"""Of a text: SQLite stores no more than 1 GB in a row, and a character may take 4 bytes."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,16 @@ def check_documents(
     """Puts texts, ids and metadata together; ids are generated if not given.
 
     Raises:
-        InvalidTextError: If a text is not a string.
+        InvalidTextError: If a text is not a string, or longer than 200 million characters.
         InvalidArgumentError: If the numbers differ, an id is empty or repeated, or metadata is not JSON.
     """
     texts = check_texts(texts)
+    for index, text in enumerate(texts):
+        if len(text) > MAX_CHARACTERS:
+            raise InvalidTextError(
+                f"texts[{index}]의 길이가 {len(text):,}자입니다. {MAX_CHARACTERS:,}자까지 저장합니다. 나누어 넣으세요.",
+                f"texts[{index}] has {len(text):,} characters; {MAX_CHARACTERS:,} can be stored. Split it.",
+            )
     ids = [str(uuid.uuid4()) for _ in texts] if ids is None else check_ids(ids)
     metadata = [{} for _ in texts] if metadata is None else check_list("metadata", metadata)
     check_lengths(texts=texts, ids=ids, metadata=metadata)

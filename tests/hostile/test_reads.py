@@ -239,7 +239,7 @@ def held() -> tuple[int, int, int]:
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
 def test_searches_leak_nothing(hostile: Any, tmp_path: Path) -> None:
     with Collection.open(tmp_path / "가", **legs()) as collection:
-        names, before = itertools.cycle(READS), (0, 0, 0)
+        seed, names, before = 0, itertools.cycle(READS), (0, 0, 0)
         for seed in hostile.tries("reads: leaks", short=400, long=20_000):
             if seed % 50 == 0:
                 replace(collection, 1 + seed // 50)

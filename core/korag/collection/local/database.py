@@ -62,7 +62,7 @@ class Database(Tables):
         self.path = path
         self.timeout = timeout
         self._place = None if path is None else Place(path)
-        self._is_open = self._is_marked = False
+        self._is_open = self._is_marked = self._is_closed = False
         self._collection_id: str | None = None
         self.folder: HeldFolder | None = None
         """That of the transaction in progress."""
@@ -252,6 +252,7 @@ class Database(Tables):
 
     def close(self) -> None:
         """Closes the file; reads in progress end as they would."""
+        self._is_closed = True
         self._connections.close()
 
     # -- transactions -------------------------------------------------------------------------------------
@@ -273,11 +274,19 @@ class Database(Tables):
                 return
             connection.execute("BEGIN")
             try:
-                self._check(connection)
+                self._check_read(connection)
                 yield connection
             finally:
                 if connection.in_transaction:  # some errors end it
                     connection.execute("COMMIT")
+
+    def _check_read(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._check(connection)
+        except IndexStateError as error:
+            if self._is_closed:  # just now, which took the log away
+                raise sqlite3.ProgrammingError("Cannot operate on a closed database.") from error
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[ExitStack]:

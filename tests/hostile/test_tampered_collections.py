@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_tampered_collection_is_right_or_refused(hostile: Hostile, tmp_path: P
                 return
 
 
-def _work(scratch: Path, seeds: list[int]) -> Iterator[dict[str, object]]:
+def _work(scratch: Path, seeds: list[int]) -> Iterator[dict[str, Any]]:
     """Runs the script until it ends, by itself or because it hangs."""
     command = [sys.executable, str(SCRIPT), str(scratch / "work"), *map(str, seeds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

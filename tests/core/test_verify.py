@@ -150,6 +150,12 @@ def test_arrays_that_no_codec_makes(folder: Path, leg: str) -> None:
         assert len(collection.get()) == 21
 
 
+def test_settings_that_are_damaged(folder: Path) -> None:
+    run(folder, "UPDATE settings SET value = json_remove(value, '$.dense.fingerprint.dim') WHERE name = 'legs'")
+    (problem,) = Collection.verify(folder).problems
+    assert "'dense'" in str(problem)
+
+
 def test_what_is_no_collection(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(IndexStateError, match="no collection"):
         Collection.verify(tmp_path / "없음")

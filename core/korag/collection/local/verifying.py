@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from korag.checkpoints.fingerprint import Fingerprint
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import read_manifest, resolve_codecs
 from korag.collection.local.remains import check_database_there
@@ -17,6 +18,7 @@ from korag.collection.local.segments import SEGMENT_FOLDER, SegmentFolder
 from korag.collection.local.tables import Keys
 from korag.collection.local.upgrade import missing_collection
 from korag.errors import FormatVersionError, IndexStateError
+from korag.legs.base import damaged_entry
 from korag.storage import storage_errors
 from korag.text import is_empty
 
@@ -124,7 +126,13 @@ class _Verifier:
         """The keys in all segments, and whether all of them could be read."""
         manifest, _ = read_manifest(self._database)
         codecs = resolve_codecs(manifest, self._database.place)
-        dims = {leg: entry["fingerprint"]["dim"] for leg, entry in manifest.items() if "fingerprint" in entry}
+        dims = {}
+        for leg, entry in manifest.items():
+            if "fingerprint" in entry:
+                try:
+                    dims[leg] = Fingerprint.from_dict(entry["fingerprint"]).dim
+                except ValueError:
+                    self._problems.append(damaged_entry(leg, self._database.place, "fingerprint"))
         keys, infos = [np.zeros(0, np.int64)], self._database.segments()
         for info in infos:
             with self._noting():

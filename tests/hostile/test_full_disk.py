@@ -79,3 +79,14 @@ def test_the_errors_of_libraries(tmp_path: Path) -> None:
 def test_a_full_device(tmp_path: Path) -> None:
     with pytest.raises(StorageFullError), storage_errors(tmp_path, writing=True):
         Path("/dev/full").write_text("글", encoding="utf-8")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_command_whose_output_does_not_fit() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as output:
+        command = [sys.executable, "-m", "korag.cli", "models"]
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "stdout" in done.stderr
+    assert "not enough space" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from pathlib import Path
 
 from korag.errors import InvalidArgumentError
+from korag.storage import storage_error
 
 
 def split_pair(option: str, text: str, form: str = "NAME=VALUE", example: str = "") -> tuple[str, str]:
@@ -35,6 +39,16 @@ def malformed(option: str, text: str, form: str, example: str = "") -> InvalidAr
 
 
 def write(text: str) -> None:
-    """Writes text and a line end to standard output."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
-    sys.stdout.flush()
+    """Writes text and a line end to standard output.
+
+    Raises:
+        StorageFullError: If it goes to a file and there is no space left.
+        StorageError: If it cannot be written for another reason.
+    """
+    try:
+        sys.stdout.write(text.rstrip("\n") + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # or Python would fail once more at exit, with what is left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise storage_error(error, Path("stdout"), writing=True) from error

@@ -87,10 +87,7 @@ def storage_error(error: OSError, path: Path, *, writing: bool) -> StorageError 
     if error.errno in _DENIED:
         return read_only(path) if writing else unreadable(path)
     if os.path.islink(file) and not os.path.exists(file):  # noqa: PTH110, PTH114 (these never raise)
-        korean, english = (
-            "끊어진 심볼릭 링크입니다. 링크를 고치거나 지우세요.",
-            "it is a broken link; repair or remove it.",
-        )
+        korean, english = _BROKEN_LINK
     else:
         korean, english = _REMEDIES.get(error.errno or 0, _REMEDY)
     if not writing:

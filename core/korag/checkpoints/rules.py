@@ -238,6 +238,7 @@ _ADAPTER: Rules = {
     "megatron_core": one_of("megatron.core"), "qalora_group_size": is_number, "target_parameters": or_none(is_texts),
     "auto_mapping": or_none(fields({
         "base_model_class": is_text, "parent_library": lambda name: is_text(name) and name.startswith("transformers."),
+        "unsloth_fixed": is_flag,
     })),
 }  # fmt: skip
 """``adapter_config.json``. Its patterns are regular expressions, and most other keys name ways to make an adapter."""
@@ -283,7 +284,8 @@ def check_index(settings: Mapping[str, Any]) -> Iterator[Problem]:
 
 _ATTENTION = either(is_flag, one_of(None, "eager", "sdpa", "flash_attention_2", "flex_attention"))
 _EXPERTS = one_of(None, "eager", "batched_mm", "grouped_mm")
-_COUNTED = re.compile(r"num_|n_|layers|heads|labels|experts|groups")
+_COUNTED = re.compile(r"(?:^|_)n(?:um)?_(?!positions|ctx)|layers|heads|labels|experts|groups")
+"""Keys of numbers of things; not ``bos_token_id`` or ``max_position_embeddings``, which are larger."""
 
 
 def check_config(settings: Any, place: str = "") -> Iterator[Problem]:

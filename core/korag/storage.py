@@ -81,7 +81,9 @@ def storage_error(error: OSError, path: Path, *, writing: bool) -> StorageError 
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in _FULL:
         return full(path, reason)
-    file = error.filename if isinstance(error.filename, str) else str(path)
+    file = error.filename if isinstance(error.filename, str) else ""
+    if not os.path.isabs(file):  # noqa: PTH117 (a number, or a name within a folder that is held)
+        file = str(path)
     if not writing or not (file.startswith(str(path)) or str(path).startswith(file)):  # else only read while writing
         path, writing = Path(file), False
     if error.errno in _DENIED:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from assertions import assert_bilingual
 
 import langchain_korag as langchain
 import llamaindex_korag as llamaindex
 from korag import Collection, load_encoder
 from korag.checkpoints.bundled import shipped_models
 from korag.collection.local import stored_models
-from korag.errors import IndexStateError, KoragError
+from korag.errors import IndexStateError, KoragError, MissingBaseError
 from korag.testing import FakeDenseEncoder
 
 TEXT = "보증금은 이사하는 날 돌려받는다."
@@ -180,3 +181,32 @@ def test_every_door_asks_before_a_model_from_outside_is_loaded(tmp_path: Path, d
         opening(tmp_path / "색인")
     with pytest.raises(KoragError, match=r"'/없는/모델' .* cannot be loaded"):
         opening(tmp_path / "색인", load_stored_models=True)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/model", "a/" * 3_000, "a" * 5_000])
+@pytest.mark.parametrize("options", [{}, {"load_stored_models": True}])
+def test_a_model_that_no_path_can_name(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    folder = tmp_path / "index"
+    with Collection.open(folder, encoders=["mini-dense"]) as collection:
+        collection.add([TEXT])
+    edit(folder, "dense", lambda load: load.update(model=name))
+    with pytest.raises(IndexStateError) as caught:
+        Collection.open(folder, **options)
+    assert_bilingual(caught.value, "encoders=[")
+
+
+@pytest.mark.parametrize("base", ["a\0b", "a/" * 3_000, "a" * 5_000])
+def test_a_base_that_no_path_can_name(tmp_path: Path, base: str) -> None:
+    folder = tmp_path / "index"
+    with Collection.open(folder, encoders=["mini-dense"]) as collection:
+        collection.add([TEXT])
+    adapter = folder / "adapter"
+    adapter.mkdir()
+    settings = {"peft_type": "LORA", "base_model_name_or_path": base}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    edit(folder, "dense", lambda load: load.update(model=str(adapter)))
+    with pytest.raises(IndexStateError):
+        Collection.open(folder)
+    with pytest.raises(MissingBaseError) as caught:
+        load_encoder(adapter)
+    assert_bilingual(caught.value, "adapter=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,15 @@ def test_splade(tmp_path: Path, release: str) -> None:
     write_json(folder / "1_SpladePooling/config.json", pooling)
     write_json(folder / "config_sentence_transformers.json", {"model_type": "SparseEncoder", "prompts": {}})
     assert load_encoder(folder).family == "sparse"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission there")
+def test_a_folder_of_links_to_the_hubs_cache(tmp_path: Path) -> None:
+    """As ``huggingface-cli download --local-dir`` made it before huggingface_hub 0.23."""
+    folder = _dense(tmp_path / "model", _BACKBONES["XLM-RoBERTa (BGE-m3, KURE, KoE5)"])
+    blobs = tmp_path / "cache" / "models--owner--name" / "blobs"
+    blobs.mkdir(parents=True)
+    for number, path in enumerate([path for path in folder.rglob("*") if path.is_file()]):
+        path.rename(blobs / f"{number:064x}")
+        path.symlink_to(blobs / f"{number:064x}")
+    assert load_encoder(folder).family == "dense"

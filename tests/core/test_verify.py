@@ -6,14 +6,16 @@ import shutil
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from assertions import assert_bilingual
 
 from korag import Collection
 from korag.cli import main
 from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentInfo
-from korag.errors import ForeignFolderError, FormatVersionError, IndexStateError, SegmentError
+from korag.errors import ForeignFolderError, FormatVersionError, IndexStateError, InvalidArgumentError, SegmentError
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder, FakeSparseEncoder
 
 FILE = "korag.sqlite3"
@@ -165,6 +167,18 @@ def test_what_is_no_collection(tmp_path: Path, folder: Path) -> None:
     run(folder, "PRAGMA user_version = 99")
     with pytest.raises(FormatVersionError):
         Collection.verify(folder)
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", 3])
+def test_what_is_no_path(path: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        Collection.verify(path)
+    assert_bilingual(caught.value, "path=")
+
+
+def test_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert Collection.verify(f"~/{folder.name}").documents == 21
 
 
 def test_merges_meanwhile_are_no_problem(folder: Path) -> None:

@@ -31,16 +31,15 @@ def model_files(folder: Path) -> Iterator[Path]:
 
     Raises:
         AccessError: If something may not be read.
-        CheckpointError: If one is not an ordinary file, or a link that leads out of the folder. Links to the blobs of
-            the Hub cache, which snapshots in it consist of, are allowed.
+        CheckpointError: If one is not an ordinary file, or a link that leads out of the folder. Links to the blobs of a
+            Hub cache are allowed: snapshots consist of them, and so do folders that older Hub clients downloaded to.
     """
     folder = folder.resolve()
-    inside = [folder, *([folder.parents[1] / "blobs"] if folder.parent.name == "snapshots" else [])]
     waiting = [folder] if folder.exists() else []
     while waiting:
         for path in sorted(_entries(waiting.pop())):
             if path.is_symlink():
-                _check_link(path, inside)
+                _check_link(path, folder)
             if not path.is_dir() or path.suffix in _FILES:
                 _check_ordinary(path)
                 yield path
@@ -85,12 +84,13 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
 
 
-def _check_link(path: Path, inside: list[Path]) -> None:
+def _check_link(path: Path, folder: Path) -> None:
     try:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # nothing there, or a circle
         raise _unusable(path, "끊어진 링크입니다", "is a link that leads nowhere") from error
-    if not any(target.is_relative_to(place) for place in inside):
+    is_blob = target.parent.name == "blobs" and target.parents[1].name.startswith("models--")
+    if not is_blob and not target.is_relative_to(folder):
         raise _unusable(
             path, f"모델 폴더 밖({target})을 가리키는 링크입니다", f"is a link out of the model folder, to {target}"
         )

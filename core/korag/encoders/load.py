@@ -27,6 +27,7 @@ from korag.errors import (
     MissingBaseError,
     UnknownDimError,
 )
+from korag.storage import find_path
 
 _ENCODERS: dict[Family, type[PretrainedEncoder[Any]]] = {
     "dense": DenseEncoder,
@@ -177,9 +178,9 @@ def as_encoder(
 
 def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:
     name = settings.get("base_model_name_or_path") or ""
-    local = source.folder / name  # where `PretrainedEncoder.save` puts it
+    local = find_path(source.folder / name) if name else None  # where `PretrainedEncoder.save` puts it
     try:
-        found = resolve_model(local if name and local.is_dir() else name, revision=settings.get("revision"), **hub)
+        found = resolve_model(local if local and local.is_dir() else name, revision=settings.get("revision"), **hub)
     except (CheckpointNotFoundError, HubUnreachableError) as error:
         raise MissingBaseError(
             f"어댑터 '{source.name}'의 베이스 모델 '{name}'을(를) 찾을 수 없습니다. 베이스 모델이 로컬에 있다면 "

@@ -228,7 +228,7 @@ class LocalCollection(Collection):
             ForeignFolderError: If the folder holds something else.
             FormatVersionError: If a newer KoRAG made it, or one that is too old.
         """
-        return verify_folder(Path(path).absolute(), timeout=timeout)
+        return verify_folder(check_path("path", path), timeout=timeout)
 
     # -- documents ----------------------------------------------------------------------------------------
 
@@ -503,8 +503,10 @@ class LocalCollection(Collection):
             LocalCollection.__init__(self, database, state["segments"], legs)
             return
         folder: Path = state["path"]
-        finish_interrupted(folder)
-        if not (folder / DATABASE_FILE).exists():  # opening would make an empty one
+        with storage_errors(folder, writing=False):
+            finish_interrupted(folder)
+            is_there = (folder / DATABASE_FILE).exists()
+        if not is_there:  # opening would make an empty one
             raise IndexStateError(
                 f"'{folder}'에 있던 컬렉션이 없습니다. 옮겼다면 Collection.open으로 새 위치에서 여세요.",
                 f"The collection in '{folder}' is gone. If it was moved, open it there with Collection.open.",

@@ -17,6 +17,7 @@ from korag.checkpoints.settings import find_adapter, read_json
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
 from korag.errors import IndexStateError, KoragError
+from korag.storage import find_path
 
 _LONGEST = 100_000
 """Of the texts in a manifest: names and prompts."""
@@ -109,17 +110,20 @@ class StoredModels:
     def _outside(self, arguments: Mapping[str, Any]) -> Iterator[str]:
         """Yields the models that would be loaded from outside the folder."""
         for name in filter(None, (arguments["model"], arguments.get("adapter"))):
-            folder = Path(name).expanduser()  # in the order of `resolve_model`: a folder hides a bundled name
-            if not _exists(folder):
+            folder = find_path(name)  # in the order of `resolve_model`: a folder hides a bundled name
+            if folder is None:
                 if name not in shipped_models():
                     yield name
-            elif self.folder is None or not folder.resolve().is_relative_to(self.folder.resolve()):
+            elif not self._is_inside(folder):
                 yield name
             elif arguments.get("adapter") is None and (adapter := find_adapter(folder)) is not None:
                 base = str(read_json(adapter / "adapter_config.json").get("base_model_name_or_path"))
-                inner = (folder / base).resolve()
-                if not inner.is_dir() or not inner.is_relative_to(self.folder.resolve()):
+                inner = find_path(folder / base)
+                if inner is None or not inner.is_dir() or not self._is_inside(inner):
                     yield base
+
+    def _is_inside(self, path: Path) -> bool:
+        return self.folder is not None and path.resolve().is_relative_to(self.folder.resolve())
 
     def _not_allowed(self, leg: str, model: str) -> IndexStateError:
         return IndexStateError(
@@ -131,10 +135,3 @@ class StoredModels:
             "(model= or models= in LangChain, model_name= or models= in LlamaIndex). If you trust the folder, pass "
             "load_stored_models=True instead.",
         )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # too long for a path
-        return False

@@ -5,6 +5,7 @@
     python tests/fork_cases.py models                           # torch in the children
     python tests/fork_cases.py pool                             # multiprocessing, started by fork
     python tests/fork_cases.py inside                           # a fork in the middle of a read
+    python tests/fork_cases.py readers                          # many threads read at once after a fork
 
 Prints what was wrong, a line each; nothing if all is well.
 """
@@ -231,9 +232,33 @@ def inside() -> None:
             problems.append("the parent's collection is not as before")
 
 
+def readers() -> None:
+    """All of them find the collection's connections closed by the fork."""
+    with tempfile.TemporaryDirectory() as folder, Collection.open(folder, bm25=True) as collection:
+        collection.add(["처음 글"], ids=["처음"])
+        for _ in range(5):
+            result(fork(lambda: None))
+            together = threading.Barrier(40)
+
+            def read(together: threading.Barrier = together) -> None:
+                together.wait()
+                collection.get(["처음"])
+
+            running = [threading.Thread(target=read, daemon=True) for _ in range(40)]
+            for thread in running:
+                thread.start()
+            end = time.monotonic() + PATIENCE
+            for thread in running:
+                thread.join(max(0, end - time.monotonic()))
+            if hanging := sum(thread.is_alive() for thread in running):
+                sys.stdout.write(f"{hanging} readers hang\n")
+                sys.stdout.flush()
+                os._exit(0)  # nothing could be closed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("case", choices=("threads", "memory", "models", "pool", "inside"))
+    parser.add_argument("case", choices=("threads", "memory", "models", "pool", "inside", "readers"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -245,6 +270,7 @@ def main() -> None:
             "models": models,
             "pool": pool,
             "inside": inside,
+            "readers": readers,
         }[options.case]()
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
 

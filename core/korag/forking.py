@@ -8,6 +8,7 @@ that a fork could break is made of the two classes here.
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 (see `_before`)
 import contextlib
 import os
 import threading
@@ -124,6 +125,8 @@ class Gate:
 
 
 def _before() -> None:
+    # Called before what was registered earlier: the locks that logging and the standard library's thread pools take for
+    # a fork are still free, so that whatever is waited for here can log and compute.
     for gate in list(_gates):
         gate._stop()
 

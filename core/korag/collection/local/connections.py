@@ -173,6 +173,9 @@ class FileConnections:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """As `Connections.reading`."""
+        # Opened first, and kept: it keeps the log in place. Opening it again reads, so it must not wait for a slot
+        # while those who have one wait for it.
+        self.writer  # noqa: B018
         with self._slots:
             connection = self._take()
             try:
@@ -184,7 +187,6 @@ class FileConnections:
         with self._lock:
             if self._closed:
                 raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
-            self.writer  # noqa: B018 (opened first, and kept: it keeps the log in place)
             if self._idle:
                 return self._idle.pop()
         return connect(self._path, timeout=self._timeout, reads_only=True)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import write_json
+from assertions import assert_bilingual
+from checkpoints import edit_json, write_json
 
 from korag import CrossEncoderReranker, load_encoder
+from korag.errors import CheckpointError
 
 _ST = "sentence_transformers.models."
 _LORA: dict[str, Any] = {
@@ -212,3 +214,20 @@ def test_a_folder_of_links_to_the_hubs_cache(tmp_path: Path) -> None:
         path.rename(blobs / f"{number:064x}")
         path.symlink_to(blobs / f"{number:064x}")
     assert load_encoder(folder).family == "dense"
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("sentence_bert_config.json", {"model_args": {"trust_remote_code": True}}),
+        ("sentence_bert_config.json", {"processing_kwargs": {"chat_template": {"chat_template": "own"}}}),
+        ("config.json", {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}),
+    ],
+)
+def test_what_needs_the_callers_trust_says_so(tmp_path: Path, file: str, changes: dict[str, Any]) -> None:
+    folder = _dense(tmp_path, _BACKBONES["XLM-RoBERTa (BGE-m3, KURE, KoE5)"])
+    edit_json(folder / file, **changes)
+    with pytest.raises(CheckpointError) as caught:
+        load_encoder(folder)
+    assert_bilingual(caught.value, next(iter(changes)), "trust_remote_code=True")
+    assert load_encoder(folder, trust_remote_code=True).family == "dense"

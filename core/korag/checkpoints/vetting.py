@@ -65,9 +65,18 @@ def _not_allowed(path: Path, place: str, value: object) -> CheckpointError:
             f"In '{path}', {place} is {value!r:.80}, which is not a class that KoRAG knows: using it means running "
             "code that the checkpoint chose. Pass trust_remote_code=True only if you trust it.",
         )
+    if isinstance(value, int | float):
+        return CheckpointError(
+            f"'{path}'의 {place} 값 {value!r:.80}은(는) 허용되지 않습니다. 파일이 손상되었거나 변조되었을 수 있습니다. "
+            "모델의 출처를 확인하고 다시 다운로드하거나, 그 항목을 지우고 쓰세요.",
+            f"In '{path}', {place} is {value!r:.80}, which is not allowed. The file may be damaged or have been "
+            "tampered with: check where the model comes from and download it again, or remove the entry.",
+        )
     return CheckpointError(
-        f"'{path}'의 {place} 값 {value!r:.80}은(는) 허용되지 않습니다. 파일이 손상되었거나 변조되었을 수 있습니다. "
-        "모델의 출처를 확인하고 다시 다운로드하거나, 그 항목을 지우고 쓰세요.",
-        f"In '{path}', {place} is {value!r:.80}, which is not allowed. The file may be damaged or have been tampered "
-        "with: check where the model comes from and download it again, or remove the entry.",
+        f"'{path}'의 {place} 값 {value!r:.80}은(는) KoRAG가 체크포인트에서 받아들이지 않는 설정입니다. 파일이 "
+        "손상되었거나 변조되었을 수 있으니 모델의 출처를 확인하고 다시 다운로드하거나, 그 항목을 지우고 쓰세요. 그 "
+        "설정이 필요하고 모델의 코드까지 믿을 수 있다면 trust_remote_code=True를 넣으세요.",
+        f"In '{path}', {place} is {value!r:.80}, a setting that KoRAG does not take from a checkpoint. The file may be "
+        "damaged or have been tampered with: check where the model comes from and download it again, or remove the "
+        "entry. If the model needs it and you trust the model with its code, pass trust_remote_code=True.",
     )

@@ -301,6 +301,7 @@ class Database(Tables):
             StorageFullError: If there is not enough space.
         """
         with self._translated(), self._connections.writing() as connection, self._using(connection), self._held() as at:
+            connection.execute("PRAGMA synchronous = FULL")  # some builds of SQLite flush less in write-ahead mode
             connection.execute("BEGIN IMMEDIATE")
             self.folder = at
             with ExitStack() as undo:

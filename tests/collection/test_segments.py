@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from korag.collection.local.segments import CodecVersion, LegArrays, Segment, SegmentFolder, SegmentMemory
+from korag.collection.local.segment_stores import SegmentFolder, SegmentMemory
+from korag.collection.local.segments import CodecVersion, LegArrays, Segment
 from korag.errors import FormatVersionError, SegmentError
 from korag.legs.dense import Float32Codec
 

@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from korag import Collection, load_encoder
 from korag.collection.local import database as database_module
 from korag.collection.local import snapshot as snapshot_module
-from korag.collection.local.segments import Segment, SegmentFolder
+from korag.collection.local.segment_stores import SegmentFolder
+from korag.collection.local.segments import Segment
 from korag.collection.local.snapshot import SnapshotReader
 from korag.errors import (
     CollectionLockedError,

@@ -22,7 +22,8 @@ from korag import Collection, load_encoder
 from korag.collection.local import database as database_module
 from korag.collection.local.database import FORMAT_VERSION, Database
 from korag.collection.local.manifest import read_manifest
-from korag.collection.local.segments import CodecVersion, SegmentFolder
+from korag.collection.local.segment_stores import SegmentFolder
+from korag.collection.local.segments import CodecVersion
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import (
     CollectionLockedError,

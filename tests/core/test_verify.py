@@ -14,7 +14,8 @@ from assertions import assert_bilingual
 
 from korag import Collection
 from korag.cli import main
-from korag.collection.local.segments import LegArrays, Segment, SegmentFolder, SegmentInfo
+from korag.collection.local.segment_stores import SegmentFolder
+from korag.collection.local.segments import LegArrays, Segment, SegmentInfo
 from korag.errors import ForeignFolderError, FormatVersionError, IndexStateError, InvalidArgumentError, SegmentError
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder, FakeSparseEncoder
 

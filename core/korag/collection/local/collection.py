@@ -32,15 +32,8 @@ from korag.collection.local.remains import check_database_there
 from korag.collection.local.replacing import finish_interrupted
 from korag.collection.local.saving import save_copy
 from korag.collection.local.search import Searcher
-from korag.collection.local.segments import (
-    SEGMENT_FOLDER,
-    LegArrays,
-    Segment,
-    SegmentFolder,
-    SegmentInfo,
-    SegmentMemory,
-    SegmentStore,
-)
+from korag.collection.local.segment_stores import SEGMENT_FOLDER, SegmentFolder, SegmentMemory, SegmentStore
+from korag.collection.local.segments import LegArrays, Segment, SegmentInfo
 from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader, choose_merge, merge_segments
 from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder

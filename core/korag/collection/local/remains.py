@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from korag.collection.local.marker import MARKER_FILE, Commit
-from korag.collection.local.segments import SEGMENT_FOLDER
+from korag.collection.local.segment_stores import SEGMENT_FOLDER
 from korag.errors import IndexStateError
 
 

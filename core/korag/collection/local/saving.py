@@ -11,7 +11,7 @@ from typing import Any
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.marker import MARKER_FILE, is_unfinished
 from korag.collection.local.replacing import finish_interrupted, put_in_place, remove_leftovers, temporary_folder
-from korag.collection.local.segments import SEGMENT_FOLDER, SegmentFolder
+from korag.collection.local.segment_stores import SEGMENT_FOLDER, SegmentFolder
 from korag.collection.local.snapshot import Snapshot
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, InvalidArgumentError
 from korag.storage import is_taken, storage_errors

@@ -12,7 +12,8 @@ import numpy as np
 from cachetools import LRUCache
 
 from korag.collection.local.database import Database
-from korag.collection.local.segments import LegArrays, Segment, SegmentInfo, SegmentStore
+from korag.collection.local.segment_stores import SegmentStore
+from korag.collection.local.segments import LegArrays, Segment, SegmentInfo
 from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
 from korag.errors import SegmentError

@@ -9,7 +9,8 @@ from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import current_manifest, resolve_codecs
 from korag.collection.local.remains import check_database_there
 from korag.collection.local.replacing import finish_interrupted
-from korag.collection.local.segments import SEGMENT_FOLDER, Segment, SegmentFolder, SegmentInfo
+from korag.collection.local.segment_stores import SEGMENT_FOLDER, SegmentFolder
+from korag.collection.local.segments import Segment, SegmentInfo
 from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError
 from korag.storage import storage_errors
 

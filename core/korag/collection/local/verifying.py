@@ -14,7 +14,7 @@ from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.manifest import read_manifest, resolve_codecs
 from korag.collection.local.remains import check_database_there
 from korag.collection.local.rows import from_row
-from korag.collection.local.segments import SEGMENT_FOLDER, SegmentFolder
+from korag.collection.local.segment_stores import SEGMENT_FOLDER, SegmentFolder
 from korag.collection.local.tables import Keys
 from korag.collection.local.upgrade import missing_collection
 from korag.errors import FormatVersionError, IndexStateError

@@ -19,6 +19,7 @@ PAGES = sorted(
 )  # fmt: skip
 _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"(?:core|langchain_korag|llamaindex_korag|docs|benchmarks|examples|tests|training)/[\w./-]*")
+_FILES = (".md", ".py", ".committed", ".sqlite3", ".sqlite3-wal")
 _NAME = re.compile(r"(?:korag|langchain_korag|llamaindex_korag)(?:\.\w+)+")
 
 
@@ -79,7 +80,7 @@ def _exists(name: str) -> bool:
 def test_modules_and_names_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     names = {
-        match for code in _CODE.findall(text) for match in _NAME.findall(code) if not code.endswith((".md", ".py"))
+        match for code in _CODE.findall(text) for match in _NAME.findall(code) if not code.endswith(_FILES)
     }
     unknown = sorted(name for name in names - {DATABASE_FILE, MARKER_FILE} if not _exists(name))
     assert not unknown, f"{page} names {unknown}, which do not exist"

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import os
 import pickle
 import sys
 import threading
@@ -494,7 +495,7 @@ class TestFolder:
         for path in ((tmp_path / "저장").rglob("*"), [tmp_path / "저장"]):
             for each in path:
                 each.chmod(0o555 if each.is_dir() else 0o444)
-        monkeypatch.setattr("os.access", lambda *_args, **_options: False)  # root may write anywhere
+        monkeypatch.setattr("os.access", lambda _path, mode, **_options: not mode & os.W_OK)  # root may write anywhere
         retriever = KoBM25Retriever.from_persist_dir(tmp_path / "저장")
         assert _ids(retriever.retrieve("도서관")) == ["노드-1"]
         for write in (lambda: retriever.add_nodes(nodes[:1]), lambda: retriever.delete_nodes(["노드-0"])):

@@ -79,8 +79,6 @@ def _exists(name: str) -> bool:
 @pytest.mark.parametrize("page", PAGES)
 def test_modules_and_names_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    names = {
-        match for code in _CODE.findall(text) for match in _NAME.findall(code) if not code.endswith(_FILES)
-    }
+    names = {match for code in _CODE.findall(text) for match in _NAME.findall(code) if not code.endswith(_FILES)}
     unknown = sorted(name for name in names - {DATABASE_FILE, MARKER_FILE} if not _exists(name))
     assert not unknown, f"{page} names {unknown}, which do not exist"

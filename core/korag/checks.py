@@ -38,17 +38,17 @@ _MAX_DEPTH = 100
 
 
 def check_count(name: str, value: object, *, at_least: int = 0) -> int:
-    """Returns an integer that is not below `at_least`; a bool is not an integer.
+    """Returns an integer that is not below `at_least`, as an int; numpy's are integers too, a bool is none.
 
     Raises:
         InvalidArgumentError: If it is anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < at_least:
         raise InvalidArgumentError(
             f"{name}={value!r:.80}: {at_least} 이상의 정수여야 합니다.",
             f"{name}={value!r:.80} is invalid; it must be an integer of at least {at_least}.",
         )
-    return value
+    return int(value)
 
 
 def check_flag(name: str, value: object) -> bool:
@@ -364,7 +364,7 @@ def _check_string(value: str, place: str) -> None:
 def _not_json(place: str, value: object, korean: str, english: str) -> InvalidArgumentError:
     return InvalidArgumentError(
         f"{place}: {value!a:.80} — {korean}. 메타데이터에는 문자열, 유한한 수, bool, None과 이들의 list, dict만 넣을 "
-        "수 있습니다. 날짜는 isoformat() 문자열로 바꾸세요.",
+        "수 있습니다. 날짜는 isoformat() 문자열로, numpy 값은 .item()으로 바꾸세요.",
         f"{place}: {value!a:.80} {english}. Metadata may hold strings, finite numbers, bools, None, and lists and "
-        "dicts of these; convert dates with isoformat().",
+        "dicts of these; convert dates with isoformat(), numpy values with .item().",
     )

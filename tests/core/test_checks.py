@@ -24,6 +24,7 @@ from korag.paths import check_new_folder, check_path
 def test_what_passes_is_returned(tmp_path):
     assert check_count("k", 0) == 0
     assert check_count("k", 3, at_least=3) == 3
+    assert type(check_count("k", np.int64(3))) is int
     assert check_flag("exact", False) is False
     assert check_fraction("min_relevance", 1) == 1.0
     assert check_fraction("min_relevance", None) == 0.0

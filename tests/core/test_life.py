@@ -161,8 +161,9 @@ def test_a_collection_that_has_lost_something_is_not_opened_and_not_touched(
 def test_a_lost_log_that_held_all_there_was(tmp_path: Path) -> None:
     folder = as_a_kill_leaves_it(tmp_path / "규정", *TEXTS, was_closed=False)
     remove_log(folder)
-    with pytest.raises(IndexStateError, match="missing or empty"):
-        opened(folder)
+    for call in (opened, Collection.open, Collection.verify, Collection.upgrade):
+        with pytest.raises(IndexStateError, match="missing or empty"):
+            call(folder)
     assert len(list((folder / "segments").iterdir())) == 3
 
 

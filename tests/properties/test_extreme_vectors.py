@@ -111,11 +111,21 @@ def test_cosines_of_float64():
     assert cosine(np.array([1e-300, 1e-300]), vectors) == pytest.approx([1, math.sqrt(0.5), 0])
 
 
-@pytest.mark.parametrize("vector", [[0] * 4, [math.nan, 0, 0, 0], [math.inf, 1, 1, 1], [10**400, 0, 0, 0], ["a"] * 4])
-def test_a_query_without_a_direction_is_an_error(vector):
+@pytest.mark.parametrize(
+    ("vector", "reason"),
+    [
+        ([0] * 4, "is all zeros"),
+        ([math.nan, 0, 0, 0], "holds NaN or infinity"),
+        ([math.inf, 1, 1, 1], "holds NaN or infinity"),
+        ([1, 1], r"has shape \(2,\)"),
+        ([10**400, 0, 0, 0], "has shape"),
+        (["a"] * 4, "has shape"),
+    ],
+)
+def test_a_query_without_a_direction_is_an_error(vector, reason):
     with (
         collection(Dense(dim=4), np.eye(4, dtype=np.float32)) as made,
-        pytest.raises(InvalidArgumentError, match=r"(?s)질의 벡터.*query vector"),
+        pytest.raises(InvalidArgumentError, match=rf"(?s)질의 벡터.*query vector {reason}"),
     ):
         made.search_by_vector(vector)
 

@@ -106,9 +106,9 @@ class SearchOptions:
     exact: bool = True
 
     def __post_init__(self) -> None:
-        check_count("k", self.k)
+        object.__setattr__(self, "k", check_count("k", self.k))
         if self.fetch_k is not None:
-            check_count("fetch_k", self.fetch_k)
+            object.__setattr__(self, "fetch_k", check_count("fetch_k", self.fetch_k))
         check_fraction("min_relevance", self.min_relevance)
         check_flag("exact", self.exact)
         check_fusion(self.fusion)

@@ -171,20 +171,19 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     def _load_error(self, reason: str) -> CheckpointError:
         reason = " ".join(reason.split())
-        needs_code = "trust_remote_code" in reason
+        device = self._options.device
+        if "trust_remote_code" in reason:
+            korean = "코드를 신뢰할 수 있을 때만 trust_remote_code=True를 넣으세요."
+            english = "Pass trust_remote_code=True only if you trust its code."
+        else:
+            korean = "파일이 손상되었다면 다시 받으세요."
+            english = "If a file is damaged, download it again."
+        if device not in (None, "cpu"):
+            korean += f" 이 컴퓨터의 PyTorch가 device={device!r}을(를) 쓸 수 있는지도 확인하세요."
+            english += f" Also check that PyTorch can use device={device!r} on this machine."
         return CheckpointError(
-            f"'{self.model_name}' 모델을 불러오지 못했습니다({reason}). "
-            + (
-                "코드를 신뢰할 수 있을 때만 trust_remote_code=True를 넣으세요."
-                if needs_code
-                else "파일이 손상되었다면 다시 받으세요."
-            ),
-            f"The model '{self.model_name}' could not be loaded ({reason}). "
-            + (
-                "Pass trust_remote_code=True only if you trust its code."
-                if needs_code
-                else "If a file is damaged, download it again."
-            ),
+            f"'{self.model_name}' 모델을 불러오지 못했습니다({reason}). {korean}",
+            f"The model '{self.model_name}' could not be loaded ({reason}). {english}",
         )
 
     def _run_error(self, reason: str) -> CheckpointError:

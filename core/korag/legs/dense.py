@@ -68,11 +68,14 @@ class DenseLeg(EncoderLeg):
             given = np.asarray(vector, np.float64)
         except (TypeError, ValueError, OverflowError):  # not numbers, so no shape would fit
             given = np.zeros(0)
-        if given.shape != (self.encoder.dim,) or not np.isfinite(given).all():
+        is_vector = given.shape == (self.encoder.dim,)
+        if not is_vector or not np.isfinite(given).all():
+            korean = "에 NaN이나 무한대가 있습니다" if is_vector else f"의 모양이 {given.shape}입니다"
+            english = "holds NaN or infinity" if is_vector else f"has shape {given.shape}"
             raise InvalidArgumentError(
-                f"질의 벡터의 모양이 {given.shape}입니다. 유한한 수 {self.encoder.dim}개여야 합니다. 같은 모델"
+                f"질의 벡터{korean}. 유한한 수 {self.encoder.dim}개여야 합니다. 같은 모델"
                 f"('{self.encoder.model_name}')로 질의를 인코딩하세요.",
-                f"The query vector has shape {given.shape}; it must be {self.encoder.dim} finite numbers of "
+                f"The query vector {english}; it must be {self.encoder.dim} finite numbers of "
                 f"'{self.encoder.model_name}'. Encode the query with the same model.",
             )
         if self._cosine and not given.any():

@@ -148,7 +148,7 @@ class LocalCollection(Collection):
                 folder.mkdir(parents=True, exist_ok=True)
         database = Database(file, timeout=timeout)
         try:
-            if database.version() == 0:  # new, or a process was killed between making the file and its tables
+            if database.is_new():  # new, or a process was killed between making the file and its tables
                 database.create({"legs": new or describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))})
             database.remember()
             manifest, _ = read_manifest(database)

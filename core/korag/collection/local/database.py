@@ -25,7 +25,7 @@ from korag.collection.local.connections import Connections, FileConnections, Mem
 from korag.collection.local.folders import HeldFolder
 from korag.collection.local.marker import Commit, read_marker, remove_unfinished, write_marker
 from korag.collection.local.place import Place
-from korag.collection.local.remains import check_commits, check_database_new
+from korag.collection.local.remains import check_commits, is_new
 from korag.collection.local.segments import SegmentInfo
 from korag.collection.local.tables import GREATEST, Tables
 from korag.collection.local.views import ViewConnections, is_read_only, repeated
@@ -121,9 +121,7 @@ class Database(Tables):
             if self.path is not None:
                 self._use_write_ahead_log()
             with self.transaction():
-                if self.version() == 0:
-                    if self.path is not None:
-                        check_database_new(self.path)
+                if self.is_new():
                     schema.create(self._connection)
                     self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                     self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
@@ -170,6 +168,13 @@ class Database(Tables):
                 time.sleep(0.01)
             else:
                 return
+
+    def is_new(self) -> bool:
+        """True if there are no tables yet; raises as `version` does, and if there are none but there were."""
+        if self.path is None:
+            return self.version() == 0
+        with self._translated():
+            return is_new(self.path, self.version)
 
     @repeated
     def version(self) -> int:

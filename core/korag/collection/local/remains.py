@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from korag.collection.local.marker import MARKER_FILE, Commit
@@ -27,14 +28,23 @@ def check_database_there(file: Path) -> None:
         raise _no_database(file, remains)
 
 
-def check_database_new(file: Path) -> None:
-    """Raises if a database without tables is not a new one: something else of a collection is there.
+def is_new(file: Path, version: Callable[[], int]) -> bool:
+    """True if a database has no tables yet.
+
+    Args:
+        file: The database.
+        version: Reads its format; 0 if it has no tables.
 
     Raises:
-        IndexStateError: If so.
+        IndexStateError: If it has none, but something else of a collection is there: it has lost them, with its log.
     """
-    if remains := [path for path in _find_remains(file) if not path.name.endswith("-wal")]:
+    # In this order: whoever makes a collection fills the database first.
+    remains = [path for path in _find_remains(file) if not path.name.endswith("-wal")]
+    if version():
+        return False
+    if remains:
         raise _no_database(file, remains)
+    return True
 
 
 def _find_remains(file: Path) -> list[Path]:

@@ -82,8 +82,8 @@ class StoredModels:
             return load_encoder(**arguments)
         except KoragError as error:
             raise IndexStateError(
-                f"{self.place}의 '{leg}' 인코더 {arguments['model']!r}를 불러올 수 없습니다. 모델의 경로를 지정하세요: "
-                f"encoders=[load_encoder('모델 폴더', ...)].\n{error.args[0]}",
+                f"{self.place}의 '{leg}' 인코더 {arguments['model']!r}을(를) 불러올 수 없습니다. 모델의 경로를 "
+                f"지정하세요: encoders=[load_encoder('모델 폴더', ...)].\n{error.args[0]}",
                 f"The '{leg}' encoder {arguments['model']!r} of {self.place} cannot be loaded. Pass it from where it "
                 f"is now: encoders=[load_encoder('model folder', ...)].\n{error.args[1]}",
             ) from error

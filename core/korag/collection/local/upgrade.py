@@ -50,7 +50,7 @@ def upgrade_folder(folder: Path, *, timeout: float) -> int:
 
 
 def _upgrade(database: Database, store: SegmentFolder, folder: Path) -> int:
-    if database.version() == 0:  # a process was killed while making it
+    if database.is_new():  # a process was killed while making it
         raise missing_collection(folder)
     database.remember()
     with database.transaction() as undo:

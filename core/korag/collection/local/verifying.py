@@ -65,7 +65,7 @@ def verify_folder(folder: Path, *, timeout: float) -> VerifyReport:
     database = Database(folder / DATABASE_FILE, timeout=timeout)
     try:
         damage = database.find_damage()
-        if database.version() == 0:
+        if database.is_new():
             raise missing_collection(folder)
         while True:
             verifier = _Verifier(database, SegmentFolder(folder / SEGMENT_FOLDER), damage)

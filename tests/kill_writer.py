@@ -30,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "cor
 import numpy as np  # noqa: E402 (the path above lets this run as a script)
 
 from korag import Collection  # noqa: E402
-from korag.collection.local import replacing, snapshot  # noqa: E402
+from korag.collection.local import merging, replacing  # noqa: E402
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder  # noqa: E402
 
 Documents = dict[str, str]
@@ -335,7 +335,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where; kept afterwards")
     arguments = parser.parse_args()
-    snapshot.TIER = 4  # merge often
+    merging.TIER = 4  # merge often
     folder = arguments.folder or Path(tempfile.mkdtemp())
     if arguments.upgrade:
         counts = kill_upgrades(arguments.upgrade, folder)

@@ -25,7 +25,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "core")]
 
 from korag import Collection  # noqa: E402 (the path above lets this run as a script)
-from korag.collection.local import replacing, snapshot  # noqa: E402
+from korag.collection.local import merging, replacing  # noqa: E402
 from korag.collection.local.folders import exchange  # noqa: E402
 from korag.errors import IndexStateError  # noqa: E402
 from korag.testing import FakeDenseEncoder  # noqa: E402
@@ -402,7 +402,7 @@ class Machine:
 
 
 def main() -> None:
-    snapshot.TIER = 3  # merge often
+    merging.TIER = 3  # merge often
     for line in sys.stdin:
         root = Path(tempfile.mkdtemp())
         sys.stdout.write(json.dumps(Machine(root, int(line)).run()) + "\n")

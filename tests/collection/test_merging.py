@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from korag import Collection
-from korag.collection.local import collection as collection_module
-from korag.collection.local import snapshot as snapshot_module
+from korag.collection.local import merging as merging_module
 from korag.testing import FakeDenseEncoder
 
 TEXTS = {f"규정 {number}": f"제{number}조는 휴가를 {number}일 준다." for number in range(6)}
@@ -45,14 +44,14 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     """Does something once, when the merged segments are written and not yet named."""
 
     def once(action: Callable[[], object]) -> None:
-        merge, actions = snapshot_module.merge_segments, [action]
+        merge, actions = merging_module.merge_segments, [action]
 
         def then_act(*arguments: Any) -> Iterator[Any]:
             yield from merge(*arguments)
             if actions:
                 actions.pop()()
 
-        monkeypatch.setattr(collection_module, "merge_segments", then_act)
+        monkeypatch.setattr(merging_module, "merge_segments", then_act)
 
     return once
 

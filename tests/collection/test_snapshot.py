@@ -13,9 +13,10 @@ import pytest
 from korag.collection.documents import StoredDocument
 from korag.collection.local import tables as tables_module
 from korag.collection.local.database import Database
+from korag.collection.local.merging import TIER, choose_merge, merge_segments
 from korag.collection.local.segment_stores import SegmentFolder, SegmentMemory
 from korag.collection.local.segments import LegArrays, Segment
-from korag.collection.local.snapshot import FILTERS, TIER, FilteredRows, SnapshotReader, choose_merge, merge_segments
+from korag.collection.local.snapshot import FILTERS, FilteredRows, SnapshotReader
 from korag.errors import SegmentError
 from korag.filters import parse, to_sql
 from korag.legs.dense import DenseLeg, Float32Codec

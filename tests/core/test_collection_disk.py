@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from korag import Collection, load_encoder
 from korag.collection.local import database as database_module
-from korag.collection.local import snapshot as snapshot_module
+from korag.collection.local import merging as merging_module
 from korag.collection.local.segment_stores import SegmentFolder
 from korag.collection.local.segments import Segment
 from korag.collection.local.snapshot import SnapshotReader
@@ -462,7 +462,7 @@ def test_a_second_process_reads_what_a_writer_commits_and_waits_to_write(folder:
         other.tell("say(len(collection), len(collection.search('보증금', using='dense')))")
         assert other.hear() == "5 5"
         # now the other writes, for half a second
-        other.tell("(exec('with collection._writing():\\n say(1); time.sleep(.6)'), say('over'))")
+        other.tell("(exec('with collection._writer.writing():\\n say(1); time.sleep(.6)'), say('over'))")
         assert other.hear() == "1"
         started = time.monotonic()
         with pytest.raises(CollectionLockedError, match=r"0\.2"):
@@ -480,9 +480,9 @@ def test_a_merge_that_cannot_start_does_not_undo_an_add(folder: Path, monkeypatc
     def locked(*_: object) -> None:
         raise CollectionLockedError("잠김", "locked")
 
-    monkeypatch.setattr(snapshot_module, "TIER", 2)
+    monkeypatch.setattr(merging_module, "TIER", 2)
     with Collection.open(folder, **legs()) as collection:
-        monkeypatch.setattr(Collection, "_merge", locked)
+        monkeypatch.setattr(merging_module.Merger, "_merge", locked)
         assert collection.add(["새로운 글"], ids=["새것"]) == ["새것"]
         assert [hit.id for hit in collection.search("새로운", using="bm25")] == ["새것"]
         assert len(segments(folder)) == 2
@@ -490,7 +490,7 @@ def test_a_merge_that_cannot_start_does_not_undo_an_add(folder: Path, monkeypatc
 
 @pytest.mark.parametrize("on_disk", [True, False], ids=["disk", "memory"])
 def test_threads_search_while_others_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: bool) -> None:
-    monkeypatch.setattr(snapshot_module, "TIER", 3)
+    monkeypatch.setattr(merging_module, "TIER", 3)
     collection = Collection.open(tmp_path / "x", **legs()) if on_disk else Collection.in_memory(**legs())
     fixed = [f"f{n}" for n in range(20)]
     collection.add([f"고정 글 {id_}" for id_ in fixed], ids=fixed, metadata=[{"고정": True}] * 20)
@@ -563,10 +563,10 @@ def test_large_segments_are_not_rewritten_for_ever(monkeypatch: pytest.MonkeyPat
     with Collection.open(tmp_path, **legs()) as collection:
         for n in range(6):
             collection.add([f"글 {n} {i}" for i in range(50)])
-        monkeypatch.setattr(snapshot_module, "TIER", 4)
+        monkeypatch.setattr(merging_module, "TIER", 4)
         before = digest(tmp_path / "segments")
         largest = max(info.size for info in collection._database.segments())
-        monkeypatch.setattr(snapshot_module, "MERGED_BYTES", int(1.6 * largest))
+        monkeypatch.setattr(merging_module, "MERGED_BYTES", int(1.6 * largest))
         for n in range(40):
             collection.add([f"작은 글 {n}"])
         assert before.items() <= digest(tmp_path / "segments").items()

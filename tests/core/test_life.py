@@ -387,7 +387,7 @@ def test_a_folder_moved_away_while_it_is_written_to(tmp_path: Path) -> None:
     with opened(folder) as collection:
 
         def change() -> None:
-            with collection._writing():
+            with collection._writer.writing():
                 collection._database.delete(collection._database.keys())
                 put_another(folder)
 

@@ -84,7 +84,7 @@ def test_a_save_waits_for_who_writes_to_what_it_replaces(tmp_path: Path) -> None
         started = threading.Event()
 
         def write() -> None:
-            with writer._writing():
+            with writer._writer.writing():
                 writer._database.delete(writer._database.keys())
                 started.set()
                 time.sleep(0.5)

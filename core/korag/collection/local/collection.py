@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,21 +27,22 @@ from korag.collection.local.manifest import (
     read_manifest,
     reopen_legs,
 )
+from korag.collection.local.merging import Merger
 from korag.collection.local.remains import check_database_there
 from korag.collection.local.replacing import finish_interrupted
 from korag.collection.local.saving import save_copy
 from korag.collection.local.search import Searcher
 from korag.collection.local.segment_stores import SEGMENT_FOLDER, SegmentFolder, SegmentMemory, SegmentStore
-from korag.collection.local.segments import LegArrays, Segment, SegmentInfo
-from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader, choose_merge, merge_segments
+from korag.collection.local.segments import LegArrays, Segment
+from korag.collection.local.snapshot import SnapshotReader
 from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder
 from korag.collection.local.verifying import VerifyReport, verify_folder
 from korag.collection.local.views import repeated
+from korag.collection.local.writing import Writer
 from korag.encoders.base import Encoder
-from korag.errors import CollectionLockedError, ForeignFolderError, IndexStateError, StorageFullError
+from korag.errors import ForeignFolderError, IndexStateError
 from korag.filters import parse, to_sql
-from korag.forking import Lock
 from korag.legs.base import Leg, ModelFreeLeg
 from korag.legs.tokenizers import TokenizerLike
 from korag.paths import check_path
@@ -74,8 +74,8 @@ class LocalCollection(Collection):
         dims = {name: leg.encoder.dim for name, leg in legs.items() if leg.encoder is not None}
         self._reader = SnapshotReader(database, segments, codecs, dims)
         self._searcher = Searcher(database, self._reader, self._legs)
-        self._cleaned = False
-        self._merging = Lock()
+        self._writer = Writer(database, segments, self._place)
+        self._merger = Merger(self._writer, segments, self._reader, self._legs)
 
     @classmethod
     def open(
@@ -271,13 +271,13 @@ class LocalCollection(Collection):
             name: LegArrays.encode(leg.codec, leg.encode_documents(texts, show_progress=show_progress), len(texts))
             for name, leg in self._legs.items()
         }
-        with self._writing() as publish:
+        with self._writer.writing() as publish:
             keys = self._database.upsert(documents)
             if filled:
                 info = self._segments.prepare(Segment(keys[filled], encoded))
                 publish(info)
                 self._database.replace_segments([], [info])
-        self._merge_if_worth()
+        self._merger.merge_if_worth()
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Removes documents by id, by filter, or those among `ids` that match the filter.
@@ -291,7 +291,7 @@ class LocalCollection(Collection):
         check_deletion("where={}", ids=ids, where=where)
         checked = None if ids is None else check_ids(ids)
         condition = self._condition(where)
-        with self._writing():
+        with self._writer.writing():
             keys = self._database.keys(*condition, ids=checked)
             if len(keys):
                 self._database.delete(keys)
@@ -311,8 +311,7 @@ class LocalCollection(Collection):
 
     def compact(self) -> None:
         """Rewrites all segments without the vectors of deleted and replaced documents."""
-        with self._merging:
-            self._merge(lambda snapshot: snapshot.readers)
+        self._merger.merge_all()
 
     # -- search -------------------------------------------------------------------------------------------
 
@@ -357,78 +356,7 @@ class LocalCollection(Collection):
     def _condition(self, where: Mapping[str, Any] | None) -> tuple[str, list[object]]:
         return to_sql(parse(where))
 
-    # -- writing ------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Callable[[SegmentInfo], None]]:
-        """A write transaction. The first one also removes files that a killed process left behind.
-
-        Yields:
-            What names a prepared segment in it; the segment is removed again if the transaction fails.
-
-        Segment files are written inside the transaction, or locked until they are named in one, so whoever holds it
-        knows that other files the database does not name belong to nobody. New segments are in the current layout of
-        their codecs, so an older manifest is replaced in the same transaction.
-        """
-        with self._database.transaction() as undo:
-            # Both before any file is touched. The manifest is read each time, because another process may have upgraded
-            # the folder since it was opened here.
-            self._database.check_writable()
-            manifest, is_recorded = current_manifest(self._database, self._place)
-            if not self._cleaned:
-                self._segments.keep_only({info.name for info in self._database.segments()}, self._database.folder)
-                self._cleaned = True
-            if not is_recorded:
-                self._database.write_legs(manifest)
-
-            def publish(info: SegmentInfo) -> None:
-                undo.callback(self._segments.discard, info)
-                self._segments.publish(info)
-
-            yield publish
-
-    def _merge_if_worth(self) -> None:
-        if choose_merge(self._reader.read()) and self._merging.acquire(blocking=False):
-            try:
-                # The documents are committed, so another process that writes for long is no reason to fail, nor is a
-                # disk without space for the merged segment next to the old ones. A later add merges them.
-                with contextlib.suppress(CollectionLockedError, StorageFullError):
-                    self._merge(choose_merge)
-            finally:
-                self._merging.release()
-
-    def _merge(self, choose: Callable[[Snapshot], list[SegmentReader]]) -> None:
-        """Merges segments while others search and write."""
-        with self._writing():  # finds out before any work if it cannot be written to
-            pass
-        while not self._merged(choose, self._reader.read()):
-            pass
-        with self._database.transaction():
-            self._segments.keep_only({info.name for info in self._database.segments()}, self._database.folder)
-
-    def _merged(self, choose: Callable[[Snapshot], list[SegmentReader]], snapshot: Snapshot) -> bool:
-        """Returns False if somebody else has replaced the segments meanwhile."""
-        if not (readers := choose(snapshot)):
-            return True
-        old = [reader.info for reader in readers]
-        new: list[SegmentInfo] = []
-        try:
-            for segment in merge_segments(readers, self._legs):
-                new.append(self._segments.prepare(segment))
-                self._reader.expect(new[-1], snapshot.generation)
-            with self._writing() as publish:
-                is_current = set(old) <= set(self._database.segments())
-                if is_current:
-                    for info in new:
-                        publish(info)
-                    # A document deleted since the snapshot is dead in the new segment too: its key does not exist.
-                    self._database.replace_segments(old, new)
-            self._reader.read()
-        finally:
-            self._reader.forget(new)
-            for info in new:
-                self._segments.abandon(info)
-        return is_current
+    # -- copies -------------------------------------------------------------------------------------------
 
     @repeated
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

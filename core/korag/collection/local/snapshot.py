@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,22 +12,18 @@ from cachetools import LRUCache
 
 from korag.collection.local.database import Database
 from korag.collection.local.segment_stores import SegmentStore
-from korag.collection.local.segments import LegArrays, Segment, SegmentInfo
+from korag.collection.local.segments import Segment, SegmentInfo
 from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
 from korag.errors import SegmentError
 from korag.forking import Lock
-from korag.legs.base import Codec, Leg, SegmentSlice
+from korag.legs.base import Codec, SegmentSlice
 from korag.scoring import Ints
 
-TIER = 16
-"""Segments of similar size that are merged into one, so that their number grows logarithmically."""
 FILTERS = 32
 """Filter results cached per snapshot; each filter is a full scan."""
 FEW = 4_096
 """Documents whose keys are looked up one by one; for more, all keys are read."""
-MERGED_BYTES = 256 * 2**20
-"""Greatest size of a merged segment; a merge holds a few times as much in memory."""
 
 
 @dataclass(frozen=True)
@@ -244,37 +239,3 @@ class SnapshotReader:
         if len(segment.keys) and int(segment.keys.max()) > (last := self._database.last_key()):
             raise self._database.damaged(f"sqlite_sequence: {last} < {segment.keys.max()}")
         return SegmentReader(info, segment, np.array(segment.keys), np.arange(len(segment.keys)))
-
-
-def choose_merge(snapshot: Snapshot) -> list[SegmentReader]:
-    """Returns the segments to merge now: a full tier of small ones, or those that are mostly dead."""
-    tiers: dict[int, list[SegmentReader]] = {}
-    for reader in snapshot.readers:
-        if reader.live_bytes <= MERGED_BYTES // 2:  # two larger ones do not fit into one and would stay as they are
-            tiers.setdefault(int(math.log(max(1, len(reader.live)), TIER)), []).append(reader)
-    for tier in tiers.values():
-        if len(tier) >= TIER:
-            return tier
-    return [reader for reader in snapshot.readers if len(reader.live) * 2 < reader.info.rows]
-
-
-def merge_segments(readers: Sequence[SegmentReader], legs: Mapping[str, Leg]) -> Iterator[Segment]:
-    """Yields new segments made of the live rows of old ones."""
-    batch: list[SegmentReader] = []
-    for reader in sorted(readers, key=lambda reader: int(reader.keys[0]) if len(reader.keys) else 0):
-        if batch and sum(r.live_bytes for r in batch) + reader.live_bytes > MERGED_BYTES:
-            yield _merge(batch, legs)
-            batch = []
-        if len(reader.live):
-            batch.append(reader)
-    if batch:
-        yield _merge(batch, legs)
-
-
-def _merge(readers: Sequence[SegmentReader], legs: Mapping[str, Leg]) -> Segment:
-    keys = np.concatenate([reader.keys[reader.live] for reader in readers])
-    merged = {}
-    for name, leg in legs.items():
-        decoded = [leg.codec.decode(reader.legs[name].arrays, reader.live) for reader in readers]
-        merged[name] = LegArrays.encode(leg.codec, leg.concat(decoded), len(keys))
-    return Segment(keys, merged)

@@ -476,6 +476,17 @@ def test_a_second_process_reads_what_a_writer_commits_and_waits_to_write(folder:
         assert other.hear() == "6"
 
 
+def test_many_who_open_the_log_at_once_are_no_raw_error(folder: Path) -> None:
+    error = sqlite3.OperationalError("locking protocol")
+    error.sqlite_errorcode = sqlite3.SQLITE_PROTOCOL
+    with (
+        Collection.open(folder, **legs()) as collection,
+        pytest.raises(CollectionLockedError, match="try again"),
+        collection._database._translated(),
+    ):
+        raise error
+
+
 def test_a_merge_that_cannot_start_does_not_undo_an_add(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(*_: object) -> None:
         raise CollectionLockedError("잠김", "locked")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from korag import Collection
-from korag.collection.local import snapshot
+from korag.collection.local import merging
 from korag.testing import FakeDenseEncoder
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def merges_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "TIER", 3)
+    monkeypatch.setattr(merging, "TIER", 3)
 
 
 def test_a_view_sees_every_commit_of_a_writer_elsewhere(folder: Path, hostile: Hostile) -> None:

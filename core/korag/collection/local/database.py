@@ -8,7 +8,6 @@ killed at any moment leaves the last commit.
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
 import threading
@@ -20,7 +19,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import Any
 
-from korag.collection.local import schema
+from korag.collection.local import failures, schema
 from korag.collection.local.connections import Connections, FileConnections, MemoryConnections, uses, watch
 from korag.collection.local.folders import HeldFolder
 from korag.collection.local.marker import Commit, read_marker, remove_unfinished, write_marker
@@ -30,14 +29,10 @@ from korag.collection.local.segments import SegmentInfo
 from korag.collection.local.tables import GREATEST, Tables
 from korag.collection.local.views import ViewConnections, is_read_only, repeated
 from korag.errors import (
-    CollectionLockedError,
-    ForeignFolderError,
     FormatVersionError,
     IndexStateError,
-    ReadOnlyError,
     StorageError,
 )
-from korag.storage import full, read_only, storage_error, unreadable
 
 DATABASE_FILE = "korag.sqlite3"
 FORMAT_VERSION = 4
@@ -46,8 +41,6 @@ checksums of documents and no id of the collection."""
 _OLDEST_FORMAT = 2  # 1 has no pooled token vectors
 _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
 _BUSY_SECONDS = 30.0
-_FAILED_WRITES = frozenset({sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
-"""SQLite's errors for a used-up quota and for files that become too large."""
 
 
 class Database(Tables):
@@ -192,7 +185,7 @@ class Database(Tables):
             if not tables and not version:
                 return 0
             if application != _APPLICATION_ID:
-                raise self._foreign()
+                raise failures.foreign(self.path)
             self._check_version(version)
             self._check_content(version)
         return version
@@ -242,18 +235,7 @@ class Database(Tables):
 
     def damaged(self, reason: object) -> IndexStateError:
         """Returns the error for a file that is not what was written."""
-        return IndexStateError(
-            f"'{self.path}'을(를) 읽을 수 없습니다({reason}). 파일이 손상되었거나 디스크에 문제가 있습니다. "
-            "아무것도 고쳐 쓰지 않았습니다. 백업에서 폴더를 되살리거나 문서를 새 폴더에 다시 색인하세요.",
-            f"'{self.path}' cannot be read ({reason}): the file is damaged or the disk fails. Nothing was "
-            "changed; restore the folder from a backup, or index the documents again into a new folder.",
-        )
-
-    def _foreign(self) -> ForeignFolderError:
-        return ForeignFolderError(
-            f"'{self.path}'은(는) KoRAG 컬렉션이 아닙니다. 다른 폴더를 쓰세요. 아무것도 바꾸지 않았습니다.",
-            f"'{self.path}' is not a KoRAG collection. Use another folder; nothing was changed.",
-        )
+        return failures.damaged(self.path, reason)
 
     def close(self) -> None:
         """Closes the file; reads in progress end as they would."""
@@ -436,36 +418,9 @@ class Database(Tables):
                 f"This collection is closed ({self.place}); open it again.",
             ) from error
         except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
-            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise CollectionLockedError(
-                    f"다른 프로세스가 '{self.path}'에 쓰고 있습니다({self.timeout:g}초 기다림). "
-                    "그 작업이 끝난 뒤 다시 하세요.",
-                    f"Another process is writing to '{self.path}' (waited {self.timeout:g} s); try again after it.",
-                ) from error
-            if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-                raise self._refused() from error
-            if self.path is not None and (
-                code == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) in _FAILED_WRITES
-            ):
-                raise full(self.path, str(error)) from error
-            if code == sqlite3.SQLITE_NOTADB:
-                raise self._foreign() from error
-            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR) or "malformed" in str(error):  # pages, or JSON
-                raise self.damaged(error) from error
-            raise
-
-    def _refused(self) -> StorageError | ReadOnlyError:
-        """The error for a file that SQLite could not open, or not for writing; it does not say why."""
-        path = self.path
-        if path is None or (not path.exists() and path.parent.is_dir()):
-            return read_only(path)
-        try:
-            path.stat()
-        except OSError as error:
-            return storage_error(error, path, writing=False)
-        # It is not opened: when a process closes a file, POSIX drops all locks it has on it, SQLite's among them.
-        return read_only(path) if os.access(path, os.R_OK) else unreadable(path)
+            if (translated := failures.translate(error, self.path, timeout=self.timeout)) is None:
+                raise
+            raise translated from error
 
     @repeated
     def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:

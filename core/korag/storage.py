@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -130,14 +130,20 @@ def unreadable(path: Path | None) -> AccessError:
     )
 
 
-def is_taken(path: Path) -> bool:
+def is_taken(path: Path, *, ignored: Container[str] = ()) -> bool:
     """Returns True for a file, and for a folder with something in it.
+
+    Args:
+        path: The path.
+        ignored: Names that do not count in a folder.
 
     Raises:
         AccessError: If it may not be looked into.
     """
     with storage_errors(path, writing=False):
-        return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+        if path.is_dir():
+            return any(entry.name not in ignored for entry in path.iterdir())
+        return path.exists()
 
 
 def find_path(value: str | os.PathLike[str]) -> Path | None:

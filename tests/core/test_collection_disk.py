@@ -268,6 +268,14 @@ def test_what_is_not_ours_is_refused_and_left_alone(
         assert digest(tmp_path) == before
 
 
+def test_what_systems_leave_in_any_folder_is_nobody_s(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "lost+found").mkdir()
+    with Collection.open(tmp_path, **legs()) as collection:
+        collection.add(["도서관은 월요일에 쉰다."])
+    assert (tmp_path / ".DS_Store").exists()
+
+
 def test_a_file_in_the_folder_s_place(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("중요")
     with pytest.raises(ForeignFolderError, match="x"):

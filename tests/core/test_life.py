@@ -162,7 +162,7 @@ def test_a_lost_log_that_held_all_there_was(tmp_path: Path) -> None:
     folder = as_a_kill_leaves_it(tmp_path / "규정", *TEXTS, was_closed=False)
     remove_log(folder)
     for call in (opened, Collection.open, Collection.verify, Collection.upgrade):
-        with pytest.raises(IndexStateError, match="missing or empty"):
+        with pytest.raises(IndexStateError, match="without its '-wal' file"):
             call(folder)
     assert len(list((folder / "segments").iterdir())) == 3
 

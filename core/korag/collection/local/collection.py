@@ -28,7 +28,7 @@ from korag.collection.local.manifest import (
     reopen_legs,
 )
 from korag.collection.local.merging import Merger
-from korag.collection.local.remains import check_database_there
+from korag.collection.local.remains import EMPTY, check_database_there
 from korag.collection.local.replacing import finish_interrupted
 from korag.collection.local.saving import save_copy
 from korag.collection.local.search import Searcher
@@ -132,7 +132,7 @@ class LocalCollection(Collection):
             finish_interrupted(folder)
             check_database_there(file)
             # In this order, because another process that is making it creates the database first.
-            foreign = is_taken(folder) and not file.exists()
+            foreign = is_taken(folder, ignored=EMPTY) and not file.exists()
             known = file.exists()
         if foreign:
             raise ForeignFolderError(

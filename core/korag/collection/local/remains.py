@@ -10,6 +10,11 @@ from korag.collection.local.marker import MARKER_FILE, Commit
 from korag.collection.local.segment_stores import SEGMENT_FOLDER
 from korag.errors import IndexStateError
 
+NOBODYS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""Files that desktops leave in any folder they show."""
+EMPTY = NOBODYS | {"lost+found"}
+"""Names that a folder may hold and still be empty; the last is in every new ext4 volume."""
+
 
 def check_database_there(file: Path) -> None:
     """Raises if a database is missing or empty, but something else of a collection is there.
@@ -92,13 +97,20 @@ def check_commits(found: Commit, marker: Commit | None, folder: Path) -> None:
 
 def _no_database(file: Path, remains: list[Path]) -> IndexStateError:
     names = ", ".join(f"'{path.name}'" for path in remains)
+    if _size(file):  # a file without tables
+        korean, english = (
+            "이(가) '-wal' 파일 없이 복사된 것처럼 비어 있습니다",
+            "empty, as in a copy without its '-wal' file",
+        )
+    else:
+        korean, english = "이(가) 없거나 비어 있습니다", "missing or empty"
     return IndexStateError(
-        f"'{file.parent}'에 컬렉션의 {names}이(가) 있는데 데이터베이스 '{file.name}'이(가) 없거나 비어 있습니다. 새 "
-        "컬렉션으로 보지 않았고, 아무것도 바꾸지 않았습니다. 백업에서 폴더를 통째로 되살리거나, 이 폴더를 지우고 "
-        "문서를 다시 색인하세요.",
-        f"'{file.parent}' holds {names} of a collection, but its database '{file.name}' is missing or empty. It was "
-        "not taken for a new collection, and nothing was changed. Restore the whole folder from a backup, or delete "
-        "the folder and index the documents again.",
+        f"'{file.parent}'에 컬렉션의 {names}이(가) 있는데 데이터베이스 '{file.name}'{korean}. 새 컬렉션으로 보지 "
+        "않았고, 아무것도 바꾸지 않았습니다. 백업에서 폴더를 통째로 되살리거나, 이 폴더를 지우고 문서를 다시 "
+        "색인하세요.",
+        f"'{file.parent}' holds {names} of a collection, but its database '{file.name}' is {english}. It was not "
+        "taken for a new collection, and nothing was changed. Restore the whole folder from a backup, or delete the "
+        "folder and index the documents again.",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.marker import MARKER_FILE, is_unfinished
+from korag.collection.local.remains import NOBODYS
 from korag.collection.local.replacing import finish_interrupted, put_in_place, remove_leftovers, temporary_folder
 from korag.collection.local.segment_stores import SEGMENT_FOLDER, SegmentFolder
 from korag.collection.local.snapshot import Snapshot
@@ -19,13 +20,11 @@ from korag.storage import is_taken, storage_errors
 _OWN = frozenset(
     {MARKER_FILE, SEGMENT_FOLDER, *(DATABASE_FILE + suffix for suffix in ("", "-wal", "-shm", "-journal"))}
 )
-_NOBODYS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""Files that desktops leave in any folder they show."""
 
 
 def _is_own(name: str) -> bool:
     """Returns True for what a collection's folder may hold."""
-    return name in _OWN or name in _NOBODYS or is_unfinished(name)
+    return name in _OWN or name in NOBODYS or is_unfinished(name)
 
 
 def save_copy(

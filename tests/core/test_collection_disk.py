@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from korag import Collection, load_encoder
 from korag.collection.local import database as database_module
 from korag.collection.local import merging as merging_module
+from korag.collection.local.opening import open_saved
 from korag.collection.local.segment_stores import SegmentFolder
 from korag.collection.local.segments import Segment
 from korag.collection.local.snapshot import SnapshotReader
@@ -271,6 +272,8 @@ def test_what_is_not_ours_is_refused_and_left_alone(
 def test_what_systems_leave_in_any_folder_is_nobody_s(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").touch()
     (tmp_path / "lost+found").mkdir()
+    with pytest.raises(IndexStateError, match="There is no collection"):
+        open_saved(tmp_path, encoders=legs()["encoders"], made_by="…")
     with Collection.open(tmp_path, **legs()) as collection:
         collection.add(["도서관은 월요일에 쉰다."])
     assert (tmp_path / ".DS_Store").exists()

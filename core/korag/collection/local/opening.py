@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, check_tokenizer, name_encoders, no_legs
+from korag.collection.local.remains import EMPTY
 from korag.collection.local.replacing import finish_interrupted
 from korag.errors import IndexStateError
 from korag.legs.tokenizers import TokenizerLike
@@ -38,7 +39,7 @@ def open_saved(
     folder = check_path("path", path)
     with storage_errors(folder, writing=False):
         finish_interrupted(folder)
-        is_there = folder.is_dir() and is_taken(folder)
+        is_there = folder.is_dir() and is_taken(folder, ignored=EMPTY)
     if not is_there:
         raise IndexStateError(
             f"'{path}' 폴더에 저장된 컬렉션이 없습니다. 먼저 만드세요: {made_by}.",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from assertions import assert_bilingual
 
-from korag import load_encoder
+from korag import Collection, load_encoder
 from korag.errors import IndexStateError, StorageFullError
 from korag.storage import full, storage_errors
 
@@ -59,6 +59,22 @@ def test_a_model_is_saved_wholly_or_not_at_all(tmp_path: Path) -> None:
 
 
 HANGUL_AND_PATH = re.compile("/모델.*[가-힣]")
+
+
+def test_a_collection_in_memory_is_saved_wholly_or_not_at_all(tmp_path: Path) -> None:
+    with Collection.in_memory(bm25=True) as collection:
+        collection.add(["글 " * 100_000])  # its vectors are small, its text is not
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        try:
+            with pytest.raises(StorageFullError) as caught:
+                collection.save(tmp_path / "모음")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert str(tmp_path / "모음") in caught.value.args[0]
+        assert list(tmp_path.iterdir()) == []
+        with Collection.open(collection.save(tmp_path / "모음")) as saved:
+            assert len(saved) == 1
 
 
 def test_the_error() -> None:

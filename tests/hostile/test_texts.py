@@ -103,10 +103,8 @@ def round_trip(
                 if is_empty(text) != (not hits) and using != "bm25":
                     return f"{using}: {text!a:.80} finds {len(hits)} documents"
                 same = [hit.score for hit in hits if hit.id == id_]
-                if using in ("dense", "colbert") and hits and not is_empty(text) and same[0] < hits[0].score - 1e-3:
-                    return f"{using}: {text!a:.80} is not found by itself first"
-                if using == "bm25" and hits and not same:
-                    return f"bm25: {text!a:.80} finds others and not itself"
+                if hits and not same:  # models may rank another first: queries and documents are not encoded alike
+                    return f"{using}: {text!a:.80} finds others and not itself"
             key, value = next(iter(fields.items()))
             if not key.startswith("$") and id_ not in [one.id for one in collection.get(where={key: value})]:
                 return f"where={{{key!a:.40}: {value!a:.40}}} does not find its document"

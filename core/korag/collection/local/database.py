@@ -33,6 +33,7 @@ from korag.errors import (
     IndexStateError,
     StorageError,
 )
+from korag.storage import full
 
 DATABASE_FILE = "korag.sqlite3"
 FORMAT_VERSION = 4
@@ -501,7 +502,12 @@ class Database(Tables):
         copy = Database(path)
         try:
             with self.reading() as connection, self._connections.statement:
-                connection.backup(copy._connection)
+                try:
+                    connection.backup(copy._connection)
+                except sqlite3.DatabaseError as error:  # of either; only writing fills a disk
+                    if failures.is_full(error):
+                        raise full(path, str(error)) from error
+                    raise
             with copy._translated():
                 copy._use_write_ahead_log()
                 copy.remember()

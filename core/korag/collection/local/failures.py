@@ -24,8 +24,7 @@ def translate(error: sqlite3.DatabaseError, path: Path | None, *, timeout: float
         path: The database; None in memory.
         timeout: Seconds that were waited for another writer.
     """
-    extended = getattr(error, "sqlite_errorcode", 0)
-    code = extended & 0xFF
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
     if code in _BUSY:
         return CollectionLockedError(
             f"다른 프로세스가 '{path}'에 쓰고 있습니다({timeout:g}초 기다림). 그 작업이 끝난 뒤 다시 하세요.",
@@ -33,7 +32,7 @@ def translate(error: sqlite3.DatabaseError, path: Path | None, *, timeout: float
         )
     if code in _REFUSED:
         return _refused(path)
-    if path is not None and (code == sqlite3.SQLITE_FULL or extended in _FAILED_WRITES):
+    if path is not None and is_full(error):
         return full(path, str(error))
     if code == sqlite3.SQLITE_NOTADB:
         return foreign(path)
@@ -42,8 +41,15 @@ def translate(error: sqlite3.DatabaseError, path: Path | None, *, timeout: float
     return None
 
 
+def is_full(error: sqlite3.DatabaseError) -> bool:
+    """Returns True if a disk, a quota or a limit of file sizes is used up."""
+    extended = getattr(error, "sqlite_errorcode", 0)
+    return extended & 0xFF == sqlite3.SQLITE_FULL or extended in _FAILED_WRITES
+
+
 def damaged(path: Path | None, reason: object) -> IndexStateError:
     """Returns the error for a file that is not what was written."""
+    path = path or Path(":memory:")
     return IndexStateError(
         f"'{path}'을(를) 읽을 수 없습니다({reason}). 파일이 손상되었거나 디스크에 문제가 있습니다. "
         "아무것도 고쳐 쓰지 않았습니다. 백업에서 폴더를 되살리거나 문서를 새 폴더에 다시 색인하세요.",

@@ -142,10 +142,33 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     def _load_limited(self) -> Any:
         from korag.encoders.budget import limited_to
+        from korag.encoders.missing import noting_missing_weights
 
         folders = self.weight_folders()
-        with explained(self._load_error), limited_to(*folders):
-            return self._load(folders[0])
+        with explained(self._load_error), limited_to(*folders), noting_missing_weights() as noted:
+            model = self._load(folders[0])
+        if missing := noted.find(model):
+            self._check_unused(model, missing)
+        return model
+
+    def _check_unused(self, model: Any, missing: dict[str, Any]) -> None:
+        """Raises for weights that are missing and needed; others, such as a pooler's, become zero.
+
+        Args:
+            model: Loaded; what is missing is NaN.
+            missing: Parameters by name.
+        """
+        from korag.encoders.precision import probe
+
+        training = model.training
+        with explained(self._load_error):
+            used = not np.isfinite(probe(model.eval())).all()
+        if used:
+            names = ", ".join(sorted(missing)[:3]) + (f", … ({len(missing)})" if len(missing) > 3 else "")
+            raise self._load_error(f"its weight files lack {names}")
+        model.train(training)
+        for parameter in missing.values():
+            parameter.data.zero_()
 
     def _load_checked(self) -> tuple[Any, NDArray[np.float32]]:
         """Loads the model and runs it once, since some damage only shows then; also returns its output."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from korag._optional import require
 from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.matryoshka import read_heads
 from korag.checkpoints.settings import find_adapter, read_modules, read_transformer_settings
+from korag.encoders.missing import shared_prefix
 from korag.encoders.options import LoadOptions
 from korag.errors import CheckpointError, MissingHeadsError
 from korag.forking import Lock
@@ -47,9 +49,9 @@ def load_single_vector(
         if checkpoint.base is not None:
             model: Any = _load_adapter(checkpoint, folder, prompts, max_length, options)
         elif checkpoint.family == "sparse":
-            model = SparseEncoder(str(folder), prompts=prompts, **_arguments(options))
+            model = SparseEncoder(str(folder), prompts=prompts, **_arguments(options, folder))
         else:
-            model = SentenceTransformer(str(folder), prompts=prompts, **_arguments(options))
+            model = SentenceTransformer(str(folder), prompts=prompts, **_arguments(options, folder))
     if max_length is not None:
         model.max_seq_length = max_length
     return model
@@ -81,7 +83,7 @@ def load_multi_vector(
     from sentence_transformers.base.modules import Dense
 
     with _quiet_loading():
-        model: Any = MultiVectorEncoder(str(folder), prompts=prompts, **_arguments(options))
+        model: Any = MultiVectorEncoder(str(folder), prompts=prompts, **_arguments(options, folder))
     if checkpoint.heads is not None:
         projections = [index for index, module in enumerate(model) if isinstance(module, Dense)]
         if len(projections) != 1:
@@ -114,7 +116,7 @@ def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOpt
     from sentence_transformers import CrossEncoder
 
     with _quiet_loading():
-        model: Any = CrossEncoder(str(folder), **_arguments(options))
+        model: Any = CrossEncoder(str(folder), **_arguments(options, folder))
     if max_length is not None:
         model.max_seq_length = max_length
     return model
@@ -144,22 +146,33 @@ def missing_head(model: Any, folder: Path) -> list[str]:
     return head if head and not stored.intersection(head) else []
 
 
-def _arguments(options: LoadOptions) -> dict[str, Any]:
+def _arguments(options: LoadOptions, folder: Path) -> dict[str, Any]:
     """Arguments of all sentence-transformers classes. The folder is local, so the Hub is never contacted."""
     return {
-        # `korag.encoders.backends` replaces the backbone for other backends, which run on the CPU.
-        "device": options.device or (None if options.backend == "torch" else "cpu"),
+        "device": _device(options),
         "trust_remote_code": options.trust_remote_code,
         "local_files_only": True,
-        "model_kwargs": _model_kwargs(),
+        "model_kwargs": _model_kwargs(_backbone_folder(folder)),
         "processor_kwargs": _processor_kwargs(options),
     }
 
 
-def _model_kwargs() -> dict[str, Any]:
+def _device(options: LoadOptions) -> str | None:
+    """`korag.encoders.backends` replaces the backbone for other backends, which run on the CPU."""
+    return options.device or (None if options.backend == "torch" else "cpu")
+
+
+def _model_kwargs(folder: Path) -> dict[str, Any]:
     import torch
 
-    return {"dtype": torch.float32}  # whatever precision the checkpoint was saved in
+    prefix = shared_prefix(folder)
+    renamed = {} if prefix is None else {"key_mapping": {f"^{re.escape(prefix)}": ""}}
+    return {"dtype": torch.float32, **renamed}  # whatever precision the checkpoint was saved in
+
+
+def _backbone_folder(folder: Path) -> Path:
+    modules = read_modules(folder)
+    return folder / (modules[0]["path"] if modules else "")
 
 
 def _processor_kwargs(options: LoadOptions) -> dict[str, Any]:
@@ -188,13 +201,13 @@ def _load_adapter(
             f"어댑터 '{folder}'에도 베이스 '{base}'에도 modules.json이 없어서 풀링 방식을 알 수 없습니다.",
             f"Neither the adapter '{folder}' nor its base '{base}' has a modules.json, which defines the pooling.",
         )
-    base_backbone = base / (base_modules[0]["path"] if base_modules else "")
+    base_backbone = _backbone_folder(base)
     tokenizer = next((place for place in (adapter, folder) if _has_tokenizer(place)), base_backbone)
     settings = read_transformer_settings(home / modules[0]["path"])
     with _without_deprecations():
         transformer = Transformer(
             str(base_backbone),
-            model_kwargs={**_model_kwargs(), "local_files_only": True, "trust_remote_code": remote},
+            model_kwargs={**_model_kwargs(base_backbone), "local_files_only": True, "trust_remote_code": remote},
             processor_kwargs={**_processor_kwargs(options), "local_files_only": True, "trust_remote_code": remote},
             config_kwargs={"local_files_only": True, "trust_remote_code": remote},
             max_seq_length=max_length,
@@ -216,7 +229,7 @@ def _load_adapter(
                 "into its base, save that, and load the saved folder.",
             )
         rest.append(kind.load(str(home), subfolder=module["path"], local_files_only=True))
-    return SentenceTransformer(modules=[transformer, *rest], prompts=prompts, device=_arguments(options)["device"])
+    return SentenceTransformer(modules=[transformer, *rest], prompts=prompts, device=_device(options))
 
 
 def _adapter_folder(folder: Path) -> Path:

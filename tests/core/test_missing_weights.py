@@ -1,0 +1,107 @@
+"""A checkpoint whose files lack weights is an error that names them, never a model with random ones."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from assertions import assert_bilingual
+from safetensors.torch import load_file, save_file
+
+from korag import CrossEncoderReranker, load_encoder
+from korag.errors import CheckpointError
+
+TEXTS = ["임차인은 보증금을 돌려받는다", "도서관은 아홉 시에 연다"]
+Tensors = dict[str, torch.Tensor]
+LAYOUTS = ["dense", "splade", "pylate", "native"]
+
+
+@pytest.fixture
+def changed(built: Callable[[str], Path], tmp_path: Path) -> Callable[[str, Callable[[Tensors], Tensors]], Path]:
+    """Copies a checkpoint with other tensors in its backbone's file."""
+
+    def change(layout: str, how: Callable[[Tensors], Tensors]) -> Path:
+        folder = tmp_path / layout
+        shutil.copytree(built(layout), folder)
+        (file,) = [path for path in folder.rglob("model*.safetensors") if not path.parent.name.endswith("_Dense")]
+        save_file(how(load_file(file)), file, metadata={"format": "pt"})
+        return folder
+
+    return change
+
+
+def vectors(folder: Path) -> list[np.ndarray]:
+    made = load_encoder(folder, dtype="float32").encode_documents(TEXTS)
+    return [row.toarray() if hasattr(row, "toarray") else np.asarray(row) for row in made]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("part", ["layer", "embeddings"])
+def test_a_part_that_is_missing(layout: str, part: str, changed) -> None:
+    def without(tensors: Tensors) -> Tensors:
+        return {name: tensor for name, tensor in tensors.items() if part not in name}
+
+    encoder = load_encoder(changed(layout, without))
+    with pytest.raises(CheckpointError, match=part) as caught:
+        encoder.encode_documents(TEXTS)
+    assert_bilingual(caught.value)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_training_begins_with_no_random_weights_either(layout: str, changed) -> None:
+    folder = changed(layout, lambda tensors: {name: one for name, one in tensors.items() if "layer" not in name})
+    with pytest.raises(CheckpointError, match="layer"):
+        load_encoder(folder).load_copy()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "0.auto_model."])
+def test_a_prefix_of_a_tool_is_stripped(layout: str, prefix: str, built, changed) -> None:
+    folder = changed(layout, lambda tensors: {prefix + name: one for name, one in tensors.items()})
+    for got, expected in zip(vectors(folder), vectors(built(layout)), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_a_prefix_that_nobody_knows_is_an_error(changed) -> None:
+    folder = changed("dense", lambda tensors: {f"student.{name}": one for name, one in tensors.items()})
+    with pytest.raises(CheckpointError, match="lack"):
+        load_encoder(folder).encode_queries(TEXTS)
+
+
+def test_a_pooler_that_is_missing_and_unused_changes_nothing(built, changed) -> None:
+    folder = changed("dense", lambda tensors: {name: one for name, one in tensors.items() if "pooler" not in name})
+    for got, expected in zip(vectors(folder), vectors(built("dense")), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    copy = load_encoder(folder).load_copy()
+    assert all(torch.isfinite(parameter).all() for parameter in copy.parameters())
+
+
+def test_a_projection_that_is_missing(built, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(built("pylate"), folder)
+    file = next((folder / "1_Dense").glob("*.safetensors"))
+    save_file({"other": torch.zeros(1)}, file)
+    with pytest.raises(CheckpointError):
+        load_encoder(folder).encode_documents(TEXTS)
+
+
+def test_a_cross_encoder_without_its_layers(cross_encoder_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(cross_encoder_folder, folder)
+    file = folder / "model.safetensors"
+    tensors = {name: one for name, one in load_file(file).items() if "layer" not in name}
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="layer"):
+        CrossEncoderReranker(folder).rerank("보증금", TEXTS)
+
+
+def test_a_masked_language_model_s_head_that_is_missing(changed) -> None:
+    folder = changed(
+        "splade", lambda tensors: {name: one for name, one in tensors.items() if not name.startswith("head.")}
+    )
+    with pytest.raises(CheckpointError, match=r"head\.dense"):
+        load_encoder(folder).encode_documents(TEXTS)

@@ -105,3 +105,15 @@ def test_a_masked_language_model_s_head_that_is_missing(changed) -> None:
     )
     with pytest.raises(CheckpointError, match=r"head\.dense"):
         load_encoder(folder).encode_documents(TEXTS)
+
+
+def test_a_cross_encoder_s_prefix_is_stripped(cross_encoder_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(cross_encoder_folder, folder)
+    file = folder / "model.safetensors"
+    save_file({f"module.{name}": one for name, one in load_file(file).items()}, file, metadata={"format": "pt"})
+    scores = [
+        [hit[1] for hit in CrossEncoderReranker(place, dtype="float32").rerank("보증금", TEXTS)]
+        for place in (folder, cross_encoder_folder)
+    ]
+    assert scores[0] == scores[1]

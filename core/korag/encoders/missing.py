@@ -7,7 +7,6 @@ zeros or ones, such as those of a normalization, are not noticed if they alone a
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,9 +60,10 @@ def shared_prefix(folder: Path) -> str | None:
     Args:
         folder: With ``model.safetensors``, whole or divided.
     """
+    from safetensors import safe_open
+
     names: list[str] = []
     for file in folder.glob("model*.safetensors"):
-        with file.open("rb") as opened:
-            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        names += header.keys() - {"__metadata__"}
+        with safe_open(file, framework="pt") as tensors:
+            names += tensors.keys()
     return next((prefix for prefix in _PREFIXES if names and all(name.startswith(prefix) for name in names)), None)

@@ -122,30 +122,6 @@ def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOpt
     return model
 
 
-def missing_head(model: Any, folder: Path) -> list[str]:
-    """Returns the names of a cross-encoder's head weights if its files contain none of them.
-
-    transformers initializes such a head randomly and only logs a warning.
-
-    Args:
-        model: Loaded by `load_cross_encoder`.
-        folder: Folder it was loaded from.
-    """
-    from safetensors import safe_open
-
-    backbone = model.transformers_model
-    prefix = getattr(backbone, "base_model_prefix", None)
-    files = list(folder.glob("*.safetensors"))
-    if not prefix or not files:  # another backend, or pickled weights, whose names cannot be read without unpickling
-        return []
-    stored: set[str] = set()
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            stored.update(tensors.keys())
-    head = [name for name in backbone.state_dict() if not name.startswith(f"{prefix}.")]
-    return head if head and not stored.intersection(head) else []
-
-
 def _arguments(options: LoadOptions, folder: Path) -> dict[str, Any]:
     """Arguments of all sentence-transformers classes. The folder is local, so the Hub is never contacted."""
     return {

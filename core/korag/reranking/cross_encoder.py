@@ -21,7 +21,7 @@ from korag.encoders.cutting import cut_texts
 from korag.encoders.lazy import LazyModel
 from korag.encoders.options import LoadOptions, check_backend, check_length, check_options, check_settings
 from korag.encoders.progress import progress_bar
-from korag.encoders.sentence_transformers import load_cross_encoder, missing_head
+from korag.encoders.sentence_transformers import load_cross_encoder
 from korag.encoders.tensors import as_float32
 from korag.reranking.base import TextReranker
 from korag.text import normalize
@@ -269,8 +269,6 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         loaded = fullname(model.activation_fn)
         if loaded.rpartition(".")[2] != self.activation.rpartition(".")[2]:
             return f"its settings say the activation {self.activation}, but {loaded} was loaded"
-        if missing := missing_head(model, self.weights_folder()):
-            return f"its weights lack the classification head: {', '.join(missing)}"
         return None
 
     def __repr__(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,17 @@ def run(hostile, area: str, folder: Path, *arguments: str, before: tuple[str, ..
         hostile.failed(int(found[1]) if found else -1, found[2] if found else line)
 
 
+@contextlib.contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Lets no file of this process grow beyond a number of bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_files_that_cannot_grow(hostile, tmp_path: Path) -> None:
     run(hostile, "full disk: EFBIG", tmp_path, short=15, long=300)
 
@@ -46,13 +59,8 @@ def test_a_small_file_system(hostile, tmp_path: Path) -> None:
 
 def test_a_model_is_saved_wholly_or_not_at_all(tmp_path: Path) -> None:
     encoder = load_encoder("mini-dense", device="cpu")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
-    try:
-        with pytest.raises(StorageFullError) as caught:
-            encoder.save(tmp_path / "모델")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_up_to(1_000_000), pytest.raises(StorageFullError) as caught:
+        encoder.save(tmp_path / "모델")
     assert HANGUL_AND_PATH.search(caught.value.args[0])
     assert list(tmp_path.iterdir()) == []
     assert load_encoder(encoder.save(tmp_path / "모델")).fingerprint == encoder.fingerprint
@@ -64,13 +72,8 @@ HANGUL_AND_PATH = re.compile("/모델.*[가-힣]")
 def test_a_collection_in_memory_is_saved_wholly_or_not_at_all(tmp_path: Path) -> None:
     with Collection.in_memory(bm25=True) as collection:
         collection.add(["글 " * 100_000])  # its vectors are small, its text is not
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-        try:
-            with pytest.raises(StorageFullError) as caught:
-                collection.save(tmp_path / "모음")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        with files_up_to(50_000), pytest.raises(StorageFullError) as caught:
+            collection.save(tmp_path / "모음")
         assert str(tmp_path / "모음") in caught.value.args[0]
         assert list(tmp_path.iterdir()) == []
         with Collection.open(collection.save(tmp_path / "모음")) as saved:

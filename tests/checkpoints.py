@@ -76,6 +76,14 @@ def _backbone(folder: Path, config: PretrainedConfig, words: PreTrainedTokenizer
     words.save_pretrained(folder)
 
 
+def backbone(
+    folder: Path, kind: str = "xlm-roberta", *, auto: type = AutoModel, extra: tuple[str, ...] = (), **config: object
+) -> None:
+    """A folder of transformers' own: random weights of any kind of model, config and tokenizer."""
+    words = tokenizer(extra)
+    _backbone(folder, _config(kind, len(words), **config), words, auto)
+
+
 def _modules(folder: Path, *types: str) -> None:
     entries = [_PYLATE_TRANSFORMER]
     for index, name in enumerate(types, start=1):

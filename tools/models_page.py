@@ -4,12 +4,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pages import fill_between, table
+
 from korag.checkpoints.preset_rows import BENCHMARKS, LOOKED_UP
 from korag.checkpoints.presets import Preset
 from korag.commands.models import FAMILIES, by_quality, dims
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
-_START, _END = "<!-- presets -->", "<!-- /presets -->"
 _TITLES = {
     "dense": "Dense: one vector per text",
     "sparse": "Sparse: weighted words",
@@ -20,22 +21,17 @@ _TITLES = {
 
 def fill(page: str) -> str:
     """Returns the page with everything between the marks written anew."""
-    before, _, rest = page.partition(_START)
-    _, mark, after = rest.partition(_END)
-    if not mark:
-        message = f"{PAGE.name} needs {_START} and {_END}"
-        raise ValueError(message)
-    return "\n".join([before + _START, *_section(), _END + after])
+    return fill_between(page, "presets", _section())
 
 
 def _section() -> list[str]:
     lines = ["", f"Looked up on {LOOKED_UP}. An empty cell is a fact that could not be looked up.", ""]
     for family in FAMILIES:
         presets = by_quality(family)
-        lines += [f"### {_TITLES[family]}", "", *_table(_columns(presets), [_cells(preset) for preset in presets]), ""]
+        lines += [f"### {_TITLES[family]}", "", *table(_columns(presets), [_cells(preset) for preset in presets]), ""]
     lines += ["### Benchmarks", ""]
     header = ("", "benchmark", "what is measured", "published", "source")
-    lines += _table(header, [(b.mark, b.name, b.about, b.published, _source(b.source)) for b in BENCHMARKS])
+    lines += table(header, [(b.mark, b.name, b.about, b.published, _source(b.source)) for b in BENCHMARKS])
     elsewhere = [
         f"- `{preset.name}`, {figure.benchmark.mark}: {figure.source}."
         for family in FAMILIES
@@ -77,17 +73,6 @@ def _link(source: str) -> str:
 
 def _source(source: str) -> str:
     return source if "://" in source else f"[{source}]({Path(source).name})"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns a Markdown table, without the columns that are empty in every row."""
-    kept = [column for column in range(len(header)) if any(row[column] for row in rows)]
-    lines = [
-        [header[column] for column in kept],
-        ["---"] * len(kept),
-        *([row[column] for column in kept] for row in rows),
-    ]
-    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def main() -> None:

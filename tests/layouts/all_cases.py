@@ -1,0 +1,17 @@
+"""All cases. A module of cases offers `CASES`, `REFUSALS` or both; give it a line of its own here."""
+
+from types import ModuleType
+
+from layouts import (
+    known,
+    mistakes,
+)
+from layouts.case import LayoutCase, RefusalCase
+
+MODULES: list[ModuleType] = [
+    known,
+    mistakes,
+]
+
+CASES: list[LayoutCase] = [case for module in MODULES for case in getattr(module, "CASES", ())]
+REFUSALS: list[RefusalCase] = [case for module in MODULES for case in getattr(module, "REFUSALS", ())]

@@ -1,0 +1,126 @@
+"""The layouts of the models most used for Korean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import torch
+
+from korag import load_encoder
+from layouts import references
+from layouts.case import LayoutCase, load_reranker
+from layouts.saving import plain, random, save, transformer
+
+HIDDEN = checkpoints.HIDDEN
+
+
+def _dense(folder: Path, *rest: Any, pooling: str = "mean", **settings: Any) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    with transformer() as first:
+        save(SentenceTransformer(modules=[first, Pooling(HIDDEN, pooling), *rest], device="cpu", **settings), folder)
+
+
+def _cls(folder: Path) -> None:
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    _dense(folder, Normalize(), pooling="cls")
+
+
+def _prompts(folder: Path) -> None:
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    _dense(folder, Normalize(), prompts={"query": "query: ", "document": "passage: "})
+
+
+def _projected(folder: Path) -> None:
+    from sentence_transformers.base.modules import Dense
+
+    weight, bias = random(16, HIDDEN), random(16, seed=2)
+    _dense(folder, Dense(HIDDEN, 16, init_weight=weight, init_bias=bias))
+
+
+def _splade(folder: Path) -> None:
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+    from transformers import AutoModelForMaskedLM
+
+    with plain("modernbert", auto=AutoModelForMaskedLM) as backbone:
+        first = Transformer(str(backbone), transformer_task="fill-mask")
+        model = SparseEncoder(modules=[first, SpladePooling()], device="cpu")
+        model.encode(["한 번 쓴 다음 저장"])  # the pooling learns its size
+        save(model, folder)
+
+
+def _matryoshka(folder: Path) -> tuple[Any, Any]:
+    """The package that trains such models replaces the projection's weight by the head in use."""
+    from sentence_transformers import MultiVectorEncoder
+
+    model = MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
+    head = torch.load(folder / "matryoshka_heads.pt", weights_only=True)["projection_heads"]["16.weight"]
+    model[1].linear.weight.data = head
+    return references.encoded(model)
+
+
+def _lora(folder: Path) -> tuple[Any, Any]:
+    """peft's own way: the base with the adapter on it, not merged."""
+    from peft import PeftModel
+    from sentence_transformers import SentenceTransformer
+
+    base = checkpoints.lora_base(folder)
+    model = SentenceTransformer(str(base), device="cpu", local_files_only=True, prompts=_saved_prompts(folder))
+    model[0].model = PeftModel.from_pretrained(model[0].model, str(folder)).eval()
+    return references.encoded(model)
+
+
+def _saved_prompts(folder: Path) -> dict[str, str]:
+    path = folder / "config_sentence_transformers.json"
+    return dict(json.loads(path.read_text())["prompts"]) if path.exists() else {}
+
+
+CASES = [
+    LayoutCase(name="sentence-transformers, CLS pooling, normalised", build=_cls, reference=references.dense),
+    LayoutCase(name="sentence-transformers, mean pooling", build=_dense, reference=references.dense),
+    LayoutCase(name="sentence-transformers with prompts", build=_prompts, reference=references.dense),
+    LayoutCase(name="sentence-transformers with a Dense module", build=_projected, reference=references.dense),
+    LayoutCase(name="sentence-transformers with a PEFT adapter", build=checkpoints.lora, reference=_lora),
+    LayoutCase(name="PEFT adapter alone", build=checkpoints.bare_lora, reference=_lora),
+    LayoutCase(name="SparseEncoder, SPLADE", build=_splade, reference=references.sparse),
+    LayoutCase(
+        name="SparseEncoder, sparse autoencoder", build=checkpoints.sparse_autoencoder, reference=references.sparse
+    ),
+    LayoutCase(name="MultiVectorEncoder", build=checkpoints.native, reference=references.multi_vector),
+    LayoutCase(name="PyLate", build=checkpoints.pylate, reference=references.multi_vector),
+    LayoutCase(
+        name="PyLate with a residual head of three layers",
+        build=checkpoints.residual,
+        reference=references.multi_vector,
+        note="KURE-v2",
+    ),
+    LayoutCase(name="Stanford ColBERT", build=checkpoints.stanford, reference=references.multi_vector),
+    LayoutCase(
+        name="Matryoshka heads beside a PyLate model",
+        build=checkpoints.matryoshka,
+        reference=_matryoshka,
+        load=lambda folder: load_encoder(folder, dim=16, device="cpu", dtype="float32"),
+        note="colbert-ko-0.1b",
+    ),
+    LayoutCase(
+        name="sequence classification of transformers",
+        build=checkpoints.cross_encoder,
+        reference=references.cross_encoder,
+        load=load_reranker,
+        note="bge-reranker-v2-m3-ko",
+    ),
+    LayoutCase(
+        name="CrossEncoder, saved with modules",
+        build=checkpoints.saved_cross_encoder,
+        reference=references.cross_encoder,
+        load=load_reranker,
+    ),
+]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from korag.checkpoints.presets import Family
+from korag.checkpoints.prompts import saved_prompts
 from korag.checkpoints.settings import FolderSettings, max_length
 
 Lengths = tuple[int | None, int | None]
@@ -61,22 +62,6 @@ def _pooled_size(module: dict[str, Any]) -> int | None:
 def has_projection(settings: FolderSettings) -> bool:
     """Returns True if the folder has Matryoshka heads or a Dense module."""
     return settings.heads is not None or any("out_features" in module for module in settings.module_settings)
-
-
-def saved_prompts(settings: FolderSettings) -> tuple[str, str]:
-    """Returns the saved prompts, in sentence-transformers' order of precedence, after PyLate's markers."""
-    model = settings.model
-    saved = model.get("prompts") or {}
-    default = saved.get(model.get("default_prompt_name") or "")
-    query = saved.get("query", default)
-    document = next((saved[name] for name in ("document", "passage", "corpus") if name in saved), default)
-    if "query_prefix" in model:
-        prefix = model["query_prefix"] or ""
-        query = prefix + (query or "").removeprefix(prefix)
-    if "document_prefix" in model:
-        prefix = model["document_prefix"] or ""
-        document = prefix + (document or "").removeprefix(prefix)
-    return query or "", document or ""
 
 
 def own_lengths(settings: FolderSettings) -> Lengths:

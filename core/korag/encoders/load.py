@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from korag._optional import check
 from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from korag.checkpoints.doubts import warn_of_missing_prompts
 from korag.checkpoints.hub import ModelFiles, resolve_model
 from korag.checkpoints.layouts import cross_encoder_error, wrong_family
 from korag.checkpoints.presets import Family
@@ -140,6 +141,8 @@ def load_encoder(
             files.check_weights()
     _check_dim(checkpoint, dim)
     check_length(max_length, limit=checkpoint.max_positions, at_least=_MIN_LENGTH)
+    if query_prompt is None and document_prompt is None:
+        warn_of_missing_prompts(checkpoint)
     return _ENCODERS[checkpoint.family](  # type: ignore[return-value]  # one of the three
         checkpoint,
         dim=checkpoint.dim if dim is None else dim,

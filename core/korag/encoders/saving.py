@@ -11,6 +11,7 @@ from typing import Any
 
 from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from korag.checkpoints.matryoshka import find_heads, read_heads, write_heads
+from korag.checkpoints.prompts import other_prompts
 from korag.checkpoints.settings import find_adapter, read_json
 from korag.paths import check_new_folder
 from korag.storage import atomic_folder, copy_folder, write_text
@@ -65,7 +66,9 @@ def write_prompts(checkpoint: Checkpoint, folder: Path, prompts: dict[str, str])
     saved = read_checkpoint(copy, family=checkpoint.family, base=checkpoint.base)
     if prompts != {"query": saved.query_prompt, "document": saved.document_prompt}:
         path = folder / "config_sentence_transformers.json"
-        update_json(path, prompts={**read_json(path).get("prompts", {}), **prompts})
+        # those for retrieval are dropped, since one under another name would come before an empty one
+        others = other_prompts(read_json(path).get("prompts") or {})
+        update_json(path, prompts={**others, **prompts})
 
 
 def convert_heads(folder: Path) -> None:

@@ -34,6 +34,8 @@ class Checkpoint:
         max_positions: Number of tokens the backbone has positions for; None if unknown.
         normalized: The model itself makes unit vectors.
         similarity: ``"cosine"`` or ``"dot"``.
+        marks: Beginnings of the prompts of queries and documents that are put before stripped texts, as PyLate does;
+            None if texts are taken as they are.
         base: The base checkpoint of a PEFT adapter; None for other models.
     """
 
@@ -49,6 +51,7 @@ class Checkpoint:
     max_positions: int | None
     normalized: bool
     similarity: str
+    marks: tuple[str, str] | None = None
     base: Checkpoint | None = None
 
     def without_token(self) -> Checkpoint:
@@ -107,6 +110,7 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
         max_positions=max_positions(settings.backbone),
         normalized=reader.unit_vectors or any(name.endswith("Normalize") for name in settings.module_types),
         similarity="dot" if str(settings.model.get("similarity_fn_name")) == "dot" else reader.similarity,
+        marks=reader.marks(settings),
         base=base,
     )
 

@@ -30,6 +30,7 @@ class Reader:
         prompts: Returns the query and document prompts, empty where none is saved.
         lengths: Returns the maximum query and document lengths in tokens.
         has_head: Returns False if the projection to token vectors is missing.
+        marks: Returns the marks before stripped queries and documents; None if texts are taken as they are.
         unit_vectors: The model makes unit vectors whatever its modules.
         similarity: Default similarity; a checkpoint may specify dot products.
     """
@@ -38,6 +39,7 @@ class Reader:
     prompts: Callable[[FolderSettings], tuple[str, str]]
     lengths: Callable[[FolderSettings], Lengths]
     has_head: Callable[[FolderSettings], bool] = lambda _: True
+    marks: Callable[[FolderSettings], tuple[str, str] | None] = lambda _: None
     unit_vectors: bool = False
     similarity: Literal["cosine", "dot"] = "cosine"
 
@@ -62,6 +64,19 @@ def _pooled_size(module: dict[str, Any]) -> int | None:
 def has_projection(settings: FolderSettings) -> bool:
     """Returns True if the folder has Matryoshka heads or a Dense module."""
     return settings.heads is not None or any("out_features" in module for module in settings.module_settings)
+
+
+def pylate_marks(settings: FolderSettings) -> tuple[str, str] | None:
+    """Returns the marks of a checkpoint saved by PyLate, which strips prompt and text before it inserts them.
+
+    sentence-transformers up to 5.3, on which PyLate is built, stripped every text; from 5.4 on, it strips none.
+    """
+    model = settings.model
+    if model.get("model_type") == "MultiVectorEncoder" or not (
+        model.get("model_type") == "ColBERT" or _PYLATE_KEYS & model.keys()
+    ):
+        return None
+    return model.get("query_prefix") or "", model.get("document_prefix") or ""
 
 
 def own_lengths(settings: FolderSettings) -> Lengths:
@@ -111,13 +126,16 @@ def stanford_lengths(settings: FolderSettings) -> Lengths:
 
 DENSE = Reader(dim=partial(pipeline_dim, backbone_key="hidden_size"), prompts=saved_prompts, lengths=own_lengths)
 SPARSE = replace(DENSE, dim=partial(pipeline_dim, backbone_key="vocab_size"), similarity="dot")
-LATE_INTERACTION = replace(DENSE, lengths=late_interaction_lengths, has_head=has_projection, unit_vectors=True)
+LATE_INTERACTION = replace(
+    DENSE, lengths=late_interaction_lengths, has_head=has_projection, marks=pylate_marks, unit_vectors=True
+)
 STANFORD = replace(
     LATE_INTERACTION,
     dim=stanford_dim,
     prompts=stanford_prompts,
     lengths=stanford_lengths,
     has_head=lambda _: True,  # the projection is among the weights of HF_ColBERT
+    marks=lambda _: None,
 )
 FAMILY_READERS: dict[Family, Reader] = {"dense": DENSE, "sparse": SPARSE, "late_interaction": LATE_INTERACTION}
 """The reader of each family, for layouts that differ in nothing else and for folders of no known layout."""

@@ -49,7 +49,7 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
             (n_tokens, dim).
         """
         pipeline = self._pipeline()
-        cut = pipeline.cut([normalize(text)], task)
+        cut = pipeline.cut(pipeline.prepare([normalize(text)], task), task)
         features = pipeline.forward(pipeline.tokenize(cut, task), task)
         kept = features["attention_mask"][0].bool()
         return features["input_ids"][0][kept].tolist(), self._to_rows(features)[0]

@@ -24,11 +24,14 @@ class TaskSettings:
 
     Attributes:
         prompt: Prepended to every text.
+        stripped_prompt: Prepended to every text before `prompt` is; both are stripped of outer whitespace. None to take
+            texts as they are.
         max_length: Tokens after which texts are truncated, prompt and special tokens included; None for no limit.
         min_length: Tokens to which shorter texts are padded.
     """
 
     prompt: str
+    stripped_prompt: str | None = None
     max_length: int | None
     min_length: int = 0
 
@@ -59,8 +62,13 @@ class Pipeline:
         self._batch_tokens, self._tokenizer_lock = batch_tokens, tokenizer_lock
         self._batch_per_core = batch_per_core
 
+    def prepare(self, texts: Sequence[str], task: Task) -> list[str]:
+        """Returns the texts in the form that follows the prompt."""
+        inner = self._tasks[task].stripped_prompt
+        return list(texts) if inner is None else [(inner + text).strip() for text in texts]
+
     def cut(self, texts: Sequence[str], task: Task) -> list[str]:
-        """Returns the texts, very long ones without most of what is truncated anyway."""
+        """Returns the texts, from `prepare`, very long ones without most of what is truncated anyway."""
         settings = self._tasks[task]
         limit = None if settings.max_length is None else max(settings.max_length, settings.min_length)
         with self._tokenizer_lock:

@@ -260,10 +260,10 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         return encoder
 
     def encode_batch(self, texts: Sequence[str], task: Task) -> list[Any]:
-        """Encodes normalized texts as a single batch.
+        """Encodes prepared texts as a single batch.
 
         Args:
-            texts: Texts in Unicode normalization form C.
+            texts: Texts from `Pipeline.cut`.
             task: Queries or documents.
 
         Returns:
@@ -342,9 +342,10 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         pipeline = self._pipeline()
         pool = self._pool if self._pool is not None and self._pool.is_here else None
         with self.running():
-            cut = pipeline.cut(texts, task)
+            prepared = pipeline.prepare(texts, task)
+            cut = pipeline.cut(prepared, task)
             lengths = pipeline.count_tokens(cut, task)
-            report.count(texts, cut, lengths)
+            report.count(texts, lengths, cut=cut != prepared)
             if log:
                 report.log()
             return pipeline.encode(cut, task, lengths=lengths, pool=pool, on_batch=bar.update)
@@ -356,17 +357,26 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             model,
             tasks={
                 task: TaskSettings(
-                    prompt=self._prompts[task],
+                    prompt=prompt,
+                    stripped_prompt=stripped,
                     max_length=self._length_limit(task),
                     min_length=self._min_length(model, task),
                 )
-                for task in tasks
+                for task, (prompt, stripped) in zip(tasks, map(self._split_prompt, tasks), strict=True)
             },
             batch_tokens=self._options.batch_tokens or self.default_batch_tokens,
             to_rows=self._to_rows,
             tokenizer_lock=self._tokenizer_lock,
             batch_per_core=model.device.type == "cpu" and self._options.backend == "torch",
         )
+
+    def _split_prompt(self, task: Task) -> tuple[str, str | None]:
+        """Returns the prompt, and the part of it that is stripped together with the text; None if nothing is."""
+        prompt, marks = self._prompts[task], self._checkpoint.marks
+        if marks is None:
+            return prompt, None
+        mark = marks[0 if task == "query" else 1]
+        return (mark, prompt.removeprefix(mark)) if prompt.startswith(mark) else ("", prompt)
 
     def _length_limit(self, task: Task) -> int | None:
         return self.query_length if task == "query" else self.max_length

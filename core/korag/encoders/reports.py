@@ -25,12 +25,18 @@ class TruncationReport:
         self._texts = self._empty = self._truncated = self._longest = 0
         self._cut = False
 
-    def count(self, texts: Sequence[str], cut: Sequence[str], lengths: Sequence[int]) -> None:
-        """Adds texts, as they were before and after `cut_texts`, with the tokens they have after it."""
+    def count(self, texts: Sequence[str], lengths: Sequence[int], *, cut: bool) -> None:
+        """Adds texts.
+
+        Args:
+            texts: The texts.
+            lengths: Tokens of each.
+            cut: Some have more tokens than that, because `cut_texts` shortened them.
+        """
         self._texts += len(texts)
         self._empty += sum(map(is_empty, texts))
         self._longest = max(self._longest, *lengths)
-        self._cut |= any(len(one) < len(other) for one, other in zip(cut, texts, strict=True))
+        self._cut |= cut
         if self._limit is not None:
             self._truncated += sum(length > self._limit for length in lengths)
 

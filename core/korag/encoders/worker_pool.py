@@ -86,7 +86,7 @@ class WorkerPool:
         return self._pid == os.getpid()
 
     def encode(self, batches: Sequence[Sequence[str]], task: Task) -> Iterator[list[Any]]:
-        """Encodes batches of normalized texts.
+        """Encodes batches of prepared texts.
 
         Yields:
             The rows of each batch, in order.

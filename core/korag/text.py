@@ -1,4 +1,4 @@
-"""Text checks, empty texts, and NFC normalization, the only change ever made to a text.
+"""Text checks, empty texts, and NFC normalization, the only change made to the texts of every model.
 
 macOS file names and many PDFs hold Hangul as conjoining jamo (NFD). To a tokenizer those are different
 characters, so an NFD query on an NFC corpus finds almost nothing. Queries and documents are therefore normalized

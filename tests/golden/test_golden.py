@@ -1,6 +1,7 @@
 """Vectors equal those computed without KoRAG, to 1e-4.
 
-Ours: ``expected.npz``, made by ``make_golden.py`` with sentence-transformers alone. The reference package's
+Ours: ``expected.npz``, made by ``make_golden.py`` with sentence-transformers alone. PyLate's, on a byte-level BPE
+tokenizer and with outer whitespace of every kind: ``pylate/``, made by ``make_pylate.py``. The reference package's
 (colbert-matryoshka 0.1.5 on PyLate 1.6): if the folder ``shared`` exists next to the repository.
 """
 
@@ -56,8 +57,21 @@ def test_colbert(colbert, texts, expected, dim):
             np.testing.assert_allclose(row, expected[f"colbert/{dim}/{task}/{index}"], **TOLERANCE)
 
 
+@pytest.mark.parametrize("prompted", [False, True], ids=["plain", "prompted"])
+def test_pylate(prompted):
+    given = json.loads((HERE / "pylate/texts.json").read_text(encoding="utf-8"))
+    prompts = {f"{task}_prompt": f"[{task[0].upper()}] {prompt}" for task, prompt in given["prompts"].items()}
+    encoder = load_encoder(HERE / "pylate/checkpoint", dtype="float32", **(prompts if prompted else {}))
+    with np.load(HERE / "pylate/expected.npz") as expected:
+        for task, encode in (("query", encoder.encode_queries), ("document", encoder.encode_documents)):
+            for index, text in enumerate(given["texts"]):
+                name = f"{'prompted' if prompted else 'plain'}/{task}/{index}"
+                np.testing.assert_allclose(encode([text])[0], expected[name], **TOLERANCE, err_msg=name)
+
+
 def test_the_golden_files_are_small():
     assert (HERE / "expected.npz").stat().st_size < 300_000
+    assert sum(path.stat().st_size for path in (HERE / "pylate").rglob("*") if path.is_file()) < 300_000
 
 
 @pytest.mark.slow

@@ -367,7 +367,7 @@ class TestCopies:
         encoder.encode_queries(documents)
         for twin in (copy.copy(encoder), copy.deepcopy(encoder), copy.deepcopy({"in": [encoder]})["in"][0]):
             assert twin._model is encoder._model
-            assert twin._tokenizer_lock is encoder._tokenizer_lock
+            assert twin._shared is encoder._shared  # with its locks
 
     def test_weights_are_loaded_at_first_use(self, built, documents):
         encoder = load_encoder(built("dense"))

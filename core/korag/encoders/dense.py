@@ -24,9 +24,7 @@ class DenseEncoder(PretrainedEncoder[NDArray[np.float32]]):
     family: ClassVar[Family] = "dense"
 
     def _load(self, folder: Path) -> Any:
-        return load_single_vector(
-            self._checkpoint, folder, prompts=self.prompts, max_length=self._max_length, options=self._options
-        )
+        return load_single_vector(self._checkpoint, folder, max_length=self._max_length, options=self._options)
 
     def _to_rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
         return list(as_float32(features["sentence_embedding"]))

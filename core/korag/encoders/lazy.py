@@ -1,8 +1,9 @@
-"""A model that loads its weights on first use, once for all threads."""
+"""A model that loads its weights on first use, once for all threads and for all that use the same one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from korag.checkpoints.hub import ModelFiles
 from korag.encoders.options import LoadOptions
 from korag.encoders.running import explained, find_growth
+from korag.encoders.shared import SharedModel, identify_files, release_memory, shared_model
 from korag.errors import CheckpointError
-from korag.forking import Lock
 
 if TYPE_CHECKING:
     from korag.encoders.backends import RuntimeInfo
@@ -40,8 +41,9 @@ CheckpointT = TypeVar("CheckpointT", bound=CheckpointLike)
 class LazyModel(ABC, Generic[CheckpointT]):
     """A model loaded on first use, by whichever thread gets there first.
 
-    Copies share the model. Pickles contain its name and settings, but neither weights nor Hub token; an unpickled
-    model loads again on first use.
+    All that are loaded from the same files with the same settings share the weights (see `korag.encoders.shared`), and
+    so do copies. Pickles contain name and settings, but neither weights nor Hub token; an unpickled model loads again
+    on first use.
 
     Args:
         checkpoint: Description of the model folder.
@@ -55,13 +57,17 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     def _reset(self) -> None:
         """Creates the state that pickles leave out."""
-        self._model: Any = None
-        self._runtime: RuntimeInfo | None = None
+        self._shared: SharedModel | None = None
         self._folder: Path | None = None
-        self._load_lock = Lock()
-        # A fast tokenizer stores truncation and padding as state: without a lock, a thread encoding queries would make
-        # another one silently truncate documents to query length. It covers tokenization only.
-        self._tokenizer_lock = Lock()
+
+    @property
+    def _model(self) -> Any:
+        """The loaded model; None before that."""
+        return None if self._shared is None else self._shared.model
+
+    @property
+    def _runtime(self) -> RuntimeInfo | None:
+        return None if self._shared is None else self._shared.runtime
 
     @property
     def checkpoint(self) -> CheckpointT:
@@ -81,8 +87,8 @@ class LazyModel(ABC, Generic[CheckpointT]):
     @property
     def dtype(self) -> str | None:
         """Compute precision; with ``dtype="auto"``, None until the weights are loaded."""
-        if self._runtime is not None:
-            return self._runtime.dtype
+        if (runtime := self._runtime) is not None:
+            return runtime.dtype
         return None if self._options.dtype == "auto" else self._options.dtype
 
     @property
@@ -91,7 +97,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
         None before that, and for torch in float32 itself.
         """
-        return self._runtime.deviation if self._runtime is not None else None
+        return None if (runtime := self._runtime) is None else runtime.deviation
 
     def load(self) -> Any:
         """Loads the weights if they are not loaded yet.
@@ -105,16 +111,65 @@ class LazyModel(ABC, Generic[CheckpointT]):
             HubUnreachableError: If the weights are not cached and the Hub cannot be reached.
             InvalidArgumentError: If the device cannot compute in the requested precision.
         """
-        with self._load_lock:
-            if self._model is None:
-                from korag.encoders.backends import apply_runtime
-                from korag.encoders.precision import check_dtype
+        return self._loaded().model
 
-                check_dtype(self._options)
-                model, exact = self._load_checked()
-                self._runtime = apply_runtime(model, self._options, name=self.model_name, exact=exact)
-                self._model = model
-            return self._model
+    def unload(self) -> None:
+        """Lets go of the weights; the next use loads them again.
+
+        Their memory is free once nothing else uses them: another encoder or reranker of the same model with the same
+        settings keeps them, and so does a thread that is just encoding, until it has finished.
+        """
+        if self._shared is not None:
+            self._forget()
+            release_memory()
+
+    def _forget(self) -> None:
+        """Drops the weights, and whatever was made with them."""
+        self._shared = None
+
+    def _loaded(self) -> SharedModel:
+        """Loads the weights if they are not loaded yet; returns the model with its lock.
+
+        A caller that keeps the result can use both, whatever `unload` does meanwhile.
+        """
+        shared = self._shared
+        if shared is None:
+            shared = shared_model(self._load_key())
+            if not shared.load(self._load_ready) and (mismatch := self._find_mismatch(shared.model)):
+                raise self._load_error(mismatch)
+            self._shared = shared
+        return shared
+
+    def _load_ready(self) -> tuple[Any, RuntimeInfo]:
+        from korag.encoders.backends import apply_runtime
+
+        model, exact = self._load_checked()
+        return model, apply_runtime(model, self._options, name=self.model_name, exact=exact)
+
+    def _load_key(self) -> Hashable:
+        """Everything that the loaded model depends on: its files and all settings."""
+        from korag.encoders.precision import candidates, check_dtype
+        from korag.encoders.sentence_transformers import find_device
+
+        options = self._options
+        check_dtype(options)
+        device = find_device(options)
+        return (
+            type(self),
+            identify_files(self.weight_folders()),
+            device,
+            candidates(options, device.partition(":")[0]),
+            options.backend,
+            options.trust_remote_code,
+            self._load_settings(),
+        )
+
+    @abstractmethod
+    def _load_settings(self) -> Hashable:
+        """The settings that `_load` applies to the model, besides `options`: models that differ in one are not shared.
+
+        Leave out what is passed with every call, such as a dense model's prompts.
+        """
 
     def load_copy(self) -> Any:
         """Loads a second, unshared copy of the model as saved, in float32 on torch: for training and merging."""
@@ -224,8 +279,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_model", "_runtime", "_folder", "_load_lock", "_tokenizer_lock"):
-            del state[name]
+        del state["_shared"], state["_folder"]
         state["_checkpoint"] = self._checkpoint.without_token()
         return state
 

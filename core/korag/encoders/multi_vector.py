@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,6 +54,10 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
         features = pipeline.forward(pipeline.tokenize(cut, task), task)
         kept = features["attention_mask"][0].bool()
         return features["input_ids"][0][kept].tolist(), self._to_rows(features)[0]
+
+    def _load_settings(self) -> Hashable:
+        # The prompts too: the tokenizer keeps markers such as "[Q] " whole.
+        return super()._load_settings(), *self.prompts.values()
 
     def _load(self, folder: Path) -> Any:
         return load_multi_vector(

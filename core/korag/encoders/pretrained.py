@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,14 +25,16 @@ from korag.encoders.saving import save_checkpoint, write_prompts
 from korag.encoders.vocabulary import readable
 from korag.encoders.worker_pool import WorkerPool, check_devices
 from korag.errors import InvalidArgumentError
+from korag.forking import Lock
 from korag.text import check_text, check_texts, normalize
 
 
 class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     """An encoder loaded by `korag.load_encoder`. Safe to use from many threads.
 
-    The weights are loaded on first use. Copies share the model; pickles contain its name and settings, but neither
-    weights nor Hub token, and load again on first use.
+    The weights are loaded on first use; encoders of the same files with the same settings share them, and so do copies.
+    `unload` lets go of them. Pickles contain name and settings, but neither weights nor Hub token, and load again on
+    first use.
 
     Args:
         checkpoint: Description of the model folder.
@@ -64,12 +66,27 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def _reset(self) -> None:
         super()._reset()
         self._pool: WorkerPool | None = None
+        self._pool_lock = Lock()
         self._query_cache = QueryCache(self._options.query_cache)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_pool"], state["_query_cache"]
+        del state["_pool"], state["_pool_lock"], state["_query_cache"]
         return state
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._fingerprint = None  # the next weights may be others, if the folder has been written again
+        self._query_cache = QueryCache(self._options.query_cache)
+
+    def load_copy(self) -> Any:
+        """Loads a second, unshared copy of the model as saved, in float32 on torch: for training and merging."""
+        model = super().load_copy()
+        model.prompts.update(self.prompts)  # a shared model gets them with every text
+        return model
+
+    def _load_settings(self) -> Hashable:
+        return self._dim, self._max_length
 
     @property
     def dim(self) -> int:
@@ -234,7 +251,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             WorkerError: While encoding, if a process died.
         """
         checked = check_devices(devices, backend=self._options.backend)
-        with self._load_lock:
+        with self._pool_lock:
             if self._pool is not None:
                 raise InvalidArgumentError(
                     "이 인코더는 이미 여러 프로세스로 실행 중입니다. with 블록을 중첩하지 마세요.",
@@ -248,7 +265,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             pool.close()
 
     def on_device(self, device: str, *, folder: Path) -> Self:
-        """Returns an encoder of the same model on another device; shares no weights with this one.
+        """Returns an encoder of the same model on another device.
 
         Args:
             device: The device.
@@ -279,9 +296,9 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         Args:
             text: The text, in any Unicode normalization form.
         """
-        model = self.load()
-        with self.running(), self._tokenizer_lock:
-            encoded = model.tokenizer(normalize(text), add_special_tokens=False, truncation=False, verbose=False)
+        shared = self._loaded()
+        with self.running(), shared.tokenizer_lock:
+            encoded = shared.model.tokenizer(normalize(text), add_special_tokens=False, truncation=False, verbose=False)
         return list(encoded["input_ids"])
 
     def token_texts(self, ids: Iterable[int]) -> list[str]:
@@ -351,7 +368,8 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             return pipeline.encode(cut, task, lengths=lengths, pool=pool, on_batch=bar.update)
 
     def _pipeline(self) -> Pipeline:
-        model = self.load()
+        shared = self._loaded()
+        model = shared.model
         tasks: tuple[Task, ...] = ("query", "document")
         return Pipeline(
             model,
@@ -366,7 +384,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             },
             batch_tokens=self._options.batch_tokens or self.default_batch_tokens,
             to_rows=self._to_rows,
-            tokenizer_lock=self._tokenizer_lock,
+            tokenizer_lock=shared.tokenizer_lock,
             batch_per_core=model.device.type == "cpu" and self._options.backend == "torch",
         )
 

@@ -28,15 +28,12 @@ _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model")
 _progress_lock = Lock()
 
 
-def load_single_vector(
-    checkpoint: Checkpoint, folder: Path, *, prompts: dict[str, str], max_length: int | None, options: LoadOptions
-) -> Any:
+def load_single_vector(checkpoint: Checkpoint, folder: Path, *, max_length: int | None, options: LoadOptions) -> Any:
     """Loads a dense or sparse model.
 
     Args:
         checkpoint: Description of the model folder.
         folder: Folder with the weights.
-        prompts: ``{"query": …, "document": …}``.
         max_length: Longest text in tokens; None for the checkpoint's own.
         options: Load options.
 
@@ -47,11 +44,11 @@ def load_single_vector(
 
     with _quiet_loading():
         if checkpoint.base is not None:
-            model: Any = _load_adapter(checkpoint, folder, prompts, max_length, options)
+            model: Any = _load_adapter(checkpoint, folder, max_length, options)
         elif checkpoint.family == "sparse":
-            model = SparseEncoder(str(folder), prompts=prompts, **_arguments(options, folder))
+            model = SparseEncoder(str(folder), **_arguments(options, folder))
         else:
-            model = SentenceTransformer(str(folder), prompts=prompts, **_arguments(options, folder))
+            model = SentenceTransformer(str(folder), **_arguments(options, folder))
     if max_length is not None:
         model.max_seq_length = max_length
     return model
@@ -125,7 +122,7 @@ def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOpt
 def _arguments(options: LoadOptions, folder: Path) -> dict[str, Any]:
     """Arguments of all sentence-transformers classes. The folder is local, so the Hub is never contacted."""
     return {
-        "device": _device(options),
+        "device": find_device(options),
         "trust_remote_code": options.trust_remote_code,
         "local_files_only": True,
         "model_kwargs": _model_kwargs(_backbone_folder(folder)),
@@ -133,9 +130,11 @@ def _arguments(options: LoadOptions, folder: Path) -> dict[str, Any]:
     }
 
 
-def _device(options: LoadOptions) -> str | None:
-    """`korag.encoders.backends` replaces the backbone for other backends, which run on the CPU."""
-    return options.device or (None if options.backend == "torch" else "cpu")
+def find_device(options: LoadOptions) -> str:
+    """Returns the device of a model: the best one for torch; other backends run on the CPU."""
+    from sentence_transformers.util import get_device_name
+
+    return options.device or (get_device_name() if options.backend == "torch" else "cpu")
 
 
 def _model_kwargs(folder: Path) -> dict[str, Any]:
@@ -156,9 +155,7 @@ def _processor_kwargs(options: LoadOptions) -> dict[str, Any]:
     return {} if options.trust_remote_code else {"chat_template": None}
 
 
-def _load_adapter(
-    checkpoint: Checkpoint, folder: Path, prompts: dict[str, str], max_length: int | None, options: LoadOptions
-) -> Any:
+def _load_adapter(checkpoint: Checkpoint, folder: Path, max_length: int | None, options: LoadOptions) -> Any:
     """Applies a PEFT adapter to its base and merges it. The path of the base in the adapter's settings is ignored."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
@@ -205,7 +202,7 @@ def _load_adapter(
                 "into its base, save that, and load the saved folder.",
             )
         rest.append(kind.load(str(home), subfolder=module["path"], local_files_only=True))
-    return SentenceTransformer(modules=[transformer, *rest], prompts=prompts, device=_device(options))
+    return SentenceTransformer(modules=[transformer, *rest], device=find_device(options))
 
 
 def _adapter_folder(folder: Path) -> Path:

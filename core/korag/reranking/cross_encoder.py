@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from korag.encoders.lazy import LazyModel
 from korag.encoders.options import LoadOptions, check_backend, check_length, check_options, check_settings
 from korag.encoders.progress import progress_bar
 from korag.encoders.sentence_transformers import load_cross_encoder
+from korag.encoders.shared import SharedModel
 from korag.encoders.tensors import as_float32
 from korag.reranking.base import TextReranker
 from korag.text import normalize
@@ -41,8 +43,9 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
     which is the default if none is saved), they are in [0, 1] and serve as the relevance for `score_threshold`. With
     any other activation there is no relevance, and a threshold is an error.
 
-    The weights are loaded at the first use; all other mistakes are errors at construction.
-    Copies share the model; pickles contain only its name and settings, no weights and no token.
+    The weights are loaded at the first use; all other mistakes are errors at construction. Rerankers of the same files
+    with the same settings share the weights, and so do copies; `unload` lets go of them. Pickles contain only name and
+    settings, no weights and no token.
 
     Args:
         model: A local folder or a Hub id.
@@ -163,48 +166,50 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         return scores, scores if self.normalized else None
 
     def _predict(self, query: str, texts: list[str], show_progress: bool | None) -> NDArray[np.float32]:  # noqa: FBT001
-        model = self.load()
+        shared = self._loaded()
         with self.running():
-            return self._predict_all(model, query, texts, show_progress)
+            return self._predict_all(shared, query, texts, show_progress)
 
     def _predict_all(
         self,
-        model: Any,
+        shared: SharedModel,
         query: str,
         texts: list[str],
         show_progress: bool | None,  # noqa: FBT001
     ) -> NDArray[np.float32]:
-        pairs, lengths = self._cut(model, query, texts)
+        pairs, lengths = self._cut(shared, query, texts)
         is_cut = any(len(one) < len(other) for (_, one), other in zip(pairs, texts, strict=True))
         self._report_truncation(lengths, is_cut=is_cut)
         lengths = [min(length, self._max_length or length) for length in lengths]
         scores = np.empty(len(texts), np.float32)
         with progress_bar("Scoring (cross_encoder)", len(texts), show=show_progress) as bar:
             for batch in token_budget_batches(lengths, self._options.batch_tokens or _BATCH_TOKENS):
-                scores[batch] = self._predict_batch(model, [pairs[index] for index in batch])
+                scores[batch] = self._predict_batch(shared, [pairs[index] for index in batch])
                 bar.update(len(batch))
         return scores
 
-    def _predict_batch(self, model: Any, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
+    def _predict_batch(self, shared: SharedModel, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
         import torch
         from sentence_transformers.util import batch_to_device
 
-        with self._tokenizer_lock:
+        model = shared.model
+        with shared.tokenizer_lock:
             features = model.preprocess(pairs, prompt=_prompt(model) or None)
         with torch.inference_mode():
             logits = model(batch_to_device(features, model.device))["scores"]
             logits = logits.float()  # before the activation, since 16 bits would round many scores to the same value
             return as_float32(model.activation_fn(logits)).reshape(len(pairs))
 
-    def _cut(self, model: Any, query: str, texts: list[str]) -> tuple[list[tuple[str, str]], list[int]]:
+    def _cut(self, shared: SharedModel, query: str, texts: list[str]) -> tuple[list[tuple[str, str]], list[int]]:
         """Cuts what is far beyond the limit, and counts tokens.
 
         Returns:
             The pairs, and the tokens of each before any truncation, special tokens included; where only the text was
             cut, those after it.
         """
+        model = shared.model
         prompt, limit = _prompt(model), self._max_length
-        with self._tokenizer_lock:
+        with shared.tokenizer_lock:
             special = model.tokenizer.num_special_tokens_to_add(pair=True)
             (own,) = self._count(model, [prompt + query])
             if limit is None or own <= limit:
@@ -257,6 +262,13 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
             f"the activation of '{self.model_name}' is {self.activation}, not a sigmoid, so its scores have no fixed "
             "range.",
         )
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._fingerprint = None  # the next weights may be others, if the folder has been written again
+
+    def _load_settings(self) -> Hashable:
+        return self._max_length
 
     def _load(self, folder: Path) -> Any:
         return load_cross_encoder(folder, max_length=self._max_length, options=self._options)

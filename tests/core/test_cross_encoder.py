@@ -390,14 +390,15 @@ class TestMistakes:
 
 class TestLoading:
     def test_weights_are_loaded_at_the_first_use_and_once(
-        self, cross_encoder_folder: Path, documents: list[str], monkeypatch: pytest.MonkeyPatch
+        self, cross_encoder_folder: Path, tmp_path: Path, documents: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        folder = shutil.copytree(cross_encoder_folder, tmp_path / "model")  # which nothing else has loaded
         loads: list[Path] = []
         original = CrossEncoderReranker._load
         monkeypatch.setattr(
             CrossEncoderReranker, "_load", lambda self, folder: (loads.append(folder), original(self, folder))[1]
         )
-        reranker = CrossEncoderReranker(cross_encoder_folder)
+        reranker = CrossEncoderReranker(folder)
         assert repr(reranker)
         assert reranker.fingerprint
         assert reranker.rerank(QUERY, [""]) == []

@@ -49,8 +49,8 @@ def test_vectors_are_the_same_from_any_thread(built, documents):
                 assert abs(vectors - expected).max() < 1e-5
 
 
-def test_the_weights_are_loaded_once(built, monkeypatch):
-    encoder = load_encoder(built("dense"))
+def test_the_weights_are_loaded_once(copied, monkeypatch):
+    encoder = load_encoder(copied("dense"))
     loads = []
     load = type(encoder)._load
     monkeypatch.setattr(type(encoder), "_load", lambda self, folder: loads.append(folder) or load(self, folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,15 @@ import numpy as np
 import pytest
 import torch
 from assertions import assert_bilingual
+from checkpoints import backbone, write_json
+from layouts import references
+from layouts.case import QUERIES
+from layouts.known import QWEN3, projected, qwen3
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from korag import CrossEncoderReranker, load_encoder
+from korag.encoders.sentence_transformers import _model_kwargs
 from korag.errors import CheckpointError
 
 TEXTS = ["임차인은 보증금을 돌려받는다", "도서관은 아홉 시에 연다"]
@@ -59,7 +66,9 @@ def test_training_begins_with_no_random_weights_either(layout: str, changed) -> 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "0.auto_model."])
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "module.", "0.auto_model.", "0.model.", "model.", "module._orig_mod.", "module.model."]
+)
 def test_a_prefix_of_a_tool_is_stripped(layout: str, prefix: str, built, changed) -> None:
     folder = changed(layout, lambda tensors: {prefix + name: one for name, one in tensors.items()})
     for got, expected in zip(vectors(folder), vectors(built(layout)), strict=True):
@@ -117,3 +126,93 @@ def test_a_cross_encoder_s_prefix_is_stripped(cross_encoder_folder: Path, tmp_pa
         for place in (folder, cross_encoder_folder)
     ]
     assert scores[0] == scores[1]
+
+
+SINGLE = [
+    ("dense", "encoder.layer.1.output.LayerNorm.weight"),
+    ("dense", "encoder.layer.0.attention.self.query.bias"),
+    ("roberta", "embeddings.LayerNorm.bias"),
+    ("splade", "decoder.bias"),
+    ("splade", "head.norm.weight"),
+    ("splade", "model.final_norm.weight"),
+    ("pylate", "layers.1.attn_norm.weight"),
+    ("native", "final_norm.weight"),
+    ("stanford", "bert.encoder.layer.0.output.LayerNorm.bias"),
+    ("stanford", "linear.weight"),
+]
+
+
+@pytest.mark.parametrize(("layout", "name"), SINGLE)
+def test_a_parameter_that_begins_as_zeros_or_ones_and_is_missing_alone(layout: str, name: str, changed) -> None:
+    def without(tensors: Tensors) -> Tensors:
+        assert name in tensors
+        return {other: tensor for other, tensor in tensors.items() if other != name}
+
+    with pytest.raises(CheckpointError, match=re.escape(name.removeprefix("bert."))) as caught:
+        load_encoder(changed(layout, without)).encode_documents(TEXTS)
+    assert_bilingual(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_prefix_in_files_of_torch(prefix: str, parts: int, built, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(built("dense"), folder)
+    tensors = {f"{prefix}{name}": one for name, one in load_file(folder / "model.safetensors").items()}
+    (folder / "model.safetensors").unlink()
+    if parts == 1:
+        torch.save(tensors, folder / "pytorch_model.bin")
+    else:
+        files = {name: f"pytorch_model-0000{index % 2 + 1}-of-00002.bin" for index, name in enumerate(tensors)}
+        for file in set(files.values()):
+            torch.save({name: one for name, one in tensors.items() if files[name] == file}, folder / file)
+        write_json(folder / "pytorch_model.bin.index.json", {"metadata": {}, "weight_map": files})
+    for got, expected in zip(vectors(folder), vectors(built("dense")), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "model.model.", "module.model."])
+def test_an_architecture_whose_own_names_begin_with_a_prefix(prefix: str, tmp_path: Path) -> None:
+    """A causal Qwen3 calls its backbone ``model``; tied to its embeddings, its head has no name in the file."""
+    folder = tmp_path / "model"
+    qwen3(folder)
+    reference = references.dense(folder)[0]
+    add_prefix(folder, prefix)
+    encoder = load_encoder(folder, device="cpu", dtype="float32")
+    np.testing.assert_allclose(encoder.encode_queries(QUERIES), reference, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module."])
+def test_a_causal_model_keeps_its_backbone(prefix: str, tmp_path: Path) -> None:
+    backbone(tmp_path, "qwen3", auto=AutoModelForCausalLM, **QWEN3)
+    expected = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
+    add_prefix(tmp_path, prefix)
+    got = AutoModelForCausalLM.from_pretrained(tmp_path, **_model_kwargs(tmp_path)).state_dict()
+    assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
+
+
+def add_prefix(folder: Path, prefix: str) -> None:
+    file = folder / "model.safetensors"
+    save_file({f"{prefix}{name}": one for name, one in load_file(file).items()}, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("name", ["classifier.out_proj.bias", "roberta.encoder.layer.1.output.LayerNorm.weight"])
+def test_a_cross_encoder_without_a_parameter(name: str, cross_encoder_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(cross_encoder_folder, folder)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[name]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=re.escape(name)):
+        CrossEncoderReranker(folder).rerank("보증금", TEXTS)
+
+
+@pytest.mark.parametrize("name", ["linear.bias", "linear.weight"])
+def test_a_dense_module_without_a_parameter(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    projected(folder)
+    tensors = load_file(folder / "2_Dense/model.safetensors")
+    del tensors[name]
+    save_file(tensors, folder / "2_Dense/model.safetensors")
+    with pytest.raises(CheckpointError, match=re.escape(name)):
+        load_encoder(folder).encode_documents(TEXTS)

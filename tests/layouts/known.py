@@ -17,11 +17,14 @@ from layouts.saving import plain, random, save, transformer
 HIDDEN = checkpoints.HIDDEN
 
 
-def _dense(folder: Path, *rest: Any, pooling: str = "mean", **settings: Any) -> None:
+QWEN3 = {"tie_word_embeddings": True, "num_key_value_heads": 2, "head_dim": 16}
+
+
+def _dense(folder: Path, *rest: Any, pooling: str = "mean", kind: str = "xlm-roberta", **settings: Any) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    with transformer() as first:
+    with transformer(kind, config=QWEN3 if kind == "qwen3" else {}) as first:
         save(SentenceTransformer(modules=[first, Pooling(HIDDEN, pooling), *rest], device="cpu", **settings), folder)
 
 
@@ -37,14 +40,22 @@ def _prompts(folder: Path) -> None:
     _dense(folder, Normalize(), prompts={"query": "query: ", "document": "passage: "})
 
 
-def _projected(folder: Path) -> None:
+def projected(folder: Path) -> None:
     from sentence_transformers.base.modules import Dense
 
     weight, bias = random(16, HIDDEN), random(16, seed=2)
     _dense(folder, Dense(HIDDEN, 16, init_weight=weight, init_bias=bias))
 
 
-def _splade(folder: Path) -> None:
+def qwen3(folder: Path) -> None:
+    """Qwen3-Embedding's layout: a causal backbone, the vector of the last token."""
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    instruction = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
+    _dense(folder, Normalize(), pooling="lasttoken", kind="qwen3", prompts={"query": instruction, "document": ""})
+
+
+def _splade(folder: Path, *, used: bool = True) -> None:
     from sentence_transformers import SparseEncoder
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sparse_encoder.modules import SpladePooling
@@ -53,7 +64,8 @@ def _splade(folder: Path) -> None:
     with plain("modernbert", auto=AutoModelForMaskedLM) as backbone:
         first = Transformer(str(backbone), transformer_task="fill-mask")
         model = SparseEncoder(modules=[first, SpladePooling()], device="cpu")
-        model.encode(["한 번 쓴 다음 저장"])  # the pooling learns its size
+        if used:
+            model.encode(["한 번 쓴 다음 저장"])  # the pooling learns its size
         save(model, folder)
 
 
@@ -87,10 +99,21 @@ CASES = [
     LayoutCase(name="sentence-transformers, CLS pooling, normalised", build=_cls, reference=references.dense),
     LayoutCase(name="sentence-transformers, mean pooling", build=_dense, reference=references.dense),
     LayoutCase(name="sentence-transformers with prompts", build=_prompts, reference=references.dense),
-    LayoutCase(name="sentence-transformers with a Dense module", build=_projected, reference=references.dense),
+    LayoutCase(name="sentence-transformers with a Dense module", build=projected, reference=references.dense),
+    LayoutCase(
+        name="sentence-transformers, last token of a causal backbone",
+        build=qwen3,
+        reference=references.dense,
+        note="Qwen3-Embedding",
+    ),
     LayoutCase(name="sentence-transformers with a PEFT adapter", build=checkpoints.lora, reference=_lora),
     LayoutCase(name="PEFT adapter alone", build=checkpoints.bare_lora, reference=_lora),
     LayoutCase(name="SparseEncoder, SPLADE", build=_splade, reference=references.sparse),
+    LayoutCase(
+        name="SparseEncoder, SPLADE, saved before its first use",
+        build=lambda folder: _splade(folder, used=False),
+        reference=references.sparse,
+    ),
     LayoutCase(
         name="SparseEncoder, sparse autoencoder", build=checkpoints.sparse_autoencoder, reference=references.sparse
     ),

@@ -13,17 +13,20 @@ from checkpoints import backbone
 
 
 @contextmanager
-def transformer(kind: str = "xlm-roberta", *, extra: tuple[str, ...] = (), **settings: Any) -> Iterator[Any]:
+def transformer(
+    kind: str = "xlm-roberta", *, extra: tuple[str, ...] = (), config: dict[str, Any] | None = None, **settings: Any
+) -> Iterator[Any]:
     """A Transformer module of sentence-transformers on a small random backbone.
 
     Args:
         kind: ``model_type`` of transformers.
         extra: Tokens to add to the tokenizer.
+        config: Settings of the backbone.
         settings: Keywords of the module.
     """
     from sentence_transformers.base.modules import Transformer
 
-    with plain(kind, extra=extra) as folder:
+    with plain(kind, extra=extra, **(config or {})) as folder:
         yield Transformer(str(folder), **settings)
 
 

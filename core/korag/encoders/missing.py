@@ -1,7 +1,6 @@
-"""Weights that a checkpoint lacks: transformers makes up random ones, and only logs it.
+"""Weights that a checkpoint lacks: transformers makes up random ones, zeros or ones, and only logs it.
 
-Made-up weights become NaN, so the first run of the model shows whether anything depends on them. Weights that begin as
-zeros or ones, such as those of a normalization, are not noticed if they alone are missing.
+Made-up weights become NaN, so the first run of the model shows whether anything depends on them.
 """
 
 from __future__ import annotations
@@ -12,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 _RANDOM = frozenset({"normal_", "uniform_"})  # what all random initializations are made of
-_PREFIXES = ("_orig_mod.", "module.", "0.auto_model.")
-"""Put before every name by `torch.compile`, data parallelism and old sentence-transformers."""
+_CONSTANT = frozenset({"zero_", "fill_"})  # used for much else as well, so only noted for parameters
+_PREFIXES = ("_orig_mod.", "module.", "0.auto_model.", "0.model.", "model.")
+"""Put before every name by `torch.compile`, data parallelism, sentence-transformers old and new, and wrappers.
+
+transformers itself adds ``model.`` again for architectures that call their backbone so.
+"""
 
 
 class MissingWeights:
@@ -32,13 +35,20 @@ class MissingWeights:
         return {
             name: parameter
             for name, parameter in (model.named_parameters() if self._made else ())
-            if parameter.data_ptr() in self._made and parameter.isnan().any()
+            if self._is_made(parameter)
         }
+
+    def _is_made(self, parameter: Any) -> bool:
+        """Returns True for a parameter nobody has loaded; tying weights may have copied it to another place."""
+        if parameter.data_ptr() in self._made:
+            return bool(parameter.isnan().any())
+        return bool(parameter.flatten()[:1].isnan().any() and parameter.isnan().all())
 
 
 @contextlib.contextmanager
 def noting_missing_weights() -> Iterator[MissingWeights]:
     """Notes which weights this thread makes up inside the block."""
+    from torch.nn import Parameter
     from torch.utils._python_dispatch import TorchDispatchMode
 
     missing = MissingWeights()
@@ -46,7 +56,9 @@ def noting_missing_weights() -> Iterator[MissingWeights]:
     class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             made = func(*args, **(kwargs or {}))
-            if func.overloadpacket.__name__ in _RANDOM and not made.is_meta and made.is_floating_point():
+            name = func.overloadpacket.__name__
+            begins = name in _RANDOM or (name in _CONSTANT and isinstance(args[0], Parameter))
+            if begins and not made.is_meta and made.is_floating_point():
                 missing.add(args[0])
             return made
 
@@ -54,16 +66,34 @@ def noting_missing_weights() -> Iterator[MissingWeights]:
         yield missing
 
 
-def shared_prefix(folder: Path) -> str | None:
-    """Returns what a tool has put before the name of every tensor in a folder; None if nothing.
+def shared_prefix(folder: Path) -> str:
+    """Returns what tools have put before the name of every tensor in a folder; empty if nothing.
 
     Args:
-        folder: With ``model.safetensors``, whole or divided.
+        folder: With ``model.safetensors`` or ``pytorch_model.bin``, whole or divided.
     """
+    names = _tensor_names(folder)
+    shared = ""
+    while found := next((prefix for prefix in _PREFIXES if _all_start(names, shared + prefix)), None):
+        shared += found
+    return shared
+
+
+def _all_start(names: list[str], prefix: str) -> bool:
+    return bool(names) and all(name.startswith(prefix) for name in names)
+
+
+def _tensor_names(folder: Path) -> list[str]:
+    """Returns the names of all tensors in the files that transformers loads."""
+    import torch
     from safetensors import safe_open
 
     names: list[str] = []
     for file in folder.glob("model*.safetensors"):
         with safe_open(file, framework="pt") as tensors:
             names += tensors.keys()
-    return next((prefix for prefix in _PREFIXES if names and all(name.startswith(prefix) for name in names)), None)
+    if names:
+        return names
+    for file in folder.glob("pytorch_model*.bin"):
+        names += torch.load(file, map_location="meta", weights_only=True)
+    return names

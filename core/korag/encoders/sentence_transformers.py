@@ -141,7 +141,7 @@ def _model_kwargs(folder: Path) -> dict[str, Any]:
     import torch
 
     prefix = shared_prefix(folder)
-    renamed = {} if prefix is None else {"key_mapping": {f"^{re.escape(prefix)}": ""}}
+    renamed = {"key_mapping": {f"^{re.escape(prefix)}": ""}} if prefix else {}
     return {"dtype": torch.float32, **renamed}  # whatever precision the checkpoint was saved in
 
 

@@ -145,6 +145,8 @@ ATTACKS: list[tuple[str, str, object]] = [
         ("requirements", ["x>1"]),
         ("model_type", "CrossEncoder"), ("model_type", "SparseEncoder"), ("model_type", "MultiVectorEncoder"),
         ("prompts", {"query": 7}), ("prompts", []), ("truncate_dim", 10**9), ("query_length", 10**9),
+        ("prompts", {"retrieval.query": ["가"]}), ("prompts", {"s2p_query": "가" * 10**6}), ("truncate_dim", 3),
+        ("max_active_dims", 10**9), ("max_active_dims", 3),
         ("skiplist_words", [7]), ("default_prompt_name", "없음"), ("keep_in_fp32_modules", ["0.(x"]),
     ]),
     *(("1_Dense/config.json", key, value) for key, value in [

@@ -220,7 +220,7 @@ class TestMatryoshka:
             load_encoder(built("matryoshka"), dim=dim)
         assert_bilingual(caught.value, "4, 8, 12, 16", str(dim))
 
-    @pytest.mark.parametrize("layout", ["dense", "splade", "pylate"])
+    @pytest.mark.parametrize("layout", ["splade", "pylate"])
     def test_a_model_without_heads_has_one_dim(self, built, layout):
         assert load_encoder(built(layout), dim=LAYOUTS[layout][1]).dim == LAYOUTS[layout][1]
         with pytest.raises(UnknownDimError) as caught:

@@ -192,6 +192,8 @@ HUGGINGFACE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"model_kwargs": {"model_kwargs": {"torch_dtype": "bfloat16"}}}, {"dtype": "bfloat16"}),
     ({"model_kwargs": {"model_kwargs": {"dtype": "torch.float16"}}}, {"dtype": "float16"}),
     ({"model_kwargs": {"truncate_dim": 32}}, {"dim": 32}),
+    ({"model_kwargs": {"truncate_dim": 8}}, {"dim": 8}),
+    ({"encode_kwargs": {"truncate_dim": 8}}, {"dim": 8}),
     (
         {"model_kwargs": {"prompts": {"query": "질문: ", "passage": "글: "}}},
         {"query_prompt": "질문: ", "document_prompt": "글: "},
@@ -228,7 +230,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model_kwargs": {"model_kwargs": {"attn_implementation": "sdpa"}}}, "attn_implementation"),
     ({"model_kwargs": {"prompts": {"classification": "x"}}}, "classification"),
     ({"model_kwargs": {"default_prompt_name": "query"}}, "default_prompt_name"),
-    ({"model_kwargs": {"truncate_dim": 8}}, "dim=8"),
+    ({"model_kwargs": {"truncate_dim": 64}}, "dim=64"),
     ({"model_kwargs": {"dim": 32, "truncate_dim": 16}}, "dim"),
     ({"model_kwargs": {"device": "cpu"}, "encode_kwargs": {"device": "cuda"}}, "device"),
     ({"model_kwargs": {"token": 3}}, "token"),

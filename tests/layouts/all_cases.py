@@ -5,12 +5,14 @@ from types import ModuleType
 from layouts import (
     known,
     mistakes,
+    prompts,
 )
 from layouts.case import LayoutCase, RefusalCase
 
 MODULES: list[ModuleType] = [
     known,
     mistakes,
+    prompts,
 ]
 
 CASES: list[LayoutCase] = [case for module in MODULES for case in getattr(module, "CASES", ())]

@@ -9,7 +9,7 @@ from korag.checkpoints.hub import ModelFiles
 from korag.checkpoints.layouts import cross_encoder_error, find_layout, wrong_family
 from korag.checkpoints.matryoshka import read_dims
 from korag.checkpoints.presets import PRESETS, Family, Preset
-from korag.checkpoints.readers import FAMILY_READERS, Reader
+from korag.checkpoints.readers import DENSE, FAMILY_READERS, Reader
 from korag.checkpoints.rules import LONGEST, is_count
 from korag.checkpoints.settings import FolderSettings, max_positions, reading
 from korag.errors import CheckpointError, CheckpointNotFoundError, MissingHeadsError, UnknownFamilyError
@@ -24,9 +24,11 @@ class Checkpoint:
     Attributes:
         source: The model's files.
         family: ``"dense"``, ``"sparse"`` or ``"late_interaction"``.
-        dim: Size of the saved vectors; for sparse models, of the vocabulary.
+        dim: Size of the vectors unless another is chosen: the heads' largest, a saved ``truncate_dim``, or all; for
+            sparse models, of the vocabulary.
         heads: The Matryoshka heads file; None if there is none.
-        dims: Dimensions to choose from: the heads', or only `dim`.
+        dims: Sizes of the vectors that the weights make: the heads', or one. Of a dense model's, any first part can be
+            chosen.
         query_prompt: Prefix of every query.
         document_prompt: Prefix of every document.
         query_length: Maximum query length in tokens, prompt and special tokens included; None for no limit.
@@ -36,6 +38,9 @@ class Checkpoint:
         similarity: ``"cosine"`` or ``"dot"``.
         marks: Beginnings of the prompts of queries and documents that are put before stripped texts, as PyLate does;
             None if texts are taken as they are.
+        max_active_dims: Number of terms that a sparse model keeps of each text, the largest; None for all.
+        bare_pooling: The pooling that sentence-transformers chooses for a dense model none of whose files says it; None
+            where they do.
         base: The base checkpoint of a PEFT adapter; None for other models.
     """
 
@@ -52,7 +57,17 @@ class Checkpoint:
     normalized: bool
     similarity: str
     marks: tuple[str, str] | None = None
+    max_active_dims: int | None = None
+    bare_pooling: str | None = None
     base: Checkpoint | None = None
+
+    def normalizes(self, dim: int) -> bool:
+        """Returns True if vectors of a size have unit length.
+
+        A saved ``truncate_dim`` cuts unit vectors and leaves them as they are then, as in sentence-transformers; of any
+        other size, they are scaled to unit length again.
+        """
+        return self.normalized and (dim != self.dim or dim == max(self.dims))
 
     def without_token(self) -> Checkpoint:
         """Returns a copy without the Hub token, its base included; safe to pickle."""
@@ -97,10 +112,14 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
     query_prompt, document_prompt = reader.prompts(settings)
     query_length, document_length = reader.lengths(settings)
     check_saved_lengths(source, query_length=query_length, document_length=document_length)
+    if heads and dim not in dims:
+        dim = max(dims)
+    elif family == "dense":
+        dim = min(dim, _saved_count(source, settings, "truncate_dim") or dim)
     return Checkpoint(
         source=source,
         family=family,
-        dim=max(dims) if heads and dim not in dims else dim,
+        dim=dim,
         heads=heads,
         dims=dims,
         query_prompt=query_prompt or (preset.query_prompt if preset else ""),
@@ -111,6 +130,8 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
         normalized=reader.unit_vectors or any(name.endswith("Normalize") for name in settings.module_types),
         similarity="dot" if str(settings.model.get("similarity_fn_name")) == "dot" else reader.similarity,
         marks=reader.marks(settings),
+        max_active_dims=_max_active_dims(source, settings) if family == "sparse" else None,
+        bare_pooling=_bare_pooling(settings) if reader is DENSE and not settings.modules else None,
         base=base,
     )
 
@@ -127,6 +148,33 @@ def _find_reader(source: ModelFiles, wanted: Family | None) -> tuple[Family, Rea
     if wanted is not None and wanted != layout.kind:
         raise wrong_family(source.name, layout.kind, wanted)
     return layout.kind, layout.reader
+
+
+def _saved_count(source: ModelFiles, settings: FolderSettings, name: str) -> int | None:
+    """Returns a number of dimensions among sentence-transformers' settings; None if it is not set."""
+    saved: int | None = settings.model.get(name)
+    if saved is not None and not is_count(_LARGEST_DIM)(saved):
+        raise CheckpointError(
+            f"'{source.folder}'의 설정에 적힌 {name}={saved!r:.80}은(는) 쓸 수 없는 값입니다. 모델을 다시 "
+            "다운로드하세요.",
+            f"The settings of '{source.folder}' say {name}={saved!r:.80}, which is not a number of dimensions; "
+            "download the model again.",
+        )
+    return saved
+
+
+def _max_active_dims(source: ModelFiles, settings: FolderSettings) -> int | None:
+    """Returns a sparse model's ``max_active_dims``; None where an autoencoder keeps no more than that anyway."""
+    saved = _saved_count(source, settings, "max_active_dims")
+    kept = [module["k"] for module in settings.module_settings if isinstance(module.get("k"), int)]
+    return None if saved is None or any(k <= saved for k in kept) else saved
+
+
+def _bare_pooling(settings: FolderSettings) -> str:
+    """Returns the pooling that sentence-transformers puts behind a backbone without ``modules.json``."""
+    architectures = settings.backbone.get("architectures") or [""]
+    causal = architectures[0].endswith("ForCausalLM") and settings.backbone.get("is_causal", True)
+    return "lasttoken" if causal else "mean"
 
 
 def check_saved_lengths(source: ModelFiles, **lengths: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Warnings about prompts that a model probably needs and its folder does not give."""
+"""Warnings about what a model probably needs and its folder does not say: prompts and pooling."""
 
 from __future__ import annotations
 
@@ -58,6 +58,23 @@ def warn_of_missing_prompts(checkpoint: Checkpoint) -> None:
             "둘 다 ''). / '%s' saves no prompts, but %.100r suggests that it needs them; without them, results are "
             "poor without any error. See its card; such models usually take %s, %s (pass '' for none).",
             checkpoint.source.name, sign, query, document, checkpoint.source.name, sign, query, document,
+        )  # fmt: skip
+
+
+def warn_of_missing_pooling(checkpoint: Checkpoint) -> None:
+    """Logs a warning if no file of a dense model says its pooling.
+
+    Args:
+        checkpoint: A checkpoint whose pooling the caller did not give.
+    """
+    if checkpoint.bare_pooling is not None:
+        logger.warning(
+            "'%s'에는 풀링 방식이 없어(modules.json 없음) sentence-transformers처럼 %s 풀링을 씁니다. 모델이 다른 "
+            "방식으로 학습되었다면 오류 없이 결과만 나빠지니, 모델 카드를 보고 pooling='cls', 'mean', 'max', "
+            "'lasttoken' 가운데 하나를 지정하세요. / No file of '%s' says the pooling (no modules.json), so it is %r, "
+            "as in sentence-transformers. If the model was trained otherwise, results are poor without any error: see "
+            "its card and pass pooling='cls', 'mean', 'max' or 'lasttoken'.",
+            checkpoint.source.name, checkpoint.bare_pooling, checkpoint.source.name, checkpoint.bare_pooling,
         )  # fmt: skip
 
 

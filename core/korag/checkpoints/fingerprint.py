@@ -95,6 +95,17 @@ class Fingerprint:
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def digest_settings(weights: str, **settings: Any) -> str:
+    """Returns a digest of weights and of settings that change their vectors; `weights` as it is if all are None.
+
+    Args:
+        weights: From `digest_folders`.
+        settings: JSON values; None for what the files say.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    return hashlib.sha256((weights + json.dumps(given, sort_keys=True)).encode()).hexdigest() if given else weights
+
+
 def digest_folders(*folders: Path) -> str:
     """Returns the SHA-256 of all files in some folders that vectors depend on.
 

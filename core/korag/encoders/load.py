@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import os
 from typing import Any, Literal, get_args
 
 from korag._optional import check
 from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from korag.checkpoints.doubts import warn_of_missing_prompts
+from korag.checkpoints.doubts import warn_of_missing_pooling, warn_of_missing_prompts
 from korag.checkpoints.hub import ModelFiles, resolve_model
 from korag.checkpoints.layouts import cross_encoder_error, wrong_family
 from korag.checkpoints.presets import Family
@@ -18,13 +19,14 @@ from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.lazy import LazyModel
 from korag.encoders.multi_vector import LateInteractionEncoder
-from korag.encoders.options import LoadOptions, check_backend, check_length, check_options, check_settings
+from korag.encoders.options import LoadOptions, PoolingMode, check_backend, check_length, check_options, check_settings
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.sparse import SparseEncoder
 from korag.errors import (
     CheckpointError,
     CheckpointNotFoundError,
     HubUnreachableError,
+    InvalidArgumentError,
     MissingBaseError,
     UnknownDimError,
 )
@@ -44,6 +46,7 @@ def load_encoder(
     *,
     family: Family | None = None,
     dim: int | None = None,
+    pooling: PoolingMode | None = None,
     device: str | None = None,
     dtype: str = "auto",
     backend: Literal["torch", "onnx", "openvino"] = "torch",
@@ -67,7 +70,12 @@ def load_encoder(
         model: A local folder, the name of a bundled model (``"mini-colbert"``, ``"mini-splade"``, ``"mini-dense"``), or
             a Hub id.
         family: ``"dense"``, ``"sparse"`` or ``"late_interaction"`` to accept that family only; None for any.
-        dim: Matryoshka dimension of a late-interaction model; None for its largest.
+        dim: Size of the vectors of a Matryoshka model; None for its own. Of late-interaction models with heads, one of
+            the heads'; of dense models, any smaller one: the first `dim` numbers, scaled to unit length if the model's
+            are. A model that was not trained for it loses quality.
+        pooling: ``"cls"``, ``"mean"``, ``"max"`` or ``"lasttoken"``: the way to make one vector of a text's tokens, for
+            a dense model none of whose files says it (no ``modules.json``). None for sentence-transformers' choice,
+            which is logged: the mean, or the last token of causal models.
         device: ``"cpu"``, ``"cuda"``, …; None for the best available.
         dtype: Compute precision: ``"float32"``; with torch also ``"bfloat16"`` and ``"float16"``; with OpenVINO
             ``"bfloat16"`` and ``"int8"``; with ONNX ``"int8"``. ``"auto"`` is the fastest of 16 and 32 bits on this
@@ -95,7 +103,7 @@ def load_encoder(
         HubUnreachableError: If the model is not cached and the Hub cannot be reached.
         UnknownFamilyError: If the family cannot be detected and `family` is not given.
         WrongFamilyError: If the model is of another family than `family`.
-        UnknownDimError: If the model has no such dimension.
+        UnknownDimError: If the model has no such dimension; a dense model has none beyond its own.
         MissingHeadsError: If its Matryoshka heads are missing or unreadable.
         MissingBaseError: If the base of an adapter cannot be found.
         InvalidArgumentError: If another argument is invalid.
@@ -104,6 +112,7 @@ def load_encoder(
     if isinstance(model, LazyModel) and not isinstance(model, Encoder):
         raise cross_encoder_error(model.model_name)
     check_choice("family", family, (None, *get_args(Family)))
+    check_choice("pooling", pooling, (None, *get_args(PoolingMode)))
     check_length(max_length, at_least=_MIN_LENGTH)
     options = LoadOptions(
         device=device,
@@ -135,21 +144,25 @@ def load_encoder(
     if base is not None:
         _check_adapter(checkpoint, base)
         check("peft", extra="peft")
+    _check_pooling(checkpoint, pooling)
     check_backend(backend)
     for files in (source, *([base.source] if base is not None else [])):
         if files.revision is None or local_files_only:  # otherwise the first encoding downloads them
             files.check_weights()
-    _check_dim(checkpoint, dim)
+    dim = checkpoint.dim if dim is None else _check_dim(checkpoint, dim)
     check_length(max_length, limit=checkpoint.max_positions, at_least=_MIN_LENGTH)
     if query_prompt is None and document_prompt is None:
         warn_of_missing_prompts(checkpoint)
+    if pooling is None:
+        warn_of_missing_pooling(checkpoint)
     return _ENCODERS[checkpoint.family](  # type: ignore[return-value]  # one of the three
         checkpoint,
-        dim=checkpoint.dim if dim is None else dim,
+        dim=dim,
         query_prompt=checkpoint.query_prompt if query_prompt is None else query_prompt,
         document_prompt=checkpoint.document_prompt if document_prompt is None else document_prompt,
         max_length=checkpoint.document_length if max_length is None else max_length,
         options=options,
+        pooling=pooling,
     )
 
 
@@ -172,7 +185,7 @@ def as_encoder(
         return load_encoder(model, family=family, **given)
     if family is not None and model.family != family:
         raise wrong_family(model.model_name, model.family, family)
-    loaded = {"adapter": None} | model.load_arguments
+    loaded = {"adapter": None, "pooling": None} | model.load_arguments
     if isinstance(model, PretrainedEncoder):
         loaded |= dataclasses.asdict(model.options)
     check_settings(loaded, given, loader="load_encoder")
@@ -209,10 +222,40 @@ def _check_adapter(checkpoint: Checkpoint, base: Checkpoint) -> None:
     )
 
 
-def _check_dim(checkpoint: Checkpoint, dim: int | None) -> None:
-    if dim is not None and dim not in checkpoint.dims:
-        dims = ", ".join(map(str, checkpoint.dims))
-        raise UnknownDimError(
-            f"'{checkpoint.source.name}'에는 dim={dim!r}이 없습니다. 쓸 수 있는 차원: {dims}.",
-            f"'{checkpoint.source.name}' has no dim={dim!r}; available: {dims}.",
+def _check_pooling(checkpoint: Checkpoint, pooling: PoolingMode | None) -> None:
+    name = checkpoint.source.name
+    if pooling is not None and checkpoint.bare_pooling is None:
+        raise InvalidArgumentError(
+            f"pooling={pooling!r}: '{name}'에는 쓸 수 없습니다. pooling=은 풀링 방식이 파일에 없는(modules.json이 "
+            f"없는) dense 모델에만 넣습니다. 이 {checkpoint.family} 모델은 스스로 정하니 pooling=을 빼세요.",
+            f"pooling={pooling!r} is invalid for '{name}': it is for dense models whose files do not say the pooling "
+            f"(no modules.json). This {checkpoint.family} model says itself how its vectors are made; leave out "
+            "pooling=.",
         )
+    if pooling is None and checkpoint.bare_pooling is not None and checkpoint.base is not None:
+        choices = ", ".join(map(repr, get_args(PoolingMode)))
+        raise CheckpointError(
+            f"어댑터 '{name}'에도 베이스 '{checkpoint.base.source.name}'에도 modules.json이 없어서 풀링 방식을 알 수 "
+            f"없습니다. 어댑터를 학습한 방식을 pooling=으로 지정하세요: {choices}.",
+            f"Neither the adapter '{name}' nor its base '{checkpoint.base.source.name}' has a modules.json, which says "
+            f"the pooling. Pass the one that the adapter was trained with as pooling=: {choices}.",
+        )
+
+
+def _check_dim(checkpoint: Checkpoint, dim: int) -> int:
+    name, largest = checkpoint.source.name, max(checkpoint.dims)
+    if checkpoint.family == "dense":
+        if isinstance(dim, numbers.Integral) and not isinstance(dim, bool) and 0 < dim <= largest:
+            return int(dim)
+        raise UnknownDimError(
+            f"dim={dim!r:.80}: '{name}'의 벡터는 {largest}차원입니다. 1 이상 {largest} 이하의 정수를 넣으세요.",
+            f"dim={dim!r:.80} is invalid: the vectors of '{name}' have {largest} dimensions; pass an integer from 1 to "
+            f"{largest}.",
+        )
+    if dim in checkpoint.dims:
+        return dim
+    dims = ", ".join(map(str, checkpoint.dims))
+    raise UnknownDimError(
+        f"'{name}'에는 dim={dim!r}이 없습니다. 쓸 수 있는 차원: {dims}.",
+        f"'{name}' has no dim={dim!r}; available: {dims}.",
+    )

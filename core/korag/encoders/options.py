@@ -12,6 +12,8 @@ from korag.checks import check_choice, check_count
 from korag.errors import InvalidArgumentError
 
 Backend = Literal["torch", "onnx", "openvino"]
+PoolingMode = Literal["cls", "mean", "max", "lasttoken"]
+"""Ways to make one vector of a backbone's token vectors, by sentence-transformers' names."""
 
 DTYPES: dict[str, tuple[str, ...]] = {
     "torch": ("float32", "bfloat16", "float16"),

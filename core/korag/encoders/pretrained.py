@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from korag.checkpoints.checkpoint import Checkpoint
-from korag.checkpoints.fingerprint import Fingerprint, digest_folders
+from korag.checkpoints.fingerprint import Fingerprint, digest_folders, digest_settings
 from korag.checks import check_count
 from korag.encoders.base import Encoder, Task, Vectors
 from korag.encoders.batching import batched
 from korag.encoders.lazy import LazyModel
-from korag.encoders.options import LoadOptions
+from korag.encoders.options import LoadOptions, PoolingMode
 from korag.encoders.pipeline import Pipeline, TaskSettings
 from korag.encoders.progress import progress_bar
 from korag.encoders.query_cache import QueryCache
@@ -43,6 +43,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         document_prompt: Prepended to every document.
         max_length: Longest document in tokens; None for no limit.
         options: Device, precision, backend and batching.
+        pooling: Pooling of a dense model none of whose files says it; None for sentence-transformers' choice.
     """
 
     default_batch_tokens: ClassVar[int] = 4_096
@@ -56,8 +57,10 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         document_prompt: str,
         max_length: int | None,
         options: LoadOptions,
+        pooling: PoolingMode | None = None,
     ) -> None:
         self._dim = dim
+        self._pooling = pooling
         self._prompts: dict[Task, str] = {"query": query_prompt, "document": document_prompt}
         self._max_length = max_length
         self._fingerprint: Fingerprint | None = None
@@ -121,13 +124,13 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
                 model=self.model_name,
                 revision=self._checkpoint.source.revision,
                 family=self.family,
-                weights=digest_folders(*self.weight_folders()),
+                weights=digest_settings(digest_folders(*self.weight_folders()), **self._other_settings()),
                 dim=self.dim,
                 query_prompt=self._prompts["query"],
                 document_prompt=self._prompts["document"],
                 query_length=self.query_length,
                 document_length=self.max_length,
-                normalized=self._checkpoint.normalized,
+                normalized=self._checkpoint.normalizes(self.dim),
             )
         return self._fingerprint
 
@@ -145,6 +148,8 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             "document_prompt": self._prompts["document"],
             "max_length": self.max_length,
         }
+        if self._pooling is not None:
+            arguments["pooling"] = self._pooling
         return arguments | ({"adapter": adapter.portable_name} if adapter else {})
 
     def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = False) -> Vectors:
@@ -313,9 +318,9 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Copies the whole checkpoint into a new folder, for a machine without network access.
 
-        Loading the copy gives an encoder with the same fingerprint if `load_encoder` gets the same ``dim`` and
-        ``max_length`` (and, for late interaction, prompts). Matryoshka heads are written as safetensors, whatever their
-        original format; the base of an adapter is included.
+        Loading the copy gives an encoder with the same fingerprint if `load_encoder` gets the same ``dim``,
+        ``max_length`` and ``pooling`` (and, for late interaction, prompts). Matryoshka heads are written as
+        safetensors, whatever their original format; the base of an adapter is included.
 
         Args:
             folder: Target; must not exist.
@@ -338,6 +343,10 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             return [self.weights_folder()]
         remote_code = self._options.trust_remote_code
         return [self.weights_folder(), base.source.fetch_weights(remote_code=remote_code).folder]
+
+    def _other_settings(self) -> dict[str, Any]:
+        """Settings that change vectors and have no field in `Fingerprint`; None for what the files say."""
+        return {"pooling": None if self._pooling == self._checkpoint.bare_pooling else self._pooling}
 
     def _complete_copy(self, folder: Path) -> None:
         """Adds to a copy of the checkpoint what the original lacks: prompts that its files do not give."""

@@ -19,7 +19,7 @@ from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.matryoshka import read_heads
 from korag.checkpoints.settings import find_adapter, read_modules, read_transformer_settings
 from korag.encoders.missing import shared_prefix
-from korag.encoders.options import LoadOptions
+from korag.encoders.options import LoadOptions, PoolingMode
 from korag.errors import CheckpointError, MissingHeadsError
 from korag.forking import Lock
 
@@ -28,7 +28,14 @@ _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model")
 _progress_lock = Lock()
 
 
-def load_single_vector(checkpoint: Checkpoint, folder: Path, *, max_length: int | None, options: LoadOptions) -> Any:
+def load_single_vector(
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    max_length: int | None,
+    options: LoadOptions,
+    pooling: PoolingMode | None = None,
+) -> Any:
     """Loads a dense or sparse model.
 
     Args:
@@ -36,6 +43,7 @@ def load_single_vector(checkpoint: Checkpoint, folder: Path, *, max_length: int 
         folder: Folder with the weights.
         max_length: Longest text in tokens; None for the checkpoint's own.
         options: Load options.
+        pooling: Pooling of a dense model none of whose files says it; None for sentence-transformers' choice.
 
     Returns:
         A `SentenceTransformer` or a `SparseEncoder`.
@@ -44,14 +52,25 @@ def load_single_vector(checkpoint: Checkpoint, folder: Path, *, max_length: int 
 
     with _quiet_loading():
         if checkpoint.base is not None:
-            model: Any = _load_adapter(checkpoint, folder, max_length, options)
+            model: Any = _load_adapter(checkpoint, folder, max_length, options, pooling)
         elif checkpoint.family == "sparse":
             model = SparseEncoder(str(folder), **_arguments(options, folder))
         else:
             model = SentenceTransformer(str(folder), **_arguments(options, folder))
+            if pooling is not None:
+                _set_pooling(model, pooling)
     if max_length is not None:
         model.max_seq_length = max_length
     return model
+
+
+def _set_pooling(model: Any, pooling: PoolingMode) -> None:
+    """Replaces the pooling that sentence-transformers put behind a bare backbone."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    if not isinstance(model[-1], Pooling):
+        raise ValueError("its backbone makes one vector of a text by itself; leave out pooling=")
+    model[-1] = Pooling(model[0].get_embedding_dimension(), pooling)
 
 
 def load_multi_vector(
@@ -155,7 +174,13 @@ def _processor_kwargs(options: LoadOptions) -> dict[str, Any]:
     return {} if options.trust_remote_code else {"chat_template": None}
 
 
-def _load_adapter(checkpoint: Checkpoint, folder: Path, max_length: int | None, options: LoadOptions) -> Any:
+def _load_adapter(
+    checkpoint: Checkpoint,
+    folder: Path,
+    max_length: int | None,
+    options: LoadOptions,
+    pooling: PoolingMode | None,
+) -> Any:
     """Applies a PEFT adapter to its base and merges it. The path of the base in the adapter's settings is ignored."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
@@ -169,14 +194,9 @@ def _load_adapter(checkpoint: Checkpoint, folder: Path, max_length: int | None, 
     base_modules, modules = read_modules(base), read_modules(folder)
     home = folder if modules else base
     modules = modules or base_modules
-    if not modules:
-        raise CheckpointError(
-            f"어댑터 '{folder}'에도 베이스 '{base}'에도 modules.json이 없어서 풀링 방식을 알 수 없습니다.",
-            f"Neither the adapter '{folder}' nor its base '{base}' has a modules.json, which defines the pooling.",
-        )
     base_backbone = _backbone_folder(base)
     tokenizer = next((place for place in (adapter, folder) if _has_tokenizer(place)), base_backbone)
-    settings = read_transformer_settings(home / modules[0]["path"])
+    settings = read_transformer_settings(_backbone_folder(home))
     with _without_deprecations():
         transformer = Transformer(
             str(base_backbone),
@@ -190,6 +210,9 @@ def _load_adapter(checkpoint: Checkpoint, folder: Path, max_length: int | None, 
         transformer.model = peft.PeftModel.from_pretrained(
             transformer.model, str(adapter), local_files_only=True
         ).merge_and_unload()
+    if pooling is not None:
+        added = Pooling(transformer.get_embedding_dimension(), pooling)
+        return SentenceTransformer(modules=[transformer, added], device=_device(options))
     known = {"Pooling": Pooling, "Normalize": Normalize, "Dense": Dense}
     rest = []
     for module in modules[1:]:

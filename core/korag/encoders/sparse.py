@@ -41,8 +41,14 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
         fuse_splade_head(model)  # not in `load_copy`: training needs the original layers
         return model, exact
 
+    def _other_settings(self) -> dict[str, Any]:
+        return super()._other_settings() | {"max_active_dims": self._checkpoint.max_active_dims}
+
     def _to_rows(self, features: dict[str, Any]) -> list[sp.csr_array]:
-        return [_sparse(weights) for weights in as_float32(features["sentence_embedding"])]
+        from sentence_transformers.util import select_max_active_dims
+
+        kept = select_max_active_dims(features["sentence_embedding"], self._checkpoint.max_active_dims)
+        return [_sparse(weights) for weights in as_float32(kept)]
 
     def _collate(self, rows: list[sp.csr_array]) -> sp.csr_array:
         if not rows:

@@ -9,6 +9,7 @@ from typing import Any
 from korag.checks import check_list
 from korag.collection.base import Collection
 from korag.encoders.base import Encoder
+from korag.encoders.dense import DenseEncoder
 from korag.encoders.load import load_encoder
 from korag.errors import InvalidArgumentError
 from korag.evaluation.retrievers import CollectionLeg, CollectionSystem, RetrieverSystem
@@ -122,4 +123,6 @@ class _Loader:
 
 def _encoder_row(name: str | None, encoder: Encoder[Any]) -> LegSystem:
     several = len(getattr(encoder, "dims", ())) > 1
+    if isinstance(encoder, DenseEncoder):
+        several = encoder.dim < max(encoder.checkpoint.dims)
     return LegSystem((name or encoder.model_name) + (f" @{encoder.dim}" if several else ""), encoder)

@@ -16,6 +16,7 @@ from korag.checkpoints.presets import Family
 from korag.checkpoints.settings import find_adapter, read_json
 from korag.encoders.base import Encoder
 from korag.encoders.load import load_encoder
+from korag.encoders.options import PoolingMode
 from korag.errors import IndexStateError, KoragError
 from korag.storage import find_path
 
@@ -44,6 +45,7 @@ _RECORDED: dict[str, Callable[[object], bool]] = {
     "document_prompt": _or_none(_text),
     "max_length": _or_none(_count),
     "adapter": _or_none(_text),
+    "pooling": lambda value: value in (None, *get_args(PoolingMode)),
 }
 """Keywords of `load_encoder` that a manifest may hold: those that change vectors, with checks of their values."""
 

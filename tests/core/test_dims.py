@@ -69,6 +69,10 @@ class TestDimOfDenseModels:
         cut.save(tmp_path / "copy")
         assert load_encoder(tmp_path / "copy", dim=8).fingerprint == cut.fingerprint
 
+    def test_models_of_several_dims_share_their_weights(self, built):
+        whole, cut = (load_encoder(built("dense"), dim=size, dtype="float32") for size in (None, 8))
+        assert cut.load() is whole.load()
+
     def test_a_collection_takes_it_and_refuses_another(self, built, tmp_path):
         with Collection.open(tmp_path / "c", encoders=[load_encoder(built("dense"), dim=8)]) as collection:
             collection.add(TEXTS)

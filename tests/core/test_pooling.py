@@ -76,6 +76,14 @@ class TestPooling:
         assert len({str(fingerprint) for fingerprint in prints.values()}) == len(MODES)
         assert {*prints["cls"].differences(plain)} == {"weights"}
 
+    def test_models_of_other_poolings_share_no_weights(self, built):
+        plain, mean, largest = (
+            load_encoder(built("bare_bert"), family="dense", pooling=mode, dtype="float32")
+            for mode in (None, "mean", "max")
+        )
+        assert plain.load() is mean.load()
+        assert plain.load() is not largest.load()
+
     @pytest.mark.parametrize("mode", [None, "cls"])
     def test_load_arguments_and_a_saved_copy_keep_it(self, built, tmp_path, mode):
         encoder = load_encoder(built("bare_bert"), family="dense", pooling=mode)

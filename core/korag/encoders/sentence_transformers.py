@@ -212,7 +212,7 @@ def _load_adapter(
         ).merge_and_unload()
     if pooling is not None:
         added = Pooling(transformer.get_embedding_dimension(), pooling)
-        return SentenceTransformer(modules=[transformer, added], device=_device(options))
+        return SentenceTransformer(modules=[transformer, added], device=find_device(options))
     known = {"Pooling": Pooling, "Normalize": Normalize, "Dense": Dense}
     rest = []
     for module in modules[1:]:

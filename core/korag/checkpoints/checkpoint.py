@@ -33,6 +33,7 @@ class Checkpoint:
         document_prompt: Prefix of every document.
         query_length: Maximum query length in tokens, prompt and special tokens included; None for no limit.
         document_length: Maximum document length in tokens, likewise.
+        least_query_length: Number of tokens that every query is filled up to, where that is not its maximum; or 0.
         max_positions: Number of tokens the backbone has positions for; None if unknown.
         normalized: The model itself makes unit vectors.
         similarity: ``"cosine"`` or ``"dot"``.
@@ -56,6 +57,7 @@ class Checkpoint:
     max_positions: int | None
     normalized: bool
     similarity: str
+    least_query_length: int = 0
     marks: tuple[str, str] | None = None
     max_active_dims: int | None = None
     bare_pooling: str | None = None
@@ -129,6 +131,7 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
         max_positions=max_positions(settings.backbone),
         normalized=reader.unit_vectors or any(name.endswith("Normalize") for name in settings.module_types),
         similarity="dot" if str(settings.model.get("similarity_fn_name")) == "dot" else reader.similarity,
+        least_query_length=reader.least_query_length(settings),
         marks=reader.marks(settings),
         max_active_dims=_max_active_dims(source, settings) if family == "sparse" else None,
         bare_pooling=_bare_pooling(settings) if reader is DENSE and not settings.modules else None,

@@ -29,6 +29,7 @@ class Reader:
         dim: Returns the size of the saved vectors; anything but an integer means it was not found.
         prompts: Returns the query and document prompts, empty where none is saved.
         lengths: Returns the maximum query and document lengths in tokens.
+        least_query_length: Returns the number of tokens that queries are filled up to, beyond which they may be longer.
         has_head: Returns False if the projection to token vectors is missing.
         marks: Returns the marks before stripped queries and documents; None if texts are taken as they are.
         unit_vectors: The model makes unit vectors whatever its modules.
@@ -38,6 +39,7 @@ class Reader:
     dim: Callable[[FolderSettings], Any]
     prompts: Callable[[FolderSettings], tuple[str, str]]
     lengths: Callable[[FolderSettings], Lengths]
+    least_query_length: Callable[[FolderSettings], int] = lambda _: 0
     has_head: Callable[[FolderSettings], bool] = lambda _: True
     marks: Callable[[FolderSettings], tuple[str, str] | None] = lambda _: None
     unit_vectors: bool = False
@@ -80,9 +82,10 @@ def pylate_marks(settings: FolderSettings) -> tuple[str, str] | None:
 
 
 def own_lengths(settings: FolderSettings) -> Lengths:
-    """Returns the backbone's maximum length for both queries and documents."""
-    length = max_length(settings.backbone)
-    return length, length
+    """Returns the backbone's maximum length for queries and documents, which may have lengths of their own."""
+    backbone = settings.backbone
+    length = max_length(backbone)
+    return backbone.get("query_length") or length, backbone.get("document_length") or length
 
 
 def late_interaction_lengths(settings: FolderSettings) -> Lengths:
@@ -99,6 +102,12 @@ def late_interaction_lengths(settings: FolderSettings) -> Lengths:
     if _PYLATE_KEYS & model.keys() and model.get("do_query_expansion") is not False:
         return model.get("query_length") or _COLBERT_QUERY_LENGTH, document
     return query or own, document
+
+
+def expansion_floor(settings: FolderSettings) -> int:
+    """Returns the number of tokens that a late-interaction model fills queries up to; 0 if it is their maximum too."""
+    expansion = settings.backbone.get("query_expansion", settings.model.get("query_expansion")) or {}
+    return expansion.get("length", 0) if expansion.get("strategy") == "min" else 0
 
 
 def stanford_dim(settings: FolderSettings) -> Any:
@@ -127,7 +136,12 @@ def stanford_lengths(settings: FolderSettings) -> Lengths:
 DENSE = Reader(dim=partial(pipeline_dim, backbone_key="hidden_size"), prompts=saved_prompts, lengths=own_lengths)
 SPARSE = replace(DENSE, dim=partial(pipeline_dim, backbone_key="vocab_size"), similarity="dot")
 LATE_INTERACTION = replace(
-    DENSE, lengths=late_interaction_lengths, has_head=has_projection, marks=pylate_marks, unit_vectors=True
+    DENSE,
+    lengths=late_interaction_lengths,
+    least_query_length=expansion_floor,
+    has_head=has_projection,
+    marks=pylate_marks,
+    unit_vectors=True,
 )
 STANFORD = replace(
     LATE_INTERACTION,

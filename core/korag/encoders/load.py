@@ -58,6 +58,7 @@ def load_encoder(
     query_prompt: str | None = None,
     document_prompt: str | None = None,
     max_length: int | None = None,
+    query_length: int | None = None,
     batch_tokens: int | None = None,
     query_cache: int = 0,
     adapter: str | os.PathLike[str] | None = None,
@@ -90,6 +91,9 @@ def load_encoder(
         query_prompt: Prepended to every query instead of the checkpoint's own prompt; ``""`` for none.
         document_prompt: Prepended to every document instead of the checkpoint's own prompt; ``""`` for none.
         max_length: Longest document in tokens (longest text, for dense and sparse models).
+        query_length: Longest query in tokens, prompt and special tokens included; what exceeds it is not read. None for
+            the checkpoint's own, which for dense and sparse models is `max_length`. ColBERT models with query expansion
+            fill shorter queries up to it with mask tokens. Like `max_length`, it is part of the fingerprint.
         batch_tokens: Maximum tokens per padded batch; None for 4,096, or 2,048 for sparse models.
         query_cache: Number of recent queries whose vectors are cached; 0 for none.
         adapter: Folder or Hub id of a PEFT adapter to apply to `model`. `model` can also be an adapter itself; its base
@@ -114,6 +118,7 @@ def load_encoder(
     check_choice("family", family, (None, *get_args(Family)))
     check_choice("pooling", pooling, (None, *get_args(PoolingMode)))
     check_length(max_length, at_least=_MIN_LENGTH)
+    check_length(query_length, name="query_length", at_least=_MIN_LENGTH)
     options = LoadOptions(
         device=device,
         dtype=dtype,
@@ -151,6 +156,7 @@ def load_encoder(
             files.check_weights()
     dim = checkpoint.dim if dim is None else _check_dim(checkpoint, dim)
     check_length(max_length, limit=checkpoint.max_positions, at_least=_MIN_LENGTH)
+    _check_query_length(checkpoint, query_length, query_prompt)
     if query_prompt is None and document_prompt is None:
         warn_of_missing_prompts(checkpoint)
     if pooling is None:
@@ -161,6 +167,7 @@ def load_encoder(
         query_prompt=checkpoint.query_prompt if query_prompt is None else query_prompt,
         document_prompt=checkpoint.document_prompt if document_prompt is None else document_prompt,
         max_length=checkpoint.document_length if max_length is None else max_length,
+        query_length=query_length,
         options=options,
         pooling=pooling,
     )
@@ -187,7 +194,7 @@ def as_encoder(
         raise wrong_family(model.model_name, model.family, family)
     loaded = {"adapter": None, "pooling": None} | model.load_arguments
     if isinstance(model, PretrainedEncoder):
-        loaded |= dataclasses.asdict(model.options)
+        loaded |= {"query_length": model.query_length} | dataclasses.asdict(model.options)
     check_settings(loaded, given, loader="load_encoder")
     return model
 
@@ -220,6 +227,19 @@ def _check_adapter(checkpoint: Checkpoint, base: Checkpoint) -> None:
         f"'{checkpoint.source.name}' is not an adapter of a dense model, or one of another adapter. Merge it into its "
         "base (peft's merge_and_unload), save that, and load the saved folder.",
     )
+
+
+def _check_query_length(checkpoint: Checkpoint, query_length: int | None, prompt: str | None) -> None:
+    """Checks that a length has room for a token besides the prompt, and that the model can have it."""
+    at_least = _MIN_LENGTH + bool(checkpoint.query_prompt if prompt is None else prompt)
+    check_length(query_length, name="query_length", limit=checkpoint.max_positions, at_least=at_least)
+    if query_length is not None and query_length < checkpoint.least_query_length:
+        raise InvalidArgumentError(
+            f"query_length={query_length}: 이 모델은 모든 질의를 {checkpoint.least_query_length}토큰까지 채웁니다. "
+            "그보다 짧을 수 없습니다.",
+            f"query_length={query_length} is invalid: this model fills every query up to "
+            f"{checkpoint.least_query_length} tokens, so it cannot be shorter.",
+        )
 
 
 def _check_pooling(checkpoint: Checkpoint, pooling: PoolingMode | None) -> None:

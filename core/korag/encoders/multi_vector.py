@@ -36,7 +36,7 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
     @property
     def query_length(self) -> int | None:
         """Longest query in tokens, prompt and special tokens included."""
-        return self._checkpoint.query_length
+        return self._query_length or self._checkpoint.query_length
 
     def encode_tokens(self, text: str, task: Task) -> tuple[list[int], NDArray[np.float32]]:
         """Encodes one text, keeping track of the token of each vector.
@@ -66,6 +66,7 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
             dim=self.dim,
             prompts=self.prompts,
             max_length=self._max_length,
+            query_length=self._query_length,
             options=self._options,
         )
 

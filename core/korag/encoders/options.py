@@ -73,24 +73,25 @@ def check_backend(backend: str) -> None:
     check(*_PACKAGES[backend], extra=backend)
 
 
-def check_length(max_length: int | None, *, limit: int | None = None, at_least: int) -> None:
+def check_length(length: int | None, *, name: str = "max_length", limit: int | None = None, at_least: int) -> None:
     """Checks the number of tokens after which texts are truncated.
 
     Args:
-        max_length: The requested length; None for the model's own.
+        length: The requested length; None for the model's own.
+        name: The argument.
         limit: The model's maximum; None if unknown.
         at_least: The shortest length that leaves anything of a text.
 
     Raises:
         InvalidArgumentError: If it is not between `at_least` and `limit`.
     """
-    if max_length is None:
+    if length is None:
         return
-    check_count("max_length", max_length, at_least=at_least)
-    if limit is not None and max_length > limit:
+    check_count(name, length, at_least=at_least)
+    if limit is not None and length > limit:
         raise InvalidArgumentError(
-            f"max_length={max_length}이(가) 이 모델의 한도인 {limit}토큰을 넘습니다.",
-            f"max_length={max_length} exceeds this model's limit of {limit} tokens.",
+            f"{name}={length}이(가) 이 모델의 한도인 {limit}토큰을 넘습니다.",
+            f"{name}={length} exceeds this model's limit of {limit} tokens.",
         )
 
 

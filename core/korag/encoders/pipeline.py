@@ -87,6 +87,18 @@ class Pipeline:
             )
         return [len(ids) for ids in encoded["input_ids"]]
 
+    def unread(self, text: str, task: Task) -> str:
+        """Returns the part of a text, from `cut`, that is truncated; nothing if the tokenizer cannot tell."""
+        tokenizer, settings = self._model.tokenizer, self._tasks[task]
+        if settings.max_length is None or not tokenizer.is_fast or tokenizer.truncation_side != "right":
+            return ""
+        whole = settings.prompt + text
+        with self._tokenizer_lock:
+            encoded = tokenizer(
+                whole, truncation=True, max_length=settings.max_length, return_offsets_mapping=True, verbose=False
+            )
+        return whole[max(len(settings.prompt), *(end for _, end in encoded["offset_mapping"])) :]
+
     def encode(
         self,
         texts: Sequence[str],

@@ -42,6 +42,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         query_prompt: Prepended to every query.
         document_prompt: Prepended to every document.
         max_length: Longest document in tokens; None for no limit.
+        query_length: Longest query in tokens; None for the checkpoint's own.
         options: Device, precision, backend and batching.
         pooling: Pooling of a dense model none of whose files says it; None for sentence-transformers' choice.
     """
@@ -56,13 +57,14 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         query_prompt: str,
         document_prompt: str,
         max_length: int | None,
+        query_length: int | None = None,
         options: LoadOptions,
         pooling: PoolingMode | None = None,
     ) -> None:
         self._dim = dim
         self._pooling = pooling
         self._prompts: dict[Task, str] = {"query": query_prompt, "document": document_prompt}
-        self._max_length = max_length
+        self._max_length, self._query_length = max_length, query_length
         self._fingerprint: Fingerprint | None = None
         super().__init__(checkpoint, options)
 
@@ -104,7 +106,10 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     @property
     def query_length(self) -> int | None:
         """Longest query in tokens, prompt and special tokens included."""
-        return self._max_length
+        saved = self._checkpoint.query_length
+        if self._query_length is None and saved == self._checkpoint.document_length:
+            return self._max_length
+        return self._query_length or saved
 
     @property
     def max_length(self) -> int | None:
@@ -148,6 +153,8 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             "document_prompt": self._prompts["document"],
             "max_length": self.max_length,
         }
+        if self._query_length is not None:
+            arguments["query_length"] = self._query_length
         if self._pooling is not None:
             arguments["pooling"] = self._pooling
         return arguments | ({"adapter": adapter.portable_name} if adapter else {})
@@ -226,7 +233,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         total: int | None,
         show_progress: bool | None,  # noqa: FBT001
     ) -> Iterator[Vectors]:
-        report = TruncationReport("document", self.max_length)
+        report = self._report("document")
         done = 0
         try:
             with progress_bar(f"Encoding ({self.family})", total, show=show_progress) as bar:
@@ -319,8 +326,8 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         """Copies the whole checkpoint into a new folder, for a machine without network access.
 
         Loading the copy gives an encoder with the same fingerprint if `load_encoder` gets the same ``dim``,
-        ``max_length`` and ``pooling`` (and, for late interaction, prompts). Matryoshka heads are written as
-        safetensors, whatever their original format; the base of an adapter is included.
+        ``max_length``, ``query_length`` and ``pooling`` (and, for late interaction, prompts). Matryoshka heads are
+        written as safetensors, whatever their original format; the base of an adapter is included.
 
         Args:
             folder: Target; must not exist.
@@ -358,7 +365,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def _encode_rows(self, texts: list[str], task: Task, show_progress: bool | None) -> list[Any]:  # noqa: FBT001
         if not texts:
             return []
-        report = TruncationReport(task, self._length_limit(task))
+        report = self._report(task)
         with progress_bar(f"Encoding ({self.family})", len(texts), show=show_progress) as bar:
             return self._encode_block(texts, task, report, bar, log=True)
 
@@ -371,7 +378,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             prepared = pipeline.prepare(texts, task)
             cut = pipeline.cut(prepared, task)
             lengths = pipeline.count_tokens(cut, task)
-            report.count(texts, lengths, cut=cut != prepared)
+            report.count(texts, lengths, cut=cut != prepared, unread=lambda index: pipeline.unread(cut[index], task))
             if log:
                 report.log()
             return pipeline.encode(cut, task, lengths=lengths, pool=pool, on_batch=bar.update)
@@ -404,6 +411,9 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             return prompt, None
         mark = marks[0 if task == "query" else 1]
         return (mark, prompt.removeprefix(mark)) if prompt.startswith(mark) else ("", prompt)
+
+    def _report(self, task: Task) -> TruncationReport:
+        return TruncationReport(task, self._length_limit(task), most=self._checkpoint.max_positions)
 
     def _length_limit(self, task: Task) -> int | None:
         return self.query_length if task == "query" else self.max_length

@@ -20,7 +20,7 @@ from korag.checkpoints.matryoshka import read_heads
 from korag.checkpoints.settings import find_adapter, read_modules, read_transformer_settings
 from korag.encoders.missing import shared_prefix
 from korag.encoders.options import LoadOptions, PoolingMode
-from korag.errors import CheckpointError, MissingHeadsError
+from korag.errors import CheckpointError, InvalidArgumentError, MissingHeadsError
 from korag.forking import Lock
 
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -33,6 +33,7 @@ def load_single_vector(
     folder: Path,
     *,
     max_length: int | None,
+    query_length: int | None,
     options: LoadOptions,
     pooling: PoolingMode | None = None,
 ) -> Any:
@@ -42,6 +43,7 @@ def load_single_vector(
         checkpoint: Description of the model folder.
         folder: Folder with the weights.
         max_length: Longest text in tokens; None for the checkpoint's own.
+        query_length: Longest query in tokens; None for the checkpoint's own.
         options: Load options.
         pooling: Pooling of a dense model none of whose files says it; None for sentence-transformers' choice.
 
@@ -61,6 +63,10 @@ def load_single_vector(
                 _set_pooling(model, pooling)
     if max_length is not None:
         model.max_seq_length = max_length
+        if getattr(model[0], "document_length", None) is not None:
+            model[0].document_length = max_length
+    if query_length is not None:
+        _limit_queries(model[0], query_length, folder)
     return model
 
 
@@ -80,6 +86,7 @@ def load_multi_vector(
     dim: int,
     prompts: dict[str, str],
     max_length: int | None,
+    query_length: int | None,
     options: LoadOptions,
 ) -> Any:
     """Loads a late-interaction model; the Matryoshka head of `dim`, if any, replaces ``1_Dense``.
@@ -90,6 +97,8 @@ def load_multi_vector(
         dim: Size of a token vector.
         prompts: ``{"query": …, "document": …}``.
         max_length: Longest document in tokens; None for the checkpoint's own.
+        query_length: Longest query in tokens, which shorter ones are filled up to if the model expands queries; None
+            for the checkpoint's own.
         options: Load options.
 
     Returns:
@@ -115,7 +124,24 @@ def load_multi_vector(
         )
     if max_length is not None:
         model[0].document_length = max_length
+    if query_length is not None:
+        _limit_queries(model[0], query_length, folder)
     return model
+
+
+def _limit_queries(transformer: Any, length: int, folder: Path) -> None:
+    """Sets the length of queries, and that of a fixed query expansion, which takes its place."""
+    if not hasattr(transformer, "query_length"):
+        raise InvalidArgumentError(
+            f"query_length={length}: '{folder}'의 {type(transformer).__name__} 모듈은 질의의 길이를 따로 정할 수 "
+            "없습니다. query_length를 빼세요.",
+            f"query_length={length} is not supported: the {type(transformer).__name__} module of '{folder}' has no "
+            "length of its own for queries. Omit query_length.",
+        )
+    transformer.query_length = length
+    expansion = getattr(transformer, "query_expansion", None)
+    if expansion is not None and expansion["strategy"] == "fixed":
+        transformer.query_expansion = expansion | {"length": length}
 
 
 def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOptions) -> Any:
@@ -204,6 +230,8 @@ def _load_adapter(
             processor_kwargs={**_processor_kwargs(options), "local_files_only": True, "trust_remote_code": remote},
             config_kwargs={"local_files_only": True, "trust_remote_code": remote},
             max_seq_length=max_length,
+            query_length=settings.get("query_length"),
+            document_length=settings.get("document_length"),
             do_lower_case=bool(settings.get("do_lower_case")),
             tokenizer_name_or_path=str(tokenizer),
         )

@@ -34,7 +34,13 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
     default_batch_tokens: ClassVar[int] = 2_048
 
     def _load(self, folder: Path) -> Any:
-        return load_single_vector(self._checkpoint, folder, max_length=self._max_length, options=self._options)
+        return load_single_vector(
+            self._checkpoint,
+            folder,
+            max_length=self._max_length,
+            query_length=self._query_length,
+            options=self._options,
+        )
 
     def _load_checked(self) -> tuple[Any, NDArray[np.float32]]:
         model, exact = super()._load_checked()

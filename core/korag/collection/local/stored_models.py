@@ -44,6 +44,7 @@ _RECORDED: dict[str, Callable[[object], bool]] = {
     "query_prompt": _or_none(_text),
     "document_prompt": _or_none(_text),
     "max_length": _or_none(_count),
+    "query_length": _or_none(_count),
     "adapter": _or_none(_text),
     "pooling": lambda value: value in (None, *get_args(PoolingMode)),
 }

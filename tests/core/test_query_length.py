@@ -149,6 +149,12 @@ class TestIdentity:
         copy = load_encoder(tmp_path / "copy", query_length=40)
         assert copy.fingerprint == encoder.fingerprint
 
+    def test_encoders_of_other_lengths_share_no_model(self, built):
+        model = load_encoder(built("pylate"), query_length=40).load()
+        assert load_encoder(built("pylate"), query_length=40).load() is model
+        assert load_encoder(built("pylate")).load() is not model
+        assert load_encoder(built("pylate"), query_length=32).load() is load_encoder(built("pylate")).load()
+
     def test_a_loaded_encoder_of_another_length_is_refused(self, built):
         encoder = load_encoder(built("pylate"))
         assert as_encoder(encoder, query_length=32) is encoder

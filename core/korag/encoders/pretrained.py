@@ -91,7 +91,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         return model
 
     def _load_settings(self) -> Hashable:
-        return self._dim, self._max_length
+        return self._dim, self._max_length, self.query_length
 
     @property
     def dim(self) -> int:

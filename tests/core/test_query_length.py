@@ -150,10 +150,10 @@ class TestIdentity:
         assert copy.fingerprint == encoder.fingerprint
 
     def test_encoders_of_other_lengths_share_no_model(self, built):
-        model = load_encoder(built("pylate"), query_length=40).load()
-        assert load_encoder(built("pylate"), query_length=40).load() is model
-        assert load_encoder(built("pylate")).load() is not model
-        assert load_encoder(built("pylate"), query_length=32).load() is load_encoder(built("pylate")).load()
+        first, same = (load_encoder(built("pylate"), query_length=40) for _ in range(2))
+        own, explicit = load_encoder(built("pylate")), load_encoder(built("pylate"), query_length=32)
+        assert first.load() is same.load()
+        assert own.load() is explicit.load() is not first.load()
 
     def test_a_loaded_encoder_of_another_length_is_refused(self, built):
         encoder = load_encoder(built("pylate"))

@@ -44,7 +44,8 @@ class DenseEncoder(PretrainedEncoder[NDArray[np.float32]]):
         return None if made in (None, cut) else f"its settings say {saved} dimensions, its weights {made}"
 
     def _load_settings(self) -> Hashable:
-        return self._pooling or self._checkpoint.bare_pooling, self._max_length  # vectors are cut to `dim` afterwards
+        pooling = self._pooling or self._checkpoint.bare_pooling
+        return pooling, self._max_length, self.query_length  # vectors are cut to `dim` afterwards
 
     def _to_rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
         vectors = as_float32(features["sentence_embedding"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from chat_checkpoints import chat_cross_encoder
 from safetensors.torch import save_file
 from transformers import (
     AutoConfig,
@@ -365,7 +366,8 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     for builder in (
         dense, roberta, lora, bare_lora, splade, sparse_autoencoder,
         pylate, matryoshka, matryoshka_safetensors, residual, stanford,
-        native, cross_encoder, saved_cross_encoder, identity_cross_encoder, two_label_cross_encoder, bare_bert,
+        native, cross_encoder, saved_cross_encoder, identity_cross_encoder, two_label_cross_encoder,
+        chat_cross_encoder, bare_bert,
     )
 }  # fmt: skip
 # Encoder class, dimension, query prompt, document prompt and longest document of each layout

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import edit_json, hub_cache, write_json
+from checkpoints import edit_json, hub_cache
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -322,19 +322,32 @@ class TestMistakes:
             CrossEncoderReranker(folder)
         assert_bilingual(caught.value, "my_package.Scale", "trust_remote_code=True")
 
-    def test_an_adapter_and_a_generative_reranker(self, copied: Build) -> None:
+    def test_an_adapter(self, copied: Build) -> None:
         folder = copied("bare_lora")
         edit_json(folder / "adapter_config.json", task_type="SEQ_CLS")
         with pytest.raises(CheckpointError) as caught:
             CrossEncoderReranker(folder)
         assert_bilingual(caught.value, "merge_and_unload")
-        saved = copied("saved_cross_encoder")
-        modules = json.loads((saved / "modules.json").read_text())
-        score = {"idx": 1, "name": "1", "path": "1_LogitScore", "type": "sentence_transformers.modules.LogitScore"}
-        write_json(saved / "modules.json", [*modules, score])
+
+    def test_a_generative_model_without_its_answers(self, copied: Build) -> None:
+        folder = copied("bare_bert")
+        edit_json(folder / "config.json", architectures=["GemmaForCausalLM"])
+        with pytest.raises(UnknownFamilyError) as caught:
+            CrossEncoderReranker(folder)
+        assert_bilingual(caught.value, "LogitScore", "chat_template", "save_pretrained")
+
+    def test_code_of_its_own(self, copied: Build, documents: list[str]) -> None:
+        """The layout of Alibaba-NLP/gte-multilingual-reranker-base."""
+        folder = copied("cross_encoder")
+        own = "Alibaba-NLP/new-impl--modeling.NewForSequenceClassification"
+        edit_json(
+            folder / "config.json", model_type="new", architectures=["NewForSequenceClassification"],
+            auto_map={"AutoConfig": "Alibaba-NLP/new-impl--configuration.NewConfig",
+                      "AutoModelForSequenceClassification": own},
+        )  # fmt: skip
         with pytest.raises(CheckpointError) as caught:
-            CrossEncoderReranker(saved)
-        assert_bilingual(caught.value, "yes")
+            CrossEncoderReranker(folder).rerank(QUERY, documents)
+        assert_bilingual(caught.value, "trust_remote_code=True")
 
     def test_missing_paths_names_and_files(self, copied: Build, tmp_path: Path) -> None:
         (tmp_path / "비어 있음").mkdir()

@@ -6,6 +6,7 @@ from layouts import (
     known,
     mistakes,
     prompts,
+    rerankers,
 )
 from layouts.case import LayoutCase, RefusalCase
 
@@ -13,6 +14,7 @@ MODULES: list[ModuleType] = [
     known,
     mistakes,
     prompts,
+    rerankers,
 ]
 
 CASES: list[LayoutCase] = [case for module in MODULES for case in getattr(module, "CASES", ())]

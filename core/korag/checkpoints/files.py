@@ -18,7 +18,7 @@ from korag.storage import check_readable, storage_errors, unreadable
 
 IGNORED_FOLDERS = re.compile(r"(\..*|checkpoint-.*|onnx|openvino)")
 """Folders with other copies of the weights, or left over from downloading and training; nothing is loaded from them."""
-_FILES = (".json", ".safetensors", ".bin", ".pt", ".metadata", ".txt", ".model")
+_FILES = (".json", ".jinja", ".safetensors", ".bin", ".pt", ".metadata", ".txt", ".model")
 """Endings of names that no folder has."""
 _LARGEST = 16 * 2**20
 """Bytes of a settings file. Published ones have a few kilobytes."""
@@ -53,20 +53,32 @@ def parse_json(path: Path) -> Any:
     Raises:
         CheckpointError: If it is no ordinary file, too large, too deeply nested, or not JSON.
     """
-    _check_ordinary(path)
     try:
-        if (size := path.stat().st_size) > _LARGEST:
-            raise broken(path, f"{size:,} bytes; the limit is {_LARGEST:,}")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except PermissionError as error:
-        raise unreadable(path) from error
+        value = json.loads(read_text(path))
     except RecursionError as error:
         raise broken(path, f"nested more than {_DEEPEST} levels deep") from error
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise broken(path, str(error)) from error
     if _depth(value) > _DEEPEST:
         raise broken(path, f"nested more than {_DEEPEST} levels deep")
     return value
+
+
+def read_text(path: Path) -> str:
+    """Returns the text of a settings file.
+
+    Raises:
+        CheckpointError: If it is no ordinary file, too large, or not UTF-8.
+    """
+    _check_ordinary(path)
+    try:
+        if (size := path.stat().st_size) > _LARGEST:
+            raise broken(path, f"{size:,} bytes; the limit is {_LARGEST:,}")
+        return path.read_text(encoding="utf-8")
+    except PermissionError as error:
+        raise unreadable(path) from error
+    except (ValueError, OSError) as error:
+        raise broken(path, str(error)) from error
 
 
 def broken(path: Path, reason: str) -> CheckpointError:

@@ -16,8 +16,8 @@ from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachabl
 from korag.storage import check_readable, find_path
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_SETTINGS = ["*.json", "artifact.metadata", "matryoshka_heads.*"]
-"""Configuration and tokenizer files, a few hundred kB: family, lengths, prompts and dims."""
+_SETTINGS = ["*.json", "*.jinja", "artifact.metadata", "matryoshka_heads.*"]
+"""Configuration and tokenizer files, a few hundred kB: family, lengths, prompts, chat templates and dims."""
 _WEIGHTS = ["*.safetensors", "*.txt", "*.model"]
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")
 _NOT_A_BACKBONE = re.compile(r"[1-9]\d*_[^/]+/.*|matryoshka_heads\..*|training_args\.bin")

@@ -83,6 +83,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     Layout("multi-vector modules", "late_interaction", _module_ending("MultiVectorMask"), LATE_INTERACTION),
     Layout("sparse modules", "sparse", _module("SpladePooling", "MLMTransformer", "Sparse"), SPARSE),
+    Layout("generative cross-encoder modules", "cross_encoder", _module_ending("LogitScore"), None),
     Layout("dense modules", "dense", _module_ending("Pooling", "StaticEmbedding"), DENSE),
     Layout("PEFT adapter", "dense", lambda settings: settings.adapter is not None, DENSE),
     Layout(

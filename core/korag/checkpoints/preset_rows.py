@@ -230,7 +230,7 @@ _CROSS_ENCODER = (
     Preset(
         name="nlpai-lab/KURE-Reranker-base", family="cross_encoder", max_length=8192, parameters="1.7B",
         base="Qwen/Qwen3-1.7B", figures=(_on(RERANK9, 0.8849),), source=_HUB + "nlpai-lab/KURE-Reranker-base",
-        note="for a GPU; a causal model that is asked for yes or no; scores have no bounds", loads=False,
+        note="for a GPU; a causal model that is asked for yes or no; scores have no bounds",
     ),
     Preset(
         name="nlpai-lab/KURE-Reranker-nano", family="cross_encoder", max_length=8192, parameters="149M", base=_A_X,

@@ -191,6 +191,8 @@ _CALL_OPTIONS: Rules = {
     "padding": either(is_flag, one_of("longest")), "truncation": is_flag, "max_length": is_count(LONGEST),
     "padding_side": one_of("left", "right"), "add_special_tokens": is_flag,
 }  # fmt: skip
+_TEMPLATE_OPTIONS: Rules = {"add_generation_prompt": is_flag, "enable_thinking": is_flag, "restore_suffix": is_flag}
+"""Not ``chat_template``, a program of its own, nor where its result goes."""
 TRANSFORMER: Rules = {
     "max_seq_length": or_none(is_count(LONGEST)), "do_lower_case": or_none(is_flag),
     "transformer_task": one_of(
@@ -199,7 +201,9 @@ TRANSFORMER: Rules = {
     "modality_config": values(fields(_METHOD)), "module_output_name": is_text, "unpad_inputs": or_none(is_flag),
     "query_length": or_none(is_count(LONGEST)), "document_length": or_none(is_count(LONGEST)),
     "query_expansion": or_none(fields(_EXPANSION)),
-    "processing_kwargs": fields({"text": fields(_CALL_OPTIONS), "common": fields({})}),
+    "processing_kwargs": fields({
+        "text": fields(_CALL_OPTIONS), "common": fields({}), "chat_template": fields(_TEMPLATE_OPTIONS),
+    }),
     "model_args": fields(_MODEL_OPTIONS), "model_kwargs": fields(_MODEL_OPTIONS),
     "tokenizer_args": fields(_TOKENIZER_OPTIONS), "processor_kwargs": fields(_TOKENIZER_OPTIONS),
     "config_args": fields(_CONFIG_OPTIONS), "config_kwargs": fields(_CONFIG_OPTIONS),

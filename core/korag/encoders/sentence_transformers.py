@@ -144,12 +144,13 @@ def _limit_queries(transformer: Any, length: int, folder: Path) -> None:
         transformer.query_expansion = expansion | {"length": length}
 
 
-def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOptions) -> Any:
+def load_cross_encoder(folder: Path, *, max_length: int | None, chat_template: str | None, options: LoadOptions) -> Any:
     """Loads a cross-encoder.
 
     Args:
         folder: Folder with the weights.
         max_length: Longest pair in tokens; None for the checkpoint's own.
+        chat_template: The template that pairs go through, instead of whatever is in the folder; None for none.
         options: Load options.
 
     Returns:
@@ -157,11 +158,21 @@ def load_cross_encoder(folder: Path, *, max_length: int | None, options: LoadOpt
     """
     from sentence_transformers import CrossEncoder
 
+    arguments = _arguments(options, folder) | {"processor_kwargs": {"chat_template": chat_template}}
     with _quiet_loading():
-        model: Any = CrossEncoder(str(folder), **_arguments(options, folder))
+        model: Any = CrossEncoder(str(folder), **arguments)
     if max_length is not None:
         model.max_seq_length = max_length
+        model[0].processing_kwargs.get("text", {}).pop("max_length", None)  # it would go first
+    _set_padding(model)
     return model
+
+
+def _set_padding(model: Any) -> None:
+    """Tells a model that scores its last token which tokens are padding; without it, it takes one pair at a time."""
+    config, token = model[0].model.config.get_text_config(), model.tokenizer.pad_token_id
+    if config.pad_token_id is None and token is not None and model.tokenizer("a", "b")["input_ids"][-1] != token:
+        config.pad_token_id = token
 
 
 def _arguments(options: LoadOptions, folder: Path) -> dict[str, Any]:

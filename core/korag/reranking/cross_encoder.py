@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import os
 from collections.abc import Hashable
@@ -18,14 +19,15 @@ from korag.checkpoints.hub import resolve_model
 from korag.checkpoints.layouts import wrong_family
 from korag.encoders.base import Encoder
 from korag.encoders.batching import token_budget_batches
-from korag.encoders.cutting import cut_texts
 from korag.encoders.lazy import LazyModel
 from korag.encoders.options import LoadOptions, check_backend, check_length, check_options, check_settings
 from korag.encoders.progress import progress_bar
 from korag.encoders.sentence_transformers import load_cross_encoder
 from korag.encoders.shared import SharedModel
 from korag.encoders.tensors import as_float32
+from korag.errors import InvalidArgumentError
 from korag.reranking.base import TextReranker
+from korag.reranking.pairs import chat_pairs, joined_pairs
 from korag.text import normalize
 
 logger = logging.getLogger("korag")
@@ -103,7 +105,9 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
             token=token,
             remote_code=trust_remote_code,
         )
-        checkpoint = read_cross_encoder(source)
+        checkpoint = read_cross_encoder(source, remote_code=trust_remote_code)
+        if checkpoint.generative and backend != "torch":
+            raise _no_engine(source.name, backend)
         check_backend(backend)
         if source.revision is None or local_files_only:  # otherwise they are downloaded at first use
             source.check_weights()
@@ -135,15 +139,19 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
                 model=self.model_name,
                 revision=self._checkpoint.source.revision,
                 family="cross_encoder",
-                weights=digest_folders(self.weights_folder()),
+                weights=self._digest(),
                 dim=1,
-                query_prompt="",
+                query_prompt=self._checkpoint.prompt,
                 document_prompt="",
                 query_length=None,
                 document_length=self.max_length,
                 normalized=self.normalized,
             )
         return self._fingerprint
+
+    def _digest(self) -> str:
+        weights, template = digest_folders(self.weights_folder()), self._checkpoint.chat_template
+        return weights if template is None else hashlib.sha256(f"{weights}\0{template}".encode()).hexdigest()
 
     @property
     def load_arguments(self) -> dict[str, Any]:
@@ -177,14 +185,16 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         texts: list[str],
         show_progress: bool | None,  # noqa: FBT001
     ) -> NDArray[np.float32]:
-        pairs, lengths = self._cut(shared, query, texts)
-        is_cut = any(len(one) < len(other) for (_, one), other in zip(pairs, texts, strict=True))
-        self._report_truncation(lengths, is_cut=is_cut)
-        lengths = [min(length, self._max_length or length) for length in lengths]
+        checkpoint, limit = self._checkpoint, self._max_length
+        make = joined_pairs if checkpoint.chat_template is None else chat_pairs
+        with shared.tokenizer_lock:
+            made = make(shared.model, checkpoint.prompt, query, texts, limit)
+        self._report_truncation(made.lengths, is_cut=made.is_cut)
+        lengths = [min(length, limit or length) for length in made.lengths]
         scores = np.empty(len(texts), np.float32)
         with progress_bar("Scoring (cross_encoder)", len(texts), show=show_progress) as bar:
             for batch in token_budget_batches(lengths, self._options.batch_tokens or _BATCH_TOKENS):
-                scores[batch] = self._predict_batch(shared, [pairs[index] for index in batch])
+                scores[batch] = self._predict_batch(shared, [made.pairs[index] for index in batch])
                 bar.update(len(batch))
         return scores
 
@@ -194,53 +204,11 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
 
         model = shared.model
         with shared.tokenizer_lock:
-            features = model.preprocess(pairs, prompt=_prompt(model) or None)
+            features = model.preprocess(pairs, prompt=self._checkpoint.prompt or None)
         with torch.inference_mode():
             logits = model(batch_to_device(features, model.device))["scores"]
             logits = logits.float()  # before the activation, since 16 bits would round many scores to the same value
             return as_float32(model.activation_fn(logits)).reshape(len(pairs))
-
-    def _cut(self, shared: SharedModel, query: str, texts: list[str]) -> tuple[list[tuple[str, str]], list[int]]:
-        """Cuts what is far beyond the limit, and counts tokens.
-
-        Returns:
-            The pairs, and the tokens of each before any truncation, special tokens included; where only the text was
-            cut, those after it.
-        """
-        model = shared.model
-        prompt, limit = _prompt(model), self._max_length
-        with shared.tokenizer_lock:
-            special = model.tokenizer.num_special_tokens_to_add(pair=True)
-            (own,) = self._count(model, [prompt + query])
-            if limit is None or own <= limit:
-                texts = cut_texts(model.tokenizer, texts, limit)
-                pairs, others = [(query, text) for text in texts], self._count(model, texts)
-            else:
-                others = self._count(model, texts)
-                pairs = [
-                    self._cut_both(model, prompt, query, text, limit, query_longer=own > other)
-                    for text, other in zip(texts, others, strict=True)
-                ]
-        return pairs, [own + other + special for other in others]
-
-    def _cut_both(
-        self, model: Any, prompt: str, query: str, text: str, limit: int, *, query_longer: bool
-    ) -> tuple[str, str]:
-        """Cuts a long query and its text; the longer one must stay longer, because it may keep a token more."""
-        if query_longer:
-            (text,) = cut_texts(model.tokenizer, [text], limit)
-            limit = max(limit, *self._count(model, [text]))
-        (query,) = cut_texts(model.tokenizer, [query], limit, prompt=prompt)
-        if not query_longer:
-            limit = max(limit, *self._count(model, [prompt + query]))
-            (text,) = cut_texts(model.tokenizer, [text], limit)
-        return query, text
-
-    def _count(self, model: Any, texts: list[str]) -> list[int]:
-        encoded = model.tokenizer(
-            texts, add_special_tokens=False, truncation=False, padding=False, return_attention_mask=False, verbose=False
-        )
-        return [len(ids) for ids in encoded["input_ids"]]
 
     def _report_truncation(self, lengths: list[int], *, is_cut: bool) -> None:
         limit = self._max_length
@@ -268,10 +236,15 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         self._fingerprint = None  # the next weights may be others, if the folder has been written again
 
     def _load_settings(self) -> Hashable:
-        return self._max_length
+        return self._max_length, self._checkpoint.chat_template
 
     def _load(self, folder: Path) -> Any:
-        return load_cross_encoder(folder, max_length=self._max_length, options=self._options)
+        return load_cross_encoder(
+            folder,
+            max_length=self._max_length,
+            chat_template=self._checkpoint.chat_template,
+            options=self._options,
+        )
 
     def _find_mismatch(self, model: Any) -> str | None:
         from sentence_transformers.util import fullname
@@ -281,7 +254,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         loaded = fullname(model.activation_fn)
         if loaded.rpartition(".")[2] != self.activation.rpartition(".")[2]:
             return f"its settings say the activation {self.activation}, but {loaded} was loaded"
-        return None
+        return None if self._checkpoint.chat_template is None else _find_lost_role(model)
 
     def __repr__(self) -> str:
         options = self._options
@@ -292,8 +265,25 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         )
 
 
-def _prompt(model: Any) -> str:
-    return model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
+def _no_engine(name: str, backend: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"backend={backend!r}: '{name}'은(는) 생성 모델로 점수를 내므로 backend='torch'로만 쓸 수 있습니다. 내보낸 "
+        "그래프는 모든 토큰의 로짓을 계산해서 메모리가 훨씬 많이 듭니다.",
+        f"backend={backend!r}: '{name}' scores with a generative model, for which only backend='torch' is supported; "
+        "an exported graph would compute the logits of all tokens, which needs far more memory.",
+    )
+
+
+def _find_lost_role(model: Any) -> str | None:
+    """Describes why a loaded model's chat template is none for pairs; None if it is one."""
+    transformer = model[0]
+    if transformer.processor is not transformer.tokenizer:
+        return "its chat template is that of a model of texts and images"
+    settings = transformer.processing_kwargs.get("chat_template", {})
+    reason = transformer.input_formatter.pair_roles_failure(
+        {key: value for key, value in settings.items() if key != "restore_suffix"}
+    )
+    return None if reason is None else f"its chat template does not make a text of a query and a document: {reason}"
 
 
 def cross_encoder_with(model: CrossEncoderReranker | str | os.PathLike[str], **settings: Any) -> CrossEncoderReranker:

@@ -1,0 +1,260 @@
+"""Chat templates: small programs in Jinja, which come with a checkpoint and make a text of a query and a document.
+
+transformers runs them in a sandbox that stops neither endless loops nor huge texts. So a template is parsed first, and
+only used if it consists of what the templates of published rerankers need: it can put texts together and nothing else,
+loops go over the messages only, and the length of the result is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, nodes
+
+from korag.checkpoints.files import broken, read_text
+from korag.checkpoints.settings import read_json
+from korag.errors import CheckpointError
+
+FILE = "chat_template.jinja"
+_LONGEST = 16_384
+"""Characters of a template; those of rerankers have less than a thousand."""
+_DEEPEST = 24
+"""Levels of nesting, of statements and expressions together."""
+_LOOPS = 2
+_MESSAGES = 4
+"""Messages that a loop is assumed to go over: an instruction, a query and a document are three."""
+_TEXT = 1_000
+_RESULT = 100_000
+"""Characters that a template may make of texts of `_TEXT` characters each."""
+_ROUNDS = 32
+_ESCAPED = 10
+"""Characters that one letter may become where a list is printed."""
+_FILTERS = {
+    "capitalize": 3, "d": 1, "default": 1, "first": 1, "list": _ESCAPED, "lower": 2, "map": 1, "rejectattr": 1,
+    "replace": 1, "selectattr": 1, "string": _ESCAPED, "title": 3, "trim": 1, "upper": 3,
+}  # fmt: skip
+"""Filters, and how many times as long they can make a text. None looks at the end of a text only: very long texts are
+cut before they get here."""
+_METHODS = {"lower": 2, "lstrip": 1, "rstrip": 1, "startswith": 1, "strip": 1, "title": 3, "upper": 3}
+_TESTS = frozenset({
+    "!=", "==", "boolean", "defined", "eq", "equalto", "false", "iterable", "mapping", "ne", "none", "number",
+    "sequence", "string", "true", "undefined",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A chat template.
+
+    Attributes:
+        path: The file it is in.
+        text: The program.
+    """
+
+    path: Path
+    text: str
+
+    @property
+    def names_roles(self) -> bool:
+        """True if it knows the roles of the two halves of a pair."""
+        return all(re.search(f"[\"']{role}[\"']", self.text) for role in ("query", "document"))
+
+
+def find_chat_template(folder: Path) -> ChatTemplate | None:
+    """Returns the template that transformers takes for a tokenizer's folder; None if there is none.
+
+    Raises:
+        CheckpointError: If it cannot be read, or there are several and none is the default.
+    """
+    path = folder / FILE
+    if path.exists():
+        return ChatTemplate(path, read_text(path))
+    path = folder / "tokenizer_config.json"
+    saved = read_json(path).get("chat_template")
+    if isinstance(saved, list):  # several, by name
+        saved = next((each.get("template") for each in saved if each.get("name") == "default"), "")
+    if saved is None:
+        return None
+    if not isinstance(saved, str) or not saved:
+        raise broken(path, "chat_template: not a template, and not a list with one named 'default'")
+    return ChatTemplate(path, saved)
+
+
+def check_chat_template(template: ChatTemplate) -> None:
+    """Checks that a template can do nothing but put texts together.
+
+    Raises:
+        CheckpointError: If it contains anything else, or may make very long texts.
+    """
+    _Checker(template).check()
+
+
+@dataclass
+class _Checker:
+    """Walks through a template, and bounds the number of characters that every part of it makes.
+
+    A name that the template sets counts as the longest value it is set to anywhere.
+    """
+
+    template: ChatTemplate
+    lengths: dict[str, int] = field(default_factory=dict)
+
+    def check(self) -> None:
+        if len(self.template.text) > _LONGEST:
+            raise broken(self.template.path, f"a chat template of {len(self.template.text):,} characters")
+        root = _parse(self.template)
+        for _ in range(_ROUNDS):  # until no name gets longer; what is put to itself does so every time
+            before = dict(self.lengths)
+            self._body(root.body)
+            if before == self.lengths:
+                return
+        raise self._refused(root, "계속 길어지는 텍스트", "a text that gets longer and longer")
+
+    # -- statements: they return the characters that they print ----------------------------------------------------
+
+    def _body(self, body: list[Any], times: int = 1, loops: int = 0, depth: int = 0) -> int:
+        return sum(self._statement(node, times, loops, self._deeper(node, depth)) for node in body)
+
+    def _statement(self, node: nodes.Node, times: int, loops: int, depth: int) -> int:
+        match node:
+            case nodes.Output():
+                return self._bounded(node, times * self._sum(node.nodes, depth))
+            case nodes.Assign(target=nodes.Name(name=name) | nodes.NSRef(name=name)) if name != "messages":
+                self._set(node, name, self._length(node.node, depth))
+                return 0
+            case nodes.If():
+                self._length(node.test, depth)
+                bodies = (node.body, node.elif_, node.else_)
+                return self._bounded(node, sum(self._body(body, times, loops, depth) for body in bodies))
+            case nodes.For(target=nodes.Name(name=name), recursive=False) if loops < _LOOPS and name != "messages":
+                self._messages(node.iter, depth)
+                self._set(node, name, _TEXT)
+                if node.test is not None:
+                    self._length(node.test, depth)
+                printed = self._body(node.body, times * _MESSAGES, loops + 1, depth)
+                return self._bounded(node, printed + self._body(node.else_, times, loops, depth))
+            case nodes.Break() | nodes.Continue():
+                return 0
+        raise self._refused(node, *_named(node))
+
+    def _set(self, node: nodes.Node, name: str, length: int) -> None:
+        self.lengths[name] = self._bounded(node, max(length, self.lengths.get(name, 0)))
+
+    def _messages(self, node: nodes.Node, depth: int) -> None:
+        """Checks what a loop goes over: the messages, or some of them. A text would be gone over letter by letter."""
+        self._length(node, depth)
+        while isinstance(node, nodes.Filter) and node.name in ("selectattr", "rejectattr", "list") and node.node:
+            node = node.node
+        if not (isinstance(node, nodes.Name) and node.name == "messages"):
+            raise self._refused(node, "messages가 아닌 것을 도는 반복문", "a loop over anything but messages")
+
+    # -- expressions: they return the length of their value --------------------------------------------------------
+
+    def _sum(self, parts: list[Any], depth: int) -> int:
+        return sum(self._length(part, depth) for part in parts)
+
+    def _length(self, node: nodes.Node, depth: int) -> int:
+        return self._bounded(node, self._expression(node, self._deeper(node, depth)))
+
+    def _expression(self, node: nodes.Node, depth: int) -> int:
+        match node:
+            case nodes.TemplateData():
+                return len(node.data)
+            case nodes.Const():
+                return len(node.value) if isinstance(node.value, str) else 0
+            case nodes.Name():
+                return self.lengths.get(node.name, _TEXT * (_MESSAGES if node.name == "messages" else 1))
+            case nodes.Getattr() | nodes.Getitem(arg=nodes.Const(value=str() | int())) | nodes.Not():
+                return self._length(node.node, depth)
+            case nodes.Concat():
+                return self._sum(node.nodes, depth)
+            case nodes.Add() | nodes.And() | nodes.Or():
+                return self._sum([node.left, node.right], depth)
+            case nodes.CondExpr():
+                return self._sum([each for each in (node.test, node.expr1, node.expr2) if each is not None], depth)
+            case nodes.Compare():
+                return self._compare(node, depth)
+            case nodes.Test() if node.name in _TESTS:
+                return self._length(node.node, depth) + self._arguments(node, depth)
+            case nodes.Filter() if node.name in _FILTERS and node.node is not None:
+                self._check_filter(node)
+                return _FILTERS[node.name] * self._length(node.node, depth) + self._arguments(node, depth)
+            case nodes.Call(node=nodes.Name(name="namespace" | "raise_exception")):
+                return self._arguments(node, depth)
+            case nodes.Call(node=nodes.Getattr(node=text, attr=name)) if name in _METHODS:
+                return _METHODS[name] * self._length(text, depth) + self._arguments(node, depth)
+        raise self._refused(node, *_named(node))
+
+    def _compare(self, node: nodes.Compare, depth: int) -> int:
+        for operand in node.ops:
+            among = operand.op in ("in", "notin") and _is_constant_list(operand.expr)
+            if not among:
+                if operand.op not in ("eq", "ne"):
+                    raise self._refused(node, f"비교 '{operand.op}'", f"the comparison '{operand.op}'")
+                self._length(operand.expr, depth)
+        return self._length(node.expr, depth)
+
+    def _check_filter(self, node: nodes.Filter) -> None:
+        values = [argument.value if isinstance(argument, nodes.Const) else None for argument in node.args]
+        match node.name, values:
+            case "replace", [str(old), str(new)] if old and len(new) <= len(old):
+                allowed = True
+            case "replace", _:
+                allowed = False
+            case "map", _:
+                allowed = not values and [each.key for each in node.kwargs] == ["attribute"]
+            case (("selectattr" | "rejectattr"), [_, test, *_]):
+                allowed = test in _TESTS
+            case _:
+                allowed = True
+        if not allowed:
+            raise self._refused(node, f"이 형태의 {node.name} 필터", f"the filter {node.name} in this form")
+
+    def _arguments(self, node: nodes.Call | nodes.Filter | nodes.Test, depth: int) -> int:
+        if node.dyn_args is not None or node.dyn_kwargs is not None:
+            raise self._refused(node, "펼친 인자", "unpacked arguments")
+        return self._sum([*node.args, *(each.value for each in node.kwargs)], depth)
+
+    # -- limits ------------------------------------------------------------------------------------------------------
+
+    def _deeper(self, node: nodes.Node, depth: int) -> int:
+        if depth >= _DEEPEST:
+            raise self._refused(node, "깊은 중첩", "deep nesting")
+        return depth + 1
+
+    def _bounded(self, node: nodes.Node, length: int) -> int:
+        if length > _RESULT:
+            raise self._refused(node, "매우 긴 텍스트를 만드는 부분", "something that makes very long texts")
+        return length
+
+    def _refused(self, node: nodes.Node, korean: str, english: str) -> CheckpointError:
+        return CheckpointError(
+            f"'{self.template.path}' {node.lineno}번째 줄: 채팅 템플릿에 {korean}이(가) 있습니다. 채팅 템플릿은 "
+            "체크포인트에 딸려 오는 프로그램이어서, KoRAG는 메시지를 이어 붙이기만 하는 것만 실행합니다. 체크포인트를 "
+            "믿을 수 있을 때만 trust_remote_code=True를 넣으세요.",
+            f"'{self.template.path}', line {node.lineno}: the chat template contains {english}. A chat template is a "
+            "program that comes with the checkpoint, so KoRAG runs only those that just put messages together. Pass "
+            "trust_remote_code=True only if you trust the checkpoint.",
+        )
+
+
+def _parse(template: ChatTemplate) -> nodes.Template:
+    # as transformers reads it; parsing runs nothing
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])  # noqa: S701
+    try:
+        return environment.parse(template.text)
+    except Exception as error:  # also a ValueError for a number of thousands of digits, and a RecursionError
+        raise broken(template.path, f"chat template: {type(error).__name__}: {error}") from error
+
+
+def _is_constant_list(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Tuple | nodes.List) and all(isinstance(item, nodes.Const) for item in node.items)
+
+
+def _named(node: nodes.Node) -> tuple[str, str]:
+    """Names a kind of node, in Korean and in English."""
+    name = f"{type(node).__name__} {getattr(node, 'name', '')}".strip()[:60]
+    return f"허용되지 않는 구문({name})", f"a construct that is not allowed ({name})"

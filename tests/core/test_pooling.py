@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,10 +78,10 @@ class TestPooling:
         assert {*prints["cls"].differences(plain)} == {"weights"}
 
     def test_models_of_other_poolings_share_no_weights(self, built):
-        plain, mean, largest = (
-            load_encoder(built("bare_bert"), family="dense", pooling=mode, dtype="float32")
-            for mode in (None, "mean", "max")
-        )
+        settings: dict[str, Any] = {"family": "dense", "dtype": "float32"}
+        plain = load_encoder(built("bare_bert"), **settings)
+        mean = load_encoder(built("bare_bert"), pooling="mean", **settings)
+        largest = load_encoder(built("bare_bert"), pooling="max", **settings)
         assert plain.load() is mean.load()
         assert plain.load() is not largest.load()
 

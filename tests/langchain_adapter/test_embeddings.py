@@ -264,6 +264,14 @@ class TestSettings:
         with pytest.raises(ValidationError, match=f"(?s)[가-힣].*\n.*{named}"):
             KoEmbeddings(model=prompted, **given)
 
+    def test_truncated_vectors_are_the_reference_s_at_unit_length(self, prompted: Path) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        model = SentenceTransformer(str(prompted), device="cpu", local_files_only=True)
+        embeddings = KoEmbeddings(model=prompted, encode_kwargs={"truncate_dim": 8})  # type: ignore[arg-type]
+        expected = model.encode("passage: 보증금 반환", truncate_dim=8, normalize_embeddings=True)
+        np.testing.assert_allclose(embeddings.embed_documents(["보증금 반환"])[0], expected, atol=1e-5)
+
     def test_normalize_embeddings(self, bare: Path) -> None:
         plain = KoEmbeddings(model=bare)
         unit = KoEmbeddings(model=bare, encode_kwargs={"normalize_embeddings": True})

@@ -259,7 +259,7 @@ class TestFields:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
-        "settings", [{}, {"query_prompt": ""}, {"document_prompt": "글: "}, {"max_length": 9}], ids=str
+        "settings", [{}, {"query_prompt": ""}, {"document_prompt": "글: "}, {"max_length": 9}, {"dim": 64}], ids=str
     )
     def test_round_trip_gives_the_same_vectors(self, settings: dict[str, Any]) -> None:
         encoder = load_encoder("mini-dense", **settings)

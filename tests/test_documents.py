@@ -48,6 +48,15 @@ def test_the_extending_page_prints_what_it_says() -> None:
     assert printed.getvalue() == expected
 
 
+def test_the_evaluation_page_prints_what_it_says() -> None:
+    pytest.importorskip("mteb")
+    ((code, expected),) = _examples("docs/evaluation.md")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "evaluation.md", "exec"), {})  # noqa: S102 (our own page)
+    assert printed.getvalue() == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),

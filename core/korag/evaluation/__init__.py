@@ -13,6 +13,7 @@ from korag.evaluation.benchmarks import BENCHMARKS, Benchmark
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.loading import load_dataset
 from korag.evaluation.metrics import MEASURES, score_rankings
+from korag.evaluation.mteb import as_mteb
 from korag.evaluation.report import Report, Row
 from korag.evaluation.retrievers import CollectionLeg
 from korag.evaluation.runner import evaluate
@@ -28,6 +29,7 @@ __all__ = [
     "Hybrid",
     "Report",
     "Row",
+    "as_mteb",
     "autorag_scores",
     "evaluate",
     "load_dataset",

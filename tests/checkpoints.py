@@ -327,6 +327,17 @@ def native(folder: Path, **settings: object) -> None:
     model.save_pretrained(str(folder), create_model_card=False)
 
 
+def token_pooling(folder: Path, **settings: Any) -> None:
+    """sentence-transformers' own save of a multi-vector model that merges the vectors of similar tokens."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
+
+    native(folder)
+    model = MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
+    model.append(HierarchicalTokenPooling(**({"pool_factor": 2.5} | settings)))
+    model.save_pretrained(str(folder), create_model_card=False)
+
+
 def cross_encoder(folder: Path, *, labels: int = 1) -> None:
     """bge-reranker-v2-m3-ko's layout: XLM-RoBERTa for sequence classification, no modules.json."""
     words = tokenizer()
@@ -366,7 +377,7 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     for builder in (
         dense, roberta, lora, bare_lora, splade, sparse_autoencoder,
         pylate, matryoshka, matryoshka_safetensors, residual, stanford,
-        native, cross_encoder, saved_cross_encoder, identity_cross_encoder, two_label_cross_encoder,
+        native, token_pooling, cross_encoder, saved_cross_encoder, identity_cross_encoder, two_label_cross_encoder,
         chat_cross_encoder, bare_bert,
     )
 }  # fmt: skip

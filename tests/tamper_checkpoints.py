@@ -156,6 +156,11 @@ ATTACKS: list[tuple[str, str, object]] = [
     *(("1_Pooling/config.json", key, value) for key, value in [
         ("embedding_dimension", 10**9), ("pooling_mode", ["cls"] * 9), ("pooling_mode", "없음"),
     ]),
+    *(("4_HierarchicalTokenPooling/config.json", key, value) for key, value in [
+        ("pool_factor", 10**9), ("pool_factor", 0), ("pool_factor", math.nan), ("pool_factor", math.inf),
+        ("num_protected_tokens", -1), ("num_protected_tokens", 10**9), ("num_protected_tokens", 2**20), ("tasks", 7),
+        ("tasks", ["query", "document"]), ("normalize_embeddings", "가"), ("pool_fn", "os.system"),
+    ]),
     *(("artifact.metadata", key, value) for key, value in [
         ("query_maxlen", 10**9), ("dim", 10**9), ("query_token_id", 7), ("doc_maxlen", -1),
     ]),

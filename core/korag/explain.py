@@ -35,13 +35,19 @@ class Term:
         return iter((self.term, self.weight))
 
 
+SEPARATOR = " · "
+"""Between the tokens of one vector."""
+
+
 @dataclass(frozen=True)
 class TokenMatch:
     """A query token and its best match in a document.
 
+    A model with token pooling makes one vector of several similar tokens: all of them are named, and matched as one.
+
     Attributes:
-        query_token: The query token as text.
-        document_token: The document token most similar to it.
+        query_token: The query token as text; several, with `SEPARATOR` between them, if they have one vector.
+        document_token: The document token most similar to it; several likewise.
         position: Index of the document token among those scored.
         similarity: Their cosine. The sum over all query tokens is the MaxSim score.
     """
@@ -92,14 +98,16 @@ def explain_matches(encoder: LateInteractionEncoder, query: str, document: str) 
     Raises:
         InvalidTextError: If the query or document is not a string.
     """
-    query_ids, query_vectors = encoder.encode_tokens(check_text(query, "query"), "query")
-    document_ids, document_vectors = encoder.encode_tokens(check_text(document, "document"), "document")
+    query_tokens, query_vectors = encoder.encode_token_groups(check_text(query, "query"), "query")
+    document_tokens, document_vectors = encoder.encode_token_groups(check_text(document, "document"), "document")
     similarities = query_vectors @ document_vectors.T
     places = similarities.argmax(axis=1).tolist()
-    found = encoder.token_texts(document_ids)
+    asked, found = (
+        [SEPARATOR.join(encoder.token_texts(ids)) for ids in groups] for groups in (query_tokens, document_tokens)
+    )
     return [
         TokenMatch(token, found[place], place, float(row[place]))
-        for token, place, row in zip(encoder.token_texts(query_ids), places, similarities, strict=True)
+        for token, place, row in zip(asked, places, similarities, strict=True)
     ]
 
 

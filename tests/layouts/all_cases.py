@@ -6,6 +6,7 @@ from layouts import (
     known,
     mistakes,
     prompts,
+    queries,
     rerankers,
 )
 from layouts.case import LayoutCase, RefusalCase
@@ -14,6 +15,7 @@ MODULES: list[ModuleType] = [
     known,
     mistakes,
     prompts,
+    queries,
     rerankers,
 ]
 

@@ -115,7 +115,7 @@ _MODULE = re.compile(
     r"sentence_transformers\.(?:(?:base|sentence_transformer|sparse_encoder|multi_vector_encoder|cross_encoder)\.)?"
     r"(?:models|modules)\.(?:[a-z_]+\.|[A-Z]\w+\.)?"
     r"(?:Transformer|MLMTransformer|Pooling|Dense|Normalize|LayerNorm|Dropout|StaticEmbedding|SpladePooling|"
-    r"SparseAutoEncoder|CSRSparsity|SparseStaticEmbedding|IDF|MultiVectorMask|LogitScore|Router|Asym)"
+    r"SparseAutoEncoder|CSRSparsity|SparseStaticEmbedding|IDF|MultiVectorMask|HierarchicalTokenPooling|LogitScore|Router|Asym)"
     r"|pylate\.models\.(?:Dense\.)?Dense"
 )
 """Modules that only compute with what they have read from the folder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +13,9 @@ from korag.encoders.base import Task
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.saving import convert_heads
 from korag.encoders.sentence_transformers import load_multi_vector
-from korag.encoders.tensors import as_float32
+from korag.encoders.tensors import as_float32, forward
+from korag.encoders.token_pooling import before_pooling, find_pooling, pooled_rows
+from korag.errors import InvalidArgumentError
 from korag.text import normalize
 
 
@@ -48,16 +49,46 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
         Returns:
             (vocabulary ids, unit vectors), including prompt, special and expansion tokens. Shapes: (n_tokens,),
             (n_tokens, dim).
+
+        Raises:
+            InvalidArgumentError: If the model pools the tokens of this task, so that a vector stands for several.
+        """
+        if find_pooling(self.load(), task) is not None:
+            raise InvalidArgumentError(
+                f"'{self.model_name}'은(는) 비슷한 토큰의 벡터를 하나로 합치므로(task={task!r}) 벡터 하나가 토큰 "
+                "여럿에 해당합니다. encode_token_groups를 쓰세요.",
+                f"'{self.model_name}' merges the vectors of similar tokens (task={task!r}), so a vector stands for "
+                "several tokens; use encode_token_groups.",
+            )
+        groups, vectors = self.encode_token_groups(text, task)
+        return [token for (token,) in groups], vectors
+
+    def encode_token_groups(self, text: str, task: Task) -> tuple[list[list[int]], NDArray[np.float32]]:
+        """Encodes one text, keeping track of the tokens of each vector: several where the model pools tokens.
+
+        Args:
+            text: A query or a document, in any Unicode normalization form.
+            task: Whether it is a query or a document.
+
+        Returns:
+            (vocabulary ids per vector, vectors), including prompt, special and expansion tokens. The vectors are those
+            of `encode_queries` or `encode_documents`. Shapes: (n_vectors, tokens of each), (n_vectors, dim).
         """
         pipeline = self._pipeline()
+        pooling = find_pooling(pipeline.model, task)
+        part = pipeline.model if pooling is None else before_pooling(pipeline.model)
         cut = pipeline.cut(pipeline.prepare([normalize(text)], task), task)
-        features = pipeline.forward(pipeline.tokenize(cut, task), task)
-        kept = features["attention_mask"][0].bool()
-        return features["input_ids"][0][kept].tolist(), self._to_rows(features)[0]
-
-    def _load_settings(self) -> Hashable:
-        # The prompts too: the tokenizer keeps markers such as "[Q] " whole.
-        return super()._load_settings(), *self.prompts.values()
+        with self.running():
+            features = forward(part, pipeline.tokenize(cut, task), task=task)
+            kept = features["attention_mask"][0].bool()
+            ids = features["input_ids"][0][kept].tolist()
+            if pooling is None:
+                return [[token] for token in ids], self._to_rows(features)[0]
+            rows = pooled_rows(pooling, features["token_embeddings"][0][kept])
+            (vectors,) = pipeline.compute(pipeline.tokenize(cut, task), task)
+        if len(rows) != len(vectors):
+            raise self._run_error("its tokens are pooled more than once")
+        return [[ids[row] for row in members] for members in rows], vectors
 
     def _load(self, folder: Path) -> Any:
         return load_multi_vector(

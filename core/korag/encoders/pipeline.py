@@ -62,6 +62,11 @@ class Pipeline:
         self._batch_tokens, self._tokenizer_lock = batch_tokens, tokenizer_lock
         self._batch_per_core = batch_per_core
 
+    @property
+    def model(self) -> Any:
+        """The loaded model, shared with others; not to be changed."""
+        return self._model
+
     def prepare(self, texts: Sequence[str], task: Task) -> list[str]:
         """Returns the texts in the form that follows the prompt."""
         inner = self._tasks[task].stripped_prompt

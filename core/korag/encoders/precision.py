@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from korag._optional import require
 from korag.encoders.options import LoadOptions
 from korag.encoders.tensors import as_float32, forward
+from korag.encoders.token_pooling import before_pooling
 from korag.errors import InvalidArgumentError
 
 MIN_COSINE = 0.999
@@ -99,7 +100,7 @@ def check_dtype(options: LoadOptions) -> None:
 
 
 def probe(model: Any) -> NDArray[np.float32]:
-    """Encodes `PROBE_TEXTS` with a loaded model.
+    """Encodes `PROBE_TEXTS` with a loaded model, without pooling tokens: which of them are merged changes in jumps.
 
     Args:
         model: Any sentence-transformers model.
@@ -112,7 +113,7 @@ def probe(model: Any) -> NDArray[np.float32]:
     pairs = isinstance(model, CrossEncoder)
     texts = [(PROBE_TEXTS[0], text) for text in PROBE_TEXTS] if pairs else list(PROBE_TEXTS)
     task = {} if pairs else {"task": "document"}
-    features = forward(model, model.preprocess(texts, **task), **task)
+    features = forward(before_pooling(model), model.preprocess(texts, **task), **task)
     if "scores" in features:
         return as_float32(features["scores"]).reshape(1, -1)
     if "sentence_embedding" in features:

@@ -63,6 +63,16 @@ def cross_encoder(cross_encoder_folder: Path) -> CrossEncoderReranker:
     return CrossEncoderReranker(cross_encoder_folder)
 
 
+@pytest.fixture(scope="session")
+def chat_cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random reranker that answers yes or no."""
+    from chat_checkpoints import chat_cross_encoder as build
+
+    folder = tmp_path_factory.mktemp("models") / "chat-cross-encoder"
+    build(folder)
+    return folder
+
+
 @pytest.fixture
 def search_calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """The ``exact`` of every search made of a local collection, in order."""

@@ -96,6 +96,8 @@ ATTACKS: list[tuple[str, str, object]] = [
         ("modality_config", {"message": {"method": "forward", "method_output_name": "last_hidden_state"}}),
         ("processing_kwargs", {"text": {"pad_to_multiple_of": 10**9}}),
         ("processing_kwargs", {"text": {"padding": "max_length", "max_length": 10**9}}),
+        ("processing_kwargs", {"chat_template": {"chat_template": _LOOP}}),
+        ("processing_kwargs", {"chat_template": {"tokenize": False}}), ("processing_kwargs", {"chat_template": 7}),
         ("query_expansion", {"strategy": "fixed", "length": 10**9}), ("max_seq_length", 10**18),
         ("document_length", -5), ("query_length", 10**9), ("transformer_task", "any-to-any"), ("backend", "onnx"),
     ]),
@@ -161,6 +163,10 @@ ATTACKS: list[tuple[str, str, object]] = [
         ("num_protected_tokens", -1), ("num_protected_tokens", 10**9), ("num_protected_tokens", 2**20), ("tasks", 7),
         ("tasks", ["query", "document"]), ("normalize_embeddings", "가"), ("pool_fn", "os.system"),
     ]),
+    *(("1_LogitScore/config.json", key, value) for key, value in [
+        ("true_token_id", 10**9), ("true_token_id", -1), ("false_token_id", 10**9), ("module_input_name", "없음"),
+        ("true_token_id", None), ("true_token_id", 0.5),
+    ]),
     *(("artifact.metadata", key, value) for key, value in [
         ("query_maxlen", 10**9), ("dim", 10**9), ("query_token_id", 7), ("doc_maxlen", -1),
     ]),
@@ -197,6 +203,30 @@ def _modules(folder: Path, rng: random.Random, built: Path) -> str:
         rng.shuffle(modules)
     path.write_text(json.dumps(modules), encoding="utf-8")
     return f"modules.json: {kind}"
+
+
+TEMPLATES = [
+    _LOOP, "{% for a in range(10**9) %}{% endfor %}", "{{ '가' * 10**10 }}", "{{ 9 ** 9 ** 9 }}",
+    "{{ messages[0].content }}" * 600, "{% set t = messages[0].content %}" + "{% set t = t ~ t %}" * 40 + "{{ t }}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}", "{% include '/etc/passwd' %}", "{{ lipsum(n=10**7) }}",
+    "{{ cycler.__init__.__globals__.os.system('touch x') }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "{{ raise_exception(messages) }}", "{{ messages[7].content }}", "{{ messages.0.x.y }}", "", "{{", "가" * 10**6,
+    "{{ messages[0].content }}", "{{ messages[1].content }} {{ messages[0].content }}", "{{ messages }}",
+]  # fmt: skip
+
+
+def _template(folder: Path, rng: random.Random, built: Path) -> str:
+    path = folder / "chat_template.jinja"
+    if not path.exists():
+        return _attack(folder, rng, built)
+    text = rng.choice(TEMPLATES)
+    if rng.random() < 0.5:
+        path.write_text(text, encoding="utf-8")
+    else:
+        whole = path.read_text(encoding="utf-8")
+        place = rng.randrange(len(whole))
+        path.write_text(whole[:place] + text + whole[place:], encoding="utf-8")
+    return f"chat template: {text[:80]}"
 
 
 def _damage(folder: Path, rng: random.Random, built: Path) -> str:
@@ -260,8 +290,8 @@ def _pickle(folder: Path, rng: random.Random, built: Path) -> str:
 
 
 _TAMPER: tuple[tuple[float, Callable[[Path, random.Random, Path], str]], ...] = (
-    (0.34, _edit_json), (0.3, _attack), (0.06, _modules), (0.14, _damage), (0.06, _swap), (0.07, _special),
-    (0.03, _pickle)
+    (0.3, _edit_json), (0.3, _attack), (0.06, _modules), (0.14, _damage), (0.06, _swap), (0.07, _special),
+    (0.03, _pickle), (0.04, _template)
 )  # fmt: skip
 
 

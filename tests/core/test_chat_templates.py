@@ -40,6 +40,10 @@ HARMLESS = {
     "an error for other roles": "{% if messages[0].role != 'query' %}{{ raise_exception('질의가 없음') }}{% endif %}",
     "what is cleaned up": "{{ messages[0].content.strip() | replace('<image>', '') | upper }}{{ bos_token }}",
     "a choice": "{{ 'A' if add_generation_prompt is defined and not messages[0] is string else 'B' }}",
+    "names set again": (
+        "{% set t = t | default('찾으세요') %}{% set t = t if t is defined else '' %}{% set t = t or '없음' %}"
+        "{% set t = t | trim %}{{ t }}"
+    ),
     "a comment": "{# for x in range(10) #}{% raw %}{{ range(10) }}{% endraw %}",
 }
 HOSTILE = {
@@ -69,6 +73,24 @@ HOSTILE = {
     "growing by one": "{% set t = '가' %}{% set t = t ~ '나' %}{{ t }}",
     "copies": "{{ " + " ~ ".join(["messages[0].content"] * 400) + " }}",
     "copies of copies": _CONTENT + "{% set u = " + " ~ ".join(["t"] * 30) + " %}" + "{{ u }}" * 30,
+    "doubling of a number": "{% set t = 1 %}" + "{% set t = t ~ t %}" * 40 + "{{ t }}",
+    "doubling of nothing": "{% set t = '' %}" + "{% set t = t | list | string %}" * 40 + "{{ t }}",
+    "doubling of a sum": "{% set t = 1 | string %}" + "{% set t = t + t %}" * 40 + "{{ t }}",
+    "escapes of escapes": (
+        "{% set ns = namespace(t='') %}" + "{% set ns.t = ns ~ '' %}" * 40 + "{{ ns.t }}"
+    ),
+    "escapes by other names": "".join(
+        f"{{% set n{n} = namespace(t=n{n - 1} ~ '') %}}" for n in range(1, 40)
+    ).replace("n0", "''") + "{{ n39.t }}",
+    "a namespace inside": "{{ namespace(t=messages) }}",
+    "a function by another name": "{% set raise_exception = range %}{{ raise_exception(999999999) | list }}",
+    "a function by a loop's name": (
+        "{% for namespace in messages %}{% set ns = namespace(n=10000000) %}{% endfor %}"
+    ),
+    "a function as an attribute": "{% set ns = namespace(strip=range) %}{{ ns.strip(999999999) | list }}",
+    "a function set as an attribute": (
+        "{% set ns = namespace() %}{% set ns.strip = messages[0].content.center %}{{ ns.strip(999999999) }}"
+    ),
     "replacing by more": "{{ messages[0].content | replace('가', '나나나나') }}",
     "replacing nothing": "{{ messages[0].content | replace('', '나') }}",
     "replacing by a text": "{{ messages[0].content | replace('가', messages[0].content) }}",

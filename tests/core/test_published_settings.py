@@ -166,6 +166,46 @@ def test_rerankers(tmp_path: Path, more: dict[str, Any]) -> None:
     assert CrossEncoderReranker(tmp_path).max_length == 8192
 
 
+@pytest.mark.parametrize(
+    ("answers", "options", "activation"),
+    [
+        ({"true_token_id": 9693, "false_token_id": 2152}, {}, None),  # Qwen3-Reranker
+        ({"true_token_id": 9454, "false_token_id": None}, {"add_generation_prompt": True}, "Identity"),  # zerank-2
+    ],
+)
+def test_generative_rerankers(
+    tmp_path: Path, answers: dict[str, Any], options: dict[str, bool], activation: str | None
+) -> None:
+    from chat_checkpoints import TEMPLATE
+
+    write_json(tmp_path / "config.json", _BACKBONES["Qwen3 (Qwen3-Embedding)"])
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"},
+        {
+            "idx": 1, "name": "1", "path": "1_LogitScore",
+            "type": "sentence_transformers.cross_encoder.modules.logit_score.LogitScore",
+        },
+    ]  # fmt: skip
+    write_json(tmp_path / "modules.json", modules)
+    write_json(tmp_path / "1_LogitScore/config.json", answers)
+    logits = {"method": "forward", "method_output_name": "logits"}
+    settings = {
+        "transformer_task": "text-generation", "module_output_name": "causal_logits",
+        "modality_config": {"text": logits, "message": {**logits, "format": "flat"}},
+    }  # fmt: skip
+    more = {"processing_kwargs": {"chat_template": options}} if options else {}
+    write_json(tmp_path / "sentence_bert_config.json", settings | more)
+    whole = {
+        "__version__": {"sentence_transformers": "5.4.0"}, "default_prompt_name": None, "model_type": "CrossEncoder",
+        "prompts": {}, "activation_fn": activation and f"torch.nn.modules.linear.{activation}",
+    }  # fmt: skip
+    write_json(tmp_path / "config_sentence_transformers.json", whole)
+    write_json(tmp_path / "tokenizer_config.json", {"model_max_length": 131072, "chat_template": TEMPLATE})
+    (tmp_path / "model.safetensors").touch()
+    reranker = CrossEncoderReranker(tmp_path)
+    assert (reranker.max_length, reranker.normalized) == (40_960, activation is None)
+
+
 def test_pylate(tmp_path: Path) -> None:
     config = _BACKBONES["ModernBERT (GTE-ModernColBERT, A.X-Encoder)"]
     folder = _dense(tmp_path / "model", config)

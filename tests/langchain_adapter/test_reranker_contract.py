@@ -325,6 +325,25 @@ class TestKoCrossEncoderReranker:
         with pytest.raises((ValidationError, InvalidArgumentError), match="Identity"):
             KoCrossEncoderReranker(model=tmp_path / "identity", score_threshold=0.5)
 
+    async def test_a_model_that_answers_yes_or_no(
+        self, chat_cross_encoder_folder: Path, passages: list[Document]
+    ) -> None:
+        """Documents, metadata and scores end to end: those of sentence-transformers, best first."""
+        from sentence_transformers import CrossEncoder
+
+        pairs = [(QUERY, document.page_content) for document in passages]
+        expected = CrossEncoder(str(chat_cross_encoder_folder), device="cpu").predict(pairs).tolist()
+        reranker = KoCrossEncoderReranker(model=chat_cross_encoder_folder, top_n=3)
+        found = reranker.compress_documents(passages, QUERY)
+        assert [document.metadata[reranker.score_key] for document in found] == pytest.approx(
+            sorted(expected, reverse=True)[:3], abs=1e-5
+        )
+        assert found[0].id == passages[int(np.argmax(expected))].id
+        assert await reranker.acompress_documents(passages, QUERY) == found
+        assert pickle.loads(pickle.dumps(reranker)).compress_documents(passages, QUERY) == found  # noqa: S301
+        with pytest.raises((ValidationError, InvalidArgumentError), match="Identity"):
+            KoCrossEncoderReranker(model=chat_cross_encoder_folder, score_threshold=0.5)
+
     def test_repr_dump_and_schema(self, cross_encoder_folder: Path) -> None:
         model = CrossEncoderReranker(cross_encoder_folder, token="hf_SECRET")  # noqa: S106
         reranker = KoCrossEncoderReranker(model=model)

@@ -269,6 +269,21 @@ class TestKoCrossEncoderRerank:
             "class_name": "KoCrossEncoderRerank",
         }
 
+    async def test_a_model_that_answers_yes_or_no(
+        self, chat_cross_encoder_folder: Path, nodes: list[NodeWithScore]
+    ) -> None:
+        """Nodes and scores end to end: those of sentence-transformers, best first."""
+        from sentence_transformers import CrossEncoder
+
+        rerank = KoCrossEncoderRerank(chat_cross_encoder_folder, top_n=3, metadata_mode=MetadataMode.NONE)
+        found = rerank.postprocess_nodes(nodes, query_str=QUERY)
+        pairs = [(QUERY, node.node.get_content(MetadataMode.NONE)) for node in nodes]
+        expected = CrossEncoder(str(chat_cross_encoder_folder), device="cpu").predict(pairs).tolist()
+        assert [node.score for node in found] == pytest.approx(sorted(expected, reverse=True)[:3], abs=1e-5)
+        again = KoCrossEncoderRerank.from_dict(json.loads(json.dumps(rerank.to_dict())))
+        assert _scores(again.postprocess_nodes(nodes, query_str=QUERY)) == _scores(found)
+        assert _scores(await rerank.apostprocess_nodes(nodes, query_str=QUERY)) == _scores(found)
+
     def test_a_length_of_ones_own_survives(self, cross_encoder_folder: Path, nodes: list[NodeWithScore]) -> None:
         short = KoCrossEncoderRerank(cross_encoder_folder, max_length=16, top_n=8)
         expected = short.postprocess_nodes(nodes, query_str=QUERY)

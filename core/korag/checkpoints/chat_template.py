@@ -31,7 +31,11 @@ _RESULT = 100_000
 """Characters that a template may make of texts of `_TEXT` characters each."""
 _ROUNDS = 32
 _ESCAPED = 10
-"""Characters that one letter may become where a list is printed."""
+"""Characters that one letter may become where something else than a text is printed."""
+_PRINTED = 20
+"""Characters of a number, of a list's brackets, of a name: what is printed although it has no text."""
+_RESERVED = frozenset({"messages", "namespace", "raise_exception"})
+"""Names that keep their meaning: loops go over the first, the others are called."""
 _FILTERS = {
     "capitalize": 3, "d": 1, "default": 1, "first": 1, "list": _ESCAPED, "lower": 2, "map": 1, "rejectattr": 1,
     "replace": 1, "selectattr": 1, "string": _ESCAPED, "title": 3, "trim": 1, "upper": 3,
@@ -96,7 +100,8 @@ def check_chat_template(template: ChatTemplate) -> None:
 class _Checker:
     """Walks through a template, and bounds the number of characters that every part of it makes.
 
-    A name that the template sets counts as the longest value it is set to anywhere.
+    A name that the template sets counts as the longest value it is set to anywhere, and so does ``name.attribute`` of a
+    namespace.
     """
 
     template: ChatTemplate
@@ -108,7 +113,7 @@ class _Checker:
         root = _parse(self.template)
         for _ in range(_ROUNDS):  # until no name gets longer; what is put to itself does so every time
             before = dict(self.lengths)
-            self._body(root.body)
+            self._bounded(root, self._body(root.body))
             if before == self.lengths:
                 return
         raise self._refused(root, "계속 길어지는 텍스트", "a text that gets longer and longer")
@@ -121,27 +126,38 @@ class _Checker:
     def _statement(self, node: nodes.Node, times: int, loops: int, depth: int) -> int:
         match node:
             case nodes.Output():
-                return self._bounded(node, times * self._sum(node.nodes, depth))
-            case nodes.Assign(target=nodes.Name(name=name) | nodes.NSRef(name=name)) if name != "messages":
+                return times * self._sum(node.nodes, depth)
+            case nodes.Assign(target=nodes.Name(name=name), node=nodes.Call(node=nodes.Name(name="namespace")) as call):
+                self._set(node, name, 0)
+                self._arguments(call, depth)
+                for each in call.kwargs:
+                    self._set(node, f"{name}.{each.key}", self._length(each.value, depth))
+                return 0
+            case nodes.Assign(target=nodes.Name(name=name)):
                 self._set(node, name, self._length(node.node, depth))
+                return 0
+            case nodes.Assign(target=nodes.NSRef(name=name, attr=attribute)):
+                self._set(node, f"{name}.{attribute}", self._length(node.node, depth))
                 return 0
             case nodes.If():
                 self._length(node.test, depth)
-                bodies = (node.body, node.elif_, node.else_)
-                return self._bounded(node, sum(self._body(body, times, loops, depth) for body in bodies))
-            case nodes.For(target=nodes.Name(name=name), recursive=False) if loops < _LOOPS and name != "messages":
+                return sum(self._body(body, times, loops, depth) for body in (node.body, node.elif_, node.else_))
+            case nodes.For(target=nodes.Name(name=name), recursive=False) if loops < _LOOPS:
                 self._messages(node.iter, depth)
                 self._set(node, name, _TEXT)
                 if node.test is not None:
                     self._length(node.test, depth)
                 printed = self._body(node.body, times * _MESSAGES, loops + 1, depth)
-                return self._bounded(node, printed + self._body(node.else_, times, loops, depth))
+                return printed + self._body(node.else_, times, loops, depth)
             case nodes.Break() | nodes.Continue():
                 return 0
         raise self._refused(node, *_named(node))
 
     def _set(self, node: nodes.Node, name: str, length: int) -> None:
-        self.lengths[name] = self._bounded(node, max(length, self.lengths.get(name, 0)))
+        owner, _, attribute = name.partition(".")
+        if owner in _RESERVED or attribute in _METHODS:  # what is called would be something else
+            raise self._refused(node, f"{name}에 대입", f"setting {name}")
+        self.lengths[name] = max(length, self.lengths.get(name, 0))
 
     def _messages(self, node: nodes.Node, depth: int) -> None:
         """Checks what a loop goes over: the messages, or some of them. A text would be gone over letter by letter."""
@@ -151,10 +167,13 @@ class _Checker:
         if not (isinstance(node, nodes.Name) and node.name == "messages"):
             raise self._refused(node, "messages가 아닌 것을 도는 반복문", "a loop over anything but messages")
 
-    # -- expressions: they return the length of their value --------------------------------------------------------
+    # -- expressions: they return the length of their value; 0 for what is no text -----------------------------------
 
     def _sum(self, parts: list[Any], depth: int) -> int:
         return sum(self._length(part, depth) for part in parts)
+
+    def _longest(self, parts: list[Any], depth: int) -> int:
+        return max(self._length(part, depth) for part in parts if part is not None)
 
     def _length(self, node: nodes.Node, depth: int) -> int:
         return self._bounded(node, self._expression(node, self._deeper(node, depth)))
@@ -166,38 +185,55 @@ class _Checker:
             case nodes.Const():
                 return len(node.value) if isinstance(node.value, str) else 0
             case nodes.Name():
-                return self.lengths.get(node.name, _TEXT * (_MESSAGES if node.name == "messages" else 1))
-            case nodes.Getattr() | nodes.Getitem(arg=nodes.Const(value=str() | int())) | nodes.Not():
+                return self._name(node.name)
+            case nodes.Getattr(node=nodes.Name(name=name), attr=attribute) if f"{name}.{attribute}" in self.lengths:
+                return max(self.lengths[f"{name}.{attribute}"], self.lengths.get(name, 0))
+            case nodes.Getattr() | nodes.Getitem(arg=nodes.Const(value=str() | int())):
                 return self._length(node.node, depth)
-            case nodes.Concat():
-                return self._sum(node.nodes, depth)
-            case nodes.Add() | nodes.And() | nodes.Or():
+            case nodes.Concat():  # makes texts of whatever it joins
+                return self._sum(node.nodes, depth) + _PRINTED * len(node.nodes)
+            case nodes.Add():
                 return self._sum([node.left, node.right], depth)
+            case nodes.And() | nodes.Or():
+                return self._longest([node.left, node.right], depth)
             case nodes.CondExpr():
-                return self._sum([each for each in (node.test, node.expr1, node.expr2) if each is not None], depth)
+                self._length(node.test, depth)
+                return self._longest([node.expr1, node.expr2], depth)
+            case nodes.Not():
+                self._length(node.node, depth)
+                return 0
             case nodes.Compare():
-                return self._compare(node, depth)
+                self._compare(node, depth)
+                return 0
             case nodes.Test() if node.name in _TESTS:
-                return self._length(node.node, depth) + self._arguments(node, depth)
+                self._length(node.node, depth)
+                self._arguments(node, depth)
+                return 0
             case nodes.Filter() if node.name in _FILTERS and node.node is not None:
-                self._check_filter(node)
-                return _FILTERS[node.name] * self._length(node.node, depth) + self._arguments(node, depth)
-            case nodes.Call(node=nodes.Name(name="namespace" | "raise_exception")):
+                return self._filter(node, node.node, depth)
+            case nodes.Call(node=nodes.Name(name="raise_exception")):
                 return self._arguments(node, depth)
             case nodes.Call(node=nodes.Getattr(node=text, attr=name)) if name in _METHODS:
                 return _METHODS[name] * self._length(text, depth) + self._arguments(node, depth)
         raise self._refused(node, *_named(node))
 
-    def _compare(self, node: nodes.Compare, depth: int) -> int:
-        for operand in node.ops:
-            among = operand.op in ("in", "notin") and _is_constant_list(operand.expr)
-            if not among:
-                if operand.op not in ("eq", "ne"):
-                    raise self._refused(node, f"비교 '{operand.op}'", f"the comparison '{operand.op}'")
-                self._length(operand.expr, depth)
-        return self._length(node.expr, depth)
+    def _name(self, name: str) -> int:
+        if name == "messages":
+            return _TEXT * _MESSAGES
+        inside = [length for each, length in self.lengths.items() if each.startswith(f"{name}.")]
+        whole = sum(_ESCAPED * length + _PRINTED for length in inside)  # a namespace, if it is printed
+        return max(whole, self.lengths.get(name, _TEXT))
 
-    def _check_filter(self, node: nodes.Filter) -> None:
+    def _compare(self, node: nodes.Compare, depth: int) -> None:
+        self._length(node.expr, depth)
+        for operand in node.ops:
+            if operand.op in ("in", "notin") and _is_constant_list(operand.expr):
+                continue
+            if operand.op not in ("eq", "ne"):
+                raise self._refused(node, f"비교 '{operand.op}'", f"the comparison '{operand.op}'")
+            self._length(operand.expr, depth)
+
+    def _filter(self, node: nodes.Filter, text: nodes.Node, depth: int) -> int:
         values = [argument.value if isinstance(argument, nodes.Const) else None for argument in node.args]
         match node.name, values:
             case "replace", [str(old), str(new)] if old and len(new) <= len(old):
@@ -212,6 +248,10 @@ class _Checker:
                 allowed = True
         if not allowed:
             raise self._refused(node, f"이 형태의 {node.name} 필터", f"the filter {node.name} in this form")
+        length, arguments = self._length(text, depth), self._arguments(node, depth)
+        if _FILTERS[node.name] == _ESCAPED:
+            length += _PRINTED
+        return max(_FILTERS[node.name] * length, arguments)  # an argument may come in the place of the text
 
     def _arguments(self, node: nodes.Call | nodes.Filter | nodes.Test, depth: int) -> int:
         if node.dyn_args is not None or node.dyn_kwargs is not None:

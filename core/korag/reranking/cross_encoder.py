@@ -45,6 +45,10 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
     which is the default if none is saved), they are in [0, 1] and serve as the relevance for `score_threshold`. With
     any other activation there is no relevance, and a threshold is an error.
 
+    A language model that scores with the logit of an answer (``LogitScore`` of sentence-transformers) reads what its
+    chat template makes of a pair. The template is checked first: one that does more than put messages together needs
+    ``trust_remote_code=True``.
+
     The weights are loaded at the first use; all other mistakes are errors at construction. Rerankers of the same files
     with the same settings share the weights, and so do copies; `unload` lets go of them. Pickles contain only name and
     settings, no weights and no token.
@@ -58,17 +62,18 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         cache_folder: Hub cache folder.
         local_files_only: No network access.
         token: Hub token; never shown and never pickled.
-        trust_remote_code: Run Python files that come with the checkpoint.
-        max_length: Maximum length of a pair in tokens, special tokens included; None for the model's own.
+        trust_remote_code: Run Python files that come with the checkpoint, and chat templates of any kind.
+        max_length: Maximum length of a pair in tokens, with special tokens and those of a chat template; None for the
+            model's own.
         batch_tokens: Maximum tokens of a padded batch; 4,096 by default.
 
     Raises:
         CheckpointNotFoundError: If there is no such path or model.
         HubUnreachableError: If the model is not on this machine and the Hub cannot be reached.
         WrongFamilyError: If it is a dense, sparse or late-interaction model.
-        UnknownFamilyError: If it has no classification head.
-        CheckpointError: If it does not return exactly one score.
-        InvalidArgumentError: If another argument is invalid.
+        UnknownFamilyError: If it has no classification head and no ``LogitScore``.
+        CheckpointError: If it does not return exactly one score, or its chat template is not allowed.
+        InvalidArgumentError: If another argument is invalid, or `backend` is not ``"torch"`` for a language model.
         MissingDependencyError: If `backend` needs a package that is not installed.
     """
 

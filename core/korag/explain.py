@@ -79,7 +79,7 @@ def explain_terms(encoder: SparseEncoder, text: str, *, task: Task = "query", to
     check_count("top", top)
     row = (encoder.encode_queries if task == "query" else encoder.encode_documents)([text])
     best = np.argsort(-row.data, kind="stable")[:top]
-    ids, own = row.indices[best].tolist(), set(encoder.token_ids(text))
+    ids, own = row.indices[best].tolist(), set(encoder.token_ids(text, task))
     terms = zip(encoder.token_texts(ids), row.data[best].tolist(), ids, strict=True)
     return [Term(term, weight, token in own) for term, weight, token in terms]
 

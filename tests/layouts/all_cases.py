@@ -8,6 +8,7 @@ from layouts import (
     prompts,
     queries,
     rerankers,
+    routers,
 )
 from layouts.case import LayoutCase, RefusalCase
 
@@ -17,6 +18,7 @@ MODULES: list[ModuleType] = [
     prompts,
     queries,
     rerankers,
+    routers,
 ]
 
 CASES: list[LayoutCase] = [case for module in MODULES for case in getattr(module, "CASES", ())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from korag.checkpoints.hub import ModelFiles
 from korag.checkpoints.layouts import cross_encoder_error, find_layout, wrong_family
@@ -11,7 +12,7 @@ from korag.checkpoints.matryoshka import read_dims
 from korag.checkpoints.presets import PRESETS, Family, Preset
 from korag.checkpoints.readers import DENSE, FAMILY_READERS, Reader
 from korag.checkpoints.rules import LONGEST, is_count
-from korag.checkpoints.settings import FolderSettings, max_positions, reading
+from korag.checkpoints.settings import FolderSettings, max_positions, read_json, reading
 from korag.errors import CheckpointError, CheckpointNotFoundError, MissingHeadsError, UnknownFamilyError
 
 _LARGEST_DIM = 2**24
@@ -25,16 +26,17 @@ class Checkpoint:
         source: The model's files.
         family: ``"dense"``, ``"sparse"`` or ``"late_interaction"``.
         dim: Size of the vectors unless another is chosen: the heads' largest, a saved ``truncate_dim``, or all; for
-            sparse models, of the vocabulary.
+            sparse models, of the vocabulary. None if only the weights show it.
         heads: The Matryoshka heads file; None if there is none.
-        dims: Sizes of the vectors that the weights make: the heads', or one. Of a dense model's, any first part can be
-            chosen.
+        dims: Sizes of the vectors that the weights make: the heads', or one; none if only the weights show it. Of a
+            dense model's, any first part can be chosen.
         query_prompt: Prefix of every query.
         document_prompt: Prefix of every document.
         query_length: Maximum query length in tokens, prompt and special tokens included; None for no limit.
         document_length: Maximum document length in tokens, likewise.
         least_query_length: Number of tokens that every query is filled up to, where that is not its maximum; or 0.
         max_positions: Number of tokens the backbone has positions for; None if unknown.
+        query_positions: The same for queries, which a Router may send to another backbone.
         normalized: The model itself makes unit vectors.
         similarity: ``"cosine"`` or ``"dot"``.
         marks: Beginnings of the prompts of queries and documents that are put before stripped texts, as PyLate does;
@@ -47,7 +49,7 @@ class Checkpoint:
 
     source: ModelFiles
     family: Family
-    dim: int
+    dim: int | None
     heads: Path | None
     dims: tuple[int, ...]
     query_prompt: str
@@ -55,6 +57,7 @@ class Checkpoint:
     query_length: int | None
     document_length: int | None
     max_positions: int | None
+    query_positions: int | None
     normalized: bool
     similarity: str
     least_query_length: int = 0
@@ -69,7 +72,7 @@ class Checkpoint:
         A saved ``truncate_dim`` cuts unit vectors and leaves them as they are then, as in sentence-transformers; of any
         other size, they are scaled to unit length again.
         """
-        return self.normalized and (dim != self.dim or dim == max(self.dims))
+        return self.normalized and (dim != self.dim or dim == max(self.dims, default=None))
 
     def without_token(self) -> Checkpoint:
         """Returns a copy without the Hub token, its base included; safe to pickle."""
@@ -102,7 +105,7 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
     if not reader.has_head(settings):
         raise _missing_heads(source, "no 1_Dense, and no HF_ColBERT in config.json")
     dim = reader.dim(settings)
-    if not is_count(_LARGEST_DIM)(dim):
+    if not (is_count(_LARGEST_DIM)(dim) or (dim is None and settings.sized_by_weights)):
         raise CheckpointError(
             f"'{source.folder}'의 벡터 차원을 알 수 없습니다. config.json이 있는지 확인하세요.",
             f"The vector size of '{source.folder}' cannot be read; check that it has a config.json.",
@@ -110,14 +113,16 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
     heads = settings.heads if family == "late_interaction" else None
     if heads is None and isinstance(preset, Preset) and preset.dims:
         raise _missing_heads(source, f"{source.name} has the heads {', '.join(map(str, preset.dims))}")
-    dims = read_dims(heads, settings.backbone.get("hidden_size")) if heads else (dim,)
+    dims = read_dims(heads, settings.backbone.get("hidden_size")) if heads else (() if dim is None else (dim,))
     query_prompt, document_prompt = reader.prompts(settings)
+    _check_query_side(settings.queries, reader.dim(settings.queries), dim)
     query_length, document_length = reader.lengths(settings)
     check_saved_lengths(source, query_length=query_length, document_length=document_length)
     if heads and dim not in dims:
         dim = max(dims)
     elif family == "dense":
-        dim = min(dim, _saved_count(source, settings, "truncate_dim") or dim)
+        saved = _saved_count(source, settings, "truncate_dim") or dim
+        dim = saved if dim is None or saved is None else min(dim, saved)
     return Checkpoint(
         source=source,
         family=family,
@@ -129,7 +134,8 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
         query_length=query_length,
         document_length=document_length,
         max_positions=max_positions(settings.backbone),
-        normalized=reader.unit_vectors or any(name.endswith("Normalize") for name in settings.module_types),
+        query_positions=max_positions(settings.queries.backbone),
+        normalized=reader.unit_vectors or (settings.is_normalized and settings.queries.is_normalized),
         similarity="dot" if str(settings.model.get("similarity_fn_name")) == "dot" else reader.similarity,
         least_query_length=reader.least_query_length(settings),
         marks=reader.marks(settings),
@@ -178,6 +184,33 @@ def _bare_pooling(settings: FolderSettings) -> str:
     architectures = settings.backbone.get("architectures") or [""]
     causal = architectures[0].endswith("ForCausalLM") and settings.backbone.get("is_causal", True)
     return "lasttoken" if causal else "mean"
+
+
+def _check_query_side(settings: FolderSettings, query_dim: Any, dim: Any) -> None:
+    """Checks the modules that a Router sends queries through.
+
+    Raises:
+        CheckpointError: If their vectors have another size than those of documents, or a table of query weights is
+            elsewhere: sentence-transformers looks for it in the working directory.
+    """
+    if None not in (query_dim, dim) and query_dim != dim:
+        raise CheckpointError(
+            f"'{settings.folder}'의 Router는 질의를 {query_dim}차원, 문서를 {dim}차원 벡터로 만들어서 둘을 비교할 수 "
+            "없습니다. 모델의 출처를 확인하고 다시 다운로드하세요.",
+            f"The Router of '{settings.folder}' makes vectors of {query_dim} dimensions from queries and {dim} from "
+            "documents, which cannot be compared. Check where the model comes from and download it again.",
+        )
+    for module in settings.modules:
+        path = settings.home / module["path"] / "config.json"
+        if str(module["type"]).endswith("SparseStaticEmbedding") and (table := read_json(path).get("path")):
+            raise CheckpointError(
+                f"'{path}'의 path={table!r:.80}은(는) 질의 가중치를 모델 폴더 밖에서 찾으라는 설정입니다. "
+                "sentence-transformers로 한 번 불러와 save_pretrained로 저장하면 가중치가 폴더에 들어갑니다. 그 폴더를 "
+                "쓰세요.",
+                f"In '{path}', path={table!r:.80} looks for the weights of queries outside the model folder. Load the "
+                "model with sentence-transformers, save it with save_pretrained, which puts them into the folder, and "
+                "load that one.",
+            )
 
 
 def check_saved_lengths(source: ModelFiles, **lengths: int | None) -> None:

@@ -20,8 +20,10 @@ IGNORED_FOLDERS = re.compile(r"(\..*|checkpoint-.*|onnx|openvino)")
 """Folders with other copies of the weights, or left over from downloading and training; nothing is loaded from them."""
 _FILES = (".json", ".jinja", ".safetensors", ".bin", ".pt", ".metadata", ".txt", ".model")
 """Endings of names that no folder has."""
-_LARGEST = 16 * 2**20
+LARGEST_SETTINGS = 16 * 2**20
 """Bytes of a settings file. Published ones have a few kilobytes."""
+LARGEST_FILE = 256 * 2**20
+"""Bytes of any file that is not of weights. The largest published tokenizers have a tenth of it."""
 _DEEPEST = 64
 """Levels of nesting in a settings file."""
 
@@ -47,14 +49,18 @@ def model_files(folder: Path) -> Iterator[Path]:
                 waiting.append(path)
 
 
-def parse_json(path: Path) -> Any:
+def parse_json(path: Path, *, limit: int = LARGEST_SETTINGS) -> Any:
     """Returns the value in a settings file.
+
+    Args:
+        path: The file.
+        limit: Bytes it may have.
 
     Raises:
         CheckpointError: If it is no ordinary file, too large, too deeply nested, or not JSON.
     """
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(read_text(path, limit=limit))
     except RecursionError as error:
         raise broken(path, f"nested more than {_DEEPEST} levels deep") from error
     except ValueError as error:
@@ -64,16 +70,20 @@ def parse_json(path: Path) -> Any:
     return value
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, limit: int = LARGEST_SETTINGS) -> str:
     """Returns the text of a settings file.
+
+    Args:
+        path: The file.
+        limit: Bytes it may have.
 
     Raises:
         CheckpointError: If it is no ordinary file, too large, or not UTF-8.
     """
     _check_ordinary(path)
     try:
-        if (size := path.stat().st_size) > _LARGEST:
-            raise broken(path, f"{size:,} bytes; the limit is {_LARGEST:,}")
+        if (size := path.stat().st_size) > limit:
+            raise broken(path, f"{size:,} bytes; the limit is {limit:,}")
         return path.read_text(encoding="utf-8")
     except PermissionError as error:
         raise unreadable(path) from error

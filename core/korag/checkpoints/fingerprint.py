@@ -20,9 +20,9 @@ from korag.checkpoints.matryoshka import find_heads, read_heads
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SETTINGS = (
-    "modules.json", "config.json", "config_sentence_transformers.json", "sentence_bert_config.json",
-    "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
-    "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "artifact.metadata",
+    "modules.json", "router_config.json", "config.json", "config_sentence_transformers.json",
+    "sentence_bert_config.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+    "sentencepiece.bpe.model", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "artifact.metadata",
 )  # fmt: skip
 _NOT_VECTORS = {
     "__version__",

@@ -20,8 +20,11 @@ _SETTINGS = ["*.json", "*.jinja", "artifact.metadata", "matryoshka_heads.*"]
 """Configuration and tokenizer files, a few hundred kB: family, lengths, prompts, chat templates and dims."""
 _WEIGHTS = ["*.safetensors", "*.txt", "*.model"]
 _WEIGHT_SUFFIXES = (".safetensors", ".bin")
-_NOT_A_BACKBONE = re.compile(r"[1-9]\d*_[^/]+/.*|matryoshka_heads\..*|training_args\.bin")
-"""Weight files without a backbone: later modules such as ``1_Dense``, heads, a trainer's settings."""
+_NOT_A_BACKBONE = re.compile(
+    r"[1-9]\d*_[^/]+/.*|\w+_\d+_(SparseStaticEmbedding|Dense)/.*|matryoshka_heads\..*|training_args\.bin"
+)
+"""Weight files without a backbone: later modules such as ``1_Dense``, a Router's tables of token weights, heads, a
+trainer's settings."""
 
 
 @dataclass(frozen=True)

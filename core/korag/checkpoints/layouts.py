@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from korag.checkpoints.presets import Family
-from korag.checkpoints.readers import DENSE, LATE_INTERACTION, SPARSE, STANFORD, Reader
+from korag.checkpoints.readers import DENSE, LATE_INTERACTION, MODEL2VEC, SPARSE, STANFORD, Reader
 from korag.checkpoints.settings import FolderSettings
 from korag.errors import WrongFamilyError
 
@@ -85,6 +85,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("sparse modules", "sparse", _module("SpladePooling", "MLMTransformer", "Sparse"), SPARSE),
     Layout("generative cross-encoder modules", "cross_encoder", _module_ending("LogitScore"), None),
     Layout("dense modules", "dense", _module_ending("Pooling", "StaticEmbedding"), DENSE),
+    Layout("model2vec", "dense", lambda settings: settings.is_model2vec, MODEL2VEC),
     Layout("PEFT adapter", "dense", lambda settings: settings.adapter is not None, DENSE),
     Layout(
         "transformers sequence classification", "cross_encoder", _architecture("ForSequenceClassification"), None,

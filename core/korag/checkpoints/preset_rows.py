@@ -197,7 +197,7 @@ _SPARSE = (
     Preset(
         name="nlpai-lab/KURE-Sparse-base", family="sparse", figures=(_on(KOR9, 0.7984, "its card"),),
         source=_HUB + "nlpai-lab/KURE-Sparse-base",
-        note="runs Python code of its own (`trust_remote_code=True`); Korean and English", loads=False,
+        note="runs Python code of its own (`trust_remote_code=True`); Korean and English",
     ),
     Preset(
         name="nlpai-lab/KURE-Sparse-nano", family="sparse", dim=36_282, max_length=8192, parameters="0.1B",
@@ -208,7 +208,7 @@ _SPARSE = (
         name="opensearch-project/opensearch-neural-sparse-encoding-multilingual-v1", family="sparse", dim=105_879,
         max_length=512, parameters="160M", licence="Apache-2.0", figures=(_on(SPLADE7, 0.5383),),
         source=_HUB + "opensearch-project/opensearch-neural-sparse-encoding-multilingual-v1",
-        note="queries are weighted by a table and need no model", loads=False,
+        note="queries are weighted by a table and need no model",
     ),
     Preset(
         name="mini-splade", family="sparse", dim=12_288, query_prompt="[Q] ", document_prompt="[D] ",

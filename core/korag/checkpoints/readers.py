@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 from korag.checkpoints.presets import Family
 from korag.checkpoints.prompts import saved_prompts
-from korag.checkpoints.settings import FolderSettings, max_length
+from korag.checkpoints.rules import is_module
+from korag.checkpoints.settings import FolderSettings, max_length, tokenizer_limit
 
 Lengths = tuple[int | None, int | None]
 """Maximum query and document length in tokens; None for no limit."""
 _COLBERT_QUERY_LENGTH = 32
 """Query length where a ColBERT checkpoint saves none, in Stanford's implementation and in PyLate."""
+_MODEL2VEC_LENGTH = 512
 _PYLATE_KEYS = {
     "query_length", "document_length", "do_query_expansion", "attend_to_expansion_tokens", "attend_to_mask_tokens",
     "query_prefix", "document_prefix", "skiplist_words",
@@ -26,7 +28,7 @@ class Reader:
     """Reads an encoder's settings from a layout.
 
     Attributes:
-        dim: Returns the size of the saved vectors; anything but an integer means it was not found.
+        dim: Returns the size of the saved vectors; None if the settings do not show it.
         prompts: Returns the query and document prompts, empty where none is saved.
         lengths: Returns the maximum query and document lengths in tokens.
         least_query_length: Returns the number of tokens that queries are filled up to, beyond which they may be longer.
@@ -47,13 +49,27 @@ class Reader:
 
 
 def pipeline_dim(settings: FolderSettings, *, backbone_key: str) -> Any:
-    """Returns the output size of the last module that changes it; the backbone's if none does."""
-    sizes = [
-        module.get("out_features") or module.get("hidden_dim") or _pooled_size(module)
-        for module in settings.module_settings  # Dense, SparseAutoEncoder, (Splade)Pooling
-    ]
-    size = next((size for size in reversed(sizes) if size), None)
-    return size or settings.backbone.get(backbone_key)
+    """Returns the output size of the last module that changes it; the backbone's if none does.
+
+    None if only the loaded model shows it: for tables of token vectors, and behind a module of the checkpoint's own.
+    """
+    for kind, module in reversed([*zip(settings.module_types[1:], settings.module_settings, strict=True)]):
+        if not is_module(kind):
+            return None
+        if size := _module_size(module):
+            return size
+    return None if settings.is_static else settings.backbone.get(backbone_key)
+
+
+def token_dim(settings: FolderSettings) -> Any:
+    """Returns the size of token vectors: of the last projection, or the backbone's."""
+    sizes = [_module_size(module) for module in settings.module_settings]
+    return next((size for size in reversed(sizes) if size), None) or settings.backbone.get("hidden_size")
+
+
+def _module_size(module: dict[str, Any]) -> int | None:
+    """Returns the output size of a Dense, SparseAutoEncoder or (Splade)Pooling module; None for others."""
+    return module.get("out_features") or module.get("hidden_dim") or _pooled_size(module)
 
 
 def _pooled_size(module: dict[str, Any]) -> int | None:
@@ -82,10 +98,21 @@ def pylate_marks(settings: FolderSettings) -> tuple[str, str] | None:
 
 
 def own_lengths(settings: FolderSettings) -> Lengths:
-    """Returns the backbone's maximum length for queries and documents, which may have lengths of their own."""
-    backbone = settings.backbone
-    length = max_length(backbone)
-    return backbone.get("query_length") or length, backbone.get("document_length") or length
+    """Returns the maximum lengths of queries and documents, each of the module that they enter by."""
+    return _own_length(settings.queries, "query_length"), _own_length(settings, "document_length")
+
+
+def _own_length(side: FolderSettings, key: str) -> int | None:
+    if side.is_static:
+        return tokenizer_limit(side.home / side.modules[0]["path"])
+    own: int | None = side.backbone.get(key)
+    return own or max_length(side.backbone)
+
+
+def model2vec_lengths(settings: FolderSettings) -> Lengths:
+    """Returns model2vec's limit, which it also applies where a model saves none."""
+    length = settings.backbone.get("max_length", _MODEL2VEC_LENGTH)
+    return length, length
 
 
 def late_interaction_lengths(settings: FolderSettings) -> Lengths:
@@ -135,8 +162,10 @@ def stanford_lengths(settings: FolderSettings) -> Lengths:
 
 DENSE = Reader(dim=partial(pipeline_dim, backbone_key="hidden_size"), prompts=saved_prompts, lengths=own_lengths)
 SPARSE = replace(DENSE, dim=partial(pipeline_dim, backbone_key="vocab_size"), similarity="dot")
+MODEL2VEC = replace(DENSE, dim=lambda _: None, lengths=model2vec_lengths)
 LATE_INTERACTION = replace(
     DENSE,
+    dim=token_dim,
     lengths=late_interaction_lengths,
     least_query_length=expansion_floor,
     has_head=has_projection,

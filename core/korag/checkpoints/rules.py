@@ -157,14 +157,19 @@ def check_modules(modules: Any) -> Iterator[Problem]:
 
 def check_router(settings: Mapping[str, Any]) -> Iterator[Problem]:
     """Yields what ``router_config.json`` must not say: further modules by name."""
-    rules: Rules = {
-        "types": lambda types: isinstance(types, dict) and all(map(is_inner_path, types)) and values(is_module)(types),
-        "structure": values(is_texts),
-        "parameters": lambda value: isinstance(value, dict),
-    }
-    yield from broken_rules(settings, rules)
+    yield from broken_rules(settings, _ROUTER)
 
 
+_ROUTE = re.compile(r"\((?:None|'\w{1,64}'), (?:None|'\w{1,64}'|\('\w{1,64}'(?:, '\w{1,64}')*,?\))\)")
+"""A key of ``route_mappings``: the text of a tuple, which sentence-transformers parses as Python."""
+_ROUTER: Rules = {
+    "types": lambda types: isinstance(types, dict) and all(map(is_inner_path, types)) and values(is_module)(types),
+    "structure": values(is_texts),
+    "parameters": fields({
+        "default_route": or_none(is_text), "allow_empty_key": is_flag,
+        "route_mappings": lambda routes: values(is_text)(routes) and all(map(_ROUTE.fullmatch, routes)),
+    }),
+}  # fmt: skip
 _EXPANSION: Rules = {
     "strategy": one_of("fixed", "min"), "attend": is_flag, "token": or_none(is_text),
     "length": is_count(_MOST_EXPANSION),
@@ -297,6 +302,9 @@ def check_config(settings: Any, place: str = "") -> Iterator[Problem]:
 
     Each architecture has keys of its own, so only those with a meaning to the libraries are checked, and all numbers.
     """
+    if not place and isinstance(settings, dict) and {"types", "structure"} <= settings.keys():  # of an older Router
+        yield from check_router(settings)
+        return
     items = settings.items() if isinstance(settings, dict) else enumerate(settings)
     for key, value in items:
         path = f"{place}.{key}".lstrip(".")
@@ -315,8 +323,8 @@ def _allowed_in_config(key: str, value: object) -> bool:
         return value in _OFF
     if key in ("architectures", "layer_types"):
         return value is None or is_texts(value)
-    if key == "types":  # of an older router
-        return isinstance(value, dict) and all(map(is_inner_path, value)) and values(is_module)(value)
+    if key == "types":
+        return False
     if isinstance(value, str):
         # A dotted name of an activation would be imported and called.
         return len(value) <= _LONGEST_TEXT and ("activation" not in key or "." not in value or is_activation(value))

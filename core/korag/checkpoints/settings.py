@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from korag.checkpoints.files import broken, parse_json
+from korag.checkpoints.files import LARGEST_FILE, LARGEST_SETTINGS, broken, parse_json
 from korag.checkpoints.matryoshka import find_heads
+from korag.checkpoints.routes import ROUTER_SETTINGS, Side, is_router, route_modules
+from korag.checkpoints.rules import is_module
 from korag.errors import CheckpointError, KoragError
 from korag.storage import storage_errors
 
@@ -31,10 +33,17 @@ class FolderSettings:
         folder: The model folder.
         base: The folder of the base model if this one is a PEFT adapter. An adapter without ``modules.json`` runs in
             its base's pipeline.
+        side: Whose way through a Router to follow; documents' unless it is asked of `queries`.
     """
 
     folder: Path
     base: Path | None = None
+    side: Side = "document"
+
+    @cached_property
+    def queries(self) -> FolderSettings:
+        """The same folder on the way of queries; equal in all but its modules, and in these without a Router."""
+        return replace(self, side="query")
 
     @cached_property
     def own_modules(self) -> list[dict[str, Any]]:
@@ -53,13 +62,36 @@ class FolderSettings:
 
     @cached_property
     def modules(self) -> list[dict[str, Any]]:
-        """Entries of the pipeline's ``modules.json``."""
-        return read_modules(self.home)
+        """Entries of the pipeline's ``modules.json``, with those of its `side` in the place of a Router."""
+        return follow(self.home, self.side)
 
     @property
     def module_types(self) -> list[str]:
         """Class names of the pipeline's modules, e.g. ``"sentence_transformers.models.Pooling"``."""
         return [str(module["type"]) for module in self.modules]
+
+    @property
+    def is_normalized(self) -> bool:
+        """True if the pipeline makes unit vectors."""
+        if self.is_model2vec:
+            return bool(self.backbone.get("normalize"))
+        return any(name.endswith("Normalize") for name in self.module_types)
+
+    @property
+    def sized_by_weights(self) -> bool:
+        """True if only the loaded model shows the size of its vectors."""
+        return self.is_static or self.is_model2vec or not all(map(is_module, self.module_types[1:]))
+
+    @property
+    def is_static(self) -> bool:
+        """True if the pipeline begins with a table of token vectors instead of a Transformer."""
+        return bool(self.modules) and self.module_types[0].rpartition(".")[2] == "StaticEmbedding"
+
+    @property
+    def is_model2vec(self) -> bool:
+        """True for model2vec's own layout, if it lacks the ``modules.json`` that newer versions add."""
+        config = {} if self.own_modules else read_json(self.folder / "config.json")
+        return config.get("model_type") == "model2vec" or "apply_pca" in config  # the first versions named no type
 
     @cached_property
     def module_settings(self) -> list[dict[str, Any]]:
@@ -75,8 +107,8 @@ class FolderSettings:
     @cached_property
     def backbone(self) -> dict[str, Any]:
         """Settings of the Transformer module and its tokenizer; an adapter's override its base's."""
-        base = {} if self.base is None else backbone_settings(self.base, read_modules(self.base))
-        return base | backbone_settings(self.folder, self.own_modules)
+        base = {} if self.base is None else backbone_settings(self.base, follow(self.base, self.side))
+        return base | backbone_settings(self.folder, follow(self.folder, self.side))
 
     @cached_property
     def architectures(self) -> list[str]:
@@ -100,6 +132,30 @@ class FolderSettings:
         return None if folder is None else read_json(folder / "adapter_config.json")
 
 
+def follow(folder: Path, side: Side) -> list[dict[str, Any]]:
+    """Returns the modules that texts go through: the entries of ``modules.json``, with a Router's route in its place.
+
+    Args:
+        folder: The model folder.
+        side: Queries or documents.
+
+    Raises:
+        CheckpointError: If a Router has no route for them.
+    """
+    followed: list[dict[str, Any]] = []
+    for module in read_modules(folder):
+        if not is_router(str(module["type"])):
+            followed.append(module)
+            continue
+        place = folder / module["path"]
+        path = next((place / name for name in ROUTER_SETTINGS if (place / name).exists()), place / ROUTER_SETTINGS[0])
+        followed += (
+            {"path": PurePosixPath(module["path"], name).as_posix(), "type": kind}
+            for name, kind in route_modules(read_json(path), side, path)
+        )
+    return followed
+
+
 def find_adapter(folder: Path) -> Path | None:
     """Returns the folder with ``adapter_config.json``: the checkpoint's own or its Transformer module's."""
     modules = read_modules(folder)
@@ -120,8 +176,12 @@ def read_modules(folder: Path) -> list[dict[str, Any]]:
     return modules
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, limit: int = LARGEST_SETTINGS) -> dict[str, Any]:
     """Returns the object in a JSON file; an empty one if there is no such file.
+
+    Args:
+        path: The file.
+        limit: Bytes it may have.
 
     Raises:
         CheckpointError: If it cannot be read or is not an object.
@@ -129,7 +189,7 @@ def read_json(path: Path) -> dict[str, Any]:
     with storage_errors(path, writing=False):
         if not path.exists():
             return {}
-    value = parse_json(path)
+    value = parse_json(path, limit=limit)
     if not isinstance(value, dict):
         raise broken(path, "not a JSON object")
     return value
@@ -177,6 +237,12 @@ def max_length(backbone: dict[str, Any]) -> int | None:
         limits = [backbone.get("model_max_length"), max_positions(backbone)]
         own = min((int(limit) for limit in limits if limit and limit < _UNSET_LENGTH), default=None)
     return own
+
+
+def tokenizer_limit(folder: Path) -> int | None:
+    """Returns the number of tokens after which ``tokenizer.json`` itself truncates; None for no limit."""
+    truncation = read_json(folder / "tokenizer.json", limit=LARGEST_FILE).get("truncation")
+    return None if truncation is None else truncation["max_length"]
 
 
 def max_positions(backbone: dict[str, Any]) -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from korag.checkpoints import rules
-from korag.checkpoints.files import broken, model_files, parse_json
+from korag.checkpoints.files import LARGEST_FILE, broken, model_files, parse_json
 from korag.errors import CheckpointError
 
 _Checker = Callable[[Any], Iterator[rules.Problem]]
@@ -28,8 +28,6 @@ _CHECKERS: tuple[tuple[re.Pattern[str], _Checker], ...] = tuple(
 )
 """Rules of the settings files, by their names."""
 _WEIGHTS = (".safetensors", ".bin", ".pt")
-_LARGEST = 256 * 2**20
-"""Bytes of any file that is not of weights. The largest published tokenizers have a tenth of it."""
 _CODE = re.compile(r"(^|\.)(type|types|.*activation.*)$")
 """Where settings name classes."""
 
@@ -46,8 +44,8 @@ def check_folder(folder: Path, *, remote_code: bool) -> None:
         CheckpointError: If a file is not an ordinary one, too large or not JSON, or a setting is not allowed.
     """
     for path in model_files(folder):
-        if path.suffix not in _WEIGHTS and (size := path.stat().st_size) > _LARGEST:
-            raise broken(path, f"{size:,} bytes; the limit is {_LARGEST:,}")
+        if path.suffix not in _WEIGHTS and (size := path.stat().st_size) > LARGEST_FILE:
+            raise broken(path, f"{size:,} bytes; the limit is {LARGEST_FILE:,}")
         for name, checker in _CHECKERS:
             if name.fullmatch(path.name):
                 settings = parse_json(path)

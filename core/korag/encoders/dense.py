@@ -39,9 +39,13 @@ class DenseEncoder(PretrainedEncoder[NDArray[np.float32]]):
         )
 
     def _find_mismatch(self, model: Any) -> str | None:
-        made, saved = model.get_embedding_dimension(), max(self._checkpoint.dims)
-        cut = min(saved, model.truncate_dim or saved)  # the library's number is that of its own `encode`
-        return None if made in (None, cut) else f"its settings say {saved} dimensions, its weights {made}"
+        from korag.encoders.precision import found_dim
+
+        saved = max(self._checkpoint.dims, default=None)
+        mismatch = self._compare_dims(model, saved)
+        if mismatch is None and saved is None and self._dim is not None and self._dim > (made := found_dim(model)):
+            return f"it has {made} dimensions, fewer than dim={self._dim}"
+        return mismatch
 
     def _load_settings(self) -> Hashable:
         pooling = self._pooling or self._checkpoint.bare_pooling
@@ -49,9 +53,9 @@ class DenseEncoder(PretrainedEncoder[NDArray[np.float32]]):
 
     def _to_rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
         vectors = as_float32(features["sentence_embedding"])
-        if self.dim < vectors.shape[1]:
-            vectors = vectors[:, : self.dim].copy()  # a view would keep all numbers in memory
-            if self._checkpoint.normalizes(self.dim):
+        if self._dim is not None and self._dim < vectors.shape[1]:
+            vectors = vectors[:, : self._dim].copy()  # a view would keep all numbers in memory
+            if self._checkpoint.normalizes(self._dim):
                 vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SHORTEST)
         return list(vectors)
 

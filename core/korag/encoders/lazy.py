@@ -231,7 +231,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
         model = self._load_limited().eval()
         with explained(self._load_error):
-            mismatch = find_growth(model.tokenizer)
+            mismatch = self._find_growth(model)
             if mismatch is None:
                 exact = probe(model)
                 mismatch = self._find_mismatch(model)  # after a run: only that tells a SPLADE pooling its size
@@ -239,6 +239,12 @@ class LazyModel(ABC, Generic[CheckpointT]):
                     return model, exact
                 mismatch = mismatch or "its vectors hold NaN or infinity"
         raise self._load_error(mismatch)
+
+    def _find_growth(self, model: Any) -> str | None:
+        """Describes rules of the model's tokenizers that make texts longer without bound; None if there are none."""
+        from korag.encoders.inputs import TASKS, input_tokenizer
+
+        return next((found for task in TASKS if (found := find_growth(input_tokenizer(model, task)))), None)
 
     @abstractmethod
     def _load(self, folder: Path) -> Any:

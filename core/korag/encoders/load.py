@@ -14,7 +14,7 @@ from korag.checkpoints.hub import ModelFiles, resolve_model
 from korag.checkpoints.layouts import cross_encoder_error, wrong_family
 from korag.checkpoints.presets import Family
 from korag.checkpoints.settings import find_adapter, read_json
-from korag.checks import check_choice
+from korag.checks import check_choice, check_count
 from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.lazy import LazyModel
@@ -232,7 +232,7 @@ def _check_adapter(checkpoint: Checkpoint, base: Checkpoint) -> None:
 def _check_query_length(checkpoint: Checkpoint, query_length: int | None, prompt: str | None) -> None:
     """Checks that a length has room for a token besides the prompt, and that the model can have it."""
     at_least = _MIN_LENGTH + bool(checkpoint.query_prompt if prompt is None else prompt)
-    check_length(query_length, name="query_length", limit=checkpoint.max_positions, at_least=at_least)
+    check_length(query_length, name="query_length", limit=checkpoint.query_positions, at_least=at_least)
     if query_length is not None and query_length < checkpoint.least_query_length:
         raise InvalidArgumentError(
             f"query_length={query_length}: 이 모델은 모든 질의를 {checkpoint.least_query_length}토큰까지 채웁니다. "
@@ -263,7 +263,11 @@ def _check_pooling(checkpoint: Checkpoint, pooling: PoolingMode | None) -> None:
 
 
 def _check_dim(checkpoint: Checkpoint, dim: int) -> int:
-    name, largest = checkpoint.source.name, max(checkpoint.dims)
+    name = checkpoint.source.name
+    if not checkpoint.dims:  # compared with the weights when they are loaded
+        check_count("dim", dim, at_least=1)
+        return int(dim)
+    largest = max(checkpoint.dims)
     if checkpoint.family == "dense":
         if isinstance(dim, numbers.Integral) and not isinstance(dim, bool) and 0 < dim <= largest:
             return int(dim)

@@ -10,6 +10,7 @@ from typing import Any
 from korag.encoders.base import Task
 from korag.encoders.batching import even_budget, prefetch, token_budget_batches
 from korag.encoders.cutting import cut_texts
+from korag.encoders.inputs import adds_special_tokens, input_tokenizer
 from korag.encoders.tensors import forward
 from korag.encoders.worker_pool import WorkerPool
 from korag.workers import cores, run_all
@@ -77,14 +78,15 @@ class Pipeline:
         settings = self._tasks[task]
         limit = None if settings.max_length is None else max(settings.max_length, settings.min_length)
         with self._tokenizer_lock:
-            return cut_texts(self._model.tokenizer, texts, limit, prompt=settings.prompt)
+            return cut_texts(input_tokenizer(self._model, task), texts, limit, prompt=settings.prompt)
 
     def count_tokens(self, texts: Sequence[str], task: Task) -> list[int]:
         """Returns the number of tokens per text before truncation, prompt and special tokens included."""
         prompt = self._tasks[task].prompt
         with self._tokenizer_lock:
-            encoded = self._model.tokenizer(
+            encoded = input_tokenizer(self._model, task)(
                 [prompt + text for text in texts],
+                add_special_tokens=adds_special_tokens(self._model, task),
                 truncation=False,
                 padding=False,
                 return_attention_mask=False,
@@ -94,13 +96,18 @@ class Pipeline:
 
     def unread(self, text: str, task: Task) -> str:
         """Returns the part of a text, from `cut`, that is truncated; nothing if the tokenizer cannot tell."""
-        tokenizer, settings = self._model.tokenizer, self._tasks[task]
+        tokenizer, settings = input_tokenizer(self._model, task), self._tasks[task]
         if settings.max_length is None or not tokenizer.is_fast or tokenizer.truncation_side != "right":
             return ""
         whole = settings.prompt + text
         with self._tokenizer_lock:
             encoded = tokenizer(
-                whole, truncation=True, max_length=settings.max_length, return_offsets_mapping=True, verbose=False
+                whole,
+                add_special_tokens=adds_special_tokens(self._model, task),
+                truncation=True,
+                max_length=settings.max_length,
+                return_offsets_mapping=True,
+                verbose=False,
             )
         return whole[max(len(settings.prompt), *(end for _, end in encoded["offset_mapping"])) :]
 

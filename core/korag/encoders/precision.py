@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from korag._optional import require
+from korag.encoders.base import Task
+from korag.encoders.inputs import tasks_of
 from korag.encoders.options import LoadOptions
 from korag.encoders.tensors import as_float32, forward
 from korag.encoders.token_pooling import before_pooling
@@ -17,6 +20,7 @@ from korag.errors import InvalidArgumentError
 
 MIN_COSINE = 0.999
 """Minimum cosine to float32 that ``dtype="auto"`` accepts."""
+_dims: WeakKeyDictionary[Any, dict[Task, int]] = WeakKeyDictionary()
 PROBE_TEXTS = (
     "계약을 해지하면 위약금을 얼마나 내야 하나요?",
     "임차인은 계약 기간이 끝나기 두 달 전까지 갱신을 요구할 수 있으며, 임대인은 정당한 이유 없이 이를 거절하지 못한다.",
@@ -106,19 +110,36 @@ def probe(model: Any) -> NDArray[np.float32]:
         model: Any sentence-transformers model.
 
     Returns:
-        One row per text; per token for late interaction; a single row of logits for a cross-encoder.
+        One row per text; per token for late interaction; a single row of logits for a cross-encoder. Where a Router
+        sends queries elsewhere, rows of both.
     """
     from sentence_transformers import CrossEncoder
 
-    pairs = isinstance(model, CrossEncoder)
-    texts = [(PROBE_TEXTS[0], text) for text in PROBE_TEXTS] if pairs else list(PROBE_TEXTS)
-    task = {} if pairs else {"task": "document"}
-    features = forward(before_pooling(model), model.preprocess(texts, **task), **task)
-    if "scores" in features:
-        return as_float32(features["scores"]).reshape(1, -1)
+    if isinstance(model, CrossEncoder):
+        pairs = [(PROBE_TEXTS[0], text) for text in PROBE_TEXTS]
+        return as_float32(forward(model, model.preprocess(pairs))["scores"]).reshape(1, -1)
+    return np.concatenate([probe_task(model, task) for task in tasks_of(model)])
+
+
+def probe_task(model: Any, task: Task) -> NDArray[np.float32]:
+    """Encodes `PROBE_TEXTS` for one task; see `probe`."""
+    features = forward(before_pooling(model), model.preprocess(list(PROBE_TEXTS), task=task), task=task)
     if "sentence_embedding" in features:
-        return as_float32(features["sentence_embedding"])
-    return as_float32(features["token_embeddings"][features["attention_mask"].bool()])
+        vectors = as_float32(features["sentence_embedding"])
+    else:
+        vectors = as_float32(features["token_embeddings"][features["attention_mask"].bool()])
+    _dims.setdefault(model, {})[task] = vectors.shape[1]
+    return vectors
+
+
+def found_dim(model: Any, task: Task = "document") -> int:
+    """Returns the size of the vectors that `probe` has seen. What a model says of itself may be that of another step.
+
+    Args:
+        model: A loaded model.
+        task: One of `tasks_of` the model.
+    """
+    return _dims[model][task]
 
 
 def _fast(backend: str, device: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from korag.checkpoints.fingerprint import Fingerprint, digest_folders, digest_se
 from korag.checks import check_count
 from korag.encoders.base import Encoder, Task, Vectors
 from korag.encoders.batching import batched
+from korag.encoders.inputs import input_tokenizer, tasks_of
 from korag.encoders.lazy import LazyModel
 from korag.encoders.options import LoadOptions, PoolingMode
 from korag.encoders.pipeline import Pipeline, TaskSettings
@@ -38,7 +39,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
 
     Args:
         checkpoint: Description of the model folder.
-        dim: Vector size to use.
+        dim: Vector size to use; None for the only one, where just the weights show it.
         query_prompt: Prepended to every query.
         document_prompt: Prepended to every document.
         max_length: Longest document in tokens; None for no limit.
@@ -53,7 +54,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         self,
         checkpoint: Checkpoint,
         *,
-        dim: int,
+        dim: int | None,
         query_prompt: str,
         document_prompt: str,
         max_length: int | None,
@@ -95,7 +96,11 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
 
     @property
     def dim(self) -> int:
-        """Vector size; for sparse encoders, the vocabulary size."""
+        """Vector size; for sparse encoders, the vocabulary size. Loads the weights if only they show it."""
+        if self._dim is None:
+            from korag.encoders.precision import found_dim
+
+            return found_dim(self.load())
         return self._dim
 
     @property
@@ -302,15 +307,18 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         with self.running():
             return pipeline.compute(pipeline.tokenize(texts, task), task)
 
-    def token_ids(self, text: str) -> list[int]:
+    def token_ids(self, text: str, task: Task = "document") -> list[int]:
         """Returns the vocabulary ids of a text: without prompt, special tokens or truncation.
 
         Args:
             text: The text, in any Unicode normalization form.
+            task: Queries or documents, which a few models tokenize differently.
         """
         shared = self._loaded()
         with self.running(), shared.tokenizer_lock:
-            encoded = shared.model.tokenizer(normalize(text), add_special_tokens=False, truncation=False, verbose=False)
+            encoded = input_tokenizer(shared.model, task)(
+                normalize(text), add_special_tokens=False, truncation=False, verbose=False
+            )
         return list(encoded["input_ids"])
 
     def token_texts(self, ids: Iterable[int]) -> list[str]:
@@ -319,7 +327,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         Args:
             ids: Vocabulary ids.
         """
-        tokenizer = self.load().tokenizer
+        tokenizer = input_tokenizer(self.load(), "document")
         return [readable(tokenizer, int(token)) for token in ids]
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -413,7 +421,9 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         return (mark, prompt.removeprefix(mark)) if prompt.startswith(mark) else ("", prompt)
 
     def _report(self, task: Task) -> TruncationReport:
-        return TruncationReport(task, self._length_limit(task), most=self._checkpoint.max_positions)
+        own = self._checkpoint
+        most = own.query_positions if task == "query" else own.max_positions
+        return TruncationReport(task, self._length_limit(task), most=most)
 
     def _length_limit(self, task: Task) -> int | None:
         return self.query_length if task == "query" else self.max_length
@@ -423,8 +433,22 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         return 0
 
     def _find_mismatch(self, model: Any) -> str | None:
-        if (dim := model.get_embedding_dimension()) not in (None, self.dim):
-            return f"its settings say {self.dim} dimensions, its weights {dim}"
+        return self._compare_dims(model, self._dim)
+
+    def _compare_dims(self, model: Any, saved: int | None) -> str | None:
+        """Describes how the size of a loaded model's vectors contradicts its settings; None if it does not.
+
+        Args:
+            model: The model; it has been run.
+            saved: The size in its settings; None if they do not show it.
+        """
+        from korag.encoders.precision import found_dim
+
+        dims = [found_dim(model, task) for task in tasks_of(model)]
+        if len(set(dims)) > 1:
+            return f"its queries have {dims[0]} dimensions, its documents {dims[1]}"
+        if saved not in (None, dims[0]):
+            return f"its settings say {saved} dimensions, its weights {dims[0]}"
         return None
 
     @abstractmethod

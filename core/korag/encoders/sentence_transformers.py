@@ -17,7 +17,7 @@ from typing import Any
 from korag._optional import require
 from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.matryoshka import read_heads
-from korag.checkpoints.settings import find_adapter, read_modules, read_transformer_settings
+from korag.checkpoints.settings import FolderSettings, find_adapter, follow, read_modules, read_transformer_settings
 from korag.encoders.missing import shared_prefix
 from korag.encoders.options import LoadOptions, PoolingMode
 from korag.errors import CheckpointError, InvalidArgumentError, MissingHeadsError
@@ -42,6 +42,7 @@ def load_single_vector(
     Args:
         checkpoint: Description of the model folder.
         folder: Folder with the weights.
+        query_length: Longest query in tokens, where a Router sends queries elsewhere; None for the checkpoint's own.
         max_length: Longest text in tokens; None for the checkpoint's own.
         query_length: Longest query in tokens; None for the checkpoint's own.
         options: Load options.
@@ -52,21 +53,30 @@ def load_single_vector(
     """
     from sentence_transformers import SentenceTransformer, SparseEncoder
 
+    from korag.encoders.inputs import input_module, limit_length
+    from korag.encoders.static import load_model2vec, use_float32
+
     with _quiet_loading():
         if checkpoint.base is not None:
             model: Any = _load_adapter(checkpoint, folder, max_length, options, pooling)
         elif checkpoint.family == "sparse":
             model = SparseEncoder(str(folder), **_arguments(options, folder))
+        elif FolderSettings(folder).is_model2vec:
+            modules = load_model2vec(folder, normalize=checkpoint.normalized)
+            model = SentenceTransformer(modules=modules, device=find_device(options))
         else:
             model = SentenceTransformer(str(folder), **_arguments(options, folder))
             if pooling is not None:
                 _set_pooling(model, pooling)
+    use_float32(model)
     if max_length is not None:
-        model.max_seq_length = max_length
-        if getattr(model[0], "document_length", None) is not None:
-            model[0].document_length = max_length
-    if query_length is not None:
-        _limit_queries(model[0], query_length, folder)
+        limit_length(model, "document", max_length)
+    own, queries = checkpoint.query_length, input_module(model, "query")
+    if queries is input_module(model, "document"):
+        if query_length is not None:
+            _limit_queries(queries, query_length, folder)
+    elif limit := query_length or (max_length if own == checkpoint.document_length else own):
+        limit_length(model, "query", limit)
     return model
 
 
@@ -181,7 +191,7 @@ def _arguments(options: LoadOptions, folder: Path) -> dict[str, Any]:
         "device": find_device(options),
         "trust_remote_code": options.trust_remote_code,
         "local_files_only": True,
-        "model_kwargs": _model_kwargs(_backbone_folder(folder)),
+        "model_kwargs": _model_kwargs(*_input_folders(folder)),
         "processor_kwargs": _processor_kwargs(options),
     }
 
@@ -193,17 +203,23 @@ def find_device(options: LoadOptions) -> str:
     return options.device or (get_device_name() if options.backend == "torch" else "cpu")
 
 
-def _model_kwargs(folder: Path) -> dict[str, Any]:
+def _model_kwargs(*folders: Path) -> dict[str, Any]:
     import torch
 
-    prefix = shared_prefix(folder)
-    renamed = {"key_mapping": {f"^{re.escape(prefix)}": ""}} if prefix else {}
+    prefixes = {prefix for folder in folders if (prefix := shared_prefix(folder))}
+    renamed = {"key_mapping": {f"^{re.escape(prefix)}": "" for prefix in sorted(prefixes)}} if prefixes else {}
     return {"dtype": torch.float32, **renamed}  # whatever precision the checkpoint was saved in
 
 
 def _backbone_folder(folder: Path) -> Path:
     modules = read_modules(folder)
     return folder / (modules[0]["path"] if modules else "")
+
+
+def _input_folders(folder: Path) -> list[Path]:
+    """Returns the folders of the modules that texts enter by."""
+    sides = (follow(folder, "document"), follow(folder, "query"))
+    return [folder / (modules[0]["path"] if modules else "") for modules in sides]
 
 
 def _processor_kwargs(options: LoadOptions) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from korag.encoders.inputs import chains
 from korag.kernels.processor import has_fast_int8_matmul
 
 if TYPE_CHECKING:
@@ -121,9 +122,16 @@ def fuse_splade_head(model: Any) -> None:
     """
     from sentence_transformers.sparse_encoder.modules import SpladePooling
 
-    for name, module in model.named_children():
-        if isinstance(module, SpladePooling) and module.pooling_strategy == "max":
-            model.register_module(name, max_first(module, _take_output_layer(model)))
+    for chain in chains(model):
+        for name, module in chain.named_children():
+            if type(module) is SpladePooling and module.pooling_strategy == "max":  # not a checkpoint's own subclass
+                head = None if _is_shared(chain[0], model) else _take_output_layer(chain)
+                chain.register_module(name, max_first(module, head))
+
+
+def _is_shared(module: Any, model: Any) -> bool:
+    """Returns True if several routes of a Router begin with the same module."""
+    return sum(chain[0] is module for chain in chains(model)) > 1
 
 
 def max_first(pooling: Any, head: MaxLogitHead | None = None) -> Any:
@@ -159,17 +167,17 @@ def _unpadded(states: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
     return [row[kept.bool()] for row, kept in zip(states, mask, strict=True)]
 
 
-def _take_output_layer(model: Any) -> MaxLogitHead | None:
+def _take_output_layer(chain: Any) -> MaxLogitHead | None:
     """Removes the output layer from the backbone; None, without any change, if it is not a plain linear layer."""
     import torch
 
-    backbone = getattr(model[0], "model", None)
+    backbone = getattr(chain[0], "model", None)
     if not isinstance(backbone, torch.nn.Module):  # of another backend
         return None
     layer = getattr(backbone, "get_output_embeddings", lambda: None)()
     if type(layer) is not torch.nn.Linear or layer.weight.dtype != torch.float32 or layer.weight.device.type != "cpu":
         return None
-    if not _is_last(model, layer):
+    if not _is_last(chain[0], layer):
         return None
     name = next(name for name, module in backbone.named_modules() if module is layer)
     parent, _, child = name.rpartition(".")
@@ -177,7 +185,7 @@ def _take_output_layer(model: Any) -> MaxLogitHead | None:
     return MaxLogitHead(layer.weight, layer.bias)
 
 
-def _is_last(model: Any, layer: torch.nn.Linear) -> bool:
+def _is_last(transformer: Any, layer: torch.nn.Linear) -> bool:
     """Returns True if the backbone returns this layer's output unchanged."""
     import torch
 
@@ -185,7 +193,7 @@ def _is_last(model: Any, layer: torch.nn.Linear) -> bool:
     hook = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     try:
         with torch.inference_mode():
-            logits = model[0](model[0].preprocess(["가"]))["token_embeddings"]
+            logits = transformer(transformer.preprocess(["가"]))["token_embeddings"]
     finally:
         hook.remove()
     return len(outputs) == 1 and logits.data_ptr() == outputs[0].data_ptr() and logits.shape == outputs[0].shape

@@ -36,7 +36,7 @@ def main() -> None:
             raise SystemExit(f"{options.model} is not a late-interaction model")
         encoder.encode_queries([QUERY])  # loads the weights
         if lock is not None:
-            encoder._loaded().tokenizer_lock = lock  # type: ignore[assignment]
+            encoder.shared().tokenizer_lock = lock  # type: ignore[assignment]
         started = time.perf_counter()
         found = race(encoder, options.threads, options.calls // options.threads)
         seconds = time.perf_counter() - started

@@ -3,6 +3,7 @@
 from types import ModuleType
 
 from layouts import (
+    bge_m3,
     known,
     mistakes,
     prompts,
@@ -14,6 +15,7 @@ from layouts.case import LayoutCase, RefusalCase
 
 MODULES: list[ModuleType] = [
     known,
+    bge_m3,
     mistakes,
     prompts,
     queries,

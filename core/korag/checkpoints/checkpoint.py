@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from korag.checkpoints.hub import ModelFiles
 from korag.checkpoints.layouts import cross_encoder_error, find_layout, wrong_family
+from korag.checkpoints.linear_heads import find_linear_heads
 from korag.checkpoints.matryoshka import read_dims
 from korag.checkpoints.presets import PRESETS, Family, Preset
-from korag.checkpoints.readers import DENSE, FAMILY_READERS, Reader
+from korag.checkpoints.readers import DENSE, FAMILY_READERS, HEAD_READERS, Reader
 from korag.checkpoints.rules import LONGEST, is_count
-from korag.checkpoints.settings import FolderSettings, max_positions, read_json, reading
-from korag.errors import CheckpointError, CheckpointNotFoundError, MissingHeadsError, UnknownFamilyError
+from korag.checkpoints.settings import FolderSettings, find_adapter, max_positions, read_json, reading
+from korag.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    InvalidArgumentError,
+    MissingHeadsError,
+    UnknownFamilyError,
+)
 
 _LARGEST_DIM = 2**24
 
@@ -45,6 +53,8 @@ class Checkpoint:
         bare_pooling: The pooling that sentence-transformers chooses for a dense model none of whose files says it; None
             where they do.
         base: The base checkpoint of a PEFT adapter; None for other models.
+        head: Name of the head that makes this family's vectors on the backbone of a dense model (see
+            `korag.checkpoints.linear_heads`); None for other models.
     """
 
     source: ModelFiles
@@ -65,6 +75,7 @@ class Checkpoint:
     max_active_dims: int | None = None
     bare_pooling: str | None = None
     base: Checkpoint | None = None
+    head: str | None = None
 
     def normalizes(self, dim: int) -> bool:
         """Returns True if vectors of a size have unit length.
@@ -89,7 +100,7 @@ def read_checkpoint(source: ModelFiles, *, family: Family | None = None, base: C
         base: The base model if the folder is a PEFT adapter.
 
     Raises:
-        UnknownFamilyError: If neither the files nor `family` determine the family.
+        UnknownFamilyError: If neither the files nor `family` determine the family, or the folder has models of several.
         WrongFamilyError: If it is not of `family`, or a cross-encoder.
         MissingHeadsError: If its Matryoshka heads are missing or unreadable.
         CheckpointError: If a settings file is missing or broken.
@@ -123,6 +134,9 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
     elif family == "dense":
         saved = _saved_count(source, settings, "truncate_dim") or dim
         dim = saved if dim is None or saved is None else min(dim, saved)
+    head = reader.head  # which has no part in what the dense model does with its vectors
+    is_dot = head is None and str(settings.model.get("similarity_fn_name")) == "dot"
+    is_normalized = head is None and settings.is_normalized and settings.queries.is_normalized
     return Checkpoint(
         source=source,
         family=family,
@@ -135,19 +149,26 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
         document_length=document_length,
         max_positions=max_positions(settings.backbone),
         query_positions=max_positions(settings.queries.backbone),
-        normalized=reader.unit_vectors or (settings.is_normalized and settings.queries.is_normalized),
-        similarity="dot" if str(settings.model.get("similarity_fn_name")) == "dot" else reader.similarity,
+        normalized=reader.unit_vectors or is_normalized,
+        similarity="dot" if is_dot else reader.similarity,
         least_query_length=reader.least_query_length(settings),
         marks=reader.marks(settings),
-        max_active_dims=_max_active_dims(source, settings) if family == "sparse" else None,
+        max_active_dims=_max_active_dims(source, settings) if family == "sparse" and head is None else None,
         bare_pooling=_bare_pooling(settings) if reader is DENSE and not settings.modules else None,
         base=base,
+        head=head,
     )
 
 
 def _find_reader(source: ModelFiles, wanted: Family | None) -> tuple[Family, Reader]:
     """Returns the folder's family and how to read it; the caller's family if the folder does not show one."""
     layout = find_layout(source.folder)
+    if layout is None or layout.kind == "dense":
+        heads = find_linear_heads(source.folder) if _has_own_transformer(source.folder) else {}
+        if heads and wanted is None:
+            raise _several_families(source, ("dense", *heads))
+        if wanted in heads:
+            return wanted, HEAD_READERS[wanted]
     if layout is None:
         if wanted is None or wanted == "late_interaction":  # a bare backbone has no token projection
             raise _unknown_family(source)
@@ -157,6 +178,12 @@ def _find_reader(source: ModelFiles, wanted: Family | None) -> tuple[Family, Rea
     if wanted is not None and wanted != layout.kind:
         raise wrong_family(source.name, layout.kind, wanted)
     return layout.kind, layout.reader
+
+
+def _has_own_transformer(folder: Path) -> bool:
+    """Returns True if a folder's first module is a whole Transformer: no Router, no table of vectors, no adapter."""
+    types = FolderSettings(folder).module_types
+    return find_adapter(folder) is None and (not types or types[0].endswith("Transformer"))
 
 
 def _saved_count(source: ModelFiles, settings: FolderSettings, name: str) -> int | None:
@@ -213,6 +240,22 @@ def _check_query_side(settings: FolderSettings, query_dim: Any, dim: Any) -> Non
             )
 
 
+def check_trainable(checkpoint: Checkpoint) -> None:
+    """Checks that a model can be changed and saved.
+
+    Raises:
+        InvalidArgumentError: If it is only a head on the backbone of a dense model.
+    """
+    if checkpoint.head is not None:
+        name, family, head = checkpoint.source.name, checkpoint.family, checkpoint.head
+        raise InvalidArgumentError(
+            f"'{name}'의 {family} 모델은 dense 모델에 딸린 헤드({head})라서 미세 조정할 수 없습니다. family='dense'인 "
+            "레시피로 dense 모델을 미세 조정하거나 다른 모델을 쓰세요.",
+            f"The {family} model of '{name}' is a head ({head}) on its dense model and cannot be fine-tuned; fine-tune "
+            "the dense model with a recipe of family='dense', or use another model.",
+        )
+
+
 def check_saved_lengths(source: ModelFiles, **lengths: int | None) -> None:
     """Checks the lengths that a folder's settings say.
 
@@ -237,6 +280,16 @@ def _unknown_family(source: ModelFiles) -> CheckpointError:
         "학습된 모델인지 확인하고, 맞다면 family='dense' 또는 family='sparse'를 넣으세요.",
         f"The files of '{source.name}' do not show whether it is dense, sparse or late interaction. If it was "
         "trained for retrieval, pass family='dense' or family='sparse'.",
+    )
+
+
+def _several_families(source: ModelFiles, families: Iterable[Family]) -> UnknownFamilyError:
+    choices = ", ".join(f"family={family!r}" for family in families)
+    return UnknownFamilyError(
+        f"'{source.name}'에는 여러 종류의 모델이 함께 들어 있습니다. 하나를 고르세요: {choices}. family"
+        f"=을 받지 않는 곳에는 load_encoder('{source.name}', family=...)로 불러온 인코더를 넣으세요.",
+        f"'{source.name}' holds models of several families; choose one: {choices}. Where there is no family=, pass "
+        f"what load_encoder('{source.name}', family=...) returns.",
     )
 
 

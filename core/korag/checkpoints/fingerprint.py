@@ -106,13 +106,18 @@ def digest_settings(weights: str, **settings: Any) -> str:
     return hashlib.sha256((weights + json.dumps(given, sort_keys=True)).encode()).hexdigest() if given else weights
 
 
-def digest_folders(*folders: Path) -> str:
+def digest_folders(*folders: Path, head: str | None = None) -> str:
     """Returns the SHA-256 of all files in some folders that vectors depend on.
 
     Reads every weight file once (about a second per GB), except in the Hub cache, where the file name is the
     SHA-256. File names, order and content count; the folders' own paths do not. Anything that changes no vector
     is ignored as well: a second copy of the weights in another format, the file format of Matryoshka heads, and
     the projection that they replace.
+
+    Args:
+        folders: The model's folder, and that of its base.
+        head: Name of a head in the first folder that the vectors depend on as well (see
+            `korag.checkpoints.linear_heads`).
     """
     digest = hashlib.sha256()
     for folder in folders:
@@ -125,6 +130,8 @@ def digest_folders(*folders: Path) -> str:
         }
         if heads is not None:
             entries["matryoshka_heads"] = _digest_heads(heads)
+        if head is not None and folder == folders[0]:
+            entries[head] = _digest_file(folder / head)
         for name, content in sorted(entries.items()):
             if content != _NOTHING:
                 digest.update(name.encode() + b"\0" + content.encode())

@@ -38,6 +38,7 @@ class ModelFiles:
         cache_folder: The Hub cache; None for the default one.
         local_files_only: Never contact the Hub.
         token: Hub token; not part of the repr.
+        heads: Names of heads to download too (see `korag.checkpoints.linear_heads`).
     """
 
     name: str
@@ -46,6 +47,7 @@ class ModelFiles:
     cache_folder: str | None = None
     local_files_only: bool = False
     token: str | None = field(default=None, repr=False)
+    heads: tuple[str, ...] = ()
 
     @property
     def portable_name(self) -> str:
@@ -110,6 +112,7 @@ def resolve_model(
     local_files_only: bool = False,
     token: str | None = None,
     remote_code: bool = False,
+    heads: tuple[str, ...] = (),
 ) -> ModelFiles:
     """Finds and checks a model's files: a local folder, then a bundled model, then the Hub (configuration only).
 
@@ -120,6 +123,7 @@ def resolve_model(
         local_files_only: Use the cache only; no network access.
         token: Hub token.
         remote_code: The caller lets Python files that come with the model run.
+        heads: Names of heads to download too (see `korag.checkpoints.linear_heads`).
 
     Raises:
         CheckpointError: If a file or setting of the model is not allowed.
@@ -157,7 +161,7 @@ def resolve_model(
             + (f" Did you mean '{close[0]}'?" if close else ""),
         )
     cache = cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-    source = _snapshot(ModelFiles(name, Path(name), revision, cache, local_files_only, token), _SETTINGS)
+    source = _snapshot(ModelFiles(name, Path(name), revision, cache, local_files_only, token, heads), _SETTINGS)
     if not any(source.folder.glob("*.json")):
         raise _unreachable(source)
     return _checked(source, remote_code=remote_code)
@@ -178,7 +182,7 @@ def _snapshot(source: ModelFiles, patterns: list[str]) -> ModelFiles:
             cache_dir=source.cache_folder,
             local_files_only=source.local_files_only,
             token=source.token,
-            allow_patterns=patterns,
+            allow_patterns=[*patterns, *source.heads],
         )
     except errors.HFValidationError as error:
         raise CheckpointNotFoundError(

@@ -125,6 +125,7 @@ _DENSE = (
     Preset(
         name="BAAI/bge-m3", family="dense", dim=1024, max_length=8192, parameters="568M", licence="MIT",
         figures=(_on(KOR9, 0.7509), _on(KURE8, 0.68723), _on(TELEPIX6, 0.7483)), source=_HUB + "BAAI/bge-m3",
+        note="also sparse and late interaction: `family=`",
     ),
     Preset(
         name="nlpai-lab/KoE5", family="dense", dim=1024,

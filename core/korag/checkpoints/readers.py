@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+from korag.checkpoints.linear_heads import HEAD_FILES, linear_dim
 from korag.checkpoints.presets import Family
 from korag.checkpoints.prompts import saved_prompts
 from korag.checkpoints.rules import is_module
@@ -36,6 +37,7 @@ class Reader:
         marks: Returns the marks before stripped queries and documents; None if texts are taken as they are.
         unit_vectors: The model makes unit vectors whatever its modules.
         similarity: Default similarity; a checkpoint may specify dot products.
+        head: Name of the head that the model is, on the backbone of a dense one; None for other models.
     """
 
     dim: Callable[[FolderSettings], Any]
@@ -46,6 +48,7 @@ class Reader:
     marks: Callable[[FolderSettings], tuple[str, str] | None] = lambda _: None
     unit_vectors: bool = False
     similarity: Literal["cosine", "dot"] = "cosine"
+    head: str | None = None
 
 
 def pipeline_dim(settings: FolderSettings, *, backbone_key: str) -> Any:
@@ -182,3 +185,14 @@ STANFORD = replace(
 )
 FAMILY_READERS: dict[Family, Reader] = {"dense": DENSE, "sparse": SPARSE, "late_interaction": LATE_INTERACTION}
 """The reader of each family, for layouts that differ in nothing else and for folders of no known layout."""
+HEAD_READERS: dict[Family, Reader] = {
+    family: replace(
+        DENSE,
+        dim=partial(linear_dim, family),
+        unit_vectors=family == "late_interaction",
+        similarity="dot" if family == "sparse" else "cosine",
+        head=name,
+    )
+    for family, name in HEAD_FILES.items()
+}
+"""Readers of models that are a head on the backbone of a dense one."""

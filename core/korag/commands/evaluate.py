@@ -65,6 +65,12 @@ def add_arguments(subparsers: Any) -> None:
     )
     add("--k", type=int, default=100, help="평가할 순위의 깊이(기본값 100). Depth of the rankings (default 100).")
     add("--max-length", type=int, help="문서의 최대 토큰 수. Maximum document length in tokens.")
+    add(
+        "--family",
+        choices=("dense", "sparse", "late_interaction"),
+        help="모델의 종류. 폴더에 여러 종류가 들어 있는 모델(BAAI/bge-m3)에 필요합니다. The models' family; needed for "
+        "models that hold several, such as BAAI/bge-m3.",
+    )
     add("--device", help="cpu, cuda … (기본값: 가장 빠른 장치). Default: the fastest available.")
     add("--split", default="test", help="BEIR qrels의 split(기본값 test). Split of BEIR judgements (default test).")
     add(
@@ -99,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
         models = options.hybrid or Hybrid().models
         weights = _weights(options.weights)
         systems.append(Hybrid(models, bm25=options.bm25[0], fusion=options.fusion, weights=weights))
-    load_options = {"max_length": options.max_length, "device": options.device}
+    load_options = {"family": options.family, "max_length": options.max_length, "device": options.device}
     for number, source in enumerate(options.datasets):
         data = load_dataset(source, split=options.split, local=options.local, dataset_id=options.dataset_id)
         folder = options.output / data.name if options.output and len(options.datasets) > 1 else options.output

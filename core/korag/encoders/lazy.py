@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from korag.checkpoints.hub import ModelFiles
 from korag.encoders.options import LoadOptions
 from korag.encoders.running import explained, find_growth
-from korag.encoders.shared import SharedModel, identify_files, release_memory, shared_model
+from korag.encoders.shared import Loaded, SharedModel, identify_files, release_memory, shared_model
 from korag.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
             HubUnreachableError: If the weights are not cached and the Hub cannot be reached.
             InvalidArgumentError: If the device cannot compute in the requested precision.
         """
-        return self._loaded().model
+        return self.shared().model
 
     def unload(self) -> None:
         """Lets go of the weights; the next use loads them again.
@@ -127,10 +127,14 @@ class LazyModel(ABC, Generic[CheckpointT]):
         """Drops the weights, and whatever was made with them."""
         self._shared = None
 
-    def _loaded(self) -> SharedModel:
-        """Loads the weights if they are not loaded yet; returns the model with its lock.
+    def shared(self) -> SharedModel:
+        """Loads the weights if they are not loaded yet.
 
-        A caller that keeps the result can use both, whatever `unload` does meanwhile.
+        Returns:
+            The model with its lock. A caller that keeps the result can use both, whatever `unload` does meanwhile.
+
+        Raises:
+            KoragError: As `load`.
         """
         shared = self._shared
         if shared is None:
@@ -140,11 +144,11 @@ class LazyModel(ABC, Generic[CheckpointT]):
             self._shared = shared
         return shared
 
-    def _load_ready(self) -> tuple[Any, RuntimeInfo]:
+    def _load_ready(self) -> Loaded:
         from korag.encoders.backends import apply_runtime
 
         model, exact = self._load_checked()
-        return model, apply_runtime(model, self._options, name=self.model_name, exact=exact)
+        return Loaded(model, apply_runtime(model, self._options, name=self.model_name, exact=exact))
 
     def _load_key(self) -> Hashable:
         """Everything that the loaded model depends on: its files and all settings."""

@@ -12,6 +12,7 @@ from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from korag.checkpoints.doubts import warn_of_missing_pooling, warn_of_missing_prompts
 from korag.checkpoints.hub import ModelFiles, resolve_model
 from korag.checkpoints.layouts import cross_encoder_error, wrong_family
+from korag.checkpoints.linear_heads import head_files
 from korag.checkpoints.presets import Family
 from korag.checkpoints.settings import find_adapter, read_json
 from korag.checks import check_choice, check_count
@@ -70,7 +71,9 @@ def load_encoder(
     Args:
         model: A local folder, the name of a bundled model (``"mini-colbert"``, ``"mini-splade"``, ``"mini-dense"``), or
             a Hub id.
-        family: ``"dense"``, ``"sparse"`` or ``"late_interaction"`` to accept that family only; None for any.
+        family: ``"dense"``, ``"sparse"`` or ``"late_interaction"`` to accept that family only; None for any. Needed for
+            a folder with several, such as BGE-M3: a dense model with ``sparse_linear.pt`` and ``colbert_linear.pt``
+            beside it. All its families share one backbone in memory.
         dim: Size of the vectors of a Matryoshka model; None for its own. Of late-interaction models with heads, one of
             the heads'; of dense models, any smaller one: the first `dim` numbers, scaled to unit length if the model's
             are. A model that was not trained for it loses quality.
@@ -105,7 +108,7 @@ def load_encoder(
     Raises:
         CheckpointNotFoundError: If there is no such path or model.
         HubUnreachableError: If the model is not cached and the Hub cannot be reached.
-        UnknownFamilyError: If the family cannot be detected and `family` is not given.
+        UnknownFamilyError: If `family` is not given, and the files show no family or several.
         WrongFamilyError: If the model is of another family than `family`.
         UnknownDimError: If the model has no such dimension; a dense model has none beyond its own.
         MissingHeadsError: If its Matryoshka heads are missing or unreadable.
@@ -134,7 +137,8 @@ def load_encoder(
         "token": token,
         "remote_code": trust_remote_code,
     }
-    source = resolve_model(model, revision=revision, **hub)  # type: ignore[arg-type]
+    heads = head_files(family) if adapter is None else ()
+    source = resolve_model(model, revision=revision, heads=heads, **hub)  # type: ignore[arg-type]
     base: Checkpoint | None = None
     if adapter is not None:
         base, source = read_checkpoint(source, family="dense"), resolve_model(adapter, **hub)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from korag.encoders.base import Task
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.saving import convert_heads
 from korag.encoders.sentence_transformers import load_multi_vector
+from korag.encoders.shared import Loaded
 from korag.encoders.tensors import as_float32, forward
 from korag.encoders.token_pooling import before_pooling, find_pooling, pooled_rows
 from korag.errors import InvalidArgumentError
@@ -89,6 +90,13 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
         if len(rows) != len(vectors):
             raise self._run_error("its tokens are pooled more than once")
         return [[ids[row] for row in members] for members in rows], vectors
+
+    def _load_ready(self) -> Loaded:
+        if self._checkpoint.head is None:
+            return super()._load_ready()
+        from korag.encoders.linear_heads import load_with_head
+
+        return load_with_head(self)
 
     def _load(self, folder: Path) -> Any:
         return load_multi_vector(

@@ -47,6 +47,7 @@ class Pipeline:
         to_rows: Splits the model's output into one row per text.
         tokenizer_lock: Held during tokenization.
         batch_per_core: Compute batches side by side, one per core.
+        limit_every_call: Tell the model with every call where to truncate, since it is shared with other families.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class Pipeline:
         to_rows: Callable[[dict[str, Any]], list[Any]],
         tokenizer_lock: AbstractContextManager[Any],
         batch_per_core: bool,
+        limit_every_call: bool = False,
     ) -> None:
         self._model, self._tasks, self._to_rows = model, tasks, to_rows
         self._batch_tokens, self._tokenizer_lock = batch_tokens, tokenizer_lock
-        self._batch_per_core = batch_per_core
+        self._batch_per_core, self._limit_every_call = batch_per_core, limit_every_call
 
     @property
     def model(self) -> Any:
@@ -165,9 +167,11 @@ class Pipeline:
 
     def tokenize(self, texts: Sequence[str], task: Task) -> dict[str, Any]:
         """Tokenizes one batch."""
+        settings = self._tasks[task]
+        limit = {"max_length": settings.max_length} if self._limit_every_call else {}
         with self._tokenizer_lock:
             features: dict[str, Any] = self._model.preprocess(
-                list(texts), prompt=self._tasks[task].prompt or None, task=task
+                list(texts), prompt=settings.prompt or None, task=task, **limit
             )
             return features
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from korag.checkpoints.checkpoint import Checkpoint
+from korag.checkpoints.checkpoint import Checkpoint, check_trainable
 from korag.checkpoints.fingerprint import Fingerprint, digest_folders, digest_settings
 from korag.checks import check_count
 from korag.encoders.base import Encoder, Task, Vectors
@@ -23,6 +23,7 @@ from korag.encoders.progress import progress_bar
 from korag.encoders.query_cache import QueryCache
 from korag.encoders.reports import TruncationReport
 from korag.encoders.saving import save_checkpoint, write_prompts
+from korag.encoders.shared import identify_file
 from korag.encoders.vocabulary import readable
 from korag.encoders.worker_pool import WorkerPool, check_devices
 from korag.errors import InvalidArgumentError
@@ -87,12 +88,19 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
 
     def load_copy(self) -> Any:
         """Loads a second, unshared copy of the model as saved, in float32 on torch: for training and merging."""
+        check_trainable(self._checkpoint)
         model = super().load_copy()
         model.prompts.update(self.prompts)  # a shared model gets them with every text
         return model
 
+    def use_folder(self, folder: Path) -> None:
+        """Makes the weights come from a folder, so that the Hub is not contacted again."""
+        self._folder = folder
+
     def _load_settings(self) -> Hashable:
-        return self._dim, self._max_length, self.query_length
+        head = self._checkpoint.head
+        identity = None if head is None else identify_file(self.weights_folder() / head)
+        return self._dim, self._max_length, self.query_length, identity
 
     @property
     def dim(self) -> int:
@@ -134,7 +142,9 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
                 model=self.model_name,
                 revision=self._checkpoint.source.revision,
                 family=self.family,
-                weights=digest_settings(digest_folders(*self.weight_folders()), **self._other_settings()),
+                weights=digest_settings(
+                    digest_folders(*self.weight_folders(), head=self._checkpoint.head), **self._other_settings()
+                ),
                 dim=self.dim,
                 query_prompt=self._prompts["query"],
                 document_prompt=self._prompts["document"],
@@ -288,9 +298,18 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             device: The device.
             folder: Folder with the weights, so that the Hub is not contacted again.
         """
+        encoder = self.with_options(device=device)
+        encoder.use_folder(folder)
+        return encoder
+
+    def with_options(self, **options: Any) -> Self:
+        """Returns an encoder of the same model with some other load options.
+
+        Args:
+            options: Fields of `LoadOptions`.
+        """
         encoder = type(self).__new__(type(self))
-        encoder.__setstate__(self.__getstate__() | {"_options": dataclasses.replace(self._options, device=device)})
-        encoder._folder = folder
+        encoder.__setstate__(self.__getstate__() | {"_options": dataclasses.replace(self._options, **options)})
         return encoder
 
     def encode_batch(self, texts: Sequence[str], task: Task) -> list[Any]:
@@ -314,7 +333,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             text: The text, in any Unicode normalization form.
             task: Queries or documents, which a few models tokenize differently.
         """
-        shared = self._loaded()
+        shared = self.shared()
         with self.running(), shared.tokenizer_lock:
             encoded = input_tokenizer(shared.model, task)(
                 normalize(text), add_special_tokens=False, truncation=False, verbose=False
@@ -392,7 +411,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             return pipeline.encode(cut, task, lengths=lengths, pool=pool, on_batch=bar.update)
 
     def _pipeline(self) -> Pipeline:
-        shared = self._loaded()
+        shared = self.shared()
         model = shared.model
         tasks: tuple[Task, ...] = ("query", "document")
         return Pipeline(
@@ -410,6 +429,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             to_rows=self._to_rows,
             tokenizer_lock=shared.tokenizer_lock,
             batch_per_core=model.device.type == "cpu" and self._options.backend == "torch",
+            limit_every_call=self._checkpoint.head is not None,
         )
 
     def _split_prompt(self, task: Task) -> tuple[str, str | None]:

@@ -7,13 +7,28 @@ import sys
 import weakref
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from korag.checkpoints.files import model_files
+from korag.checkpoints.linear_heads import HEAD_FILES
 from korag.forking import Lock
 
 if TYPE_CHECKING:
     from korag.encoders.backends import RuntimeInfo
+
+
+class Loaded(NamedTuple):
+    """A model that has just been loaded.
+
+    Attributes:
+        model: The sentence-transformers model, in its final precision.
+        runtime: Its precision.
+        backbone: The model whose backbone and tokenizer it uses; None if they are its own.
+    """
+
+    model: Any
+    runtime: RuntimeInfo
+    backbone: SharedModel | None = None
 
 
 class SharedModel:
@@ -22,6 +37,7 @@ class SharedModel:
     Attributes:
         model: The sentence-transformers model, in its final precision; nobody changes it any more. None until loaded.
         runtime: Its precision; None until loaded.
+        backbone: The model whose backbone and tokenizer it uses, kept alive by this one; None if they are its own.
         tokenizer_lock: Held during tokenization. A fast tokenizer stores truncation and padding as state: without a
             lock, a thread encoding queries would make another one silently truncate documents to query length.
     """
@@ -29,10 +45,11 @@ class SharedModel:
     def __init__(self) -> None:
         self.model: Any = None
         self.runtime: RuntimeInfo | None = None
+        self.backbone: SharedModel | None = None
         self.tokenizer_lock = Lock()
         self._load_lock = Lock()
 
-    def load(self, load: Callable[[], tuple[Any, RuntimeInfo]]) -> bool:
+    def load(self, load: Callable[[], Loaded]) -> bool:
         """Loads the model if it is not loaded yet; other threads wait.
 
         Args:
@@ -44,11 +61,14 @@ class SharedModel:
         with self._load_lock:
             if self.model is not None:
                 return False
-            model, self.runtime = load()
+            model, self.runtime, self.backbone = load()
+            if self.backbone is not None:
+                self.tokenizer_lock = self.backbone.tokenizer_lock
             self.model = model  # last: a child that is forked before this loads its own
             return True
 
 
+_HEADS = frozenset(HEAD_FILES.values())
 _models: weakref.WeakValueDictionary[Hashable, SharedModel] = weakref.WeakValueDictionary()
 _lock = Lock(_models.clear)
 
@@ -69,9 +89,13 @@ def shared_model(key: Hashable) -> SharedModel:
 def identify_files(folders: Iterable[Path]) -> Hashable:
     """Returns what tells the files of some model folders from any others, without reading them.
 
-    A folder that was written again has other files, even under the same names.
+    A folder that was written again has other files, even under the same names. BGE-M3's heads do not count: they are no
+    part of the dense model, and may be downloaded after it.
     """
-    return tuple((str(folder.resolve()), tuple(map(_identify, model_files(folder)))) for folder in folders)
+    return tuple(
+        (str(folder.resolve()), tuple(identify_file(path) for path in model_files(folder) if path.name not in _HEADS))
+        for folder in folders
+    )
 
 
 def release_memory() -> None:
@@ -82,6 +106,7 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _identify(path: Path) -> Hashable:
+def identify_file(path: Path) -> Hashable:
+    """Returns what tells a file from any other, without reading it."""
     stat = path.stat()
     return str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from korag.checkpoints.presets import Family
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.sentence_transformers import load_single_vector
+from korag.encoders.shared import Loaded
 from korag.encoders.splade_head import fuse_splade_head
 from korag.encoders.tensors import as_float32
 
@@ -32,6 +33,13 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
 
     family: ClassVar[Family] = "sparse"
     default_batch_tokens: ClassVar[int] = 2_048
+
+    def _load_ready(self) -> Loaded:
+        if self._checkpoint.head is None:
+            return super()._load_ready()
+        from korag.encoders.linear_heads import load_with_head
+
+        return load_with_head(self)
 
     def _load(self, folder: Path) -> Any:
         return load_single_vector(

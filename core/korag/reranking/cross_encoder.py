@@ -179,7 +179,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         return scores, scores if self.normalized else None
 
     def _predict(self, query: str, texts: list[str], show_progress: bool | None) -> NDArray[np.float32]:  # noqa: FBT001
-        shared = self._loaded()
+        shared = self.shared()
         with self.running():
             return self._predict_all(shared, query, texts, show_progress)
 

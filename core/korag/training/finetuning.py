@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from korag.checkpoints.checkpoint import check_trainable
 from korag.encoders.load import load_encoder
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.paths import check_new_folder
@@ -86,6 +87,7 @@ def finetune(
     target = check_new_folder("output", output)
     chosen = None if recipe is None else find_recipe(recipe)
     encoder: PretrainedEncoder[Any] = load_encoder(model, family=chosen.family if chosen else None, **options)
+    check_trainable(encoder.checkpoint)
     chosen = default_recipe(encoder.model_name, encoder.family) if chosen is None else chosen
     check_installed(chosen)
     documents = check_texts(corpus, "corpus")

@@ -23,7 +23,7 @@ from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved, planned_legs
 from korag.deprecations import rename_keywords
-from korag.encoders.load import as_encoder
+from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError
 from korag.filters import parse
 from korag.legs.tokenizers import TokenizerLike
@@ -154,13 +154,14 @@ class CollectionRetriever(BaseRetriever):
         load_stored_models: bool,
         fields: dict[str, Any],
         family: Family | None = None,
+        query_length: int | None = None,
         bm25: bool | None = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
         cls._check_keywords(cls.from_documents, fields)
         records = to_records(documents, ids, by_content=path is not None)
-        encoders = [as_encoder(model, family=family) for model in models]
+        encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         cls._check_fields(fields, planned_legs(encoders, bm25=bm25, tokenizer=tokenizer))
         if path is None:
             collection = LocalCollection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer)
@@ -181,10 +182,11 @@ class CollectionRetriever(BaseRetriever):
         load_stored_models: bool,
         fields: dict[str, Any],
         family: Family | None = None,
+        query_length: int | None = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         cls._check_keywords(cls.load_local, fields)
-        encoders = None if models is None else [as_encoder(model, family=family) for model in models]
+        encoders = as_encoders(models, family=family, query_length=query_length)
         collection = open_saved(
             path,
             encoders=encoders,

@@ -34,9 +34,9 @@ class KoEmbeddings(EncoderModel, Embeddings):
 
     Attributes:
         model: A name, a path, or a loaded dense encoder (also as ``model_name``); replaced by the encoder.
-        model_kwargs: Keywords of `korag.load_encoder` (``device``, ``dtype``, ``dim``, ``query_prompt`` …) or of
-            ``SentenceTransformer(…)`` (``prompts``, ``truncate_dim`` …). Vectors of unit length that are cut are scaled
-            to unit length again.
+        model_kwargs: Keywords of `korag.load_encoder` (``device``, ``dtype``, ``dim``, ``query_prompt``,
+            ``query_length`` …) or of ``SentenceTransformer(…)`` (``prompts``, ``truncate_dim`` …). Vectors of unit
+            length that are cut are scaled to unit length again.
         encode_kwargs: Keywords of ``encode(…)``: ``normalize_embeddings``, ``prompt``, ``batch_size`` …
         query_encode_kwargs: The same for queries, where they differ.
         cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.

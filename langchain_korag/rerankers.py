@@ -12,7 +12,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
@@ -98,6 +98,7 @@ class KoColBERTReranker(DocumentReranker):
     same documents for another query only encodes that query.
 
     Attributes:
+        query_length: Longest query in tokens; None for the model's own. Not serialised, as it belongs to `model`.
         model: A name, a path, or a loaded late-interaction encoder; replaced by the encoder.
         top_n: Documents to keep; None for all.
         score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
@@ -109,6 +110,9 @@ class KoColBERTReranker(DocumentReranker):
         WrongFamilyError: If the model is not a late-interaction model.
     """
 
+    query_length: int | None = Field(
+        default=None, exclude=True, repr=False, frozen=True
+    )  # before `model`, which uses it
     model: Annotated[
         LateInteractionEncoder | str | os.PathLike[str], WithJsonSchema({"type": "string", "title": "Model"})
     ] = Field(default=DEFAULT_COLBERT, validate_default=True, exclude=True, repr=False)
@@ -116,11 +120,11 @@ class KoColBERTReranker(DocumentReranker):
 
     @field_validator("model", mode="before")
     @classmethod
-    def _load(cls, model: Any) -> Encoder[Any]:
-        return as_encoder(model, family="late_interaction")
+    def _load(cls, model: Any, info: ValidationInfo) -> Encoder[Any]:
+        return as_encoder(model, family="late_interaction", query_length=info.data.get("query_length"))
 
     def _text_reranker(self) -> Reranker:
-        return Reranker(self.model, cache=self.cache)
+        return Reranker(self.model, cache=self.cache, query_length=self.query_length)
 
 
 class KoCrossEncoderReranker(DocumentReranker):

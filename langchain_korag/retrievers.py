@@ -48,6 +48,7 @@ class _ModelRetriever(_OneLegRetriever):
         path: str | os.PathLike[str],
         *,
         model: EncoderLike | None = None,
+        query_length: int | None = None,
         load_stored_models: bool = False,
         k: int = 4,
         **fields: Any,
@@ -57,6 +58,7 @@ class _ModelRetriever(_OneLegRetriever):
         Args:
             path: The folder.
             model: The model it was built with; None loads the one recorded in the folder.
+            query_length: Longest query in tokens that `model` was loaded with; None for its own.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             k: Documents to return.
             fields: Other fields of the retriever.
@@ -70,6 +72,7 @@ class _ModelRetriever(_OneLegRetriever):
             path,
             models=models,
             family=cls._family,
+            query_length=query_length,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},
         )
@@ -106,6 +109,7 @@ class KoColBERTRetriever(_ModelRetriever):
         documents: Iterable[Document],
         *,
         model: EncoderLike = DEFAULT_COLBERT,
+        query_length: int | None = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
@@ -117,6 +121,7 @@ class KoColBERTRetriever(_ModelRetriever):
         Args:
             documents: The documents; they keep their ids.
             model: A name, a path, or a loaded late-interaction encoder.
+            query_length: Longest query in tokens; None for the model's own.
             k: Documents to return.
             path: Folder of the collection, new or built with the same model, where documents replace those
                 with the same ids; None keeps it in memory. `load_local` opens a folder without adding
@@ -136,6 +141,7 @@ class KoColBERTRetriever(_ModelRetriever):
             path=path,
             models=[model],
             family=cls._family,
+            query_length=query_length,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},
         )
@@ -170,6 +176,7 @@ class KoSpladeRetriever(_ModelRetriever):
         documents: Iterable[Document],
         *,
         model: EncoderLike = DEFAULT_SPLADE,
+        query_length: int | None = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
@@ -187,6 +194,7 @@ class KoSpladeRetriever(_ModelRetriever):
             path=path,
             models=[model],
             family=cls._family,
+            query_length=query_length,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},
         )

@@ -34,7 +34,7 @@ class KoSparseEmbeddings(EncoderModel, SparseEmbeddings):
 
     Attributes:
         model: A name, a path, or a loaded sparse encoder (also as ``model_name``); replaced by the encoder.
-        model_kwargs: Keywords of `korag.load_encoder` (``device``, ``dtype``, ``max_length`` …).
+        model_kwargs: Keywords of `korag.load_encoder` (``device``, ``dtype``, ``max_length``, ``query_length`` …).
         cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
         show_progress: Show a progress bar when embedding documents.
 

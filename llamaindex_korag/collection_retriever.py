@@ -25,7 +25,7 @@ from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved, planned_legs
-from korag.encoders.load import as_encoder
+from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
 from korag.legs.tokenizers import TokenizerLike
@@ -126,6 +126,7 @@ class CollectionRetriever(BaseRetriever):
         options: dict[str, Any],
         models: Sequence[EncoderLike] = (),
         family: Family | None = None,
+        query_length: int | None = None,
         bm25: bool = False,
         tokenizer: TokenizerLike = None,
     ) -> Self:
@@ -135,7 +136,7 @@ class CollectionRetriever(BaseRetriever):
             if options.get(name) is not None:
                 options[name] = check_texts(options[name], name)
         records = to_records(_given(nodes, index, docstore), _mode(options.get("metadata_mode", MetadataMode.EMBED)))
-        encoders = [as_encoder(model, family=family) for model in models]
+        encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         legs = planned_legs(encoders, bm25=bm25, tokenizer=tokenizer)
         cls._check_legs(legs, f"legs={list(legs)}")
         cls._search_options(legs, options)
@@ -158,10 +159,11 @@ class CollectionRetriever(BaseRetriever):
         options: dict[str, Any],
         models: Sequence[EncoderLike] | None = None,
         family: Family | None = None,
+        query_length: int | None = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         cls._check_keywords("from_persist_dir", options)
-        encoders = None if models is None else [as_encoder(model, family=family) for model in models]
+        encoders = as_encoders(models, family=family, query_length=query_length)
         made_by = f"{cls.__name__}.from_defaults(nodes=..., path='{path}'), persist('{path}')"
         collection = open_saved(
             path, encoders=encoders, tokenizer=tokenizer, load_stored_models=load_stored_models, made_by=made_by

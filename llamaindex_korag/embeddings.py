@@ -36,6 +36,8 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
         query_prompt: Put before every query.
         document_prompt: Put before every text.
         max_length: Longest text in tokens.
+        query_length: Longest query in tokens; None for `max_length`.
+        pooling: Pooling of a model whose files do not say it.
         adapter: Folder or Hub id of the PEFT adapter, if there is one.
         embed_batch_size: Texts embedded between two events.
         num_workers: Batches embedded at once in async, from 2 on; None leaves it to asyncio's threads.

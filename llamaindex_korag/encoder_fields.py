@@ -11,6 +11,7 @@ from korag.checkpoints.presets import Family
 from korag.checks import reject_unknown
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
+from korag.encoders.options import PoolingMode
 
 DEFAULT_BATCH_SIZE = 128
 """Texts per LlamaIndex batch. Memory is bounded by the encoder's own batches, which are sized by tokens."""
@@ -41,6 +42,12 @@ class EncoderFields(BaseModel):
     max_length: int | None = Field(
         default=None, frozen=True, description="Longest text in tokens; None for the model's own."
     )
+    query_length: int | None = Field(
+        default=None, frozen=True, description="Longest query in tokens; None for the model's own."
+    )
+    pooling: PoolingMode | None = Field(
+        default=None, frozen=True, description="Pooling of a dense model whose files do not say it."
+    )
     adapter: str | None = Field(default=None, frozen=True, description="Folder or Hub id of a PEFT adapter.")
     embed_batch_size: int = Field(
         default=DEFAULT_BATCH_SIZE, gt=0, le=2048, exclude=True, description="Texts embedded between two events."
@@ -57,6 +64,8 @@ class EncoderFields(BaseModel):
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         max_length: int | None = None,
+        query_length: int | None = None,
+        pooling: PoolingMode | None = None,
         adapter: str | os.PathLike[str] | None = None,
         embed_batch_size: int = DEFAULT_BATCH_SIZE,
         num_workers: int | None = None,
@@ -71,6 +80,9 @@ class EncoderFields(BaseModel):
             query_prompt: Put before every query; None for the model's own.
             document_prompt: Put before every text; None for the model's own.
             max_length: Longest text in tokens; None for the model's own.
+            query_length: Longest query in tokens; None for the model's own, which is `max_length`.
+            pooling: Pooling of a dense model whose files do not say it: ``"cls"``, ``"mean"``, ``"max"`` or
+                ``"lasttoken"``.
             adapter: Folder or Hub id of a PEFT adapter; for dense models only.
             embed_batch_size: Texts embedded between two events.
             num_workers: Batches embedded at once in async, from 2 on; None leaves it to asyncio's threads.
@@ -89,6 +101,8 @@ class EncoderFields(BaseModel):
             query_prompt=query_prompt,
             document_prompt=document_prompt,
             max_length=max_length,
+            query_length=query_length,
+            pooling=pooling,
             adapter=adapter if adapter is None else os.fspath(adapter),
         )
         # Every load argument must be a field, so that the fields load the same encoder again; one without a field

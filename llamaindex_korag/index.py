@@ -25,6 +25,7 @@ from korag.checkpoints.presets import DEFAULT_COLBERT
 from korag.checks import reject_unknown
 from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
+from korag.encoders.load import as_encoders
 from korag.errors import InvalidTextError
 from llamaindex_korag.collection_retriever import replace_documents
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
@@ -64,6 +65,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         nodes: Sequence[BaseNode] | None = None,
         *,
         model_name: EncoderLike = DEFAULT_COLBERT,
+        query_length: int | None = None,
         path: str | os.PathLike[str] | None = None,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         objects: Sequence[IndexNode] | None = None,
@@ -80,6 +82,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         Args:
             nodes: The nodes; they keep their ids and are not modified.
             model_name: A name, a path, or a loaded late-interaction encoder.
+            query_length: Longest query in tokens; None for the model's own.
             path: Folder of the collection, new or built with the same model; None keeps it in memory.
             metadata_mode: Metadata that is part of the searched text.
             objects: Index nodes that point to retrievers or query engines; indexed like the others.
@@ -103,12 +106,14 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             self._retriever = KoColBERTRetriever.from_defaults(
                 given,
                 model_name=model_name,
+                query_length=query_length,
                 path=path,
                 metadata_mode=metadata_mode,
                 show_progress=show_progress or None,
                 load_stored_models=load_stored_models,
             )
         else:
+            as_encoders(None, query_length=query_length)  # an error if it is given
             self._retriever = KoColBERTRetriever(collection, metadata_mode=metadata_mode)
             self._retriever.add_nodes(given)
         super().__init__(
@@ -138,7 +143,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             show_progress: Show progress bars.
             callback_manager: LlamaIndex's callbacks.
             transformations: Splitting of documents; None for ``Settings.transformations``.
-            options: Keywords of the constructor: `model_name`, `path`, `metadata_mode`, `collection`,
+            options: Keywords of the constructor: `model_name`, `query_length`, `path`, `metadata_mode`, `collection`,
                 `load_stored_models`.
         """
         index = cls(
@@ -157,6 +162,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         path: str | os.PathLike[str],
         *,
         model_name: EncoderLike | None = None,
+        query_length: int | None = None,
         load_stored_models: bool = False,
         **options: Any,
     ) -> Self:
@@ -165,6 +171,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         Args:
             path: The folder.
             model_name: The model it was built with; None loads the one recorded in the folder.
+            query_length: Longest query in tokens that `model_name` was loaded with; None for its own.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Other keywords of the constructor.
 
@@ -172,7 +179,9 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             FingerprintError: If it was built with another model.
             IndexStateError: If there is no collection with ColBERT vectors in the folder.
         """
-        saved = KoColBERTRetriever.from_persist_dir(path, model_name=model_name, load_stored_models=load_stored_models)
+        saved = KoColBERTRetriever.from_persist_dir(
+            path, model_name=model_name, query_length=query_length, load_stored_models=load_stored_models
+        )
         return cls(collection=saved.collection, **options)
 
     @classmethod
@@ -181,11 +190,18 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         path: str | os.PathLike[str],
         *,
         model_name: EncoderLike | None = None,
+        query_length: int | None = None,
         load_stored_models: bool = False,
         **options: Any,
     ) -> Self:
         """`load_from_disk` under the retrievers' name for it."""
-        return cls.load_from_disk(path, model_name=model_name, load_stored_models=load_stored_models, **options)
+        return cls.load_from_disk(
+            path,
+            model_name=model_name,
+            query_length=query_length,
+            load_stored_models=load_stored_models,
+            **options,
+        )
 
     def persist(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Writes the nodes and their vectors into a folder, for `load_from_disk`; see `KoColBERTRetriever.persist`."""

@@ -153,6 +153,7 @@ class KoColBERTRerank(NodeReranker):
         query_prompt: Put before every query.
         document_prompt: Put before every node's text.
         max_length: Longest text in tokens.
+        query_length: Longest query in tokens.
         top_n: Nodes to keep.
         metadata_mode: Metadata that is part of the scored text.
         keep_retrieval_score: Keep a node's previous score in the metadata of the result, as ``retrieval_score``; it is
@@ -169,6 +170,9 @@ class KoColBERTRerank(NodeReranker):
     document_prompt: str | None = Field(
         default=None, frozen=True, description="Put before every text; None for the model's own."
     )
+    query_length: int | None = Field(
+        default=None, frozen=True, description="Longest query in tokens; None for the model's own."
+    )
 
     def __init__(
         self,
@@ -179,6 +183,7 @@ class KoColBERTRerank(NodeReranker):
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         max_length: int | None = None,
+        query_length: int | None = None,
         top_n: int = 5,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         keep_retrieval_score: bool = False,
@@ -194,6 +199,7 @@ class KoColBERTRerank(NodeReranker):
             query_prompt: Put before every query; None for the model's own.
             document_prompt: Put before every text; None for the model's own.
             max_length: Longest text in tokens; None for the model's own.
+            query_length: Longest query in tokens; None for the model's own.
             top_n: Nodes to keep.
             metadata_mode: Metadata that is part of the scored text.
             keep_retrieval_score: Keep a node's previous score in the metadata.
@@ -213,6 +219,7 @@ class KoColBERTRerank(NodeReranker):
             query_prompt=query_prompt,
             document_prompt=document_prompt,
             max_length=max_length,
+            query_length=query_length,
         )
         super().__init__(
             reranker=Reranker(encoder),

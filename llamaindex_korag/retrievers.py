@@ -54,6 +54,7 @@ class _ModelRetriever(_OneLegRetriever):
         index: BaseIndex[Any] | None = None,
         docstore: BaseDocumentStore | None = None,
         model_name: EncoderLike | None = None,
+        query_length: int | None = None,
         path: str | os.PathLike[str] | None = None,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
@@ -66,6 +67,7 @@ class _ModelRetriever(_OneLegRetriever):
             index: An index whose docstore has the nodes, in place of `nodes`.
             docstore: A docstore with the nodes, in place of `nodes`.
             model_name: A name, a path, or a loaded encoder; None for the class's own model.
+            query_length: Longest query in tokens; None for the model's own.
             path: Folder of the collection, new or built with the same model, where nodes replace those with the
                 same ids; None keeps it in memory. `from_persist_dir` opens a folder
                 without adding anything.
@@ -83,7 +85,7 @@ class _ModelRetriever(_OneLegRetriever):
         model = cls._default if model_name is None else model_name
         return cls._build(
             nodes, index, docstore,
-            models=[model], family=cls._family, path=path, show_progress=show_progress,
+            models=[model], family=cls._family, query_length=query_length, path=path, show_progress=show_progress,
             load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
@@ -93,6 +95,7 @@ class _ModelRetriever(_OneLegRetriever):
         path: str | os.PathLike[str],
         *,
         model_name: EncoderLike | None = None,
+        query_length: int | None = None,
         load_stored_models: bool = False,
         **options: Any,
     ) -> Self:
@@ -101,6 +104,7 @@ class _ModelRetriever(_OneLegRetriever):
         Args:
             path: The folder.
             model_name: The model it was built with; None loads the one recorded in the folder.
+            query_length: Longest query in tokens that `model_name` was loaded with; None for its own.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Keywords of the constructor.
 
@@ -110,7 +114,12 @@ class _ModelRetriever(_OneLegRetriever):
         """
         models = None if model_name is None else [model_name]
         return cls._open(
-            path, models=models, family=cls._family, load_stored_models=load_stored_models, options=options
+            path,
+            models=models,
+            family=cls._family,
+            query_length=query_length,
+            load_stored_models=load_stored_models,
+            options=options,
         )
 
 

@@ -38,6 +38,8 @@ class KoSparseEmbedding(EncoderFields, BaseSparseEmbedding):
         query_prompt: Put before every query.
         document_prompt: Put before every text.
         max_length: Longest text in tokens.
+        query_length: Longest query in tokens; None for `max_length`.
+        pooling: For dense models only.
         adapter: None; there are PEFT adapters for dense models only.
         embed_batch_size: Texts embedded between two events.
         num_workers: Batches embedded at once in async, from 2 on; None leaves it to asyncio's threads.

@@ -304,4 +304,4 @@ class TestPlace:
         }
         properties = KoColBERTReranker.model_json_schema()["properties"]
         assert properties["model"]["type"] == "string"
-        assert set(properties) == {"model", "top_n", "score_key", "score_threshold"}
+        assert set(properties) == {"model", "query_length", "top_n", "score_key", "score_threshold"}

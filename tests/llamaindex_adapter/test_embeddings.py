@@ -253,13 +253,17 @@ class TestFields:
             "query_prompt": "[Q] ",
             "document_prompt": "[D] ",
             "max_length": 512,
+            "query_length": None,
+            "pooling": None,
             "adapter": None,
             "class_name": "KoEmbedding",
         }
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
-        "settings", [{}, {"query_prompt": ""}, {"document_prompt": "글: "}, {"max_length": 9}, {"dim": 64}], ids=str
+        "settings",
+        [{}, {"query_prompt": ""}, {"document_prompt": "글: "}, {"max_length": 9}, {"query_length": 9}, {"dim": 64}],
+        ids=str,
     )
     def test_round_trip_gives_the_same_vectors(self, settings: dict[str, Any]) -> None:
         encoder = load_encoder("mini-dense", **settings)
@@ -340,7 +344,15 @@ class TestFields:
 
     def test_wrong_settings(self, dense: DenseEncoder) -> None:
         assert KoEmbedding(dense, query_prompt="[Q] ")._encoder is dense
-        for settings in ({"query_prompt": ""}, {"dim": 3}, {"max_length": 5}, {"revision": "a"}, {"adapter": "b"}):
+        for settings in (
+            {"query_prompt": ""},
+            {"dim": 3},
+            {"max_length": 5},
+            {"query_length": 5},
+            {"pooling": "cls"},
+            {"revision": "a"},
+            {"adapter": "b"},
+        ):
             with pytest.raises(InvalidArgumentError, match=next(iter(settings))):
                 KoEmbedding(dense, **settings)  # type: ignore[arg-type]
         for unknown in ({"device": "cpu"}, {"normalize": True}):
@@ -354,7 +366,17 @@ class TestFields:
         with pytest.raises(TypeError, match="embeddings_cache"):
             KoEmbedding(dense, embeddings_cache={})  # type: ignore[arg-type]
         embedding = KoEmbedding(dense)
-        for name in ("model_name", "revision", "dim", "query_prompt", "document_prompt", "max_length", "adapter"):
+        for name in (
+            "model_name",
+            "revision",
+            "dim",
+            "query_prompt",
+            "document_prompt",
+            "max_length",
+            "query_length",
+            "pooling",
+            "adapter",
+        ):
             with pytest.raises(ValidationError, match="frozen"):
                 setattr(embedding, name, getattr(embedding, name))
         embedding.embed_batch_size = 4

@@ -302,6 +302,7 @@ class TestFields:
             "query_prompt": "[Q] ",
             "document_prompt": "[D] ",
             "max_length": 512,
+            "query_length": None,
             "top_n": 5,
             "metadata_mode": "embed",
             "keep_retrieval_score": False,
@@ -311,7 +312,7 @@ class TestFields:
     @pytest.mark.slow
     @pytest.mark.parametrize(
         "settings",
-        [{}, {"dim": 32}, {"query_prompt": ""}, {"document_prompt": "글: "}, {"max_length": 9}],
+        [{}, {"dim": 32}, {"query_prompt": ""}, {"document_prompt": "글: "}, {"max_length": 9}, {"query_length": 9}],
         ids=lambda settings: str(settings),
     )
     def test_round_trip_gives_the_same_scores(self, nodes: list[NodeWithScore], settings: dict[str, Any]) -> None:
@@ -377,6 +378,7 @@ class TestFields:
             {"query_prompt": ""},
             {"document_prompt": "x"},
             {"max_length": 5},
+            {"query_length": 5},
             {"revision": "a"},
         ):
             with pytest.raises(InvalidArgumentError, match=next(iter(settings))):
@@ -405,7 +407,7 @@ class TestFields:
         rerank.metadata_mode = MetadataMode.NONE
         with pytest.raises(ValidationError):
             rerank.top_n = -1
-        for name in ("model_name", "dim", "query_prompt", "document_prompt", "max_length", "revision"):
+        for name in ("model_name", "dim", "query_prompt", "document_prompt", "max_length", "query_length", "revision"):
             with pytest.raises(ValidationError, match="frozen"):
                 setattr(rerank, name, getattr(rerank, name))
 

@@ -121,7 +121,8 @@ class TestFields:
         data = embedding.model_dump()
         assert data == {
             "model_name": "mini-splade", "revision": None, "dim": 12_288, "query_prompt": "[Q] ",
-            "document_prompt": "[D] ", "max_length": 9, "adapter": None, "class_name": "KoSparseEmbedding",
+            "document_prompt": "[D] ", "max_length": 9, "query_length": None, "pooling": None,
+            "adapter": None, "class_name": "KoSparseEmbedding",
         }  # fmt: skip
         pickled = pickle.dumps(embedding)
         assert len(pickled) < 2_000
@@ -139,7 +140,7 @@ class TestFields:
     def test_wrong_settings(self, splade: SparseEncoder, tmp_path: Path) -> None:
         with pytest.raises(WrongFamilyError):
             KoSparseEmbedding("mini-splade", adapter=tmp_path)
-        for settings in ({"query_prompt": ""}, {"dim": 3}, {"max_length": 5}, {"adapter": "x"}):
+        for settings in ({"query_prompt": ""}, {"dim": 3}, {"max_length": 5}, {"query_length": 5}, {"adapter": "x"}):
             with pytest.raises(InvalidArgumentError, match=next(iter(settings))):
                 KoSparseEmbedding(splade, **settings)  # type: ignore[arg-type]
         with pytest.raises(InvalidArgumentError, match="device"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from korag._optional import check
 from korag.commands.options import malformed, split_pair, write
+from korag.encoders.options import PoolingMode
 from korag.errors import InvalidArgumentError
 
 
@@ -64,6 +65,12 @@ def add_arguments(subparsers: Any) -> None:
         help="하이브리드의 검색 방식별 가중치. Weights of the hybrid's legs: bm25=1 colbert=0.5.",
     )
     add("--k", type=int, default=100, help="평가할 순위의 깊이(기본값 100). Depth of the rankings (default 100).")
+    add("--query-length", type=int, help="질의의 최대 토큰 수. Maximum query length in tokens.")
+    add(
+        "--pooling",
+        choices=get_args(PoolingMode),
+        help="modules.json이 없는 dense 모델의 풀링. Pooling of dense models without modules.json.",
+    )
     add("--max-length", type=int, help="문서의 최대 토큰 수. Maximum document length in tokens.")
     add(
         "--family",
@@ -105,7 +112,8 @@ def run(options: argparse.Namespace) -> None:
         models = options.hybrid or Hybrid().models
         weights = _weights(options.weights)
         systems.append(Hybrid(models, bm25=options.bm25[0], fusion=options.fusion, weights=weights))
-    load_options = {"family": options.family, "max_length": options.max_length, "device": options.device}
+    names = ("family", "max_length", "query_length", "pooling", "device")
+    load_options = {name: getattr(options, name) for name in names}
     for number, source in enumerate(options.datasets):
         data = load_dataset(source, split=options.split, local=options.local, dataset_id=options.dataset_id)
         folder = options.output / data.name if options.output and len(options.datasets) > 1 else options.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from korag._optional import check
@@ -201,6 +202,33 @@ def as_encoder(
         loaded |= {"query_length": model.query_length} | dataclasses.asdict(model.options)
     check_settings(loaded, given, loader="load_encoder")
     return model
+
+
+def as_encoders(
+    models: Sequence[Encoder[Any] | str | os.PathLike[str]] | None, *, family: Family | None = None, **settings: Any
+) -> list[Encoder[Any]] | None:
+    """Loads models by name or path, each as `as_encoder` does; None stays None.
+
+    Args:
+        models: Encoders, names or paths; None where a collection names them.
+        family: The only family the caller can use; None for any.
+        settings: Keywords of `load_encoder`; None counts as not given.
+
+    Raises:
+        WrongFamilyError: If a model is of another family.
+        InvalidArgumentError: If there are settings, but no model that they are for, or one loaded with other ones.
+    """
+    if models is not None:
+        return [as_encoder(model, family=family, **settings) for model in models]
+    for name, value in settings.items():
+        if value is not None:
+            raise InvalidArgumentError(
+                f"{name}={value!r:.80}: 모델을 함께 지정할 때만 쓸 수 있습니다. 모델을 지정하거나 {name}을(를) 빼세요. "
+                "빼면 색인할 때 쓴 값으로 불러옵니다.",
+                f"{name}={value!r:.80} is only for a model that is named as well. Name the model, or omit {name} to "
+                "load it with the value that it was indexed with.",
+            )
+    return None
 
 
 def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:

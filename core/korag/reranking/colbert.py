@@ -97,15 +97,21 @@ class Reranker(TextReranker):
     Args:
         encoder: A loaded encoder, a name, or a path.
         cache: Cache of document token vectors; None for a new one.
+        query_length: Longest query in tokens; None for the model's own.
 
     Raises:
         WrongFamilyError: If the model is not a late-interaction model.
+        InvalidArgumentError: If a loaded encoder has another `query_length`.
     """
 
     def __init__(
-        self, encoder: Encoder[TokenVectors] | str | os.PathLike[str], *, cache: TokenCache | None = None
+        self,
+        encoder: Encoder[TokenVectors] | str | os.PathLike[str],
+        *,
+        cache: TokenCache | None = None,
+        query_length: int | None = None,
     ) -> None:
-        self.encoder: Encoder[TokenVectors] = as_encoder(encoder, family="late_interaction")
+        self.encoder: Encoder[TokenVectors] = as_encoder(encoder, family="late_interaction", query_length=query_length)
         self.cache = TokenCache() if cache is None else cache
 
     def _score(

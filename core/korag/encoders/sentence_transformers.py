@@ -42,7 +42,6 @@ def load_single_vector(
     Args:
         checkpoint: Description of the model folder.
         folder: Folder with the weights.
-        query_length: Longest query in tokens, where a Router sends queries elsewhere; None for the checkpoint's own.
         max_length: Longest text in tokens; None for the checkpoint's own.
         query_length: Longest query in tokens; None for the checkpoint's own.
         options: Load options.

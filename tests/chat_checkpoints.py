@@ -79,6 +79,7 @@ def chat_cross_encoder(
     template: str | None = TEMPLATE,
     kind: str = "flat",
     one_logit: bool = False,
+    tied: bool = True,
     activation: Any = None,
     options: dict[str, Any] | None = None,
     **settings: Any,
@@ -90,6 +91,7 @@ def chat_cross_encoder(
         template: The chat template; None for a model that reads the two texts as they are.
         kind: Form of the messages, ``"flat"`` or ``"structured"``.
         one_logit: The score is the logit of one answer, as zerank-2's is, not the difference of two.
+        tied: The model's answers have the weights of its words, and no weights of their own.
         activation: Of the score; None for none.
         options: Of the Transformer module.
         settings: Of the `CrossEncoder`.
@@ -103,7 +105,7 @@ def chat_cross_encoder(
     logits = {"method": "forward", "method_output_name": "logits"}
     modalities = {"text": logits} | ({} if template is None else {"message": {**logits, "format": kind}})
     with tempfile.TemporaryDirectory() as place:
-        words = qwen(Path(place), AutoModelForCausalLM)
+        words = qwen(Path(place), AutoModelForCausalLM, tie_word_embeddings=tied)
         first = Transformer(
             place,
             transformer_task="text-generation",

@@ -17,6 +17,7 @@ from chat_checkpoints import LENGTH, TEMPLATE, chat_cross_encoder
 from checkpoints import edit_json, hub_cache
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from korag import CrossEncoderReranker
 from korag.errors import CheckpointError, InvalidArgumentError
@@ -163,6 +164,39 @@ class TestLengths:
         np.testing.assert_allclose(scores(made, texts), expected(tmp_path, texts), atol=1e-5)
         longer = CrossEncoderReranker(tmp_path, dtype="float32", max_length=300)
         assert not np.allclose(scores(longer, LONG[:1]), scores(made, LONG[:1]))
+
+    def test_without_truncation(self, tmp_path: Path, documents: list[str], caplog: pytest.LogCaptureFixture) -> None:
+        chat_cross_encoder(tmp_path, options={"processing_kwargs": {"text": {"truncation": False}}})
+        texts = [*documents, "보증금 반환 " * 90]
+        made = CrossEncoderReranker(tmp_path, dtype="float32")
+        assert made.max_length is None
+        np.testing.assert_allclose(scores(made, texts), expected(tmp_path, texts), atol=1e-5)
+        assert "truncated" not in caplog.text
+        shorter = CrossEncoderReranker(tmp_path, dtype="float32", max_length=150)
+        assert scores(shorter, texts)[-1] != scores(made, texts)[-1]
+
+
+class TestWeights:
+    @pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "_orig_mod.module."])
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_prefixes_of_tools(self, tmp_path: Path, prefix: str, tied: bool) -> None:
+        """Where the answers have no weights of their own, every name begins with ``model.``, which is no tool's."""
+        chat_cross_encoder(tmp_path, tied=tied)
+        wanted = CrossEncoderReranker(tmp_path, dtype="float32").rerank(QUERY, ["김치"])
+        weights = load_file(tmp_path / "model.safetensors")
+        renamed = {f"{prefix}{name}": tensor for name, tensor in weights.items()}
+        save_file(renamed, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        assert CrossEncoderReranker(tmp_path, dtype="float32").rerank(QUERY, ["김치"]) == wanted
+
+    @pytest.mark.parametrize("name", ["lm_head.weight", "model.norm.weight", "model.layers.1.mlp.up_proj.weight"])
+    def test_missing_ones_are_named(self, tmp_path: Path, name: str) -> None:
+        chat_cross_encoder(tmp_path, tied=False)
+        weights = load_file(tmp_path / "model.safetensors")
+        del weights[name]
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(CheckpointError) as caught:
+            CrossEncoderReranker(tmp_path, dtype="float32").rerank(QUERY, ["김치"])
+        assert_bilingual(caught.value, name)
 
 
 class TestSettings:

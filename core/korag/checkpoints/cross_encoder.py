@@ -147,6 +147,8 @@ def _check_answers(source: ModelFiles, settings: FolderSettings) -> None:
 def _pair_length(backbone: dict[str, Any]) -> int | None:
     """Returns the maximum length of a pair: what the tokenizer is called with, before the model's own."""
     called_with = (backbone.get("processing_kwargs") or {}).get("text") or {}
+    if called_with.get("truncation") is False:
+        return None
     length: int | None = called_with.get("max_length") or max_length(backbone)
     return length
 

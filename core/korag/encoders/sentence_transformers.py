@@ -167,12 +167,14 @@ def load_cross_encoder(folder: Path, *, max_length: int | None, chat_template: s
     """
     from sentence_transformers import CrossEncoder
 
-    arguments = _arguments(options, folder) | {"processor_kwargs": {"chat_template": chat_template}}
+    arguments = _arguments(options, folder)
+    arguments["processor_kwargs"] = {"chat_template": chat_template}
     with _quiet_loading():
         model: Any = CrossEncoder(str(folder), **arguments)
     if max_length is not None:
         model.max_seq_length = max_length
-        model[0].processing_kwargs.get("text", {}).pop("max_length", None)  # it would go first
+        for name in ("max_length", "truncation"):  # of every call, which go first
+            model[0].processing_kwargs.get("text", {}).pop(name, None)
     _set_padding(model)
     return model
 

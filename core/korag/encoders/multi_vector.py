@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,6 +91,10 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
         if len(rows) != len(vectors):
             raise self._run_error("its tokens are pooled more than once")
         return [[ids[row] for row in members] for members in rows], vectors
+
+    def _load_settings(self) -> Hashable:
+        # The prompts too: the tokenizer keeps markers such as "[Q] " whole.
+        return super()._load_settings(), *self.prompts.values()
 
     def _load_ready(self) -> Loaded:
         if self._checkpoint.head is None:

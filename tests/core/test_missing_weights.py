@@ -216,3 +216,29 @@ def test_a_dense_module_without_a_parameter(name: str, tmp_path: Path) -> None:
     save_file(tensors, folder / "2_Dense/model.safetensors")
     with pytest.raises(CheckpointError, match=re.escape(name)):
         load_encoder(folder).encode_documents(TEXTS)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("matrix", ["lora_A", "lora_B"])
+def test_an_adapter_without_a_matrix(matrix: str, copied: Callable[[str], Path]) -> None:
+    """The second matrix begins as zeros: without it, the adapter would change nothing in its layer."""
+    folder = copied("bare_lora")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    name = next(name for name in tensors if f"layer.1.attention.self.query.{matrix}" in name)
+    del tensors[name]
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=f"query.{matrix}") as caught:
+        load_encoder(folder).encode_documents(TEXTS)
+    assert_bilingual(caught.value)
+    with pytest.raises(CheckpointError, match=f"query.{matrix}"):
+        load_encoder(folder).load_copy()
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_whose_names_mean_nothing_to_its_base(copied: Callable[[str], Path]) -> None:
+    folder = copied("bare_lora")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    renamed = {name.replace("layer.1.", "layer.7."): one.clone() for name, one in tensors.items()}
+    save_file(tensors | renamed, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"layer\.7"):
+        load_encoder(folder).encode_documents(TEXTS)

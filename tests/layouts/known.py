@@ -20,7 +20,7 @@ HIDDEN = checkpoints.HIDDEN
 QWEN3 = {"tie_word_embeddings": True, "num_key_value_heads": 2, "head_dim": 16}
 
 
-def _dense(folder: Path, *rest: Any, pooling: str = "mean", kind: str = "xlm-roberta", **settings: Any) -> None:
+def dense(folder: Path, *rest: Any, pooling: str = "mean", kind: str = "xlm-roberta", **settings: Any) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
@@ -31,20 +31,20 @@ def _dense(folder: Path, *rest: Any, pooling: str = "mean", kind: str = "xlm-rob
 def _cls(folder: Path) -> None:
     from sentence_transformers.sentence_transformer.modules import Normalize
 
-    _dense(folder, Normalize(), pooling="cls")
+    dense(folder, Normalize(), pooling="cls")
 
 
 def _prompts(folder: Path) -> None:
     from sentence_transformers.sentence_transformer.modules import Normalize
 
-    _dense(folder, Normalize(), prompts={"query": "query: ", "document": "passage: "})
+    dense(folder, Normalize(), prompts={"query": "query: ", "document": "passage: "})
 
 
 def projected(folder: Path) -> None:
     from sentence_transformers.base.modules import Dense
 
     weight, bias = random(16, HIDDEN), random(16, seed=2)
-    _dense(folder, Dense(HIDDEN, 16, init_weight=weight, init_bias=bias))
+    dense(folder, Dense(HIDDEN, 16, init_weight=weight, init_bias=bias))
 
 
 def qwen3(folder: Path) -> None:
@@ -52,7 +52,7 @@ def qwen3(folder: Path) -> None:
     from sentence_transformers.sentence_transformer.modules import Normalize
 
     instruction = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
-    _dense(folder, Normalize(), pooling="lasttoken", kind="qwen3", prompts={"query": instruction, "document": ""})
+    dense(folder, Normalize(), pooling="lasttoken", kind="qwen3", prompts={"query": instruction, "document": ""})
 
 
 def _splade(folder: Path, *, used: bool = True) -> None:
@@ -97,7 +97,7 @@ def _saved_prompts(folder: Path) -> dict[str, str]:
 
 CASES = [
     LayoutCase(name="sentence-transformers, CLS pooling, normalised", build=_cls, reference=references.dense),
-    LayoutCase(name="sentence-transformers, mean pooling", build=_dense, reference=references.dense),
+    LayoutCase(name="sentence-transformers, mean pooling", build=dense, reference=references.dense),
     LayoutCase(name="sentence-transformers with prompts", build=_prompts, reference=references.dense),
     LayoutCase(name="sentence-transformers with a Dense module", build=projected, reference=references.dense),
     LayoutCase(

@@ -2,18 +2,95 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import checkpoints
+import torch
+from safetensors.torch import save_file
 
 from korag import load_encoder
-from korag.errors import CheckpointError, CheckpointNotFoundError, UnknownDimError, UnknownFamilyError, WrongFamilyError
-from layouts.case import RefusalCase
+from korag.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    MissingHeadsError,
+    UnknownDimError,
+    UnknownFamilyError,
+    WrongFamilyError,
+)
+from layouts import known
+from layouts.case import RefusalCase, load
+from layouts.saving import plain, save
+
+HIDDEN = checkpoints.HIDDEN
 
 
 def _without_weights(folder: Path) -> None:
     checkpoints.dense(folder)
     (folder / "model.safetensors").unlink()
+
+
+def roberta(folder: Path, **config: Any) -> None:
+    """The base of the tests' adapters, with other sizes."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    with plain("roberta", **config) as backbone:
+        first = Transformer(str(backbone))
+        save(SentenceTransformer(modules=[first, Pooling(config.get("hidden_size", HIDDEN), "mean")]), folder)
+
+
+def adapter_on(change_base: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Makes an adapter whose base is then another one."""
+
+    def build(folder: Path) -> None:
+        checkpoints.bare_lora(folder)
+        shutil.rmtree(checkpoints.lora_base(folder))
+        change_base(checkpoints.lora_base(folder))
+
+    return build
+
+
+def adapter_with_other_vocabulary(folder: Path) -> None:
+    checkpoints.lora(folder)
+    words = json.loads((checkpoints.lora_base(folder) / "tokenizer.json").read_text())
+    vocabulary = words["model"]["vocab"]
+    pieces = [piece[0] if isinstance(piece, list) else piece for piece in vocabulary][-40:]
+    if isinstance(vocabulary, dict):
+        vocabulary |= dict(zip(pieces, [vocabulary[piece] for piece in reversed(pieces)], strict=True))
+    else:
+        vocabulary[-40:] = reversed(vocabulary[-40:])
+    for file in folder.rglob("tokenizer.json"):
+        checkpoints.write_json(file, words)
+
+
+def dense_of_another_model(folder: Path) -> None:
+    known.projected(folder)
+    checkpoints.edit_json(folder / "2_Dense/config.json", in_features=2 * HIDDEN)
+
+
+def dense_with_other_weights(folder: Path) -> None:
+    known.projected(folder)
+    save_file({"linear.weight": torch.zeros(16, 2 * HIDDEN)}, folder / "2_Dense/model.safetensors")
+
+
+def token_projection_of_another_model(folder: Path) -> None:
+    checkpoints.pylate(folder)
+    checkpoints.edit_json(folder / "1_Dense/config.json", in_features=2 * HIDDEN)
+    save_file({"linear.weight": torch.zeros(16, 2 * HIDDEN)}, folder / "1_Dense/model.safetensors")
+
+
+def heads_of_another_model(folder: Path) -> None:
+    checkpoints.matryoshka_safetensors(folder)
+    save_file({"16.weight": torch.zeros(16, 2 * HIDDEN)}, folder / "matryoshka_heads.safetensors")
+
+
+def _encode(folder: Path) -> None:
+    load(folder).encode_documents(["보증금"])
 
 
 REFUSALS = [
@@ -39,4 +116,33 @@ REFUSALS = [
         use=lambda folder: load_encoder(folder, dim=640),
     ),
     RefusalCase(name="no weights", build=_without_weights, error=CheckpointError),
+    RefusalCase(
+        name="an adapter whose base has another hidden size",
+        build=adapter_on(lambda base: roberta(base, hidden_size=2 * HIDDEN)),
+        error=CheckpointError,
+    ),
+    RefusalCase(
+        name="an adapter whose base is another architecture",
+        build=adapter_on(lambda base: known.dense(base, kind="modernbert")),
+        error=CheckpointError,
+    ),
+    RefusalCase(
+        name="an adapter whose base has fewer layers",
+        build=adapter_on(lambda base: roberta(base, num_hidden_layers=1)),
+        error=CheckpointError,
+    ),
+    RefusalCase(
+        name="an adapter whose base has another vocabulary",
+        build=adapter_with_other_vocabulary,
+        error=CheckpointError,
+        use=_encode,
+    ),
+    RefusalCase(name="a Dense module of another model", build=dense_of_another_model, error=CheckpointError),
+    RefusalCase(
+        name="a Dense module whose weights have another size", build=dense_with_other_weights, error=CheckpointError
+    ),
+    RefusalCase(
+        name="a token projection of another model", build=token_projection_of_another_model, error=CheckpointError
+    ),
+    RefusalCase(name="Matryoshka heads of another model", build=heads_of_another_model, error=MissingHeadsError),
 ]

@@ -15,6 +15,7 @@ from korag.checkpoints.presets import PRESETS, Family, Preset
 from korag.checkpoints.readers import DENSE, FAMILY_READERS, HEAD_READERS, Reader
 from korag.checkpoints.rules import LONGEST, is_count
 from korag.checkpoints.settings import FolderSettings, find_adapter, max_positions, read_json, reading
+from korag.checkpoints.sizes import check_sizes
 from korag.errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -124,6 +125,9 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
     heads = settings.heads if family == "late_interaction" else None
     if heads is None and isinstance(preset, Preset) and preset.dims:
         raise _missing_heads(source, f"{source.name} has the heads {', '.join(map(str, preset.dims))}")
+    if family != "sparse":
+        check_sizes(settings)
+        check_sizes(settings.queries)
     dims = read_dims(heads, settings.backbone.get("hidden_size")) if heads else (() if dim is None else (dim,))
     query_prompt, document_prompt = reader.prompts(settings)
     _check_query_side(settings.queries, reader.dim(settings.queries), dim)

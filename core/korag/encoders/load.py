@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from korag._optional import check
+from korag.checkpoints.adapters import check_fits
 from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from korag.checkpoints.doubts import warn_of_missing_pooling, warn_of_missing_prompts
 from korag.checkpoints.hub import ModelFiles, resolve_model
@@ -154,6 +155,7 @@ def load_encoder(
     if base is not None:
         _check_adapter(checkpoint, base)
         check("peft", extra="peft")
+        check_fits(source.folder, base.source.folder)
     _check_pooling(checkpoint, pooling)
     check_backend(backend)
     for files in (source, *([base.source] if base is not None else [])):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from korag._optional import require
+from korag.checkpoints.adapters import ADAPTER_WEIGHTS, check_fits, misfit
 from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.matryoshka import read_heads
 from korag.checkpoints.settings import FolderSettings, find_adapter, follow, read_modules, read_transformer_settings
@@ -23,7 +24,6 @@ from korag.encoders.options import LoadOptions, PoolingMode
 from korag.errors import CheckpointError, InvalidArgumentError, MissingHeadsError
 from korag.forking import Lock
 
-_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model")
 _progress_lock = Lock()
 
@@ -245,6 +245,7 @@ def _load_adapter(
     remote = options.trust_remote_code
     base = checkpoint.base.source.fetch_weights(remote_code=remote).folder
     adapter = _adapter_folder(folder)
+    check_fits(folder, base)
     base_modules, modules = read_modules(base), read_modules(folder)
     home = folder if modules else base
     modules = modules or base_modules
@@ -263,9 +264,15 @@ def _load_adapter(
             do_lower_case=bool(settings.get("do_lower_case")),
             tokenizer_name_or_path=str(tokenizer),
         )
-        transformer.model = peft.PeftModel.from_pretrained(
-            transformer.model, str(adapter), local_files_only=True
-        ).merge_and_unload()
+        if reasons := _renumbered(transformer.tokenizer, tokenizer, base_backbone, remote_code=remote):
+            raise misfit(folder, base, *reasons)
+        adapted = peft.PeftModel(transformer.model, peft.PeftConfig.from_pretrained(str(adapter)))
+        loaded = adapted.load_adapter(str(adapter), "default", local_files_only=True)
+        if unfit := ", ".join(sorted([*loaded.missing_keys, *loaded.unexpected_keys])[:3]):
+            raise misfit(
+                folder, base, f"없거나 쓸 곳이 없는 가중치: {unfit}", f"it lacks, or has no place for, {unfit}"
+            )
+        transformer.model = adapted.merge_and_unload()
     if pooling is not None:
         added = Pooling(transformer.get_embedding_dimension(), pooling)
         return SentenceTransformer(modules=[transformer, added], device=find_device(options))
@@ -284,13 +291,31 @@ def _load_adapter(
     return SentenceTransformer(modules=[transformer, *rest], device=find_device(options))
 
 
+def _renumbered(used: Any, place: Path, base: Path, *, remote_code: bool) -> tuple[str, str] | None:
+    """Says in both languages how an adapter's tokenizer numbers its base's tokens otherwise; None if it does not."""
+    file, other = place / _TOKENIZER_FILES[0], base / _TOKENIZER_FILES[0]
+    if place == base or (file.exists() and other.exists() and file.read_bytes() == other.read_bytes()):
+        return None
+    from transformers import AutoTokenizer
+
+    own = used.get_vocab()
+    theirs = AutoTokenizer.from_pretrained(str(base), local_files_only=True, trust_remote_code=remote_code).get_vocab()
+    changed = sum(own.get(token) != number for token, number in theirs.items())
+    if not changed:
+        return None
+    return (
+        f"베이스의 토큰 {len(theirs):,}개 중 {changed:,}개의 번호가 어댑터의 토크나이저에서 다름",
+        f"its tokenizer numbers {changed:,} of the {len(theirs):,} tokens of the base otherwise",
+    )
+
+
 def _adapter_folder(folder: Path) -> Path:
     """Returns the folder with an adapter's settings and weights; without weights, PEFT would ask the Hub for a path."""
     adapter = find_adapter(folder)
-    if adapter is None or not any((adapter / name).exists() for name in _ADAPTER_WEIGHTS):
+    if adapter is None or not any((adapter / name).exists() for name in ADAPTER_WEIGHTS):
         raise CheckpointError(
-            f"어댑터 '{adapter or folder}'에 가중치({_ADAPTER_WEIGHTS[0]})가 없습니다. 다시 다운로드하세요.",
-            f"The adapter '{adapter or folder}' has no weights ({_ADAPTER_WEIGHTS[0]}); download it again.",
+            f"어댑터 '{adapter or folder}'에 가중치({ADAPTER_WEIGHTS[0]})가 없습니다. 다시 다운로드하세요.",
+            f"The adapter '{adapter or folder}' has no weights ({ADAPTER_WEIGHTS[0]}); download it again.",
         )
     return adapter
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from layouts import references
 from layouts.case import LayoutCase
 
 QUERY_LENGTH = 64
+SAVED_BY_PYLATE = Path(__file__).parents[1] / "golden/pylate/checkpoint"
 
 
 def _pooled_queries(folder: Path) -> None:
@@ -27,6 +29,12 @@ def _longer_queries(folder: Path) -> tuple[Any, Any]:
 
 
 CASES = [
+    LayoutCase(
+        name="PyLate with a byte-level BPE tokenizer",
+        build=lambda folder: shutil.copytree(SAVED_BY_PYLATE, folder),
+        reference=references.multi_vector,
+        note="texts with outer whitespace: equal to PyLate's vectors in tests/golden",
+    ),
     LayoutCase(
         name=f"MultiVectorEncoder with `query_length={QUERY_LENGTH}`",
         build=checkpoints.native,

@@ -95,6 +95,14 @@ def test_every_family_is_saved_so_that_it_loads(built, tmp_path, layout, changes
     assert "BM25" in (tmp_path / "out/README.md").read_text()
 
 
+@pytest.mark.parametrize("layout", ["pylate", "dense"])
+def test_a_query_length_is_saved_with_the_model(built, tmp_path, layout) -> None:
+    _run(built(layout), tmp_path / "out", query_length=40)
+    after = load_encoder(tmp_path / "out", device="cpu")
+    assert after.query_length == 40
+    assert after.max_length == load_encoder(built(layout)).max_length
+
+
 def test_all_heads_learn_and_are_kept_in_step(built, tmp_path) -> None:
     source = built("matryoshka")
     _run(source, tmp_path / "out", recipe=replace(RECIPES["small-colbert"], learning_rate=1e-2))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from assertions import assert_bilingual, assert_same
 from checkpoints import edit_json, native
+from layouts.bge_m3 import bge_m3
 
 from korag import Collection, Reranker, load_encoder
 from korag.encoders.load import as_encoder
@@ -97,6 +98,16 @@ class TestVectors:
         plain = load_encoder(built("lora"))
         assert_same(encoder.encode_documents([LONG]), plain.encode_documents([LONG]))
         assert not np.allclose(encoder.encode_queries([LONG]), plain.encode_queries([LONG]), atol=1e-3)
+
+    @pytest.mark.parametrize("family", ["dense", "sparse", "late_interaction"])
+    def test_the_families_of_bge_m3(self, tmp_path, family):
+        bge_m3(tmp_path / "model")
+        encoder = load_encoder(tmp_path / "model", family=family, query_length=9)
+        same_start = [f"{LONG} {end}" for end in ("김치찌개", "도서관")]
+        first, second = (encoder.encode_queries([text]) for text in same_start)
+        assert_same(first, second)
+        plain = load_encoder(tmp_path / "model", family=family)
+        assert_same(encoder.encode_documents([LONG]), plain.encode_documents([LONG]))
 
     def test_a_length_saved_with_a_dense_model_is_read(self, copied):
         folder = copied("dense")

@@ -64,7 +64,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         pooling: PoolingMode | None = None,
     ) -> None:
         self._dim = dim
-        self._pooling = pooling
+        self._pooling: PoolingMode | None = pooling
         self._prompts: dict[Task, str] = {"query": query_prompt, "document": document_prompt}
         self._max_length, self._query_length = max_length, query_length
         self._fingerprint: Fingerprint | None = None

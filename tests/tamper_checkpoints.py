@@ -284,8 +284,9 @@ def _pickle(folder: Path, rng: random.Random, built: Path) -> str:
 
     path = rng.choice(_files(folder, ".safetensors", ".pt") or _files(folder))
     path.unlink()
-    names = {"adapter_model.safetensors": "adapter_model.bin", "matryoshka_heads.pt": "matryoshka_heads.pt"}
-    torch.save({"a": Touch(SENTINEL)}, path.with_name(names.get(path.name, "pytorch_model.bin")))
+    others = {"adapter_model.safetensors": "adapter_model.bin"}
+    name = path.name if path.suffix == ".pt" else others.get(path.name, "pytorch_model.bin")
+    torch.save({"a": Touch(SENTINEL)}, path.with_name(name))
     return f"pickle for {path.name}"
 
 
@@ -318,7 +319,9 @@ def use(folder: Path) -> None:
         vectors: Any = [np.array([score for _, score in found])]
     else:
         # an adapter names its base, which may be on the Hub
-        encoder = load_encoder(folder, device="cpu", dtype="float32", local_files_only="lora" in folder.name)
+        family = folder.name.removeprefix("bge_m3_") if folder.name.startswith("bge_m3_") else None
+        local = "lora" in folder.name
+        encoder = load_encoder(folder, family=family, device="cpu", dtype="float32", local_files_only=local)  # type: ignore[arg-type]
         encoder.fingerprint  # noqa: B018
         made = [encoder.encode_queries([QUERY]), encoder.encode_documents(TEXTS)]
         vectors = [row for part in made for row in (part if isinstance(part, list) else [getattr(part, "data", part)])]

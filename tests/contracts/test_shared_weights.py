@@ -18,6 +18,7 @@ import torch
 from checkpoints import BUILDERS, lora_base
 from fork_cases import fork, result
 from langchain_core.documents import Document
+from layouts.bge_m3 import HIDDEN, TOKEN_DIM, bge_m3
 from llama_index.core.schema import NodeWithScore, TextNode
 from safetensors.torch import load_file, save_file
 
@@ -161,6 +162,18 @@ class TestShared:
         opened = Collection.open(tmp_path / "collection", load_stored_models=True)
         assert [hit.text for hit in opened.search(QUERY)] == [hit.text for hit in one.search(QUERY)]
         assert parameters.count() == size(encoder.load())
+
+    def test_three_families_of_one_folder(self, tmp_path):
+        bge_m3(tmp_path / "m3")
+        parameters = Parameters()
+        embeddings = langchain.KoEmbeddings(model=tmp_path / "m3")
+        sparse = llamaindex.KoSparseEmbedding(model_name=str(tmp_path / "m3"))
+        retriever = langchain.KoColBERTRetriever.from_texts(TEXTS, model=tmp_path / "m3")
+        embeddings.embed_query(QUERY)
+        sparse.get_query_embedding(QUERY)
+        retriever.invoke(QUERY)
+        heads = (HIDDEN + 1) + (HIDDEN + 1) * TOKEN_DIM
+        assert parameters.count() == size(embeddings.model.load()) + heads
 
     def test_prompts_and_caches_need_no_second_copy(self, folder):
         place = folder("dense")

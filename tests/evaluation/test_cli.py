@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from layouts.bge_m3 import bge_m3
 
 from korag.cli import main
 from korag.evaluation import Dataset, Report
@@ -35,6 +36,15 @@ def test_eval(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert {path.name for path in (tmp_path / "결과").iterdir()} == {"report.json", "report.md", "plot.png", "runs"}
     assert main([*command, "--format", "json"]) == 0
     assert len(Report.from_json(capsys.readouterr().out).rows) == 4
+
+
+def test_a_model_of_several_families(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bge_m3(tmp_path / "m3")
+    command = ["eval", str(pairs), "--models", str(tmp_path / "m3"), "--quiet"]
+    assert main(command) == 2
+    assert "family=" in capsys.readouterr().err
+    assert main([*command, "--family", "sparse"]) == 0
+    assert "m3" in capsys.readouterr().out
 
 
 def test_several_data_sets_have_a_folder_each(

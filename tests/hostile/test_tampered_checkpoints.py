@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 from checkpoints import BUILDERS
+from layouts.bge_m3 import bge_m3
 
 from tests.hostile.conftest import Hostile
 
 ROOT = Path(__file__).parents[2]
+LAYOUTS = {**BUILDERS, "bge_m3_sparse": bge_m3, "bge_m3_late_interaction": bge_m3}
 SECONDS = 60
 """Most for one try. Three are usual where it fails late."""
 
@@ -84,7 +86,7 @@ class Worker:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
-    for name, build in BUILDERS.items():
+    for name, build in LAYOUTS.items():
         build(folder / name)
     return folder
 
@@ -93,7 +95,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(14_400)
 def test_tampered_checkpoints(hostile: Hostile, built: Path, tmp_path: Path) -> None:
     worker = Worker(built, tmp_path / "place")
-    layouts = list(BUILDERS)
+    layouts = list(LAYOUTS)
     peak = 0
     try:
         for seed in hostile.tries("tampered checkpoints", short=12, long=3_000):

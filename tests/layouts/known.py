@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import checkpoints
 import torch
+from safetensors.torch import load_file, save_file
 
 from korag import load_encoder
 from layouts import references
@@ -45,6 +48,22 @@ def projected(folder: Path) -> None:
 
     weight, bias = random(16, HIDDEN), random(16, seed=2)
     dense(folder, Dense(HIDDEN, 16, init_weight=weight, init_bias=bias))
+
+
+def _prefixed(prefix: str) -> Callable[[Path], None]:
+    """Makes a model, keeps it beside the folder, and puts a prefix before the names of its tensors."""
+
+    def build(folder: Path) -> None:
+        dense(folder)
+        shutil.copytree(folder, _unprefixed(folder))
+        file = folder / "model.safetensors"
+        save_file({prefix + name: one for name, one in load_file(file).items()}, file, metadata={"format": "pt"})
+
+    return build
+
+
+def _unprefixed(folder: Path) -> Path:
+    return folder.with_name("as-saved")
 
 
 def qwen3(folder: Path) -> None:
@@ -105,6 +124,14 @@ CASES = [
         build=qwen3,
         reference=references.dense,
         note="Qwen3-Embedding",
+    ),
+    *(
+        LayoutCase(
+            name=f"names of weights that begin with `{prefix}`",
+            build=_prefixed(prefix),
+            reference=lambda folder: references.dense(_unprefixed(folder)),
+        )
+        for prefix in ("_orig_mod.", "module.", "0.auto_model.", "model.", "module._orig_mod.")
     ),
     LayoutCase(name="sentence-transformers with a PEFT adapter", build=checkpoints.lora, reference=_lora),
     LayoutCase(name="PEFT adapter alone", build=checkpoints.bare_lora, reference=_lora),

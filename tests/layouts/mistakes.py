@@ -10,7 +10,7 @@ from typing import Any
 
 import checkpoints
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from korag import load_encoder
 from korag.errors import (
@@ -68,6 +68,25 @@ def adapter_with_other_vocabulary(folder: Path) -> None:
         checkpoints.write_json(file, words)
 
 
+def weights_without(part: str) -> Callable[[Path], None]:
+    """Makes a dense model whose file lacks the tensors with a part in their names."""
+
+    def build(folder: Path) -> None:
+        known.dense(folder)
+        file = folder / "model.safetensors"
+        tensors = {name: one for name, one in load_file(file).items() if part not in name}
+        save_file(tensors, file, metadata={"format": "pt"})
+
+    return build
+
+
+def adapter_without_a_matrix(folder: Path) -> None:
+    checkpoints.bare_lora(folder)
+    file = folder / "adapter_model.safetensors"
+    tensors = {name: one for name, one in load_file(file).items() if "layer.1.attention.self.query.lora_B" not in name}
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
 def dense_of_another_model(folder: Path) -> None:
     known.projected(folder)
     checkpoints.edit_json(folder / "2_Dense/config.json", in_features=2 * HIDDEN)
@@ -116,6 +135,14 @@ REFUSALS = [
         use=lambda folder: load_encoder(folder, dim=640),
     ),
     RefusalCase(name="no weights", build=_without_weights, error=CheckpointError),
+    RefusalCase(name="weights without a layer", build=weights_without("layer.1."), error=CheckpointError, use=_encode),
+    RefusalCase(
+        name="weights without a single bias",
+        build=weights_without("layer.1.output.LayerNorm.bias"),
+        error=CheckpointError,
+        use=_encode,
+    ),
+    RefusalCase(name="an adapter without a matrix", build=adapter_without_a_matrix, error=CheckpointError, use=_encode),
     RefusalCase(
         name="an adapter whose base has another hidden size",
         build=adapter_on(lambda base: roberta(base, hidden_size=2 * HIDDEN)),

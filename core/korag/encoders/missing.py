@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from korag.checkpoints.settings import read_json
+
 _RANDOM = frozenset({"normal_", "uniform_"})  # what all random initializations are made of
 _CONSTANT = frozenset({"zero_", "fill_"})  # used for much else as well, so only noted for parameters
 _PREFIXES = ("_orig_mod.", "module.", "0.auto_model.", "0.model.", "model.")
 """Put before every name by `torch.compile`, data parallelism, sentence-transformers old and new, and wrappers.
 
-transformers itself adds ``model.`` again for architectures that call their backbone so.
+transformers itself adds ``model.``, the last, again for architectures that call their backbone so. Code that comes with
+a model may not, so its names are left as they are.
 """
 
 
@@ -73,8 +76,9 @@ def shared_prefix(folder: Path) -> str:
         folder: With ``model.safetensors`` or ``pytorch_model.bin``, whole or divided.
     """
     names = _tensor_names(folder)
+    known = _PREFIXES[:-1] if "auto_map" in read_json(folder / "config.json") else _PREFIXES
     shared = ""
-    while found := next((prefix for prefix in _PREFIXES if _all_start(names, shared + prefix)), None):
+    while found := next((prefix for prefix in known if _all_start(names, shared + prefix)), None):
         shared += found
     return shared
 

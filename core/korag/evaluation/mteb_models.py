@@ -145,7 +145,11 @@ def _changed(encoder: Encoder[Any]) -> dict[str, Any]:
         "max_length": own.document_length,
     }
     settings = encoder.load_arguments.items()
-    return {name: value for name, value in settings if name not in _NAMES_OF_MODELS and saved.get(name) != value}
+    changed = {name: value for name, value in settings if name not in _NAMES_OF_MODELS and saved.get(name) != value}
+    preset = PRESETS.get(encoder.model_name)
+    if preset is not None and preset.family != encoder.family:  # of a folder with several, such as BGE-M3's
+        changed["family"] = encoder.family
+    return changed
 
 
 def _parameters(encoder: PretrainedEncoder[Any]) -> int | None:

@@ -116,6 +116,20 @@ class TestVectors:
         assert (encoder.query_length, encoder.max_length) == (9, 30)
         assert load_encoder(folder, max_length=50).query_length == 9
 
+    @pytest.mark.parametrize("saved", [{"query_length": 30, "document_length": 30}, {"document_length": 10}])
+    @pytest.mark.parametrize("length", [None, 20, 40])
+    def test_lengths_saved_with_a_dense_model_are_those_that_it_reads(self, copied, saved, length):
+        from sentence_transformers import SentenceTransformer
+
+        folder = copied("dense")
+        edit_json(folder / "sentence_bert_config.json", max_seq_length=30, **saved)
+        encoder = load_encoder(folder, max_length=length, dtype="float32")
+        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, prompts=encoder.prompts)
+        model[0].query_length, model[0].document_length = encoder.query_length, encoder.max_length
+        assert_encodes_like(encoder, model)
+        if length is None:
+            assert_encodes_like(encoder, SentenceTransformer(str(folder), device="cpu", prompts=encoder.prompts))
+
 
 class TestLimits:
     @pytest.mark.parametrize("layout", ["pylate", "dense", "splade"])

@@ -33,7 +33,7 @@ class DenseEncoder(PretrainedEncoder[NDArray[np.float32]]):
             self._checkpoint,
             folder,
             max_length=self._max_length,
-            query_length=self._query_length,
+            query_length=self.query_length,
             options=self._options,
             pooling=self._pooling,
         )

@@ -65,9 +65,10 @@ def limit_length(model: Any, task: Task, length: int) -> None:
     if _is_static(module):
         module.tokenizer.enable_truncation(length)
         return
-    module.max_seq_length = length
     if task == "document" and getattr(module, "document_length", None) is not None:
-        module.document_length = length
+        module.document_length = length  # it comes before the other, which queries may go by
+    else:
+        module.max_seq_length = length
     if isinstance(module, SparseStaticEmbedding):
         input_tokenizer(model, task).model_max_length = length
 

@@ -42,8 +42,8 @@ def load_single_vector(
     Args:
         checkpoint: Description of the model folder.
         folder: Folder with the weights.
-        max_length: Longest text in tokens; None for the checkpoint's own.
-        query_length: Longest query in tokens; None for the checkpoint's own.
+        max_length: Longest document in tokens; None for no limit.
+        query_length: Longest query in tokens; None for no limit.
         options: Load options.
         pooling: Pooling of a dense model none of whose files says it; None for sentence-transformers' choice.
 
@@ -70,12 +70,12 @@ def load_single_vector(
     use_float32(model)
     if max_length is not None:
         limit_length(model, "document", max_length)
-    own, queries = checkpoint.query_length, input_module(model, "query")
+    queries = input_module(model, "query")
     if queries is input_module(model, "document"):
-        if query_length is not None:
+        if query_length != (getattr(queries, "query_length", None) or max_length):
             _limit_queries(queries, query_length, folder)
-    elif limit := query_length or (max_length if own == checkpoint.document_length else own):
-        limit_length(model, "query", limit)
+    elif query_length is not None:
+        limit_length(model, "query", query_length)
     return model
 
 
@@ -138,7 +138,7 @@ def load_multi_vector(
     return model
 
 
-def _limit_queries(transformer: Any, length: int, folder: Path) -> None:
+def _limit_queries(transformer: Any, length: int | None, folder: Path) -> None:
     """Sets the length of queries, and that of a fixed query expansion, which takes its place."""
     if not hasattr(transformer, "query_length"):
         raise InvalidArgumentError(

@@ -46,7 +46,7 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
             self._checkpoint,
             folder,
             max_length=self._max_length,
-            query_length=self._query_length,
+            query_length=self.query_length,
             options=self._options,
         )
 

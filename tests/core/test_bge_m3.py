@@ -161,6 +161,23 @@ class TestOneBackbone:
         assert np.array_equal(array(sparse.encode_queries([QUERY])), expected)
         assert dense.load()[0] is sparse.load()[0]
 
+    @pytest.mark.parametrize("family", FAMILIES[1:])
+    def test_its_tokenizer_is_locked_while_a_head_is_loaded(self, folder, family, monkeypatch):
+        shared = load_encoder(folder, family="dense", dtype="float32").shared()
+        transformer, locked = shared.model[0], []
+        preprocess = transformer.preprocess
+
+        def note(*args: Any, **kwargs: Any) -> Any:
+            if free := shared.tokenizer_lock.acquire(blocking=False):
+                shared.tokenizer_lock.release()
+            locked.append(not free)
+            return preprocess(*args, **kwargs)
+
+        monkeypatch.setattr(transformer, "preprocess", note)
+        load_encoder(folder, family=family, dtype="float32").load()
+        assert locked
+        assert all(locked)
+
     def test_the_backbone_goes_with_the_last(self, folder):
         encoders = [load_encoder(folder, family=family) for family in FAMILIES]
         backbone = weakref.ref(encoders[0].load()[0])

@@ -52,7 +52,9 @@ def _dense(encoder: PretrainedEncoder[Any]) -> DenseEncoder:
 def _load_on(dense: DenseEncoder, checkpoint: Checkpoint, folder: Path) -> Loaded:
     backbone = dense.shared()
     model = _on_backbone(backbone.model, checkpoint, folder)
-    found, runtime = probe(model), backbone.runtime
+    with backbone.tokenizer_lock:  # others may be encoding with the same tokenizer
+        found = probe(model)
+    runtime = backbone.runtime
     assert runtime is not None  # noqa: S101 (it is loaded; for the type checker)
     if runtime.deviation is not None:
         exact = _on_backbone(dense.with_options(device="cpu", backend="torch").load_copy().eval(), checkpoint, folder)

@@ -2,13 +2,14 @@
 ``python benchmarks/tokenizer_race.py`` counts them.
 """
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from korag import load_encoder
+from korag import CrossEncoderReranker, load_encoder
 from korag.encoders.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow
@@ -63,6 +64,28 @@ def test_the_weights_are_loaded_once(copied, monkeypatch):
     with ThreadPoolExecutor(THREADS) as pool:
         assert len({row.tobytes() for row in pool.map(first, range(THREADS))}) == 1
     assert len(loads) == 1
+
+
+@pytest.mark.parametrize(("kind", "layout"), [(load_encoder, "dense"), (CrossEncoderReranker, "cross_encoder")])
+def test_a_fingerprint_whatever_unload_does_meanwhile(built, kind, layout):
+    model = kind(built(layout))
+    expected = model.fingerprint
+    within = type(model).fingerprint.fget.__code__
+
+    def unload(frame, event, _):
+        if frame.f_code is not within:
+            return None
+        if event == "line":  # as another thread might, before any line
+            model.load()
+            model.unload()
+        return unload
+
+    sys.settrace(unload)
+    try:
+        found = model.fingerprint
+    finally:
+        sys.settrace(None)
+    assert found == expected
 
 
 def test_a_failed_load_is_tried_again(copied):

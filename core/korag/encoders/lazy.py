@@ -63,11 +63,11 @@ class LazyModel(ABC, Generic[CheckpointT]):
     @property
     def _model(self) -> Any:
         """The loaded model; None before that."""
-        return None if self._shared is None else self._shared.model
+        return None if (shared := self._shared) is None else shared.model
 
     @property
     def _runtime(self) -> RuntimeInfo | None:
-        return None if self._shared is None else self._shared.runtime
+        return None if (shared := self._shared) is None else shared.runtime
 
     @property
     def checkpoint(self) -> CheckpointT:

@@ -137,8 +137,8 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     @property
     def fingerprint(self) -> Fingerprint:
         """Everything that changes the vectors, and nothing else. Downloads the weights, but does not load them."""
-        if self._fingerprint is None:
-            self._fingerprint = Fingerprint(
+        if (fingerprint := self._fingerprint) is None:  # `unload` may forget it meanwhile
+            self._fingerprint = fingerprint = Fingerprint(
                 model=self.model_name,
                 revision=self._checkpoint.source.revision,
                 family=self.family,
@@ -152,7 +152,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
                 document_length=self.max_length,
                 normalized=self._checkpoint.normalizes(self.dim),
             )
-        return self._fingerprint
+        return fingerprint
 
     @property
     def load_arguments(self) -> dict[str, Any]:

@@ -139,8 +139,8 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
     @property
     def fingerprint(self) -> Fingerprint:
         """Identity of everything that changes the scores. Downloads the weights, but does not load them."""
-        if self._fingerprint is None:
-            self._fingerprint = Fingerprint(
+        if (fingerprint := self._fingerprint) is None:  # `unload` may forget it meanwhile
+            self._fingerprint = fingerprint = Fingerprint(
                 model=self.model_name,
                 revision=self._checkpoint.source.revision,
                 family="cross_encoder",
@@ -152,7 +152,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
                 document_length=self.max_length,
                 normalized=self.normalized,
             )
-        return self._fingerprint
+        return fingerprint
 
     def _digest(self) -> str:
         weights, template = digest_folders(self.weights_folder()), self._checkpoint.chat_template

@@ -107,6 +107,8 @@ class TestPooling:
     def test_a_loaded_encoder_must_have_been_loaded_with_it(self, built):
         encoder = load_encoder(built("bare_bert"), family="dense", pooling="cls")
         assert as_encoder(encoder, pooling="cls") is encoder
+        default = load_encoder(built("bare_bert"), family="dense")
+        assert as_encoder(default, pooling="mean") is default
         for other in (encoder, load_encoder(built("dense"))):
             with pytest.raises(InvalidArgumentError) as caught:
                 as_encoder(other, pooling="max")

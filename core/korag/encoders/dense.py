@@ -48,8 +48,7 @@ class DenseEncoder(PretrainedEncoder[NDArray[np.float32]]):
         return mismatch
 
     def _load_settings(self) -> Hashable:
-        pooling = self._pooling or self._checkpoint.bare_pooling
-        return pooling, self._max_length, self.query_length  # vectors are cut to `dim` afterwards
+        return self.pooling, self._max_length, self.query_length  # vectors are cut to `dim` afterwards
 
     def _to_rows(self, features: dict[str, Any]) -> list[NDArray[np.float32]]:
         vectors = as_float32(features["sentence_embedding"])

@@ -201,7 +201,7 @@ def as_encoder(
         raise wrong_family(model.model_name, model.family, family)
     loaded = {"adapter": None, "pooling": None} | model.load_arguments
     if isinstance(model, PretrainedEncoder):
-        loaded |= {"query_length": model.query_length} | dataclasses.asdict(model.options)
+        loaded |= {"query_length": model.query_length, "pooling": model.pooling} | dataclasses.asdict(model.options)
     check_settings(loaded, given, loader="load_encoder")
     return model
 

@@ -130,6 +130,11 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         return self._max_length
 
     @property
+    def pooling(self) -> str | None:
+        """Pooling of a dense model none of whose files says it; None for other models."""
+        return self._pooling or self._checkpoint.bare_pooling
+
+    @property
     def similarity(self) -> str:
         """The similarity of vectors: ``"cosine"`` or ``"dot"``."""
         return self._checkpoint.similarity
@@ -380,7 +385,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
 
     def _other_settings(self) -> dict[str, Any]:
         """Settings that change vectors and have no field in `Fingerprint`; None for what the files say."""
-        return {"pooling": None if self._pooling == self._checkpoint.bare_pooling else self._pooling}
+        return {"pooling": None if self.pooling == self._checkpoint.bare_pooling else self.pooling}
 
     def _complete_copy(self, folder: Path) -> None:
         """Adds to a copy of the checkpoint what the original lacks: prompts that its files do not give."""

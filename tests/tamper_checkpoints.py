@@ -167,6 +167,22 @@ ATTACKS: list[tuple[str, str, object]] = [
         ("true_token_id", 10**9), ("true_token_id", -1), ("false_token_id", 10**9), ("module_input_name", "없음"),
         ("true_token_id", None), ("true_token_id", 0.5),
     ]),
+    *(("router_config.json", key, value) for key, value in [
+        ("types", {"": "evil.Evil"}), ("types", {"../..": "sentence_transformers.models.Dense"}), ("types", {}),
+        ("types", {"query_0_SparseStaticEmbedding": "sentence_transformers.models.Router", "": "torch.nn.Linear"}),
+        ("structure", {"query": ["query_0_SparseStaticEmbedding"]}), ("structure", {"document": [""] * 10**5}),
+        ("structure", {"query": [""], "document": [""]}), ("structure", {"query": [[]], "document": "가"}),
+        ("structure", {"query": ["document_1_SpladePooling"], "document": ["document_1_SpladePooling"]}),
+        ("structure", {"query": ["query_0_SparseStaticEmbedding"] * 9, "document": ["query_0_SparseStaticEmbedding"]}),
+        ("parameters", {"route_mappings": {"(" * 5_000: "query"}}), ("parameters", {"route_mappings": []}),
+        ("parameters", {"route_mappings": {"(None, None)": "query"}}), ("parameters", {"default_route": "없음"}),
+        ("parameters", {"route_mappings": {"('query', 'text')": "document", "('document', 'text')": "query"}}),
+        ("parameters", {"route_mappings": {"('query', 'text')": "없음"}}), ("parameters", {"more": 1}),
+    ]),
+    *(("query_0_SparseStaticEmbedding/config.json", key, value) for key, value in [
+        ("path", "/dev/zero.json"), ("path", "idf.json"), ("path", 7), ("frozen", "가"), ("weight", [1]),
+        ("max_seq_length", 10**9),
+    ]),
     *(("artifact.metadata", key, value) for key, value in [
         ("query_maxlen", 10**9), ("dim", 10**9), ("query_token_id", 7), ("doc_maxlen", -1),
     ]),

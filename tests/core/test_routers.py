@@ -20,7 +20,7 @@ from korag.explain import explain_terms
 
 ROUTERS = ("inference_free", "opensearch", "two_splade", "two_encoders", "shared_backbone", "later_router")
 STATIC = ("static", "static_subfolder", "static_queries", "model2vec", "model2vec_alone")
-OWN_CODE = {"own_pooling": {"trust_remote_code": True}}
+OWN_CODE = {"own_pooling": {"trust_remote_code": True}, "own_backbone": {"trust_remote_code": True}}
 _ROUTER = "sentence_transformers.models.Router"
 ALL = (*ROUTERS, *STATIC, *OWN_CODE)
 
@@ -124,6 +124,12 @@ class TestLengths:
         assert "1 of 1 queries truncated" in caplog.text
         assert_same(long, encoder.encode_queries(["보증금 도서관 휴관일 점검 서버 환불 월세"]))
 
+    def test_late_interaction_has_lengths_for_each_side_too(self, made):
+        encoder = load(made("late_interaction"), max_length=8, query_length=6)
+        assert (encoder.query_length, encoder.max_length) == (6, 8)
+        text = "보증금을 돌려받는 날은 계약서에 적는다. " * 3
+        assert [len(encode([text])[0]) for encode in (encoder.encode_queries, encoder.encode_documents)] == [6, 8]
+
     def test_a_short_query_of_a_table_is_not_said_to_be_cut(self, made, caplog):
         """A table of token weights sees no special tokens, so they do not count."""
         encoder = load(made("inference_free"), max_length=3)
@@ -140,6 +146,17 @@ class TestLengths:
 
     def test_the_tokenizer_of_a_static_embedding_may_cut(self, made):
         assert load(made("model2vec")).max_length == 512
+
+
+class TestProcesses:
+    @pytest.mark.slow
+    @pytest.mark.parametrize("layout", ["inference_free", "static_subfolder"])
+    def test_several_processes(self, made, layout):
+        encoder = load(made(layout), batch_tokens=32)
+        texts = DOCUMENTS * 8
+        with encoder.processes(["cpu", "cpu"]) as several:
+            together = several.encode_documents(texts)
+        assert_same(together, encoder.encode_documents(texts))
 
 
 class TestSettings:
@@ -178,6 +195,11 @@ class TestSettings:
     def test_a_part_of_a_static_embedding(self, made):
         encoder = load(made("static_subfolder"), dim=8)
         assert_same(encoder.encode_queries(QUERIES), load(made("static")).encode_queries(QUERIES)[:, :8])
+
+    def test_a_description_loads_nothing(self, made):
+        encoder = load(made("static"))
+        assert "dim=None" in repr(encoder)
+        assert encoder._model is None
 
     def test_swapped_routes_are_another_model(self, made, tmp_path):
         folder = shutil.copytree(made("later_router"), tmp_path / "model")
@@ -297,3 +319,12 @@ class TestMistakes:
         with pytest.raises(CheckpointError) as caught:
             load(made("own_pooling"))
         assert_bilingual(caught.value, "trust_remote_code=True", "modeling_views.TwoViews")
+
+    @pytest.mark.parametrize("layout", ["two_encoders", "static"])
+    def test_training(self, made, layout):
+        from korag.training.recipes import default_recipe
+        from korag.training.trainer import load_trainable
+
+        with pytest.raises(InvalidArgumentError) as caught:
+            load_trainable(load(made(layout)), default_recipe(layout, "dense"))
+        assert_bilingual(caught.value, "Router", "sentence-transformers")

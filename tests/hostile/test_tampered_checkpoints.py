@@ -17,12 +17,19 @@ from typing import Any
 
 import pytest
 from checkpoints import BUILDERS
+from layouts import routers
 from layouts.bge_m3 import bge_m3
 
 from tests.hostile.conftest import Hostile
 
 ROOT = Path(__file__).parents[2]
-LAYOUTS = {**BUILDERS, "bge_m3_sparse": bge_m3, "bge_m3_late_interaction": bge_m3}
+LAYOUTS = {
+    **BUILDERS,
+    "bge_m3_sparse": bge_m3,
+    "bge_m3_late_interaction": bge_m3,
+    "opensearch": routers.opensearch,
+    "static": routers.static,
+}
 SECONDS = 60
 """Most for one try. Three are usual where it fails late."""
 

@@ -102,10 +102,23 @@ def two_encoders(folder: Path) -> None:
         save(SentenceTransformer(modules=[router, Normalize()], device="cpu", prompts=prompts), folder)
 
 
-def _projections() -> list[Any]:
+def late_interaction(folder: Path) -> None:
+    """A late-interaction model with different backbones, projections and lengths for queries and documents."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Normalize, Router
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    heads = _projections(bias=False, activation_function=None, module_input_name="token_embeddings")
+    with transformer("bert", query_length=24) as queries, transformer(document_length=40) as documents:
+        router = Router.for_query_document([queries, heads[0]], [documents, heads[1]])
+        modules = [router, MultiVectorMask(), Normalize("token_embeddings")]
+        save(MultiVectorEncoder(modules=modules, device="cpu"), folder)
+
+
+def _projections(**settings: Any) -> list[Any]:
     from sentence_transformers.base.modules import Dense
 
-    return [Dense(HIDDEN, 16, init_weight=random(16, HIDDEN, seed=seed)) for seed in (1, 2)]
+    return [Dense(HIDDEN, 16, init_weight=random(16, HIDDEN, seed=seed), **settings) for seed in (1, 2)]
 
 
 def shared_backbone(folder: Path) -> None:
@@ -241,6 +254,22 @@ def _model2vec(folder: Path) -> tuple[Any, Any]:
     return model.encode(QUERIES), model.encode(DOCUMENTS)
 
 
+BACKBONE = """
+from transformers import BertConfig, BertForMaskedLM
+
+
+class OwnConfig(BertConfig):
+    model_type = "own"
+
+
+class OwnForMaskedLM(BertForMaskedLM):
+    config_class = OwnConfig
+
+    def forward(self, *inputs, **settings):
+        output = super().forward(*inputs, **settings)
+        output.logits = output.logits * 2
+        return output
+"""
 POOLING = '''
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 
@@ -257,12 +286,31 @@ class TwoViews(SpladePooling):
 
 
 def own_pooling(folder: Path) -> None:
-    """A sparse model with a pooling of its own, in a Python file beside it, as KURE-Sparse-base needs it."""
+    """A sparse model with a pooling of its own, in a Python file beside it."""
     checkpoints.splade(folder)
     (folder / "modeling_views.py").write_text(POOLING, encoding="utf-8")
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     modules[1]["type"] = "modeling_views.TwoViews"
     write_json(folder / "modules.json", modules)
+
+
+def own_backbone(folder: Path) -> None:
+    """The same with a backbone of its own as well."""
+    from transformers import AutoModelForMaskedLM
+
+    with plain("bert", auto=AutoModelForMaskedLM) as backbone:
+        shutil.copytree(backbone, folder)
+    (folder / "modeling_own.py").write_text(BACKBONE, encoding="utf-8")
+    auto = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForMaskedLM": "modeling_own.OwnForMaskedLM"}
+    edit_json(folder / "config.json", model_type="own", architectures=["OwnForMaskedLM"], auto_map=auto)
+    (folder / "modeling_views.py").write_text(POOLING, encoding="utf-8")
+    kinds = {"": "sentence_transformers.sparse_encoder.models.MLMTransformer", "1_TwoViews": "modeling_views.TwoViews"}
+    modules = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(kinds.items())]
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "1_TwoViews/config.json", {"pooling_strategy": "max"})
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 128, "do_lower_case": False})
+    settings = {"model_type": "SparseEncoder", "prompts": {"query": "", "document": ""}, "similarity_fn_name": "dot"}
+    write_json(folder / "config_sentence_transformers.json", settings)
 
 
 def load_trusted(folder: Path) -> Any:
@@ -311,6 +359,7 @@ CASES = [
     ),
     LayoutCase(name="Router: two SPLADE models", build=two_splade, reference=references.sparse),
     LayoutCase(name="Router: two dense encoders", build=two_encoders, reference=references.dense),
+    LayoutCase(name="Router: two late-interaction encoders", build=late_interaction, reference=references.multi_vector),
     LayoutCase(name="Router: one backbone in both routes", build=shared_backbone, reference=references.dense),
     LayoutCase(name="Router as the last module", build=later_router, reference=references.dense),
     LayoutCase(name="Router of sentence-transformers 4 (Asym)", build=old_router, reference=references.dense),
@@ -328,6 +377,13 @@ CASES = [
     LayoutCase(
         name="SparseEncoder with a pooling of its own",
         build=own_pooling,
+        reference=_trusted,
+        load=load_trusted,
+        note="`trust_remote_code=True`",
+    ),
+    LayoutCase(
+        name="SparseEncoder with a backbone and a pooling of its own",
+        build=own_backbone,
         reference=_trusted,
         load=load_trusted,
         note="`trust_remote_code=True`; KURE-Sparse-base",

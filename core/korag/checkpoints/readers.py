@@ -120,9 +120,9 @@ def model2vec_lengths(settings: FolderSettings) -> Lengths:
 
 def late_interaction_lengths(settings: FolderSettings) -> Lengths:
     """Returns the lengths of a late-interaction model, in sentence-transformers' order of precedence."""
-    model, backbone = settings.model, settings.backbone
+    model, backbone, documents = settings.model, settings.queries.backbone, settings.backbone
+    document = documents.get("document_length") or model.get("document_length") or max_length(documents)
     own = max_length(backbone)
-    document = backbone.get("document_length") or model.get("document_length") or own
     query = backbone.get("query_length") or model.get("query_length")
     if "query_expansion" in backbone or "query_expansion" in model:
         expansion = backbone.get("query_expansion", model.get("query_expansion")) or {}
@@ -136,7 +136,7 @@ def late_interaction_lengths(settings: FolderSettings) -> Lengths:
 
 def expansion_floor(settings: FolderSettings) -> int:
     """Returns the number of tokens that a late-interaction model fills queries up to; 0 if it is their maximum too."""
-    expansion = settings.backbone.get("query_expansion", settings.model.get("query_expansion")) or {}
+    expansion = settings.queries.backbone.get("query_expansion", settings.model.get("query_expansion")) or {}
     return expansion.get("length", 0) if expansion.get("strategy") == "min" else 0
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from korag.checkpoints.presets import Family
 from korag.encoders.base import Task
+from korag.encoders.inputs import input_module
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.saving import convert_heads
 from korag.encoders.sentence_transformers import load_multi_vector
@@ -122,7 +123,7 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
         return rows
 
     def _min_length(self, model: Any, task: Task) -> int:
-        expansion = getattr(model[0], "query_expansion", None) or {}
+        expansion = getattr(input_module(model, task), "query_expansion", None) or {}
         return expansion.get("length", 0) if task == "query" else 0
 
     def _complete_copy(self, folder: Path) -> None:

@@ -486,8 +486,9 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
 
     def __repr__(self) -> str:
         options = self._options
+        dim = self.dim if self._dim is not None or self._model is not None else None
         return (
-            f"{type(self).__name__}({self.model_name!r}, dim={self.dim}, max_length={self.max_length}, "
+            f"{type(self).__name__}({self.model_name!r}, dim={dim}, max_length={self.max_length}, "
             f"prompts={self.prompts}, device={options.device or 'auto'!r}, dtype={self._dtype_label()!r}, "
             f"backend={options.backend!r})"
         )

@@ -116,6 +116,8 @@ def load_multi_vector(
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.base.modules import Dense
 
+    from korag.encoders.inputs import input_module
+
     with _quiet_loading():
         model: Any = MultiVectorEncoder(str(folder), prompts=prompts, **_arguments(options, folder))
     if checkpoint.heads is not None:
@@ -132,9 +134,9 @@ def load_multi_vector(
             hidden, dim, bias=False, activation_function=None, init_weight=head, module_input_name="token_embeddings"
         )
     if max_length is not None:
-        model[0].document_length = max_length
+        input_module(model, "document").document_length = max_length
     if query_length is not None:
-        _limit_queries(model[0], query_length, folder)
+        _limit_queries(input_module(model, "query"), query_length, folder)
     return model
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from korag._optional import check, require
 from korag.checkpoints.matryoshka import read_heads
+from korag.encoders.inputs import tasks_of
 from korag.encoders.precision import cpu_has_bfloat16
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import InvalidArgumentError
@@ -59,8 +60,8 @@ def load_trainable(encoder: PretrainedEncoder[Any], recipe: Recipe) -> Any:
         recipe: The recipe.
 
     Raises:
-        InvalidArgumentError: If the recipe's dims are not those of the model's heads, or its adapter would be added
-            to an adapter.
+        InvalidArgumentError: If the recipe's dims are not those of the model's heads, its adapter would be added to an
+            adapter, or the model does not begin with a Transformer for queries and documents.
     """
     checkpoint = encoder.checkpoint
     if recipe.lora is not None and checkpoint.base is not None:
@@ -71,6 +72,13 @@ def load_trainable(encoder: PretrainedEncoder[Any], recipe: Recipe) -> Any:
             "recipe with lora=None.",
         )
     model = encoder.load_copy()
+    if len(tasks_of(model)) > 1 or not hasattr(model[0], "model"):
+        raise InvalidArgumentError(
+            f"'{encoder.model_name}'은(는) 질의와 문서를 다르게 처리하거나(Router) 트랜스포머로 시작하지 않는 "
+            "모델이라서 KoRAG로 학습할 수 없습니다. sentence-transformers로 학습한 폴더는 그대로 불러올 수 있습니다.",
+            f"'{encoder.model_name}' treats queries and documents differently (a Router), or does not begin with a "
+            "transformer, so KoRAG cannot train it. A folder trained with sentence-transformers loads as it is.",
+        )
     if recipe.family == "late_interaction":
         from korag.training.heads import attach_heads
 

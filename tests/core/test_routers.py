@@ -289,6 +289,7 @@ class TestMistakes:
             {"structure": {"query": [], "document": []}},
             {"structure": {"query": "query_0_Dense", "document": "document_0_Dense"}},
             {"structure": ["query"]},
+            {"structure": {"query": ["query_0_Dense"], "document": ["document_0_Dense"] * 100_000}},
             {"types": None},
             {"types": {"inner": _ROUTER}, "structure": {"query": ["inner"], "document": ["inner"]}},
             {"types": {"../other": "sentence_transformers.models.Dense"}},
@@ -299,7 +300,7 @@ class TestMistakes:
             {"parameters": {"more": True}},
             {"more": {"key": 1}},
         ],
-        ids=str,
+        ids=lambda settings: str(settings)[:60],
     )  # fmt: skip
     def test_damaged_settings(self, made, tmp_path, settings):
         folder = shutil.copytree(made("later_router"), tmp_path / "model")

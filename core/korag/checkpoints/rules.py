@@ -27,6 +27,7 @@ _MOST_EXPANSION = 8_192
 """Tokens that queries are filled up to: unlike a limit, a length that every query has."""
 _MOST_COUNT = 2**16
 """Layers, heads, labels, experts: a list or a module for each is made before any weight is read."""
+_MOST_MODULES = 64
 _MOST_SIZE = 2**26
 """Other sizes: terms of a vocabulary, positions. What they allocate is bounded by `korag.encoders.budget`."""
 
@@ -144,7 +145,7 @@ def is_inner_path(path: object) -> bool:
 
 def check_modules(modules: Any) -> Iterator[Problem]:
     """Yields what ``modules.json`` must not say."""
-    if not isinstance(modules, list) or len(modules) > 64:
+    if not isinstance(modules, list) or len(modules) > _MOST_MODULES:
         yield "", "not a list of modules"
         return
     rules: Rules = {"idx": is_number, "name": is_text, "path": is_inner_path, "type": is_module, "kwargs": is_texts}
@@ -164,7 +165,7 @@ _ROUTE = re.compile(r"\((?:None|'\w{1,64}'), (?:None|'\w{1,64}'|\('\w{1,64}'(?:,
 """A key of ``route_mappings``: the text of a tuple, which sentence-transformers parses as Python."""
 _ROUTER: Rules = {
     "types": lambda types: isinstance(types, dict) and all(map(is_inner_path, types)) and values(is_module)(types),
-    "structure": values(is_texts),
+    "structure": lambda routes: values(is_texts)(routes) and sum(map(len, routes.values())) <= _MOST_MODULES,
     "parameters": fields({
         "default_route": or_none(is_text), "allow_empty_key": is_flag,
         "route_mappings": lambda routes: values(is_text)(routes) and all(map(_ROUTE.fullmatch, routes)),

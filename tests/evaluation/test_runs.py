@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from layouts import routers
 
 from korag import Collection, load_encoder
 from korag.errors import InvalidArgumentError, MissingDependencyError, UnknownDimError
@@ -82,6 +83,12 @@ class TestLegs:
 
 
 class TestEvaluate:
+    @pytest.mark.parametrize("dim", [None, 8])
+    def test_static_embeddings(self, dataset: Dataset, tmp_path: Path, dim: int | None) -> None:
+        routers.static(tmp_path / "static")
+        (_, row) = evaluate(dataset, [load_encoder(tmp_path / "static", dim=dim)]).rows
+        assert (row.kind, row.dim) == ("dense", dim or 24)
+
     @pytest.mark.slow
     def test_rows(self, dataset: Dataset, encoders: dict[str, Any]) -> None:
         systems = ["mini-colbert", encoders["dense"], Hybrid(["mini-colbert"])]

@@ -124,5 +124,5 @@ class _Loader:
 def _encoder_row(name: str | None, encoder: Encoder[Any]) -> LegSystem:
     several = len(getattr(encoder, "dims", ())) > 1
     if isinstance(encoder, DenseEncoder):
-        several = encoder.dim < max(encoder.checkpoint.dims)
+        several = encoder.dim < max(encoder.checkpoint.dims, default=encoder.dim)
     return LegSystem((name or encoder.model_name) + (f" @{encoder.dim}" if several else ""), encoder)

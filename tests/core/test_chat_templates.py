@@ -82,6 +82,24 @@ HOSTILE = {
     "escapes by other names": "".join(
         f"{{% set n{n} = namespace(t=n{n - 1} ~ '') %}}" for n in range(1, 40)
     ).replace("n0", "''") + "{{ n39.t }}",
+    "doubling of what a message has": "{% set ns = namespace(messages[0]) %}"
+    + "{% set ns.content = ns.content + ns.content %}" * 40
+    + "{{ ns.content }}",
+    "a namespace's second name": (
+        "{% set ns = namespace(t='') %}{% set x = ns %}{% set x.t = messages[0].content %}"
+        + "{% set ns.t = ns.t + ns.t %}" * 40 + "{{ ns.t }}"
+    ),
+    "a name before it is one of a namespace": (
+        "{% set x = ns %}{% set ns = namespace(t='') %}{% set x = ns %}{{ ns['t'] }}"
+    ),
+    "doubling of what is set in no case": "{% if false %}{% set bos_token = '' %}{% endif %}"
+    + "{% set bos_token = bos_token + bos_token %}" * 40
+    + "{{ bos_token }}",
+    "doubling of what is set in a loop": "{% for m in messages %}{% set bos_token = '' %}{% endfor %}"
+    + "{% set bos_token = bos_token + bos_token %}" * 40
+    + "{{ bos_token }}",
+    "many names": "".join(f"{{%set n{n}=1%}}" for n in range(400))
+    + "{%set z=z~1%}{{" + "~".join(["n1"] * 3_500) + "}}",
     "a namespace inside": "{{ namespace(t=messages) }}",
     "a function by another name": "{% set raise_exception = range %}{{ raise_exception(999999999) | list }}",
     "a function by a loop's name": (
@@ -207,6 +225,18 @@ class TestLoading:
         with pytest.raises(CheckpointError) as caught:
             CrossEncoderReranker(folder)
         assert_bilingual(caught.value, place, "trust_remote_code=True")
+
+    def test_special_tokens_are_no_longer_than_the_check_assumes(self, copied: Build) -> None:
+        """A template may contain them, and they come from the checkpoint too."""
+        folder = copied("chat_cross_encoder")
+        (folder / "chat_template.jinja").write_text("{{ eos_token }}" * 50 + TEMPLATE, encoding="utf-8")
+        CrossEncoderReranker(folder, dtype="float32").rerank(QUERY, [TEXT])
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            text = (folder / name).read_text(encoding="utf-8").replace("<|im_end|>", "가" * 1_001)
+            (folder / name).write_text(text, encoding="utf-8")
+        with pytest.raises(CheckpointError) as caught:
+            CrossEncoderReranker(folder, dtype="float32").rerank(QUERY, [TEXT])
+        assert_bilingual(caught.value, str(folder), "eos_token", "1,001")
 
     def test_trusting_the_checkpoint_runs_it(self, copied: Build) -> None:
         folder = copied("chat_cross_encoder")

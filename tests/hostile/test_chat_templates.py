@@ -119,9 +119,13 @@ class Writer:
         if what < 0.3 or depth > 3:
             return "{{ " + self.expression() + " }}"
         if what < 0.55:
-            return f"{{% set {self.rng.choice(['t', 'u', 'ns.t', 'ns.u', 'm'])} = {self.expression()} %}}"
+            target = self.rng.choice(["t", "u", "ns.t", "ns.u", "m"])
+            if self.rng.random() < 0.1:
+                target = self.rng.choice(["t.t", "ns.content", "bos_token"])
+            return f"{{% set {target} = {self.expression()} %}}"
         if what < 0.62:
-            return f"{{% set ns = namespace(t={self.expression()}) %}}"
+            given = self.rng.choice(["t=", "t=", "content=", "t='', u=", "" if self.bold else "t="])
+            return f"{{% set {self.rng.choice(['ns', 'ns', 't'])} = namespace({given}{self.expression()}) %}}"
         if what < 0.65:
             return f"{{% set {self.pick(NAMES, 5)} = {self.expression()} %}}"
         body = self.body(depth + 1)

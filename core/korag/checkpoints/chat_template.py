@@ -8,6 +8,7 @@ loops go over the messages only, and the length of the result is bounded.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _LOOPS = 2
 _MESSAGES = 4
 """Messages that a loop is assumed to go over: an instruction, a query and a document are three."""
 _TEXT = 1_000
+"""Characters of a text; also the most of a special token, which counts as much wherever a name may stand for one."""
 _RESULT = 100_000
 """Characters that a template may make of texts of `_TEXT` characters each."""
 _ROUNDS = 32
@@ -96,25 +98,43 @@ def check_chat_template(template: ChatTemplate) -> None:
     _Checker(template).check()
 
 
+def find_long_token(tokens: Mapping[str, str]) -> str | None:
+    """Describes a special token that is longer than `check_chat_template` assumes; None if there is none.
+
+    Args:
+        tokens: Special tokens of the loaded tokenizer, by the names that templates know them by.
+    """
+    return next(
+        (
+            f"its {name} has {len(token):,} characters; with a chat template, the limit is {_TEXT:,}"
+            for name, token in tokens.items()
+            if len(token) > _TEXT
+        ),
+        None,
+    )
+
+
 @dataclass
 class _Checker:
     """Walks through a template, and bounds the number of characters that every part of it makes.
 
     A name that the template sets counts as the longest value it is set to anywhere, and so does ``name.attribute`` of a
-    namespace.
+    namespace. Where it may not be set yet, it stands for a special token, so it counts as a text at least. A namespace
+    has one name: by a second one, its attributes would change unseen.
     """
 
     template: ChatTemplate
     lengths: dict[str, int] = field(default_factory=dict)
+    namespaces: set[str] = field(default_factory=set)
 
     def check(self) -> None:
         if len(self.template.text) > _LONGEST:
             raise broken(self.template.path, f"a chat template of {len(self.template.text):,} characters")
         root = _parse(self.template)
         for _ in range(_ROUNDS):  # until no name gets longer; what is put to itself does so every time
-            before = dict(self.lengths)
+            before = dict(self.lengths), len(self.namespaces)
             self._bounded(root, self._body(root.body))
-            if before == self.lengths:
+            if before == (self.lengths, len(self.namespaces)):
                 return
         raise self._refused(root, "계속 길어지는 텍스트", "a text that gets longer and longer")
 
@@ -127,8 +147,11 @@ class _Checker:
         match node:
             case nodes.Output():
                 return times * self._sum(node.nodes, depth)
-            case nodes.Assign(target=nodes.Name(name=name), node=nodes.Call(node=nodes.Name(name="namespace")) as call):
+            case nodes.Assign(
+                target=nodes.Name(name=name), node=nodes.Call(node=nodes.Name(name="namespace"), args=[]) as call
+            ):
                 self._set(node, name, 0)
+                self.namespaces.add(name)
                 self._arguments(call, depth)
                 for each in call.kwargs:
                     self._set(node, f"{name}.{each.key}", self._length(each.value, depth))
@@ -185,9 +208,11 @@ class _Checker:
             case nodes.Const():
                 return len(node.value) if isinstance(node.value, str) else 0
             case nodes.Name():
+                if node.name in self.namespaces:
+                    raise self._refused(node, f"네임스페이스 {node.name} 전체", f"the whole namespace {node.name}")
                 return self._name(node.name)
-            case nodes.Getattr(node=nodes.Name(name=name), attr=attribute) if f"{name}.{attribute}" in self.lengths:
-                return max(self.lengths[f"{name}.{attribute}"], self.lengths.get(name, 0))
+            case nodes.Getattr(node=nodes.Name(name=name), attr=attribute) if name in self.namespaces:
+                return max(self.lengths.get(f"{name}.{attribute}", 0), self._name(name))
             case nodes.Getattr() | nodes.Getitem(arg=nodes.Const(value=str() | int())):
                 return self._length(node.node, depth)
             case nodes.Concat():  # makes texts of whatever it joins
@@ -218,11 +243,7 @@ class _Checker:
         raise self._refused(node, *_named(node))
 
     def _name(self, name: str) -> int:
-        if name == "messages":
-            return _TEXT * _MESSAGES
-        inside = [length for each, length in self.lengths.items() if each.startswith(f"{name}.")]
-        whole = sum(_ESCAPED * length + _PRINTED for length in inside)  # a namespace, if it is printed
-        return max(whole, self.lengths.get(name, _TEXT))
+        return _TEXT * _MESSAGES if name == "messages" else max(_TEXT, self.lengths.get(name, 0))
 
     def _compare(self, node: nodes.Compare, depth: int) -> None:
         self._length(node.expr, depth)

@@ -259,7 +259,11 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         loaded = fullname(model.activation_fn)
         if loaded.rpartition(".")[2] != self.activation.rpartition(".")[2]:
             return f"its settings say the activation {self.activation}, but {loaded} was loaded"
-        return None if self._checkpoint.chat_template is None else _find_lost_role(model)
+        if self._checkpoint.chat_template is None:
+            return None
+        from korag.checkpoints.chat_template import find_long_token  # imports jinja2
+
+        return find_long_token(model.tokenizer.special_tokens_map) or _find_lost_role(model)
 
     def __repr__(self) -> str:
         options = self._options

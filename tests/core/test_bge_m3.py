@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import weakref
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -350,6 +351,25 @@ class TestMistakes:
         with pytest.raises(MissingHeadsError):
             load_encoder(folder, family="sparse")
         assert not (tmp_path / "ran").exists()
+
+    def test_a_head_with_more_numbers_than_its_file(self, folder):
+        """A kilobyte on the disk, gigabytes in memory."""
+        weight, bias = torch.zeros(1).expand(2**23, HIDDEN), torch.zeros(1).expand(2**23)
+        torch.save({"weight": weight, "bias": bias}, folder / "colbert_linear.pt")
+        with pytest.raises(MissingHeadsError, match="bytes in a file of") as error:
+            load_encoder(folder, family="late_interaction")
+        assert_bilingual(error.value)
+
+    def test_a_compressed_head(self, folder):
+        """It could grow a thousandfold."""
+        with zipfile.ZipFile(folder / "sparse_linear.pt") as file:
+            entries = {entry.filename: file.read(entry) for entry in file.infolist()}
+        with zipfile.ZipFile(folder / "sparse_linear.pt", "w") as file:
+            for entry, content in entries.items():
+                file.writestr(entry, content, zipfile.ZIP_DEFLATED if entry.endswith(".pkl") else None)
+        with pytest.raises(MissingHeadsError, match="compressed") as error:
+            load_encoder(folder, family="sparse")
+        assert_bilingual(error.value)
 
     def test_a_head_outside_the_folder(self, folder, tmp_path):
         (folder / "sparse_linear.pt").rename(tmp_path / "elsewhere.pt")

@@ -258,8 +258,9 @@ class TestMatryoshka:
             {"four.weight": torch.zeros(4, HIDDEN)},
             {"4.weight": torch.zeros(4, HIDDEN), "4.bias": torch.zeros(4)},
             {"4.weight": [1.0, 2.0]},
+            {"60000.weight": torch.zeros(1).expand(60_000, HIDDEN)},
         ],
-        ids=["empty", "hidden", "dim", "flat", "name", "bias", "list"],
+        ids=["empty", "hidden", "dim", "flat", "name", "bias", "list", "larger than the file"],
     )
     def test_heads_of_the_wrong_shape_or_name_are_an_error_at_once(self, copied, state):
         folder = copied("matryoshka")
@@ -268,7 +269,7 @@ class TestMatryoshka:
             load_encoder(folder)
         assert_bilingual(caught.value, "matryoshka_heads.pt")
         (folder / "matryoshka_heads.pt").unlink()
-        if all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        if all(isinstance(tensor, torch.Tensor) and tensor.is_contiguous() for tensor in state.values()):
             save_file(state, folder / "matryoshka_heads.safetensors")
             with pytest.raises(MissingHeadsError) as caught:
                 load_encoder(folder)

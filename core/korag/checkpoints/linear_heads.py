@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korag.checkpoints.presets import Family
 from korag.checkpoints.settings import FolderSettings
+from korag.checkpoints.torch_files import load_state
 from korag.errors import MissingHeadsError
 
 if TYPE_CHECKING:
@@ -44,10 +44,8 @@ def read_linear_head(path: Path, hidden_size: object) -> tuple[torch.Tensor, tor
     Raises:
         MissingHeadsError: If the file cannot be read, its shapes do not fit, or it holds NaN or infinity.
     """
-    import torch
-
     try:
-        saved: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        saved: Any = load_state(path)
         weight, bias = saved["weight"], saved["bias"]
         shapes = tuple(weight.shape), tuple(bias.shape)
         outputs = 1 if path.name == HEAD_FILES["sparse"] else shapes[0][0]

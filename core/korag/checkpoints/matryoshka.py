@@ -10,11 +10,11 @@ tensors without pickle, which takes precedence.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from korag.checkpoints.torch_files import load_state
 from korag.errors import MissingHeadsError
 from korag.storage import write_bytes
 
@@ -99,7 +99,7 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     try:
-        saved: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        saved: Any = load_state(path)
         heads = {str(name): tensor for name, tensor in saved["projection_heads"].items()}
         if not all(isinstance(tensor, torch.Tensor) for tensor in heads.values()):
             raise TypeError("projection_heads holds something other than tensors")

@@ -21,7 +21,7 @@ from korag.explain import explain_terms
 ROUTERS = ("inference_free", "opensearch", "two_splade", "two_encoders", "shared_backbone", "later_router")
 STATIC = ("static", "static_subfolder", "static_queries", "model2vec", "model2vec_alone")
 OWN_CODE = {"own_pooling": {"trust_remote_code": True}, "own_backbone": {"trust_remote_code": True}}
-_ROUTER = "sentence_transformers.models.Router"
+_ROUTER, _DENSE = "sentence_transformers.models.Router", "sentence_transformers.models.Dense"
 ALL = (*ROUTERS, *STATIC, *OWN_CODE)
 
 
@@ -292,6 +292,8 @@ class TestMistakes:
             {"structure": {"query": ["query_0_Dense"], "document": ["document_0_Dense"] * 100_000}},
             {"types": None},
             {"types": {"inner": _ROUTER}, "structure": {"query": ["inner"], "document": ["inner"]}},
+            {"types": {"query_0_Dense": _DENSE, "document_0_Dense": _DENSE, "inner": _ROUTER, "./inner": _ROUTER}},
+            {"types": {"/".join(["."] * n) + "/query_0_Dense": _DENSE for n in range(65)}},
             {"types": {"../other": "sentence_transformers.models.Dense"}},
             {"types": {"query_0_Dense": "evil.Evil"}},
             {"parameters": {"route_mappings": {"__import__('os')": "query"}}},
@@ -306,6 +308,8 @@ class TestMistakes:
         folder = shutil.copytree(made("later_router"), tmp_path / "model")
         path = folder / "2_Router/router_config.json"
         write_json(path, json.loads(path.read_text(encoding="utf-8")) | settings)
+        for weights in folder.rglob("*.safetensors"):
+            weights.write_bytes(b"not read")
         with pytest.raises(CheckpointError) as caught:
             load(folder)
         assert_bilingual(caught.value, "router_config.json")

@@ -13,6 +13,7 @@ from typing import Any
 
 from korag.checkpoints.files import IGNORED_FOLDERS
 from korag.checkpoints.patterns import is_harmless
+from korag.checkpoints.routes import is_router
 
 Problem = tuple[str, object]
 """Where in a file something is not allowed, and the value there."""
@@ -156,6 +157,11 @@ def check_modules(modules: Any) -> Iterator[Problem]:
             yield from ((f"[{index}].{key}", value) for key, value in broken_rules(module, rules))
 
 
+def _is_inner_module(name: object) -> bool:
+    """A module, but no further Router: nested ones could each load the next twice."""
+    return is_module(name) and not is_router(str(name))
+
+
 def check_router(settings: Mapping[str, Any]) -> Iterator[Problem]:
     """Yields what ``router_config.json`` must not say: further modules by name."""
     yield from broken_rules(settings, _ROUTER)
@@ -164,7 +170,9 @@ def check_router(settings: Mapping[str, Any]) -> Iterator[Problem]:
 _ROUTE = re.compile(r"\((?:None|'\w{1,64}'), (?:None|'\w{1,64}'|\('\w{1,64}'(?:, '\w{1,64}')*,?\))\)")
 """A key of ``route_mappings``: the text of a tuple, which sentence-transformers parses as Python."""
 _ROUTER: Rules = {
-    "types": lambda types: isinstance(types, dict) and all(map(is_inner_path, types)) and values(is_module)(types),
+    "types": lambda types: (
+        values(_is_inner_module)(types) and all(map(is_inner_path, types)) and len(types) <= _MOST_MODULES
+    ),
     "structure": lambda routes: values(is_texts)(routes) and sum(map(len, routes.values())) <= _MOST_MODULES,
     "parameters": fields({
         "default_route": or_none(is_text), "allow_empty_key": is_flag,

@@ -235,6 +235,19 @@ class TestNotShared:
         assert not np.allclose(new.encode_queries([QUERY]), before)
         assert np.array_equal(old.encode_queries([QUERY]), before)
 
+    def test_a_copy_over_a_file_brings_its_time_along(self, folder):
+        """Archives give all files one time, and weights of one architecture have one size."""
+        place = folder("dense")
+        before = (place / "model.safetensors").stat()
+        old = load_encoder(place)
+        vectors = old.encode_queries([QUERY])
+        weights = (place / "model.safetensors").read_bytes()
+        (place / "model.safetensors").write_bytes(weights[: len(weights) // 2].ljust(len(weights), b"\0"))
+        os.utime(place / "model.safetensors", ns=(before.st_atime_ns, before.st_mtime_ns))
+        new = load_encoder(place)
+        assert new.load() is not old.load()
+        assert not np.array_equal(new.encode_queries([QUERY]), vectors)
+
     def test_a_folder_replaced_by_another(self, folder, tmp_path):
         place = folder("dense")
         old = load_encoder(place)

@@ -109,4 +109,5 @@ def release_memory() -> None:
 def identify_file(path: Path) -> Hashable:
     """Returns what tells a file from any other, without reading it."""
     stat = path.stat()
-    return str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+    # a copy over it may keep its size, and bring the time of its own last change along
+    return str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

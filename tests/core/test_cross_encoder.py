@@ -210,6 +210,7 @@ class TestLengths:
         short.rerank(QUERY, long)
         (record,) = caplog.records
         assert f"{cut} of 3 query-document pairs truncated (longest {longest} tokens, limit 20)" in record.message
+        assert "max_length=" in record.message
         assert scores_of(short, long)[0] != scores_of(CrossEncoderReranker(cross_encoder_folder), long)[0]
 
     def test_a_query_longer_than_the_limit_leaves_room_for_the_text(

@@ -218,13 +218,19 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
     def _report_truncation(self, lengths: list[int], *, is_cut: bool) -> None:
         limit = self._max_length
         if limit is not None and (cut := sum(length > limit for length in lengths)):
-            at_least = (" 이상", " or more") if is_cut else ("", "")
-            logger.warning(
-                "질의-문서 %d쌍 중 %d쌍이 잘렸습니다(가장 긴 쌍 %s토큰%s, 최대 %s). / "
-                "%d of %d query-document pairs truncated (longest %s tokens%s, limit %s).",
-                len(lengths), cut, f"{max(lengths):,}", at_least[0], f"{limit:,}",
-                cut, len(lengths), f"{max(lengths):,}", at_least[1], f"{limit:,}",
-            )  # fmt: skip
+            at_least, or_more = (" 이상", " or more") if is_cut else ("", "")
+            pairs, longest, most = len(lengths), max(lengths), self._checkpoint.max_positions
+            korean = (
+                f"질의-문서 {pairs}쌍 중 {cut}쌍이 잘렸습니다(가장 긴 쌍 {longest:,}토큰{at_least}, 최대 {limit:,})."
+            )
+            english = (
+                f"{cut} of {pairs} query-document pairs truncated (longest {longest:,} tokens{or_more}, limit "
+                f"{limit:,})."
+            )
+            if most is None or limit < most:
+                korean += " 더 읽게 하려면 max_length=를 늘려서 불러오세요."
+                english += " Load the model with a larger max_length= to read more."
+            logger.warning("%s / %s", korean, english)
 
     def _no_relevance(self) -> tuple[str, str] | None:
         if self.normalized:

@@ -29,7 +29,7 @@ from packaging.version import Version
 from safetensors.torch import load_file, save_file
 from transformers.integrations.peft import MIN_PEFT_VERSION
 
-from korag import LateInteractionEncoder, load_encoder
+from korag import Collection, CrossEncoderReranker, LateInteractionEncoder, load_encoder
 from korag.errors import (
     CheckpointError,
     CheckpointNotFoundError,
@@ -214,7 +214,7 @@ class TestMatryoshka:
         difference = dense_rows(plain.encode_documents(TEXTS)) - dense_rows(with_heads.encode_documents(TEXTS))
         assert np.abs(difference).max() > 0.1
 
-    @pytest.mark.parametrize("dim", [3, 5, 64, 128, 0, -4])
+    @pytest.mark.parametrize("dim", [3, 5, 64, 128, 0, -4, 8.0])
     def test_an_unknown_dim_names_the_dims(self, built, dim):
         with pytest.raises(UnknownDimError) as caught:
             load_encoder(built("matryoshka"), dim=dim)
@@ -518,6 +518,14 @@ class TestArguments:
         with pytest.raises(InvalidArgumentError) as caught:
             load_encoder(built("dense"), **{name: value})
         assert_bilingual(caught.value, f"{name}={value!r}")
+
+    def test_numpy_s_integers_are_stored_as_numbers(self, built, tmp_path):
+        lengths = {"dim": np.int64(DIMS[0]), "max_length": np.int64(30), "query_length": np.int64(20)}
+        encoder = load_encoder(built("matryoshka"), **lengths)
+        with Collection.open(tmp_path / "collection", encoders=[encoder]) as collection:
+            collection.add(["보증금 반환"])
+        reranker = CrossEncoderReranker(built("cross_encoder"), max_length=np.int64(30))
+        assert json.dumps([model.load_arguments | model.fingerprint.to_dict() for model in (encoder, reranker)])
 
     @pytest.mark.parametrize("backend", ["onnx", "openvino"])
     def test_a_missing_backend_names_the_installation_at_once(self, built, backend, monkeypatch):

@@ -122,8 +122,8 @@ def load_encoder(
         raise cross_encoder_error(model.model_name)
     check_choice("family", family, (None, *get_args(Family)))
     check_choice("pooling", pooling, (None, *get_args(PoolingMode)))
-    check_length(max_length, at_least=_MIN_LENGTH)
-    check_length(query_length, name="query_length", at_least=_MIN_LENGTH)
+    max_length = check_length(max_length, at_least=_MIN_LENGTH)
+    query_length = check_length(query_length, name="query_length", at_least=_MIN_LENGTH)
     options = LoadOptions(
         device=device,
         dtype=dtype,
@@ -302,16 +302,17 @@ def _check_dim(checkpoint: Checkpoint, dim: int) -> int:
         check_count("dim", dim, at_least=1)
         return int(dim)
     largest = max(checkpoint.dims)
+    is_whole = isinstance(dim, numbers.Integral) and not isinstance(dim, bool)
     if checkpoint.family == "dense":
-        if isinstance(dim, numbers.Integral) and not isinstance(dim, bool) and 0 < dim <= largest:
+        if is_whole and 0 < dim <= largest:
             return int(dim)
         raise UnknownDimError(
             f"dim={dim!r:.80}: '{name}'의 벡터는 {largest}차원입니다. 1 이상 {largest} 이하의 정수를 넣으세요.",
             f"dim={dim!r:.80} is invalid: the vectors of '{name}' have {largest} dimensions; pass an integer from 1 to "
             f"{largest}.",
         )
-    if dim in checkpoint.dims:
-        return dim
+    if is_whole and dim in checkpoint.dims:
+        return int(dim)
     dims = ", ".join(map(str, checkpoint.dims))
     raise UnknownDimError(
         f"'{name}'에는 dim={dim!r}이 없습니다. 쓸 수 있는 차원: {dims}.",

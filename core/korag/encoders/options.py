@@ -73,8 +73,10 @@ def check_backend(backend: str) -> None:
     check(*_PACKAGES[backend], extra=backend)
 
 
-def check_length(length: int | None, *, name: str = "max_length", limit: int | None = None, at_least: int) -> None:
-    """Checks the number of tokens after which texts are truncated.
+def check_length(
+    length: int | None, *, name: str = "max_length", limit: int | None = None, at_least: int
+) -> int | None:
+    """Returns the number of tokens after which texts are truncated, as an int, after checking it.
 
     Args:
         length: The requested length; None for the model's own.
@@ -86,13 +88,14 @@ def check_length(length: int | None, *, name: str = "max_length", limit: int | N
         InvalidArgumentError: If it is not between `at_least` and `limit`.
     """
     if length is None:
-        return
-    check_count(name, length, at_least=at_least)
+        return None
+    checked = check_count(name, length, at_least=at_least)
     if limit is not None and length > limit:
         raise InvalidArgumentError(
             f"{name}={length}이(가) 이 모델의 한도인 {limit}토큰을 넘습니다.",
             f"{name}={length} exceeds this model's limit of {limit} tokens.",
         )
+    return checked
 
 
 def check_settings(loaded: Mapping[str, Any], given: Mapping[str, Any], *, loader: str) -> None:

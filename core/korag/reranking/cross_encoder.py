@@ -116,7 +116,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         check_backend(backend)
         if source.revision is None or local_files_only:  # otherwise they are downloaded at first use
             source.check_weights()
-        check_length(max_length, limit=checkpoint.max_positions, at_least=_SHORTEST)
+        max_length = check_length(max_length, limit=checkpoint.max_positions, at_least=_SHORTEST)
         self._max_length = checkpoint.max_length if max_length is None else max_length
         self._fingerprint: Fingerprint | None = None
         super().__init__(checkpoint, options)

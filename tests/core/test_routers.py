@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from assertions import assert_bilingual, assert_same, cosines
-from checkpoints import edit_json, hub_cache, write_json
+from checkpoints import HIDDEN, edit_json, hub_cache, write_json
 from layouts import routers
 from layouts.case import DOCUMENTS, QUERIES
+from layouts.saving import save, transformer
 
 from korag import Collection, load_encoder
 from korag.errors import CheckpointError, InvalidArgumentError
@@ -106,6 +107,21 @@ class TestLengths:
         encoder = load(made("two_encoders"), max_length=12, query_length=12)
         assert_same(encoder.encode_queries([text]), reference.encode_query([text]))
         assert_same(encoder.encode_documents([text]), reference.encode_document([text]))
+
+    def test_a_length_of_both_must_fit_both(self, tmp_path):
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.base.modules import Router
+        from sentence_transformers.sentence_transformer.modules import Pooling
+
+        folder, short = tmp_path / "model", {"max_position_embeddings": 40}
+        with transformer("bert", config=short, max_seq_length=32) as first, transformer(max_seq_length=32) as second:
+            router = Router.for_query_document([first, Pooling(HIDDEN)], [second, Pooling(HIDDEN)])
+            save(SentenceTransformer(modules=[router], device="cpu"), folder)
+        with pytest.raises(InvalidArgumentError) as caught:
+            load(folder, max_length=41)
+        assert_bilingual(caught.value, "max_length=41", "query_length=")
+        encoder = load(folder, max_length=200, query_length=40)
+        assert encoder.encode_queries(["가나다 " * 200]).shape == (1, HIDDEN)
 
     @pytest.mark.parametrize("layout", ["static", "static_subfolder"])
     def test_static_embeddings_have_none(self, made, layout, caplog):

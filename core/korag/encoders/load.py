@@ -163,6 +163,8 @@ def load_encoder(
             files.check_weights()
     dim = checkpoint.dim if dim is None else _check_dim(checkpoint, dim)
     check_length(max_length, limit=checkpoint.max_positions, at_least=_MIN_LENGTH)
+    if query_length is None:
+        _check_length_of_both(checkpoint, max_length)
     _check_query_length(checkpoint, query_length, query_prompt)
     if query_prompt is None and document_prompt is None:
         warn_of_missing_prompts(checkpoint)
@@ -261,6 +263,19 @@ def _check_adapter(checkpoint: Checkpoint, base: Checkpoint) -> None:
         f"'{checkpoint.source.name}' is not an adapter of a dense model, or one of another adapter. Merge it into its "
         "base (peft's merge_and_unload), save that, and load the saved folder.",
     )
+
+
+def _check_length_of_both(checkpoint: Checkpoint, max_length: int | None) -> None:
+    """Checks that a Router's backbone for queries can have `max_length` too, where it is the length of both."""
+    limit = checkpoint.query_positions
+    is_of_both = checkpoint.family != "late_interaction" and checkpoint.query_length == checkpoint.document_length
+    if is_of_both and max_length is not None and limit is not None and max_length > limit:
+        raise InvalidArgumentError(
+            f"max_length={max_length}: 이 모델은 질의를 {limit}토큰까지만 읽을 수 있습니다. {limit} 이하의 "
+            "query_length=를 함께 지정하세요.",
+            f"max_length={max_length} is also the length of queries, of which this model can read {limit} tokens at "
+            f"most. Pass a query_length= of at most {limit} as well.",
+        )
 
 
 def _check_query_length(checkpoint: Checkpoint, query_length: int | None, prompt: str | None) -> None:

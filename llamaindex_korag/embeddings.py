@@ -17,6 +17,9 @@ from korag.text import check_text, check_texts
 from llamaindex_korag.embeddings_cache import EmbeddingsCache
 from llamaindex_korag.encoder_fields import EncoderFields
 
+_YOUNGER = ("query_length", "pooling")
+"""Fields that 0.1.0 did not have."""
+
 
 class KoEmbedding(EncoderFields, BaseEmbedding):
     """Embeds queries and nodes with a Korean dense model, each with the prompt it was trained with.
@@ -65,6 +68,11 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
     def class_name(cls) -> str:
         """Name in serialised form."""
         return "KoEmbedding"
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """Returns the fields that change vectors; younger ones where they are set, so ingestion caches stay valid."""
+        fields = super().to_dict(**kwargs)
+        return {name: value for name, value in fields.items() if name not in _YOUNGER or value is not None}
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._embed("query", [check_text(query, "query")])[0]

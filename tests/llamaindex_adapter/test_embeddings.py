@@ -246,6 +246,7 @@ class TestEmbeddingsCache:
 
 class TestFields:
     def test_what_changes_vectors_is_serialised(self) -> None:
+        """Fields that 0.1.0 did not have are left out where they are not set, since they are part of cache keys."""
         assert KoEmbedding("mini-dense", embed_batch_size=7, num_workers=3).to_dict() == {
             "model_name": "mini-dense",
             "revision": None,
@@ -253,11 +254,10 @@ class TestFields:
             "query_prompt": "[Q] ",
             "document_prompt": "[D] ",
             "max_length": 512,
-            "query_length": None,
-            "pooling": None,
             "adapter": None,
             "class_name": "KoEmbedding",
         }
+        assert KoEmbedding("mini-dense", query_length=9).to_dict()["query_length"] == 9
 
     @pytest.mark.slow
     @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from assertions import assert_bilingual, assert_same, dense_rows
 from checkpoints import DIMS, LAYOUTS, edit_json, hub_cache, lora_base
 from safetensors.torch import load_file, save_file
 
-from korag import load_encoder
+from korag import CrossEncoderReranker, load_encoder
 from korag.checkpoints.matryoshka import read_heads
 from korag.encoders.pipeline import Pipeline
-from korag.errors import CheckpointNotFoundError, InvalidArgumentError, InvalidTextError
+from korag.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError, InvalidTextError
 
 # peft's, at every load of an adapter
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -352,6 +352,16 @@ class TestCopies:
         assert_same(again.encode_documents(documents), expected, 0)
         assert (again.fingerprint, again.prompts, again.max_length) == (fingerprint, encoder.prompts, 50)
         assert repr(again) == repr(encoder)
+
+    @pytest.mark.parametrize("layout", ["dense", "cross_encoder"])
+    def test_a_pickle_of_another_version_says_so(self, built, layout):
+        """It has no settings that this version reads from the model's files."""
+        model = CrossEncoderReranker(built(layout)) if layout == "cross_encoder" else load_encoder(built(layout))
+        state = model.__getstate__()
+        vars(state["_checkpoint"]).popitem()
+        with pytest.raises(CheckpointError) as caught:
+            type(model).__new__(type(model)).__setstate__(state)
+        assert_bilingual(caught.value, str(built(layout)))
 
     @pytest.mark.slow
     def test_a_pickle_works_in_another_process(self, built, tmp_path):

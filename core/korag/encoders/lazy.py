@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
@@ -295,6 +296,9 @@ class LazyModel(ABC, Generic[CheckpointT]):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        checkpoint = state["_checkpoint"]
+        if vars(checkpoint).keys() != {each.name for each in dataclasses.fields(checkpoint)}:
+            raise _other_version(checkpoint.source.name)
         vars(self).update(state)
         self._reset()
 
@@ -303,3 +307,12 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # immutable, and a second copy of the weights would only waste memory
+
+
+def _other_version(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"'{name}' 모델의 피클은 다른 버전의 KoRAG로 만든 것이어서 이 버전이 모델에서 읽는 설정이 들어 있지 않습니다. "
+        "모델을 이름이나 경로로 다시 불러오세요.",
+        f"The pickle of the model '{name}' was made by another version of KoRAG and lacks settings that this one reads "
+        "from the model; load the model by its name or path again.",
+    )

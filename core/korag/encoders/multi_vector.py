@@ -109,7 +109,6 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
             self._checkpoint,
             folder,
             dim=self.dim,
-            prompts=self.prompts,
             max_length=self._max_length,
             query_length=self._query_length,
             options=self._options,

@@ -93,7 +93,6 @@ def load_multi_vector(
     folder: Path,
     *,
     dim: int,
-    prompts: dict[str, str],
     max_length: int | None,
     query_length: int | None,
     options: LoadOptions,
@@ -104,7 +103,6 @@ def load_multi_vector(
         checkpoint: Description of the model folder.
         folder: Folder with the weights.
         dim: Size of a token vector.
-        prompts: ``{"query": …, "document": …}``.
         max_length: Longest document in tokens; None for the checkpoint's own.
         query_length: Longest query in tokens, which shorter ones are filled up to if the model expands queries; None
             for the checkpoint's own.
@@ -119,7 +117,7 @@ def load_multi_vector(
     from korag.encoders.inputs import input_module
 
     with _quiet_loading():
-        model: Any = MultiVectorEncoder(str(folder), prompts=prompts, **_arguments(options, folder))
+        model: Any = MultiVectorEncoder(str(folder), **_arguments(options, folder))
     if checkpoint.heads is not None:
         projections = [index for index, module in enumerate(model) if isinstance(module, Dense)]
         if len(projections) != 1:

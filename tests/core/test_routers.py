@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from assertions import assert_bilingual, assert_same, cosines
 from checkpoints import HIDDEN, edit_json, hub_cache, write_json
 from layouts import routers
 from layouts.case import DOCUMENTS, QUERIES
 from layouts.saving import save, transformer
+from safetensors.torch import save_file
 
 from korag import Collection, load_encoder
 from korag.errors import CheckpointError, InvalidArgumentError
@@ -329,6 +331,15 @@ class TestMistakes:
         with pytest.raises(CheckpointError) as caught:
             load(folder)
         assert_bilingual(caught.value, "router_config.json")
+
+    def test_a_mapping_to_more_vectors_than_memory_holds(self, made, tmp_path):
+        """Sixteen megabytes on the disk, terabytes in memory."""
+        folder = shutil.copytree(made("model2vec_alone"), tmp_path / "model")
+        table, mapping = torch.zeros(2, 2**16, dtype=torch.float16), torch.zeros(2**24, dtype=torch.uint8)
+        save_file({"embeddings": table, "mapping": mapping}, folder / "model.safetensors")
+        with pytest.raises(CheckpointError, match="too large") as caught:
+            load(folder).encode_queries(QUERIES)
+        assert_bilingual(caught.value, str(folder))
 
     def test_an_old_router_is_checked_as_well(self, tmp_path):
         routers.old_router(tmp_path / "model")

@@ -34,6 +34,7 @@ def limited_to(*folders: Path) -> Iterator[None]:
         CheckpointError: If more or larger tensors are made than weights of this size can need, or the header of a
             weight file is damaged.
     """
+    import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
     files = [file for folder in folders for file in model_files(folder) if file.suffix in _COUNTERS]
@@ -47,6 +48,10 @@ def limited_to(*folders: Path) -> Iterator[None]:
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func.overloadpacket.__name__ in ("empty", "empty_strided"):  # which all others fill
                 self.count(math.prod(args[0]))
+                return func(*args, **(kwargs or {}))
+            if func.overloadpacket.__name__ == "index" and len(args[1]) == 1 and args[1][0].dtype == torch.long:
+                # rows of a small table, each any number of times: model2vec's mapping from tokens to vectors
+                self.count(args[1][0].numel() * math.prod(args[0].shape[1:]))
                 return func(*args, **(kwargs or {}))
             made = func(*args, **(kwargs or {}))
             if hasattr(made, "numel") and func._schema.returns[0].alias_info is None:  # not a view, nor in place

@@ -92,6 +92,11 @@ class TestLayouts:
         assert encoder.encode_documents(TEXTS).shape == (3, HIDDEN)
         assert load_encoder(**encoder.load_arguments).fingerprint == encoder.fingerprint
 
+    def test_a_backbone_without_a_vocabulary_head_is_no_sparse_model(self, built):
+        with pytest.raises(UnknownFamilyError) as caught:
+            load_encoder(built("bare_bert"), family="sparse")
+        assert_bilingual(caught.value, "ForMaskedLM")
+
     def test_a_bare_backbone_alone_tells_no_family(self, built):
         with pytest.raises(UnknownFamilyError) as caught:
             load_encoder(built("bare_bert"))
@@ -387,7 +392,29 @@ class TestNotFound:
         (folder / "training_args.bin").write_bytes(b"no weights")
         with pytest.raises(CheckpointNotFoundError) as caught:
             load_encoder(folder)
+        assert_bilingual(caught.value, "adapter_model.safetensors" if layout == "lora" else "(model.safetensors)")
+
+    def test_a_pointer_of_git_lfs_in_the_place_of_weights(self, copied):
+        folder = copied("dense")
+        pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 2271064456\n"
+        (folder / "model.safetensors").write_text(pointer)
+        with pytest.raises(CheckpointError) as caught:
+            load_encoder(folder).encode_queries(TEXTS)
+        assert_bilingual(caught.value, "git lfs pull")
+
+    @pytest.mark.parametrize("content", [b"", b"not weights"])
+    def test_damaged_weights_are_not_called_settings(self, copied, content):
+        folder = copied("dense")
+        (folder / "model.safetensors").write_bytes(content)
+        with pytest.raises(CheckpointError, match="가중치 파일") as caught:
+            load_encoder(folder).encode_queries(TEXTS)
         assert_bilingual(caught.value, "model.safetensors")
+
+    def test_a_name_that_may_be_a_path(self, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(HubUnreachableError) as caught:
+            load_encoder("models/colbret")
+        assert_bilingual(caught.value, "models/colbret", "HF_HUB_OFFLINE=1")
 
     @pytest.mark.parametrize(
         ("layout", "name"),
@@ -512,6 +539,11 @@ class TestArguments:
             ("batch_tokens", 0),
             ("batch_tokens", 1.5),
             ("batch_tokens", False),
+            ("trust_remote_code", "False"),  # would be true
+            ("trust_remote_code", 1),
+            ("local_files_only", "no"),
+            ("query_prompt", 3),
+            ("document_prompt", ["document: "]),
         ],
     )
     def test_a_bad_value_is_named(self, built, name, value):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from assertions import assert_bilingual
-from checkpoints import backbone, write_json
+from checkpoints import backbone, edit_json, write_json
 from layouts import references
 from layouts.case import QUERIES
 from layouts.known import QWEN3, projected, qwen3
@@ -242,3 +242,25 @@ def test_an_adapter_whose_names_mean_nothing_to_its_base(copied: Callable[[str],
     save_file(tensors | renamed, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"layer\.7"):
         load_encoder(folder).encode_documents(TEXTS)
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "cross_encoder"])
+def test_layers_that_the_settings_leave_out_are_a_warning(
+    layout: str, copied, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copied(layout)
+    (config,) = [path for path in folder.rglob("config.json") if "num_hidden_layers" in path.read_text()]
+    edit_json(config, num_hidden_layers=1, layer_types=None)
+    model = CrossEncoderReranker(folder) if layout == "cross_encoder" else load_encoder(folder)
+    caplog.clear()
+    model.load()
+    (message,) = [record.getMessage() for record in caplog.records if record.name == "korag"]
+    for part in ("층이 2개", "앞의 1개만", "have 2 layers", "use the first 1"):
+        assert part in message
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "lora", "cross_encoder"])
+def test_whole_models_are_no_warning(layout: str, built, caplog: pytest.LogCaptureFixture) -> None:
+    model = CrossEncoderReranker(built(layout)) if layout == "cross_encoder" else load_encoder(built(layout))
+    model.load()
+    assert [record.getMessage() for record in caplog.records if record.name == "korag"] == []

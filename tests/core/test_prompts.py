@@ -117,6 +117,22 @@ class TestNames:
         for word in ("'STS'", "'분류'", "query_prompt=", "document_prompt=", "저장된 프롬프트", "The prompts saved"):
             assert word in message
 
+    @pytest.mark.parametrize(
+        ("prompts", "unused", "keyword"),
+        [
+            ({"query": "질의: ", "문서": "문서: "}, "'문서'", "document_prompt="),
+            ({"query": "질의: ", "doc": "문서: ", "STS": "비슷: "}, "'doc'", "document_prompt="),
+            ({"질의": "질의: ", "document": "문서: "}, "'질의'", "query_prompt="),
+        ],
+    )
+    def test_an_unknown_name_that_seems_meant_for_the_other_side_is_a_warning(
+        self, copied, caplog, prompts, unused, keyword
+    ):
+        load_encoder(with_prompts(copied("roberta"), prompts))
+        (message,) = warnings_of(caplog)
+        assert f"({unused})" in message
+        assert keyword in message
+
     def test_the_caller_s_own_prompts_leave_nothing_to_warn_of(self, copied, caplog):
         folder = with_prompts(copied("roberta"), {"STS": "비슷: "})
         load_encoder(folder, query_prompt="질의: ")

@@ -89,6 +89,12 @@ class TestEvaluate:
         (_, row) = evaluate(dataset, [load_encoder(tmp_path / "static", dim=dim)]).rows
         assert (row.kind, row.dim) == ("dense", dim or 24)
 
+    def test_dense_models_by_name_are_cut_to_the_dims_asked_for(self, dataset: Dataset) -> None:
+        report = evaluate(dataset, ["mini-dense"], dims=[16, 192])
+        assert [row.name for row in report.rows] == ["BM25 bigram", "mini-dense @16", "mini-dense"]
+        with pytest.raises(UnknownDimError, match="dim=1000"):
+            evaluate(dataset, ["mini-dense"], dims=[1000])
+
     @pytest.mark.slow
     def test_rows(self, dataset: Dataset, encoders: dict[str, Any]) -> None:
         systems = ["mini-colbert", encoders["dense"], Hybrid(["mini-colbert"])]

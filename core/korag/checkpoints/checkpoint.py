@@ -176,12 +176,28 @@ def _find_reader(source: ModelFiles, wanted: Family | None) -> tuple[Family, Rea
     if layout is None:
         if wanted is None or wanted == "late_interaction":  # a bare backbone has no token projection
             raise _unknown_family(source)
+        if wanted == "sparse" and not _may_have_vocabulary_head(source.folder):
+            raise _no_vocabulary_head(source)
         return wanted, FAMILY_READERS[wanted]
     if layout.kind == "cross_encoder" or layout.reader is None:
         raise cross_encoder_error(source.folder)
     if wanted is not None and wanted != layout.kind:
         raise wrong_family(source.name, layout.kind, wanted)
     return layout.kind, layout.reader
+
+
+def _may_have_vocabulary_head(folder: Path) -> bool:
+    architectures = FolderSettings(folder).architectures
+    return not architectures or any(name.endswith("ForMaskedLM") for name in architectures)
+
+
+def _no_vocabulary_head(source: ModelFiles) -> UnknownFamilyError:
+    return UnknownFamilyError(
+        f"'{source.name}'에는 어휘마다 점수를 내는 헤드(MLM 헤드)가 없어서 sparse 모델로 쓸 수 없습니다(config.json의 "
+        "architectures가 …ForMaskedLM이 아님). SPLADE로 학습된 모델을 넣으세요.",
+        f"'{source.name}' has no head that scores the vocabulary (an MLM head), so it cannot be used as a sparse model "
+        "(the architectures of its config.json are not …ForMaskedLM); pass a model trained as SPLADE.",
+    )
 
 
 def _has_own_transformer(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.presets import PRESETS
+from korag.checkpoints.prompts import other_prompts
 from korag.checkpoints.settings import FolderSettings
 
 logger = logging.getLogger("korag")
@@ -25,6 +26,11 @@ _KINDS = (
 _METADATA = re.compile(r"---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
 _BASES = re.compile(r"^base_model:(.*(?:\n[ \t]*- .*)*)", re.MULTILINE)
 _TITLE = re.compile(r"^#{1,2}[ \t]+(.+)$", re.MULTILINE)
+_SIDES = {
+    "query": ("질의", re.compile("질의|질문|검색어|query|queries|question", re.IGNORECASE)),
+    "document": ("문서", re.compile("문서|본문|문단|지문|doc|passage|corpus|context", re.IGNORECASE)),
+}
+"""For each side, its Korean name and the words in the names of prompts that seem meant for it."""
 _EXAMPLE = re.compile(r"[\"'](query: |passage: |Instruct: )")
 """A text in an example of a card. Other mentions of E5 are mostly rows in tables of results."""
 _IN_EXAMPLE = {"query: ": "e5", "passage: ": "e5", "Instruct: ": "instruct"}
@@ -36,20 +42,18 @@ def warn_of_missing_prompts(checkpoint: Checkpoint) -> None:
     Args:
         checkpoint: A checkpoint whose prompts the caller did not give.
     """
-    if checkpoint.query_prompt or checkpoint.document_prompt:
-        return
     base = checkpoint.base
     settings = FolderSettings(checkpoint.source.folder, base.source.folder if base else None)
-    saved = [name for name, prompt in (settings.model.get("prompts") or {}).items() if prompt]
-    if saved:
-        listed = ", ".join(f"{name!r:.60}" for name in saved[:8])
-        logger.warning(
-            "'%s'에 저장된 프롬프트(%s) 가운데 질의용이나 문서용으로 알려진 이름이 없어 아무것도 붙이지 않습니다. "
-            "query_prompt=와 document_prompt=로 지정하세요(필요 없으면 ''). / The prompts saved in '%s' (%s) have no "
-            "name known to be for queries or documents, so none is used. Pass query_prompt= and document_prompt= "
-            "('' for none).",
-            checkpoint.source.name, listed, checkpoint.source.name, listed,
-        )  # fmt: skip
+    others = [name for name, prompt in other_prompts(settings.model.get("prompts") or {}).items() if prompt]
+    used = {"query": checkpoint.query_prompt, "document": checkpoint.document_prompt}
+    if others and not any(used.values()):
+        _warn_of_unused(
+            checkpoint, others, "질의용이나 문서용", "queries or documents", "query_prompt=, document_prompt="
+        )
+    elif any(used.values()):
+        for side, (korean, pattern) in _SIDES.items():
+            if not used[side] and (meant := [name for name in others if pattern.search(name)]):
+                _warn_of_unused(checkpoint, meant, f"{korean}용", side, f"{side}_prompt=")
     elif checkpoint.family == "dense" and (found := _find(checkpoint, settings)):
         sign, query, document = found
         logger.warning(
@@ -59,6 +63,15 @@ def warn_of_missing_prompts(checkpoint: Checkpoint) -> None:
             "poor without any error. See its card; such models usually take %s, %s (pass '' for none).",
             checkpoint.source.name, sign, query, document, checkpoint.source.name, sign, query, document,
         )  # fmt: skip
+
+
+def _warn_of_unused(checkpoint: Checkpoint, names: list[str], korean: str, english: str, keywords: str) -> None:
+    listed = ", ".join(f"{name!r:.60}" for name in names[:8])
+    logger.warning(
+        "'%s'에 저장된 프롬프트(%s)는 %s으로 알려진 이름이 아니어서 쓰지 않습니다. %s로 지정하세요(필요 없으면 ''). / "
+        "The prompts saved in '%s' (%s) have no name known to be for %s, so they are not used. Pass %s ('' for none).",
+        checkpoint.source.name, listed, korean, keywords, checkpoint.source.name, listed, english, keywords,
+    )  # fmt: skip
 
 
 def warn_of_missing_pooling(checkpoint: Checkpoint) -> None:

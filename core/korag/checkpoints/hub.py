@@ -12,6 +12,7 @@ from korag.checkpoints.bundled import shipped_models
 from korag.checkpoints.files import model_files
 from korag.checkpoints.presets import PRESETS
 from korag.checkpoints.vetting import check_folder
+from korag.checks import check_flag
 from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError, InvalidArgumentError
 from korag.storage import check_readable, find_path
 
@@ -91,10 +92,11 @@ class ModelFiles:
         if has_weights(self.folder):
             return
         kind = CheckpointNotFoundError if self.revision is None else HubUnreachableError
+        wanted = "adapter_model" if (self.folder / "adapter_config.json").exists() else "model"
         raise kind(
-            f"'{self.name}'의 설정 파일은 있지만 가중치 파일(model.safetensors)이 없습니다. "
+            f"'{self.name}'의 설정 파일은 있지만 가중치 파일({wanted}.safetensors)이 없습니다. "
             "모델을 다시 다운로드하세요.",
-            f"'{self.name}' has configuration files but no weights (model.safetensors); download the model again.",
+            f"'{self.name}' has configuration files but no weights ({wanted}.safetensors); download the model again.",
         )
 
 
@@ -139,6 +141,7 @@ def resolve_model(
             f"model={shown}: 모델 이름이나 경로(str)여야 합니다. 예: 'mini-colbert'.",
             f"model={shown} is invalid; pass the name or path of a model, for example 'mini-colbert'.",
         )
+    check_flag("local_files_only", local_files_only)
     name = os.fspath(model)
     folder = find_path(name) if name else None  # "" would be the working directory
     if folder is not None and folder.is_dir():
@@ -210,11 +213,15 @@ def _snapshot(source: ModelFiles, patterns: list[str]) -> ModelFiles:
 
 
 def _unreachable(source: ModelFiles) -> HubUnreachableError:
+    from huggingface_hub import constants
+
+    offline = constants.HF_HUB_OFFLINE and not source.local_files_only
+    why = "HF_HUB_OFFLINE=1" if offline else f"local_files_only={source.local_files_only}"
     return HubUnreachableError(
-        f"'{source.name}' 모델이 이 컴퓨터에 없고 Hub에서 다운로드할 수도 없습니다"
-        f"(local_files_only={source.local_files_only}). 인터넷이 되는 PC에서 다운로드한 폴더를 복사해 그 경로를 "
-        f"넣거나, 내장 모델({', '.join(shipped_models())})을 쓰세요.",
-        f"The model '{source.name}' is not on this machine and cannot be downloaded from the Hub "
-        f"(local_files_only={source.local_files_only}). Copy the folder from a machine with a connection and "
-        f"pass its path, or use a bundled model: {', '.join(shipped_models())}.",
+        f"'{source.name}' 폴더가 없고, 같은 이름의 모델이 이 컴퓨터의 Hub 캐시에도 없으며, 다운로드할 수도 없습니다"
+        f"({why}). 경로라면 오타가 없는지 확인하세요. Hub 모델이라면 인터넷이 되는 PC에서 다운로드한 폴더를 복사해 그 "
+        f"경로를 넣거나, 내장 모델({', '.join(shipped_models())})을 쓰세요.",
+        f"There is no folder '{source.name}', no model of that name in the Hub cache of this machine, and none can be "
+        f"downloaded ({why}). If it is a path, check its spelling. If it is a model of the Hub, copy the folder from a "
+        f"machine with a connection and pass its path, or use a bundled model: {', '.join(shipped_models())}.",
     )

@@ -17,10 +17,12 @@ def load_state(path: Path) -> Any:
     """Returns what torch has saved in a file: dictionaries and tensors only.
 
     Raises:
-        ValueError: If it is too large, compressed, or has tensors of far more numbers than it can hold. A tensor with
-            strides of 0 needs no space on the disk, but all memory once it is copied.
+        ValueError: If it is too large, compressed, holds anything else, or has tensors of far more numbers than it can
+            hold. A tensor with strides of 0 needs no space on the disk, but all memory once it is copied.
         Exception: Whatever torch raises for damaged bytes.
     """
+    import pickle
+
     import torch
 
     size = path.stat().st_size
@@ -31,7 +33,10 @@ def load_state(path: Path) -> Any:
         with zipfile.ZipFile(path) as file:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
                 raise ValueError("it is compressed, which torch does not do")
-    saved = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:  # torch's message says how to run the code in it
+        raise ValueError("it is damaged, or holds something other than tensors") from error
     if (needed := sum(tensor.numel() * tensor.element_size() for tensor in _tensors(saved))) > _PER_STORED * size:
         raise ValueError(f"tensors of {needed:,} bytes in a file of {size:,}")
     return saved

@@ -59,9 +59,11 @@ def _not_allowed(path: Path, place: str, value: object) -> CheckpointError:
     if isinstance(value, str) and _CODE.search(place):
         return CheckpointError(
             f"'{path}'의 {place} 값 {value!r:.80}은(는) KoRAG가 아는 클래스가 아니어서, 불러오면 체크포인트가 고른 "
-            "코드를 실행하게 됩니다. 그 코드를 믿을 수 있을 때만 trust_remote_code=True를 넣으세요.",
+            "코드를 실행하게 됩니다. 그 코드를 믿을 수 있을 때만 load_encoder(…, "
+            "trust_remote_code=True)로 불러오세요(재순위 모델은 CrossEncoderReranker).",
             f"In '{path}', {place} is {value!r:.80}, which is not a class that KoRAG knows: using it means running "
-            "code that the checkpoint chose. Pass trust_remote_code=True only if you trust it.",
+            "code that the checkpoint chose. Only if you trust it, load it with load_encoder(…, "
+            "trust_remote_code=True) (rerankers: CrossEncoderReranker).",
         )
     if isinstance(value, int | float):
         return CheckpointError(

@@ -35,7 +35,9 @@ def add_arguments(subparsers: Any) -> None:
         nargs="+",
         type=int,
         metavar="DIM",
-        help="Matryoshka 차원별로 한 행(기본값: 가장 큰 차원). One row per Matryoshka dimension (default: largest).",
+        help="Matryoshka 차원별로 한 행(기본값: 가장 큰 차원). 헤드가 여럿인 ColBERT와 모든 dense 모델에 적용됩니다. "
+        "One row per Matryoshka dimension (default: largest), for ColBERT models with several heads and all dense "
+        "models.",
     )
     add(
         "--bm25",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.checkpoints.hub import ModelFiles
+from korag.encoders.base import Encoder
 from korag.encoders.options import LoadOptions
 from korag.encoders.running import explained, find_growth
 from korag.encoders.shared import Loaded, SharedModel, identify_files, release_memory, shared_model
@@ -203,12 +204,14 @@ class LazyModel(ABC, Generic[CheckpointT]):
     def _load_limited(self) -> Any:
         from korag.encoders.budget import limited_to
         from korag.encoders.missing import noting_missing_weights
+        from korag.encoders.unread import warn_of_unread_layers
 
         folders = self.weight_folders()
         with explained(self._load_error), limited_to(*folders), noting_missing_weights() as noted:
             model = self._load(folders[0])
         if missing := noted.find(model):
             self._check_unused(model, missing)
+        warn_of_unread_layers(self.model_name, model, folders)
         return model
 
     def _check_unused(self, model: Any, missing: dict[str, Any]) -> None:
@@ -263,8 +266,9 @@ class LazyModel(ABC, Generic[CheckpointT]):
         reason = " ".join(reason.split())
         device = self._options.device
         if "trust_remote_code" in reason:
-            korean = "코드를 신뢰할 수 있을 때만 trust_remote_code=True를 넣으세요."
-            english = "Pass trust_remote_code=True only if you trust its code."
+            loader = "load_encoder" if isinstance(self, Encoder) else "CrossEncoderReranker"
+            korean = f"코드를 믿을 수 있을 때만 {loader}(…, trust_remote_code=True)로 불러오세요."
+            english = f"Only if you trust its code, load it with {loader}(…, trust_remote_code=True)."
         else:
             korean = "파일이 손상되었다면 다시 받으세요."
             english = "If a file is damaged, download it again."

@@ -124,6 +124,7 @@ def load_encoder(
     check_choice("pooling", pooling, (None, *get_args(PoolingMode)))
     max_length = check_length(max_length, at_least=_MIN_LENGTH)
     query_length = check_length(query_length, name="query_length", at_least=_MIN_LENGTH)
+    _check_prompts(query_prompt=query_prompt, document_prompt=document_prompt)
     options = LoadOptions(
         device=device,
         dtype=dtype,
@@ -233,6 +234,15 @@ def as_encoders(
                 "load it with the value that it was indexed with.",
             )
     return None
+
+
+def _check_prompts(**prompts: object) -> None:
+    for name, prompt in prompts.items():
+        if not isinstance(prompt, str | None):
+            raise InvalidArgumentError(
+                f"{name}={prompt!r:.80}: 문자열이어야 합니다. 프롬프트 없이 쓰려면 ''을 넣으세요.",
+                f"{name}={prompt!r:.80} is invalid; it must be a string, '' for no prompt.",
+            )
 
 
 def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from korag._optional import check
-from korag.checks import check_choice, check_count
+from korag.checks import check_choice, check_count, check_flag
 from korag.errors import InvalidArgumentError
 
 Backend = Literal["torch", "onnx", "openvino"]
@@ -58,6 +58,7 @@ def check_options(options: LoadOptions) -> None:
     if options.batch_tokens is not None:
         check_count("batch_tokens", options.batch_tokens, at_least=1)
     check_count("query_cache", options.query_cache)
+    check_flag("trust_remote_code", options.trust_remote_code)  # "False", from a file of settings, is true
     if dtype not in (supported := ("auto", *DTYPES[backend])):
         raise _unsupported(backend, f"dtype={dtype!r}", " | ".join(map(repr, supported)))
     if backend != "torch" and device not in (None, "cpu"):

@@ -102,8 +102,7 @@ class _Loader:
 
     def _each_dim(self, model: str) -> list[Encoder[Any]]:
         encoder = self._load(model)
-        offered = getattr(encoder, "dims", ())
-        if self._dims is None or len(offered) < 2:
+        if self._dims is None or not (isinstance(encoder, DenseEncoder) or len(getattr(encoder, "dims", ())) > 1):
             return [encoder]
         return [self._load(model, None if dim == encoder.dim else dim) for dim in self._dims]
 

@@ -402,6 +402,22 @@ class TestNotFound:
             load_encoder(folder).encode_queries(TEXTS)
         assert_bilingual(caught.value, "git lfs pull")
 
+    @pytest.mark.parametrize("layout", ["dense", "splade", "pylate"])
+    def test_a_missing_tokenizer_is_named(self, copied, layout):
+        folder = copied(layout)
+        (file,) = folder.rglob("tokenizer.json")
+        file.unlink()
+        with pytest.raises(CheckpointError) as caught:
+            load_encoder(folder).encode_queries(TEXTS)
+        assert_bilingual(caught.value, "it has no tokenizer.json")
+
+    def test_the_missing_settings_of_a_module_are_named(self, copied):
+        folder = copied("dense")
+        (folder / "1_Pooling" / "config.json").unlink()
+        with pytest.raises(CheckpointError) as caught:
+            load_encoder(folder).encode_queries(TEXTS)
+        assert_bilingual(caught.value, "it has no 1_Pooling/config.json")
+
     @pytest.mark.parametrize("content", [b"", b"not weights"])
     def test_damaged_weights_are_not_called_settings(self, copied, content):
         folder = copied("dense")

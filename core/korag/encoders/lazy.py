@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.checkpoints.hub import ModelFiles
+from korag.checkpoints.missing_files import find_missing_file
 from korag.encoders.base import Encoder
 from korag.encoders.options import LoadOptions
 from korag.encoders.running import explained, find_growth
@@ -207,12 +208,21 @@ class LazyModel(ABC, Generic[CheckpointT]):
         from korag.encoders.unread import warn_of_unread_layers
 
         folders = self.weight_folders()
-        with explained(self._load_error), limited_to(*folders), noting_missing_weights() as noted:
+        with explained(self._explain_load(folders)), limited_to(*folders), noting_missing_weights() as noted:
             model = self._load(folders[0])
         if missing := noted.find(model):
             self._check_unused(model, missing)
         warn_of_unread_layers(self.model_name, model, folders)
         return model
+
+    def _explain_load(self, folders: list[Path]) -> Callable[[str], CheckpointError]:
+        """Returns what makes an error of the reason that the libraries give."""
+
+        def explain(reason: str) -> CheckpointError:
+            missing = find_missing_file(folders[0]) if len(folders) == 1 else None  # adapters have files in two folders
+            return self._load_error(missing or reason)
+
+        return explain
 
     def _check_unused(self, model: Any, missing: dict[str, Any]) -> None:
         """Raises for weights that are missing and needed; others, such as a pooler's, become zero.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from assertions import assert_bilingual
-from checkpoints import HIDDEN, Touch, hub_cache
+from checkpoints import HIDDEN, Touch, edit_json, hub_cache
 from layouts.bge_m3 import TOKEN_DIM, Reference, bge_m3, write_heads
 
 from korag import Collection, load_encoder
@@ -343,6 +343,11 @@ class TestMistakes:
         assert_bilingual(error.value)
         assert "weights_only" not in str(error.value)  # torch advises to switch it off
         assert load_encoder(folder, family="dense").encode_queries([QUERY]).shape == (1, HIDDEN)
+
+    def test_a_special_token_beyond_the_vocabulary(self, folder):
+        edit_json(folder / "tokenizer_config.json", **{"unk_token": "[새 토큰]"})
+        encoder = load_encoder(folder, family="sparse")
+        assert encoder.encode_queries([QUERY]).nnz
 
     def test_a_head_that_runs_code(self, folder, tmp_path):
         (folder / "sparse_linear.pt").write_bytes(pickle.dumps(Touch(tmp_path / "ran")))

@@ -74,9 +74,10 @@ def _on_backbone(dense: Any, checkpoint: Checkpoint, folder: Path) -> Any:
     if checkpoint.family == "sparse":
         tokenizer = backbone.tokenizer
         unused = (tokenizer.cls_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id)
-        rest = [
-            _lexical_weights(weight, bias, backbone.config.vocab_size, [token for token in unused if token is not None])
-        ]
+        vocabulary = backbone.config.vocab_size
+        # a damaged tokenizer may have others, which the backbone knows nothing of
+        known = [token for token in unused if token is not None and token < vocabulary]
+        rest = [_lexical_weights(weight, bias, vocabulary, known)]
         model: Any = SparseEncoder(modules=[backbone, *rest], device=device)
     else:
         outputs, inputs = weight.shape

@@ -13,6 +13,7 @@ from korag.checkpoints.presets import Family
 from korag.encoders.base import Task
 from korag.encoders.inputs import input_module
 from korag.encoders.pretrained import PretrainedEncoder
+from korag.encoders.running import explained
 from korag.encoders.saving import convert_heads
 from korag.encoders.sentence_transformers import load_multi_vector
 from korag.encoders.shared import Loaded
@@ -102,7 +103,8 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
             return super()._load_ready()
         from korag.encoders.linear_heads import load_with_head
 
-        return load_with_head(self)
+        with explained(self._load_error):
+            return load_with_head(self)
 
     def _load(self, folder: Path) -> Any:
         return load_multi_vector(

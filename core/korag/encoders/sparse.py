@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from korag.checkpoints.presets import Family
 from korag.encoders.pretrained import PretrainedEncoder
+from korag.encoders.running import explained
 from korag.encoders.sentence_transformers import load_single_vector
 from korag.encoders.shared import Loaded
 from korag.encoders.splade_head import fuse_splade_head
@@ -39,7 +40,8 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
             return super()._load_ready()
         from korag.encoders.linear_heads import load_with_head
 
-        return load_with_head(self)
+        with explained(self._load_error):
+            return load_with_head(self)
 
     def _load(self, folder: Path) -> Any:
         return load_single_vector(

@@ -12,6 +12,7 @@ from korag.checkpoints.presets import Family
 from korag.checkpoints.prompts import saved_prompts
 from korag.checkpoints.rules import is_module
 from korag.checkpoints.settings import FolderSettings, max_length, tokenizer_limit
+from korag.checkpoints.sizes import count_modes
 
 Lengths = tuple[int | None, int | None]
 """Maximum query and document length in tokens; None for no limit."""
@@ -77,9 +78,7 @@ def _module_size(module: dict[str, Any]) -> int | None:
 
 def _pooled_size(module: dict[str, Any]) -> int | None:
     size = module.get("embedding_dimension") or module.get("word_embedding_dimension")
-    modes = module.get("pooling_mode")  # several modes are concatenated; before 5.4 each had a key of its own
-    flags = [value is True for name, value in module.items() if name.startswith("pooling_mode_")]
-    return size * max(len(modes) if isinstance(modes, list) else sum(flags), 1) if isinstance(size, int) else None
+    return size * count_modes(module) if isinstance(size, int) else None
 
 
 def has_projection(settings: FolderSettings) -> bool:

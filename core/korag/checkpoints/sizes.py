@@ -36,7 +36,7 @@ def check_sizes(settings: FolderSettings) -> None:
         if kind in _UNCHANGED:
             continue
         if kind == "Pooling":
-            size = size * _modes(own) if isinstance(size, int) else None
+            size = size * count_modes(own) if isinstance(size, int) else None
         elif kind == "Dense":
             _check_weights(settings, module["path"], own)
             if isinstance(size, int) and own.get("in_features") != size:
@@ -46,7 +46,7 @@ def check_sizes(settings: FolderSettings) -> None:
             return
 
 
-def _modes(own: dict[str, Any]) -> int:
+def count_modes(own: dict[str, Any]) -> int:
     """Returns the number of vectors that a Pooling joins to one."""
     modes = own.get("pooling_mode")  # before 5.4 each had a key of its own
     flags = sum(value is True for name, value in own.items() if name.startswith("pooling_mode_"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from korag.checkpoints.files import model_files
+from korag.checkpoints.weights import damaged_weights
 from korag.errors import CheckpointError
 
 _PER_STORED = 16
@@ -17,7 +18,6 @@ _PER_STORED = 16
 _ELEMENTS = 2**26
 _TENSORS = 2_000
 """Allowed for the smallest weight files as well: heads and positions that are computed, not stored."""
-_LFS_POINTER = b"version https://git-lfs"
 _HEADER = 100_000_000  # safetensors' own limit, in bytes
 
 
@@ -98,19 +98,4 @@ def _stored(path: Path) -> tuple[int, int]:
     try:
         return _COUNTERS[path.suffix](path)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, reason: str) -> CheckpointError:
-    with path.open("rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            return CheckpointError(
-                f"'{path}'은(는) 가중치가 아니라 Git LFS 포인터입니다. 모델 폴더에서 git lfs pull을 실행하거나 다시 "
-                "다운로드하세요.",
-                f"'{path}' is a Git LFS pointer, not weights: run git lfs pull in the model folder, or download it "
-                "again.",
-            )
-    return CheckpointError(
-        f"가중치 파일 '{path}'을(를) 읽을 수 없습니다({reason:.300}). 모델을 다시 다운로드하세요.",
-        f"The weight file '{path}' cannot be read ({reason:.300}); download the model again.",
-    )
+        raise damaged_weights(path, str(error)) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from korag.checkpoints.settings import read_json
+from korag.checkpoints.weights import tensor_shapes
 
 _RANDOM = frozenset({"normal_", "uniform_"})  # what all random initializations are made of
 _CONSTANT = frozenset({"zero_", "fill_"})  # used for much else as well, so only noted for parameters
@@ -90,12 +91,8 @@ def _all_start(names: list[str], prefix: str) -> bool:
 def _tensor_names(folder: Path) -> list[str]:
     """Returns the names of all tensors in the files that transformers loads."""
     import torch
-    from safetensors import safe_open
 
-    names: list[str] = []
-    for file in folder.glob("model*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            names += tensors.keys()
+    names = [*tensor_shapes(folder.glob("model*.safetensors"))]
     if names:
         return names
     for file in folder.glob("pytorch_model*.bin"):

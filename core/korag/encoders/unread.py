@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from korag.checkpoints.files import model_files
+from korag.checkpoints.weights import tensor_shapes
 
 logger = logging.getLogger("korag")
 
@@ -28,7 +29,8 @@ def warn_of_unread_layers(name: str, model: Any, folders: Iterable[Path]) -> Non
         folders: Where its weights come from.
     """
     last_loaded = _last_layer(model.state_dict())
-    last_stored = _last_layer(tensor for folder in folders for tensor in _tensor_names(folder))
+    files = (file for folder in folders for file in model_files(folder))
+    last_stored = _last_layer(tensor_shapes(file for file in files if file.match("model*.safetensors")))
     if last_loaded is not None and last_stored is not None and last_loaded < last_stored:
         logger.warning(
             "'%s': 가중치 파일에는 층이 %d개 있지만 설정(config.json)에 따라 앞의 %d개만 씁니다. 일부러 줄인 모델이 "
@@ -40,14 +42,3 @@ def warn_of_unread_layers(name: str, model: Any, folders: Iterable[Path]) -> Non
 
 def _last_layer(names: Iterable[str]) -> int | None:
     return max((int(found[1]) for name in names for found in _LAYER.finditer(name)), default=None)
-
-
-def _tensor_names(folder: Path) -> list[str]:
-    from safetensors import safe_open
-
-    names: list[str] = []
-    for file in model_files(folder):
-        if file.name.startswith("model") and file.suffix == ".safetensors":
-            with safe_open(file, framework="pt") as tensors:
-                names += tensors.keys()
-    return names

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from korag import Collection
 from korag.evaluation import load_dataset, score_rankings
-from korag.legs.tokenizers import resolve_tokenizer
+from korag.analysis.tokenizers import resolve_tokenizer
 
 K1, B = 1.2, 0.75  # FTS5 has them built in
 Tokens = Sequence[Sequence[str]]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from korag import Collection
 from korag.evaluation import load_dataset, score_rankings
-from korag.legs.tokenizers import Tokenizer, resolve_tokenizer
+from korag.analysis.tokenizers import Tokenizer, resolve_tokenizer
 
 
 def whitespace(text: str) -> list[str]:

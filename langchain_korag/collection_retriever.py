@@ -26,7 +26,7 @@ from korag.deprecations import rename_keywords
 from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError
 from korag.filters import parse
-from korag.legs.tokenizers import TokenizerLike
+from korag.analysis.tokenizers import TokenizerLike
 from langchain_korag.documents import (
     delete_documents,
     how_to_make,

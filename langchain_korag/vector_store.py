@@ -20,7 +20,7 @@ from korag.collection.local.opening import open_saved
 from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
-from korag.legs.tokenizers import TokenizerLike
+from korag.analysis.tokenizers import TokenizerLike
 from korag.paths import check_path
 from korag.storage import is_taken
 from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records

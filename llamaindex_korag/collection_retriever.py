@@ -28,7 +28,7 @@ from korag.collection.local.opening import open_saved, planned_legs
 from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
-from korag.legs.tokenizers import TokenizerLike
+from korag.analysis.tokenizers import TokenizerLike
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records, to_scored

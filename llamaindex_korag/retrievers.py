@@ -16,7 +16,7 @@ from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
-from korag.legs.tokenizers import TokenizerLike
+from korag.analysis.tokenizers import TokenizerLike
 from llamaindex_korag.collection_retriever import CollectionRetriever
 
 _RENAMED = {"method": "fusion"}

@@ -17,7 +17,7 @@ LAYERS = [
     {"korag.collection"},
     {"korag.filters", "korag.legs"},
     {"korag.encoders"},
-    {"korag.checkpoints"},
+    {"korag.checkpoints", "korag.analysis"},
     {
         "korag.kernels", "korag.scoring", "korag.fusion", "korag.diversity", "korag.workers", "korag.text",
         "korag.checks", "korag.deprecations", "korag.errors", "korag.forking", "korag.paths", "korag.storage",

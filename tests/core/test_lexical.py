@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from korag.analysis.tokenizers import BigramTokenizer, CustomTokenizer, KiwiTokenizer, resolve_tokenizer
 from korag.errors import InvalidArgumentError, InvalidTextError, MissingDependencyError
-from korag.legs.tokenizers import BigramTokenizer, CustomTokenizer, KiwiTokenizer, resolve_tokenizer
 
 SENTENCE = "서울특별시는 제6조의2에 따라 GPT-4를 2대 빌렸다."
 

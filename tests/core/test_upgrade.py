@@ -134,7 +134,7 @@ def refuse_to_encode(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("encode_documents", "encode_queries"):
         monkeypatch.setattr(PretrainedEncoder, name, encode)
     monkeypatch.setattr("korag.collection.local.stored_models.load_encoder", load)
-    monkeypatch.setattr("korag.legs.tokenizers.BigramTokenizer.__call__", encode)
+    monkeypatch.setattr("korag.analysis.tokenizers.BigramTokenizer.__call__", encode)
 
 
 def test_upgrade_rewrites_everything_and_encodes_nothing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ import pytest
 from layouts import routers
 
 from korag import Collection, load_encoder
+from korag.analysis.tokenizers import resolve_tokenizer
 from korag.errors import InvalidArgumentError, MissingDependencyError, UnknownDimError
 from korag.evaluation import CollectionLeg, Dataset, DatasetError, Hybrid, Report, evaluate
 from korag.evaluation.systems import HybridSystem, LegSystem
-from korag.legs.tokenizers import resolve_tokenizer
 
 BM25 = LegSystem("BM25", tokenizer=resolve_tokenizer("bigram"))
 

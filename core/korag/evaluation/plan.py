@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from korag.analysis.tokenizers import Tokenizer, resolve_tokenizer
 from korag.checks import check_list
 from korag.collection.base import Collection
 from korag.encoders.base import Encoder
@@ -14,7 +15,6 @@ from korag.encoders.load import load_encoder
 from korag.errors import InvalidArgumentError
 from korag.evaluation.retrievers import CollectionLeg, CollectionSystem, RetrieverSystem
 from korag.evaluation.systems import Hybrid, HybridSystem, LegSystem, System
-from korag.legs.tokenizers import Tokenizer, resolve_tokenizer
 
 Systems = Mapping[str, Any] | Iterable[Any]
 

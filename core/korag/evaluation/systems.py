@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from korag.analysis.tokenizers import CustomTokenizer, Tokenizer
 from korag.checks import check_fusion, check_weights
 from korag.collection import LocalCollection
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, SearchOptions
@@ -19,7 +20,6 @@ from korag.evaluation.sparsity import CountingEncoder
 from korag.fusion import Fusion
 from korag.legs.bm25 import K1, B
 from korag.legs.registry import leg_of_family
-from korag.legs.tokenizers import CustomTokenizer, Tokenizer
 from korag.text import is_empty
 
 Ranking = list[tuple[str, float]]

@@ -18,10 +18,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from korag.analysis.tokenizers import TokenizerLike, resolve_tokenizer
 from korag.errors import FingerprintError
 from korag.legs.arrays import check_array, check_names, check_rows, check_starts, is_ascending, require
 from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, damaged_entry, score_all
-from korag.legs.tokenizers import TokenizerLike, resolve_tokenizer
 from korag.scoring import Ints, concatenate, sparse_cosines
 
 K1, B = 1.2, 0.75

@@ -12,13 +12,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from korag.analysis.tokenizers import TokenizeFunction, Tokenizer
 from korag.checks import check_count
 from korag.collection import Collection
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.errors import InvalidArgumentError
 from korag.fusion import reciprocal_rank_fusion
-from korag.legs.tokenizers import TokenizeFunction, Tokenizer
 from korag.scoring import dot_rows, maxsim, unit_rows
 from korag.text import check_texts
 from korag.training.pairs import Pair, key

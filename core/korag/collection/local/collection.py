@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_deletion, check_flag, check_ids
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
 from korag.collection.documents import StoredDocument, check_documents, warn_empty
@@ -44,7 +45,6 @@ from korag.encoders.base import Encoder
 from korag.errors import ForeignFolderError, IndexStateError
 from korag.filters import parse, to_sql
 from korag.legs.base import Leg, ModelFreeLeg
-from korag.legs.tokenizers import TokenizerLike
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
 from korag.text import is_empty

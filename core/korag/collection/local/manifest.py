@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_flag, check_list
 from korag.collection.local.database import FORMAT_VERSION, Database
 from korag.collection.local.segments import CodecVersion, is_codec_version, newer_codec
@@ -19,7 +20,6 @@ from korag.encoders.load import as_encoder
 from korag.errors import FingerprintError, InvalidArgumentError
 from korag.legs.base import Codec, Leg, damaged_entry
 from korag.legs.registry import leg_of_family, leg_type, recorded_codec
-from korag.legs.tokenizers import TokenizerLike
 
 EncoderLike = Encoder[Any] | str | os.PathLike[str]
 LegSettings = Mapping[str, Mapping[str, Any] | None] | Sequence[str] | None

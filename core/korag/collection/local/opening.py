@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from korag.analysis.tokenizers import TokenizerLike
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike, check_tokenizer, name_encoders, no_legs
 from korag.collection.local.remains import EMPTY
 from korag.collection.local.replacing import finish_interrupted
 from korag.errors import IndexStateError
-from korag.legs.tokenizers import TokenizerLike
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
 

@@ -20,6 +20,8 @@ from operator import add
 from typing import Any, Protocol
 
 from korag._optional import require
+from korag.analysis.references import REFERENCE, canonical_reference
+from korag.analysis.scripts import HAN, HANGUL, KANA, LETTER_OR_DIGIT
 from korag.errors import InvalidArgumentError
 from korag.forking import Lock
 from korag.text import check_texts, normalize
@@ -41,36 +43,12 @@ class Tokenizer(Protocol):
         ...
 
 
-# U+318D and U+119E are vowels of old Korean that modern texts use as a middle dot (설치ㆍ운영): separators.
-_HANGUL = "가-힣\u1100-\u119d\u119f-\u11ff\u3131-\u318c\u318e\ua960-\ua97f\ud7b0-\ud7ff"
-_HAN = "々\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-_KANA = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
-_ENUMERATION = "\u2460-\u249b\u24ea-\u24ff\u2776-\u2793\u3251-\u325f\u32b1-\u32bf"  # ① ⑴ ⒈ …: no content
-_LETTER_OR_DIGIT = rf"[^\W_\u119e\u318d{_HANGUL}{_HAN}{_KANA}{_ENUMERATION}]"
-
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
-# 제6조의 2항 and 제6조의 3가지 speak of article 6, not of 제6조의2 and 제6조의3.
-_COUNTED = r"\s*(?:[항호%]|가지|개|번|명|인|건|단계|배|차|년|월|일|회|분의)"
-_BRANCH = rf"(?:\s*의(?:\d+(?!\d|\s*[항호])|\s+\d+(?!\d|{_COUNTED})))"
-# Without 제, an article may be a sum of money (6조 원 is six trillion won) or a count (3조각).
-_MONEY = r"\s*(?:\d+(?!\d|\s*[항호])|원|달러|불|엔|위안|유로|억|이상|이하|규모|각|직|합|건)"
-_REFERENCE = re.compile(
-    rf"제(?:(?=\d)|(?<![{_HANGUL}]제)\s+|(?<=[조항호]제)\s+)"  # 문제 3호 is no reference, 민법제3조 is
-    rf"{_NUMBER}\s*(?:조(?!직|합)|항(?!공|구|목)|호(?!텔|선|기)|장(?!군|관)|절|편(?!집)|관(?!문)){_BRANCH}*"
-    rf"|\d(?<![\d.,]\d)\d{{0,3}}조(?:{_BRANCH}+|(?!{_MONEY}))"
-)
 _TOKEN = re.compile(
-    rf"([{_HANGUL}]+|[{_HAN}]+|[{_KANA}]+)"
+    rf"([{HANGUL}]+|[{HAN}]+|[{KANA}]+)"
     r"|\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)*"
-    rf"|{_LETTER_OR_DIGIT}+(?:(?<=\d)\.\d+)*"  # begins with a letter: digits have matched above
+    rf"|{LETTER_OR_DIGIT}+(?:(?<=\d)\.\d+)*"  # begins with a letter: digits have matched above
 )
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # to ASCII
-
-
-def _canonical_reference(text: str) -> str:
-    """``제 6 조의 2``, ``6조의2`` and ``제06조의2`` are all ``제6조의2``."""
-    bare = re.sub(r"[\s,제]", "", unicodedata.normalize("NFKC", text))
-    return "제" + re.sub(r"(?<!\d)0+(?=\d)", "", bare)
 
 
 def _fold(text: str) -> str:
@@ -86,9 +64,9 @@ def _prepare(texts: Sequence[str]) -> list[str]:
 def _bigrams(text: str) -> list[str]:
     tokens: list[str] = []
     start = 0
-    for reference in _REFERENCE.finditer(text):
+    for reference in REFERENCE.finditer(text):
         _add_bigrams(text[start : reference.start()], tokens)
-        tokens.append(_canonical_reference(reference.group()))
+        tokens.append(canonical_reference(reference.group()))
         start = reference.end()
     _add_bigrams(text[start:], tokens)
     return tokens
@@ -206,7 +184,7 @@ def _without_long_words(text: str) -> Iterator[str]:
 
 def _reference_spans(text: str) -> list[tuple[int, int, str]]:
     """Spans that Kiwi must keep whole, as proper nouns; a particle after them remains a particle."""
-    return [(*match.span(), "NNP") for match in _REFERENCE.finditer(text)]
+    return [(*match.span(), "NNP") for match in REFERENCE.finditer(text)]
 
 
 def _content(text: str, morphemes: Sequence[Any]) -> list[str]:
@@ -214,7 +192,7 @@ def _content(text: str, morphemes: Sequence[Any]) -> list[str]:
     tokens = []
     for morpheme in morphemes:
         if morpheme.start in references:
-            tokens.append(_canonical_reference(references[morpheme.start]))
+            tokens.append(canonical_reference(references[morpheme.start]))
         elif _is_content(morpheme.tag):
             tokens.append(_fold(morpheme.form.replace(",", "") if morpheme.tag == "SN" else morpheme.form))
     return tokens

@@ -1,0 +1,1 @@
+"""Text analysis of the lexical leg: tokenizers, references to statutes, spellings."""

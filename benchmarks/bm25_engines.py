@@ -28,8 +28,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from korag import Collection
-from korag.evaluation import load_dataset, score_rankings
 from korag.analysis.tokenizers import resolve_tokenizer
+from korag.evaluation import load_dataset, score_rankings
 
 K1, B = 1.2, 0.75  # FTS5 has them built in
 Tokens = Sequence[Sequence[str]]

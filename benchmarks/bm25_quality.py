@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from korag import Collection
-from korag.evaluation import load_dataset, score_rankings
 from korag.analysis.tokenizers import Tokenizer, resolve_tokenizer
+from korag.evaluation import load_dataset, score_rankings
 
 
 def whitespace(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from langchain_core.runnables.utils import AnyConfigurableField
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import Family
 from korag.checks import check_count, check_flag, check_fraction, reject_unknown
 from korag.collection.base import Collection, Hit
@@ -26,7 +27,6 @@ from korag.deprecations import rename_keywords
 from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError
 from korag.filters import parse
-from korag.analysis.tokenizers import TokenizerLike
 from langchain_korag.documents import (
     delete_documents,
     how_to_make,

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 from langchain_core.documents import Document
 from pydantic import Field, ValidationInfo, field_validator
 
+from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
 from korag.checks import FusionMethod, check_count, check_fusion, check_list, name_weights
 from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
-from korag.analysis.tokenizers import TokenizerLike
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.search_options import RENAMED
 

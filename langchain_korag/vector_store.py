@@ -12,6 +12,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
+from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_count, reject_unknown
 from korag.collection.base import Collection, Hit
 from korag.collection.local.collection import LocalCollection
@@ -20,7 +21,6 @@ from korag.collection.local.opening import open_saved
 from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
-from korag.analysis.tokenizers import TokenizerLike
 from korag.paths import check_path
 from korag.storage import is_taken
 from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records

@@ -19,6 +19,7 @@ from llama_index.core.settings import Settings
 from llama_index.core.storage.docstore import BaseDocumentStore
 from llama_index.core.vector_stores import MetadataFilters
 
+from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import Family
 from korag.checks import check_choice, check_count, check_deletion, reject_unknown
 from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
@@ -28,7 +29,6 @@ from korag.collection.local.opening import open_saved, planned_legs
 from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
-from korag.analysis.tokenizers import TokenizerLike
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records, to_scored

@@ -10,13 +10,13 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore import BaseDocumentStore
 
+from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
 from korag.checks import FusionMethod, check_list, name_weights
 from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
-from korag.analysis.tokenizers import TokenizerLike
 from llamaindex_korag.collection_retriever import CollectionRetriever
 
 _RENAMED = {"method": "fusion"}

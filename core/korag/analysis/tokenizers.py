@@ -20,8 +20,9 @@ from operator import add
 from typing import Any, Protocol
 
 from korag._optional import require
-from korag.analysis.references import REFERENCE, canonical_reference
+from korag.analysis.identifiers import find_identifiers
 from korag.analysis.scripts import HAN, HANGUL, KANA, LETTER_OR_DIGIT
+from korag.analysis.versions import VERSION
 from korag.errors import InvalidArgumentError
 from korag.forking import Lock
 from korag.text import check_texts, normalize
@@ -61,13 +62,13 @@ def _prepare(texts: Sequence[str]) -> list[str]:
     return [normalize(text).translate(_FULL_WIDTH) for text in check_texts(texts)]
 
 
-def _bigrams(text: str) -> list[str]:
+def _bigrams(text: str, version: int) -> list[str]:
     tokens: list[str] = []
     start = 0
-    for reference in REFERENCE.finditer(text):
-        _add_bigrams(text[start : reference.start()], tokens)
-        tokens.append(canonical_reference(reference.group()))
-        start = reference.end()
+    for identifier in find_identifiers(text, version):
+        _add_bigrams(text[start : identifier.start], tokens)
+        tokens += identifier.tokens
+        start = identifier.end
     _add_bigrams(text[start:], tokens)
     return tokens
 
@@ -96,7 +97,12 @@ class BigramTokenizer:
     - References to statutes are whole: ``제6조의2``, ``제 6 조의 2`` and ``6조의2`` → ``제6조의2``;
       ``제12조제1항`` → ``제12조 제1항``. ``6조 원`` is money, not an article.
     - Full-width letters and digits are folded; punctuation, emoji and ``①`` give nothing.
+
+    Args:
+        version: Of the analysis; see `korag.analysis.versions`.
     """
+
+    version: int = VERSION
 
     @property
     def name(self) -> str:
@@ -105,7 +111,7 @@ class BigramTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
         """Returns the tokens of every text."""
-        return [_bigrams(text) for text in _prepare(texts)]
+        return [_bigrams(text, self.version) for text in _prepare(texts)]
 
 
 _CONTENT_TAGS = frozenset({"VV", "VA", "VX", "MM", "MAG", "XR", "XPN", "XSN", "SL", "SH", "SN"})
@@ -134,9 +140,13 @@ class KiwiTokenizer:
     Kept: nouns (``N*``), verbs and adjectives (``VV VA VX``), determiners and adverbs (``MM MAG``), roots and
     affixes (``XR XPN XSN``), foreign words, Chinese characters, numbers (``SL SH SN``), addresses, tags and
     emoji (``W_*``); particles, endings and punctuation are dropped. Statute references are treated as
-    `BigramTokenizer` treats them. The object holds nothing: it is picklable, and all share one Kiwi per
-    process.
+    `BigramTokenizer` treats them. All share one Kiwi per process.
+
+    Args:
+        version: Of the analysis; see `korag.analysis.versions`.
     """
+
+    version: int = VERSION
 
     @property
     def name(self) -> str:
@@ -147,8 +157,8 @@ class KiwiTokenizer:
         """Returns the tokens of every text; Kiwi works on the whole list, on all cores."""
         pieces = [list(_pieces(text)) for text in _prepare(texts)]
         flat = [piece for own in pieces for piece in own]
-        analysed = _kiwi().tokenize(flat, pretokenized=_reference_spans)
-        contents = (_content(piece, morphemes) for piece, morphemes in zip(flat, analysed, strict=True))
+        analysed = _kiwi().tokenize(flat, pretokenized=partial(_whole_spans, version=self.version))
+        contents = (_content(piece, morphemes, self.version) for piece, morphemes in zip(flat, analysed, strict=True))
         return [[token for _ in own for token in next(contents)] for own in pieces]
 
 
@@ -182,17 +192,17 @@ def _without_long_words(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _reference_spans(text: str) -> list[tuple[int, int, str]]:
+def _whole_spans(text: str, *, version: int) -> list[tuple[int, int, str]]:
     """Spans that Kiwi must keep whole, as proper nouns; a particle after them remains a particle."""
-    return [(*match.span(), "NNP") for match in REFERENCE.finditer(text)]
+    return [(identifier.start, identifier.end, "NNP") for identifier in find_identifiers(text, version)]
 
 
-def _content(text: str, morphemes: Sequence[Any]) -> list[str]:
-    references = {start: text[start:end] for start, end, _ in _reference_spans(text)}
-    tokens = []
+def _content(text: str, morphemes: Sequence[Any], version: int) -> list[str]:
+    identifiers = {identifier.start: identifier.tokens for identifier in find_identifiers(text, version)}
+    tokens: list[str] = []
     for morpheme in morphemes:
-        if morpheme.start in references:
-            tokens.append(canonical_reference(references[morpheme.start]))
+        if morpheme.start in identifiers:
+            tokens += identifiers[morpheme.start]
         elif _is_content(morpheme.tag):
             tokens.append(_fold(morpheme.form.replace(",", "") if morpheme.tag == "SN" else morpheme.form))
     return tokens

@@ -258,11 +258,16 @@ class ModelFreeLeg(Leg):
 
     Args:
         codec: One of the codecs the leg is registered with.
+
+    Attributes:
+        query_settings: Names of the settings that change queries alone; they may be given anew on opening.
     """
+
+    query_settings: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its settings as JSON values, for the manifest; legs of equal settings represent texts equally."""
+        """Its settings as JSON values, for the manifest; legs of equal settings represent documents equally."""
         return {}
 
     @property
@@ -285,7 +290,7 @@ class ModelFreeLeg(Leg):
         leg = cls(codec, **(settings | own))
         for field, now in leg.settings.items():
             was = settings.get(field)
-            if was != now:
+            if was != now and field not in cls.query_settings:
                 raise FingerprintError(
                     f"{place}의 '{name}' 색인은 {field}={was!r}(으)로 만들었는데 {now!r}을(를) 넣었습니다. "
                     f"{field}을(를) 빼고 열거나 새 폴더에 다시 색인하세요.",

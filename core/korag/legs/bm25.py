@@ -18,8 +18,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from korag.analysis.tokenizers import TokenizerLike, resolve_tokenizer
-from korag.errors import FingerprintError
+from korag.analysis.analyzer import Analyzer
+from korag.analysis.settings import BM25
+from korag.analysis.tokenizers import TokenizerLike
+from korag.analysis.versions import VERSION
+from korag.errors import FingerprintError, FormatVersionError
 from korag.legs.arrays import check_array, check_names, check_rows, check_starts, is_ascending, require
 from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, damaged_entry, score_all
 from korag.scoring import Ints, concatenate, sparse_cosines
@@ -152,24 +155,39 @@ class BM25Leg(ModelFreeLeg):
 
     Args:
         codec: How counts are stored.
-        tokenizer: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+        tokenizer: As for `BM25`; so are the other settings.
+        trim_questions: Likewise.
+        version: Of the analysis; see `korag.analysis.versions`.
     """
 
     codec: BM25Codec
+    query_settings = frozenset({"trim_questions"})
 
-    def __init__(self, codec: BM25Codec, *, tokenizer: TokenizerLike = None) -> None:
+    def __init__(
+        self,
+        codec: BM25Codec,
+        *,
+        tokenizer: TokenizerLike = None,
+        trim_questions: bool = True,
+        version: int = VERSION,
+    ) -> None:
         super().__init__(codec)
-        self.tokenizer = resolve_tokenizer(tokenizer)
+        self.analyzer = Analyzer(BM25(tokenizer, trim_questions=trim_questions), version)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The tokenizer's name."""
-        return {"tokenizer": self.tokenizer.name}
+        """The tokenizer's name, and the other settings; version 1 had the name alone."""
+        own = self.analyzer.settings
+        named: dict[str, Any] = {"tokenizer": own.resolved_tokenizer.name}
+        if self.analyzer.version == 1:
+            return named
+        return named | {"trim_questions": own.trim_questions, "version": self.analyzer.version}
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The tokenizer itself."""
-        return {"tokenizer": self.tokenizer}
+        """The settings with the tokenizer itself; the version is the collection's, which another process may raise."""
+        own = self.analyzer.settings
+        return {"tokenizer": own.tokenizer, "trim_questions": own.trim_questions}
 
     @classmethod
     def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
@@ -184,15 +202,18 @@ class BM25Leg(ModelFreeLeg):
                 "넣으세요.",
                 f"The BM25 index of {place} was made with the custom tokenizer {tokenizer!r}; pass it as tokenizer=.",
             )
-        return super().reopen(codec, recorded, given, name=name, place=place)
+        version = _version(settings or {}, name=name, place=place)
+        before = {"trim_questions": False} if version == 1 else {}
+        completed = before | {"version": version} | (settings or {})
+        return super().reopen(codec, {**recorded, "settings": completed}, given, name=name, place=place)
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> list[TermCounts]:
         """Counts the tokens of each document."""
-        return [_count(tokens) for block in _blocks(texts) for tokens in self.tokenizer(block)]
+        return [_count(tokens) for block in _blocks(texts) for tokens in self.analyzer.documents(block)]
 
     def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.uint64]]:
         """The distinct terms of each query."""
-        return [_count(tokens)[0] for tokens in self.tokenizer(texts)]
+        return [_count(tokens)[0] for tokens in self.analyzer.queries(texts)]
 
     def prepare(self, query: NDArray[np.uint64], slices: Sequence[SegmentSlice]) -> WeighedQuery:
         """Weighs terms by the live documents that contain them: ``idf = ln(1 + (N − df + ½) / (df + ½))``."""
@@ -220,6 +241,21 @@ class BM25Leg(ModelFreeLeg):
         counts = np.concatenate([np.zeros(0, np.float32), *(counts for _, counts in vectors)]).astype(np.float32)
         starts = np.cumsum([0, *(len(held) for held, _ in vectors)])
         return sparse_cosines(sp.csr_array((counts, columns, starts), shape=(len(vectors), len(terms))))
+
+
+def _version(settings: Mapping[str, Any], *, name: str, place: str) -> int:
+    """The version of the analysis that a collection's terms were made with."""
+    version = settings.get("version", 1)
+    if type(version) is not int or version < 1 or not isinstance(settings.get("trim_questions", True), bool):
+        raise damaged_entry(name, place, "settings")
+    if version > VERSION:
+        raise FormatVersionError(
+            f"{place}의 '{name}' 색인은 더 새로운 KoRAG가 만들었습니다(분석 버전 {version}, 여기서는 {VERSION}까지). "
+            "KoRAG를 업그레이드하세요.",
+            f"The '{name}' index of {place} was made by a newer KoRAG (version {version} of the analysis; this one "
+            f"knows {VERSION}); upgrade KoRAG.",
+        )
+    return version
 
 
 def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> tuple[Ints, Ints]:

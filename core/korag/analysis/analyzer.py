@@ -1,0 +1,74 @@
+"""Texts to the terms of the lexical leg, in the same steps for documents and queries.
+
+1. From a query, what only makes it a question is left out (`korag.analysis.questions`).
+2. `_SPELLINGS` bring the text into one spelling. A caller's own tokenizer gets the text in NFC instead.
+3. The tokenizer makes tokens of it, and keeps identifiers whole (`korag.analysis.identifiers`).
+4. `_DOCUMENT_TOKENS` or `_QUERY_TOKENS` add further ones.
+
+Version 1 has the tokenizer alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from korag.analysis.settings import BM25
+from korag.analysis.tokenizers import BigramTokenizer, KiwiTokenizer, Tokenizer
+from korag.analysis.versions import VERSION
+
+Spelling = Callable[[str], str]
+"""A text in another spelling."""
+Further = Callable[[str, Sequence[str], BM25], Iterable[str]]
+"""Tokens to add: from the text in its one spelling, its tokens, and the leg's settings."""
+
+_SPELLINGS: tuple[Spelling, ...] = ()
+_DOCUMENT_TOKENS: tuple[Further, ...] = ()
+_QUERY_TOKENS: tuple[Further, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analyzer:
+    """Makes terms of documents and queries; holds nothing but settings, and can be copied and pickled.
+
+    Args:
+        settings: Of the leg.
+        version: Of the analysis; see `korag.analysis.versions`.
+    """
+
+    settings: BM25 = field(default_factory=BM25)
+    version: int = VERSION
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, of this version."""
+        tokenizer = self.settings.resolved_tokenizer
+        if isinstance(tokenizer, BigramTokenizer | KiwiTokenizer):
+            return replace(tokenizer, version=self.version)
+        return tokenizer
+
+    def documents(self, texts: Sequence[str]) -> list[list[str]]:
+        """Returns the tokens of every document, repeated as often as they count."""
+        return self._tokens(texts, _DOCUMENT_TOKENS)
+
+    def queries(self, texts: Sequence[str]) -> list[list[str]]:
+        """Returns the tokens of every query."""
+        return self._tokens(texts, _QUERY_TOKENS)
+
+    def _tokens(self, texts: Sequence[str], further: tuple[Further, ...]) -> list[list[str]]:
+        tokenizer = self.tokenizer
+        if self.version == 1:
+            return tokenizer(texts)
+        if isinstance(tokenizer, BigramTokenizer | KiwiTokenizer):
+            texts = [_spelled(text) for text in texts] if _SPELLINGS else texts
+        tokens = tokenizer(texts)
+        if further:
+            for text, own in zip(texts, tokens, strict=True):
+                own += [token for add in further for token in add(text, own, self.settings)]
+        return tokens
+
+
+def _spelled(text: str) -> str:
+    for spell in _SPELLINGS:
+        text = spell(text)
+    return text

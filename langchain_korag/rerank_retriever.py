@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -14,17 +14,19 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.configurable import DynamicRunnable
 from langchain_core.vectorstores import VectorStoreRetriever
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checks import check_count, reject_unknown
 from korag.deprecations import rename_keywords
+from korag.errors import InvalidArgumentError
+from korag.reranking.fusing import check_fuse_weight
 from korag.text import check_text
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.documents import check_documents
 from langchain_korag.rerankers import DocumentReranker
 
-_OWN = ("k", "fetch_k")
+_OWN = ("k", "fetch_k", "fuse_weight")
 
 
 class Candidates(TypedDict):
@@ -50,9 +52,12 @@ class KoRerankRetriever(BaseRetriever):
     ``_get_relevant_documents`` names `k`. Any other retriever returns as many as it is
     configured to; configure it for `fetch_k`.
 
-    `k`, `fetch_k` and the base retriever's own keywords (``filter``) can be given to ``invoke``, ``ainvoke``,
-    ``batch`` and ``stream`` too. Each document is a copy with the reranker's score in its metadata. The base
-    retriever's run and the reranker's are children of this one's in traces and ``astream_events``.
+    A reranker of KoRAG's fuses its score with the base retriever's by `fuse_weight`. A ColBERT model does so by default
+    where documents come with scores, as those of KoRAG's retrievers do (`KoColBERTReranker`).
+
+    `k`, `fetch_k`, `fuse_weight` and the base retriever's own keywords (``filter``) can be given to ``invoke``,
+    ``ainvoke``, ``batch`` and ``stream`` too. Each document is a copy with the reranker's score in its metadata. The
+    base retriever's run and the reranker's are children of this one's in traces and ``astream_events``.
 
     Attributes:
         base_retriever: Finds candidates: a retriever, or one with ``with_config`` or ``configurable_fields``.
@@ -60,6 +65,8 @@ class KoRerankRetriever(BaseRetriever):
             their own limit if it is lower.
         fetch_k: Candidates to rerank.
         k: Documents to return.
+        fuse_weight: Weight of the reranker's score in [0, 1], in place of its own `fuse_weight`; None for its own. An
+            error with a compressor that is not KoRAG's.
     """
 
     model_config = ConfigDict(
@@ -73,6 +80,17 @@ class KoRerankRetriever(BaseRetriever):
     reranker: SkipJsonSchema[BaseDocumentCompressor] = Field(exclude=True, repr=False)
     fetch_k: int = Field(default=20, ge=0)
     k: int = Field(default=4, ge=0)
+    fuse_weight: float | None = Field(default=None, ge=0, le=1)
+
+    @field_validator("fuse_weight", mode="before")
+    @classmethod
+    def _check_weight(cls, weight: Any) -> float | None:
+        return check_fuse_weight(weight)
+
+    @model_validator(mode="after")
+    def _check_fusing(self) -> Self:
+        _check_can_fuse(self.reranker, self.fuse_weight)
+        return self
 
     def _get_relevant_documents(
         self,
@@ -81,15 +99,16 @@ class KoRerankRetriever(BaseRetriever):
         run_manager: CallbackManagerForRetrieverRun,
         k: int | None = None,
         fetch_k: int | None = None,
+        fuse_weight: float | None = None,
         **base_keywords: Any,
     ) -> list[Document]:
-        plan = self._plan(query, k, fetch_k, base_keywords)
+        plan = self._plan(query, k, fetch_k, fuse_weight, base_keywords)
         if plan.k == 0:
             return []
         config: RunnableConfig = {"callbacks": run_manager.get_child()}
         found = self.base_retriever.invoke(query, config, **plan.keywords)
         candidates = plan.candidates(query, found)
-        return plan.results(self._rerun(plan.k).invoke(candidates, config)) if candidates["documents"] else []
+        return plan.results(self._rerun(plan).invoke(candidates, config)) if candidates["documents"] else []
 
     async def _aget_relevant_documents(
         self,
@@ -98,31 +117,42 @@ class KoRerankRetriever(BaseRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,
         k: int | None = None,
         fetch_k: int | None = None,
+        fuse_weight: float | None = None,
         **base_keywords: Any,
     ) -> list[Document]:
-        plan = self._plan(query, k, fetch_k, base_keywords)
+        plan = self._plan(query, k, fetch_k, fuse_weight, base_keywords)
         if plan.k == 0:
             return []
         config: RunnableConfig = {"callbacks": run_manager.get_child()}
         found = await self.base_retriever.ainvoke(query, config, **plan.keywords)
         candidates = plan.candidates(query, found)
-        return plan.results(await self._rerun(plan.k).ainvoke(candidates, config)) if candidates["documents"] else []
+        return plan.results(await self._rerun(plan).ainvoke(candidates, config)) if candidates["documents"] else []
 
-    def _plan(self, query: str, k: int | None, fetch_k: int | None, keywords: dict[str, Any]) -> _Plan:
+    def _plan(
+        self,
+        query: str,
+        k: int | None,
+        fetch_k: int | None,
+        fuse_weight: float | None,
+        keywords: dict[str, Any],
+    ) -> _Plan:
         check_text(query, "query")
         k = self.k if k is None else check_count("k", k)
         fetch_k = max(k, self.fetch_k if fetch_k is None else check_count("fetch_k", fetch_k))
+        fuse_weight = self.fuse_weight if fuse_weight is None else check_fuse_weight(fuse_weight)
+        _check_can_fuse(self.reranker, fuse_weight)
         known = _known_keywords(self.base_retriever)
         keywords = rename_keywords(keywords, known.renamed)
         if not known.any:
             reject_unknown(self, keywords, [*_OWN, *(name for name in known.names if name not in _OWN)])
-        return _Plan(k, fetch_k, {"k": fetch_k, **keywords} if known.k else keywords)
+        return _Plan(k, fetch_k, fuse_weight, {"k": fetch_k, **keywords} if known.k else keywords)
 
-    def _rerun(self, k: int) -> RunnableLambda[Candidates, Sequence[Document]]:
+    def _rerun(self, plan: _Plan) -> RunnableLambda[Candidates, Sequence[Document]]:
         """Wraps the reranker in a runnable; compressors are not runnables and would not appear in traces."""
         reranker = self.reranker
         if isinstance(reranker, DocumentReranker):
-            reranker = reranker.model_copy(update={"top_n": k})
+            weight = {} if plan.fuse_weight is None else {"fuse_weight": plan.fuse_weight}
+            reranker = reranker.model_copy(update={"top_n": plan.k, **weight})
 
         def rerank(given: Candidates, config: RunnableConfig) -> Sequence[Document]:
             return reranker.compress_documents(given["documents"], given["query"], config.get("callbacks"))
@@ -139,6 +169,7 @@ class _Plan:
 
     k: int
     fetch_k: int
+    fuse_weight: float | None
     keywords: dict[str, Any]
 
     def candidates(self, query: str, found: Sequence[Document]) -> Candidates:
@@ -149,6 +180,17 @@ class _Plan:
 
     def results(self, reranked: Sequence[Document]) -> list[Document]:
         return list(reranked)[: self.k]
+
+
+def _check_can_fuse(reranker: BaseDocumentCompressor, fuse_weight: float | None) -> None:
+    if fuse_weight is not None and not isinstance(reranker, DocumentReranker):
+        name = type(reranker).__name__
+        raise InvalidArgumentError(
+            f"fuse_weight={fuse_weight!r}: {name}은(는) KoRAG의 재순위 모델이 아니어서 점수를 결합할 수 없습니다. "
+            "KoColBERTReranker나 KoCrossEncoderReranker를 쓰거나 fuse_weight를 빼세요.",
+            f"fuse_weight={fuse_weight!r}: {name} is not one of KoRAG's rerankers, so its scores cannot be fused; use "
+            "KoColBERTReranker or KoCrossEncoderReranker, or omit fuse_weight.",
+        )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from korag.errors import CheckpointError
 from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker, TokenCache
 from korag.reranking.cross_encoder import CrossEncoderReranker
+from korag.reranking.fusing import check_fuse_weight, ranked_scores
 from langchain_korag.documents import check_documents
 
 
@@ -34,6 +35,12 @@ class DocumentReranker(BaseDocumentCompressor):
         score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
         score_threshold: Leave out documents of a lower relevance, in [0, 1]; the model's class in `korag` defines
             relevance.
+        fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score the documents were found by,
+            both scaled to [0, 1]. 1 ranks by this model alone. None is the model's default
+            (`korag.reranking.base.TextReranker`) where the documents come with such scores, and 1 otherwise.
+        first_score_key: Metadata key of the score that the documents were found by: the `score_key` of KoRAG's
+            retrievers. Where a document has none, or the scores are not those of a ranked list, best first, the order
+            of the documents takes their place for a `fuse_weight`; None always takes the order.
     """
 
     model_config = ConfigDict(
@@ -46,6 +53,13 @@ class DocumentReranker(BaseDocumentCompressor):
     top_n: int | None = Field(default=3, ge=0)
     score_key: str | None = "relevance_score"
     score_threshold: float | None = Field(default=None, ge=0, le=1)
+    fuse_weight: float | None = Field(default=None, ge=0, le=1)
+    first_score_key: str | None = "score"
+
+    @field_validator("fuse_weight", mode="before")
+    @classmethod
+    def _check_weight(cls, weight: Any) -> float | None:
+        return check_fuse_weight(weight)
 
     @model_validator(mode="after")
     def _check_threshold(self) -> Self:
@@ -79,8 +93,15 @@ class DocumentReranker(BaseDocumentCompressor):
             [document.page_content for document in candidates],
             top_n=self.top_n,
             score_threshold=self.score_threshold,
+            first_stage_scores=self._first_stage_scores(candidates),
+            fuse_weight=self.fuse_weight,
         )
         return [self._scored(candidates[index], score) for index, score in ranked]
+
+    def _first_stage_scores(self, documents: Sequence[Document]) -> list[float] | None:
+        if self.first_score_key is None:
+            return None
+        return ranked_scores([document.metadata.get(self.first_score_key) for document in documents])
 
     def _scored(self, document: Document, score: float) -> Document:
         extra = {} if self.score_key is None else {self.score_key: score}
@@ -93,9 +114,9 @@ class KoColBERTReranker(DocumentReranker):
     >>> reranker = KoColBERTReranker(model="mini-colbert", top_n=3)
     >>> reranker.compress_documents(documents, "보증금은 언제 돌려받나요?")
 
-    Returns copies with their ids, their metadata, and the MaxSim score under `score_key`; the documents
-    passed in are not modified. Equal scores keep their order. Documents without text are left out. Reranking the
-    same documents for another query only encodes that query.
+    Returns copies with their ids, their metadata, and the MaxSim score under `score_key`, or the fused one; the
+    documents passed in are not modified. Equal scores keep their order. Documents without text are left out. Reranking
+    the same documents for another query only encodes that query.
 
     Attributes:
         query_length: Longest query in tokens; None for the model's own. Not serialised, as it belongs to `model`.
@@ -104,6 +125,12 @@ class KoColBERTReranker(DocumentReranker):
         score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
         score_threshold: Leave out documents of a lower relevance, in [0, 1]: the mean over query tokens of each one's
             best match (see `korag.Reranker`), not MaxSim itself, which grows with the query.
+        fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score the documents were found by,
+            both scaled to [0, 1]. 1 ranks by this model alone. None is 0.4 where the documents come with such scores,
+            and 1 otherwise; with mini-colbert alone, the lists of a hybrid search get worse.
+        first_score_key: Metadata key of the score that the documents were found by: the `score_key` of KoRAG's
+            retrievers. Where a document has none, or the scores are not those of a ranked list, best first, the order
+            of the documents takes their place for a `fuse_weight`; None always takes the order.
         cache: Token vectors of recently seen documents; shared by copies.
 
     Raises:
@@ -144,6 +171,11 @@ class KoCrossEncoderReranker(DocumentReranker):
         score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
         score_threshold: Leave out documents of a lower score, in [0, 1]; an error if the model's scores are not
             sigmoid outputs, and for a `BaseCrossEncoder`, whose range is unknown.
+        fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score the documents were found by,
+            both scaled to [0, 1]. 1 ranks by this model alone. None is 1.
+        first_score_key: Metadata key of the score that the documents were found by: the `score_key` of KoRAG's
+            retrievers. Where a document has none, or the scores are not those of a ranked list, best first, the order
+            of the documents takes their place for a `fuse_weight`; None always takes the order.
 
     Raises:
         WrongFamilyError: If the model is a dense, sparse or late-interaction model.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Self
 
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # it re-exports
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
@@ -14,13 +14,14 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
-from korag.checks import reject_unknown
+from korag.checks import check_fraction, reject_unknown
 from korag.encoders.load import as_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.errors import InvalidArgumentError
 from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker
 from korag.reranking.cross_encoder import CrossEncoderReranker, cross_encoder_with
+from korag.reranking.fusing import check_fuse_weight, ranked_scores
 
 RETRIEVAL_SCORE = "retrieval_score"
 dispatcher = get_dispatcher(__name__)
@@ -40,6 +41,13 @@ class NodeReranker(BaseNodePostprocessor):
         metadata_mode: Metadata that is part of the scored text.
         keep_retrieval_score: Keep a node's previous score in the metadata of the result, as ``retrieval_score``; it is
             excluded from the texts for LLMs and embeddings.
+        score_threshold: Leave out nodes of a lower relevance, in [0, 1]; the model's class in `korag` defines
+            relevance.
+        fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score that the nodes come with, both
+            scaled to [0, 1]. 1 ranks by this model alone. None is the model's default
+            (`korag.reranking.base.TextReranker`) where nodes have such scores, and 1 otherwise. Where nodes have no
+            scores, or not those of a ranked list, best first, their order takes the place of the scores for a
+            `fuse_weight`.
     """
 
     model_config = ConfigDict(
@@ -58,6 +66,10 @@ class NodeReranker(BaseNodePostprocessor):
     top_n: int = Field(default=5, ge=0, description="Nodes to keep.")
     metadata_mode: MetadataMode = Field(default=MetadataMode.EMBED, description="Metadata in the scored text.")
     keep_retrieval_score: bool = Field(default=False, description="Keep the former score in the metadata.")
+    score_threshold: float | None = Field(default=None, description="Least relevance of a node, in [0, 1].")
+    fuse_weight: float | None = Field(
+        default=None, description="Weight of the model's score against the former one; None for the model's default."
+    )
     _reranker: TextReranker = PrivateAttr()
 
     def __init__(
@@ -72,8 +84,26 @@ class NodeReranker(BaseNodePostprocessor):
         # loudly here, as an unknown keyword.
         fields |= {name: value for name, value in arguments.items() if name not in ("model", "family")}
         fields["model_name"] = arguments["model"]
+        reranker.check_threshold(fields.get("score_threshold"))
         super().__init__(callback_manager=callback_manager or CallbackManager(), **fields)
         self._reranker = reranker
+
+    @field_validator("score_threshold", mode="before")
+    @classmethod
+    def _check_threshold(cls, threshold: Any) -> float | None:
+        return None if threshold is None else check_fraction("score_threshold", threshold)
+
+    @field_validator("fuse_weight", mode="before")
+    @classmethod
+    def _check_weight(cls, weight: Any) -> float | None:
+        return check_fuse_weight(weight)
+
+    @model_validator(mode="after")
+    def _check_relevance(self) -> Self:
+        reranker: TextReranker | None = getattr(self, "_reranker", None)  # there is none yet in the constructor
+        if reranker is not None:
+            reranker.check_threshold(self.score_threshold)
+        return self
 
     @property
     @abstractmethod
@@ -108,7 +138,14 @@ class NodeReranker(BaseNodePostprocessor):
 
     def _rank(self, nodes: list[NodeWithScore], query: str) -> list[NodeWithScore]:
         texts = [node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes]
-        ranked = self._reranker.rerank(query, texts, top_n=self.top_n)
+        ranked = self._reranker.rerank(
+            query,
+            texts,
+            top_n=self.top_n,
+            score_threshold=self.score_threshold,
+            first_stage_scores=ranked_scores([node.score for node in nodes]),
+            fuse_weight=self.fuse_weight,
+        )
         return [self._scored(nodes[index], score) for index, score in ranked]
 
     def _scored(self, scored: NodeWithScore, score: float) -> NodeWithScore:
@@ -139,8 +176,8 @@ class KoColBERTRerank(NodeReranker):
     >>> rerank = KoColBERTRerank(model_name="mini-colbert", top_n=3)
     >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
 
-    Returns new `NodeWithScore` objects with the MaxSim score; those passed in, and their nodes, are not
-    modified. Equal scores keep their order. Nodes without any text to score are left out. Reranking the same nodes
+    Returns new `NodeWithScore` objects with the MaxSim score, or the fused one; those passed in, and their nodes, are
+    not modified. Equal scores keep their order. Nodes without any text to score are left out. Reranking the same nodes
     for another query only encodes that query.
 
     Everything that changes scores is a serialised field, so `to_dict` and `from_dict` recreate a reranker that
@@ -158,6 +195,12 @@ class KoColBERTRerank(NodeReranker):
         metadata_mode: Metadata that is part of the scored text.
         keep_retrieval_score: Keep a node's previous score in the metadata of the result, as ``retrieval_score``; it is
             excluded from the texts for LLMs and embeddings.
+        score_threshold: Leave out nodes of a lower relevance, in [0, 1]: the mean over query tokens of each one's best
+            match (see `korag.Reranker`), not MaxSim itself.
+        fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score that the nodes come with, both
+            scaled to [0, 1]. 1 ranks by this model alone. None is 0.4 where nodes have such scores, and 1 otherwise;
+            with mini-colbert alone, the lists of a hybrid search get worse. Where nodes have no scores, or not those of
+            a ranked list, best first, their order takes the place of the scores for a `fuse_weight`.
     """
 
     model_name: str = Field(
@@ -187,6 +230,8 @@ class KoColBERTRerank(NodeReranker):
         top_n: int = 5,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         keep_retrieval_score: bool = False,
+        score_threshold: float | None = None,
+        fuse_weight: float | None = None,
         callback_manager: CallbackManager | None = None,
         **unknown: Any,
     ) -> None:
@@ -203,12 +248,15 @@ class KoColBERTRerank(NodeReranker):
             top_n: Nodes to keep.
             metadata_mode: Metadata that is part of the scored text.
             keep_retrieval_score: Keep a node's previous score in the metadata.
+            score_threshold: Leave out nodes of a lower relevance, in [0, 1].
+            fuse_weight: Weight of this model's score against the nodes' own.
             callback_manager: LlamaIndex's callbacks.
             unknown: Not accepted; any other keyword is an error.
 
         Raises:
             WrongFamilyError: If the model is not a late-interaction model.
-            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with.
+            InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with, or another argument is
+                invalid.
         """
         reject_unknown(self, unknown, list(type(self).model_fields))  # before the default model is looked for
         encoder = as_encoder(
@@ -228,6 +276,8 @@ class KoColBERTRerank(NodeReranker):
             top_n=top_n,
             metadata_mode=metadata_mode,
             keep_retrieval_score=keep_retrieval_score,
+            score_threshold=score_threshold,
+            fuse_weight=fuse_weight,
             **unknown,
         )
 
@@ -263,6 +313,11 @@ class KoCrossEncoderRerank(NodeReranker):
         metadata_mode: Metadata that is part of the scored text.
         keep_retrieval_score: Keep a node's previous score in the metadata of the result, as ``retrieval_score``; it is
             excluded from the texts for LLMs and embeddings.
+        score_threshold: Leave out nodes of a lower relevance, in [0, 1]; an error if the model's scores are not sigmoid
+            outputs.
+        fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score that the nodes come with, both
+            scaled to [0, 1]. 1 ranks by this model alone. None is 1. Where nodes have no scores, or not those of a
+            ranked list, best first, their order takes the place of the scores for a `fuse_weight`.
     """
 
     model_name: str = Field(default=DEFAULT_CROSS_ENCODER, frozen=True, description="Name or path of a cross-encoder.")
@@ -276,6 +331,8 @@ class KoCrossEncoderRerank(NodeReranker):
         top_n: int = 5,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         keep_retrieval_score: bool = False,
+        score_threshold: float | None = None,
+        fuse_weight: float | None = None,
         callback_manager: CallbackManager | None = None,
         **unknown: Any,
     ) -> None:
@@ -288,13 +345,16 @@ class KoCrossEncoderRerank(NodeReranker):
             top_n: Nodes to keep.
             metadata_mode: Metadata that is part of the scored text.
             keep_retrieval_score: Keep a node's previous score in the metadata.
+            score_threshold: Leave out nodes of a lower relevance, in [0, 1].
+            fuse_weight: Weight of this model's score against the nodes' own.
             callback_manager: LlamaIndex's callbacks.
             unknown: Not accepted; any other keyword is an error.
 
         Raises:
             WrongFamilyError: If the model is a dense, sparse or late-interaction model.
             CheckpointError: If it does not give exactly one score.
-            InvalidArgumentError: If a loaded model comes with settings it was not loaded with.
+            InvalidArgumentError: If a loaded model comes with settings it was not loaded with, another argument is
+                invalid, or there is a `score_threshold` and the scores are not in [0, 1].
         """
         reject_unknown(self, unknown, list(type(self).model_fields))
         model = cross_encoder_with(model_name, revision=revision, max_length=max_length)
@@ -305,6 +365,8 @@ class KoCrossEncoderRerank(NodeReranker):
             top_n=top_n,
             metadata_mode=metadata_mode,
             keep_retrieval_score=keep_retrieval_score,
+            score_threshold=score_threshold,
+            fuse_weight=fuse_weight,
             **unknown,
         )
 

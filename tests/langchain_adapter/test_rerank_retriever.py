@@ -183,6 +183,30 @@ class TestKeywords:
         assert KoRerankRetriever(base_retriever=fixed, reranker=reranker).invoke(QUERY, k=0) == []
         assert fixed.calls == []
 
+    async def test_fuse_weight(
+        self, base: KoColBERTRetriever, reranker: KoCrossEncoderReranker, retriever: KoRerankRetriever
+    ) -> None:
+        candidates = base.invoke(QUERY, k=6)
+        fusing = reranker.model_copy(update={"top_n": 3, "fuse_weight": 0.2})
+        expected = fusing.compress_documents(candidates, QUERY)
+        assert expected != retriever.invoke(QUERY)
+        assert retriever.invoke(QUERY, fuse_weight=0.2) == expected
+        assert await retriever.ainvoke(QUERY, fuse_weight=0.2) == expected
+        own = KoRerankRetriever(base_retriever=base, reranker=reranker, fetch_k=6, k=3, fuse_weight=0.2)
+        assert own.invoke(QUERY) == expected
+        assert own.invoke(QUERY, fuse_weight=1) == retriever.invoke(QUERY)
+        assert [d.id for d in own.invoke(QUERY, fuse_weight=0)] == [d.id for d in candidates[:3]]
+
+    def test_wrong_fuse_weights(self, base: KoColBERTRetriever, retriever: KoRerankRetriever) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"fuse_weight=2.*재순위"):
+            retriever.invoke(QUERY, fuse_weight=2)
+        with pytest.raises(ValidationError, match="fuse_weight=-1"):
+            KoRerankRetriever(base_retriever=base, reranker=retriever.reranker, fuse_weight=-1)
+        with pytest.raises(ValidationError, match="Reversing is not one of KoRAG's rerankers"):
+            KoRerankRetriever(base_retriever=base, reranker=Reversing(), fuse_weight=0.5)
+        with pytest.raises(InvalidArgumentError, match="Reversing은"):
+            KoRerankRetriever(base_retriever=base, reranker=Reversing()).invoke(QUERY, fuse_weight=0.5)
+
     @pytest.mark.parametrize("name", ["k", "fetch_k"])
     @pytest.mark.parametrize("wrong", [-1, 2.5, "3", True])
     async def test_wrong_numbers(self, retriever: KoRerankRetriever, name: str, wrong: Any) -> None:

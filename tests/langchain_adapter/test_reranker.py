@@ -95,7 +95,8 @@ class TestResults:
         self, reranker: KoColBERTReranker, colbert: LateInteractionEncoder, passages: list[Document]
     ) -> None:
         retriever = KoColBERTRetriever.from_documents(passages, model=colbert, k=len(passages))
-        for document in reranker.compress_documents(retriever.invoke(QUERY), QUERY):
+        alone = reranker.model_copy(update={"fuse_weight": 1.0})
+        for document in alone.compress_documents(retriever.invoke(QUERY), QUERY):
             assert document.metadata["relevance_score"] == pytest.approx(document.metadata["score"], abs=1e-2)
 
     @pytest.mark.slow
@@ -296,12 +297,19 @@ class TestPlace:
 
     def test_repr_dump_and_schema(self, colbert: LateInteractionEncoder) -> None:
         reranker = KoColBERTReranker(model=load_encoder("mini-colbert", token="hf_SECRET"))  # noqa: S106
-        assert repr(reranker) == "KoColBERTReranker(top_n=3, score_key='relevance_score', score_threshold=None)"
+        assert repr(reranker) == (
+            "KoColBERTReranker(top_n=3, score_key='relevance_score', score_threshold=None, fuse_weight=None, "
+            "first_score_key='score')"
+        )
         assert json.loads(reranker.model_dump_json()) == {
             "top_n": 3,
             "score_key": "relevance_score",
             "score_threshold": None,
+            "fuse_weight": None,
+            "first_score_key": "score",
         }
         properties = KoColBERTReranker.model_json_schema()["properties"]
         assert properties["model"]["type"] == "string"
-        assert set(properties) == {"model", "query_length", "top_n", "score_key", "score_threshold"}
+        assert set(properties) == {
+            "model", "query_length", "top_n", "score_key", "score_threshold", "fuse_weight", "first_score_key",
+        }  # fmt: skip

@@ -352,6 +352,8 @@ class TestKoCrossEncoderReranker:
             "top_n": 3,
             "score_key": "relevance_score",
             "score_threshold": None,
+            "fuse_weight": None,
+            "first_score_key": "score",
         }
         properties = KoCrossEncoderReranker.model_json_schema()["properties"]
         assert properties["model"]["type"] == "string"
@@ -397,3 +399,58 @@ class TestLangChainsOwnCrossEncoders:
     def test_a_threshold_is_an_error(self) -> None:
         with pytest.raises((ValidationError, InvalidArgumentError), match="ByLength does not declare"):
             KoCrossEncoderReranker(model=ByLength(), score_threshold=0.5)
+
+
+class TestFusing:
+    """`fuse_weight`: the score the documents were found by is fused with the model's."""
+
+    FIRST = (9.0, 8.0, 7.0, 3.0, 2.0, 1.5, 1.0, 0.5)
+
+    def _found(self, passages: list[Document], key: str = "score") -> list[Document]:
+        return [
+            document.model_copy(update={"metadata": {**document.metadata, key: score}})
+            for document, score in zip(passages, self.FIRST, strict=True)
+        ]
+
+    def _expected(self, reranker: DocumentReranker, passages: list[Document], **settings: Any) -> list[Any]:
+        texts = [passage.page_content for passage in passages]
+        ranked = reranker._text_reranker().rerank(QUERY, texts, **settings)
+        return [(f"문서-{index}", score) for index, score in ranked]
+
+    def _ranked(self, reranker: DocumentReranker, found: list[Document]) -> list[Any]:
+        return [(d.id, d.metadata["relevance_score"]) for d in reranker.compress_documents(found, QUERY)]
+
+    def test_scores_of_the_retriever(self, reranker: DocumentReranker, passages: list[Document]) -> None:
+        fusing = reranker.model_copy(update={"fuse_weight": 0.3})
+        expected = self._expected(reranker, passages, first_stage_scores=list(self.FIRST), fuse_weight=0.3)
+        assert self._ranked(fusing, self._found(passages)) == expected
+        own_key = fusing.model_copy(update={"first_score_key": "점수"})
+        assert self._ranked(own_key, self._found(passages, "점수")) == expected
+        assert all(0 <= score <= 1 for _, score in expected)
+
+    def test_the_default_is_the_models_and_needs_scores_of_a_ranked_list(
+        self, reranker: DocumentReranker, passages: list[Document]
+    ) -> None:
+        found = self._found(passages)
+        expected = self._expected(reranker, passages, first_stage_scores=list(self.FIRST))
+        assert self._ranked(reranker, found) == expected
+        alone = self._expected(reranker, passages)
+        ratings = [d.model_copy(update={"metadata": {"score": 5 - abs(i - 3)}}) for i, d in enumerate(passages)]
+        for without in (passages, ratings, [*found[:7], passages[7]]):
+            assert self._ranked(reranker, without) == alone
+        assert self._ranked(reranker.model_copy(update={"first_score_key": None}), found) == alone
+
+    def test_the_order_of_documents_without_scores(self, reranker: DocumentReranker, passages: list[Document]) -> None:
+        fusing = reranker.model_copy(update={"fuse_weight": 0.2})
+        assert self._ranked(fusing, passages) == self._expected(reranker, passages, fuse_weight=0.2)
+
+    def test_wrong_weights_and_serialised_ones(self, reranker: DocumentReranker) -> None:
+        made: Any = type(reranker)
+        for wrong in (-0.1, 1.5, "viel", True):
+            with pytest.raises(ValidationError, match=r"fuse_weight=.*재순위 점수만(.|\n)*between 0 and 1"):
+                made(model=reranker.model, fuse_weight=wrong)  # type: ignore[attr-defined]
+            with pytest.raises(ValidationError, match="fuse_weight="):
+                reranker.model_copy().fuse_weight = wrong
+        fusing = made(model=reranker.model, fuse_weight=0.3)  # type: ignore[attr-defined]
+        assert json.loads(fusing.model_dump_json())["fuse_weight"] == 0.3
+        assert pickle.loads(pickle.dumps(fusing)).fuse_weight == 0.3  # noqa: S301

@@ -131,7 +131,7 @@ class TestResults:
     def test_the_kept_score_reaches_neither_prompts_nor_embeddings(
         self, colbert: LateInteractionEncoder, nodes: list[NodeWithScore]
     ) -> None:
-        keeping = KoColBERTRerank(colbert, keep_retrieval_score=True, top_n=8)
+        keeping = KoColBERTRerank(colbert, keep_retrieval_score=True, top_n=8, fuse_weight=1)
         once = keeping.postprocess_nodes(nodes, query_str=QUERY)
         for mode in (MetadataMode.EMBED, MetadataMode.LLM):
             contents = {n.node.node_id: n.node.get_content(mode) for n in nodes}
@@ -306,6 +306,8 @@ class TestFields:
             "top_n": 5,
             "metadata_mode": "embed",
             "keep_retrieval_score": False,
+            "score_threshold": None,
+            "fuse_weight": None,
             "class_name": "KoColBERTRerank",
         }
 

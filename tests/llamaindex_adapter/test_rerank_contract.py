@@ -244,6 +244,52 @@ class TestBoth:
         assert data == before
         assert len(pickle.dumps(rerank)) < 2_000
 
+    FIRST = (9.0, 8.0, 7.0, 3.0, 2.0, 1.5, 1.0, 0.5)
+
+    def _found(self, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
+        return [NodeWithScore(node=node.node, score=score) for node, score in zip(nodes, self.FIRST, strict=True)]
+
+    def _expected(self, rerank: Any, nodes: list[NodeWithScore], **settings: Any) -> list[Any]:
+        texts = [node.node.get_content(MetadataMode.EMBED) for node in nodes]
+        return [(f"노드-{index}", score) for index, score in rerank._reranker.rerank(QUERY, texts, **settings)]
+
+    def _ranked(self, rerank: Any, nodes: list[NodeWithScore]) -> list[Any]:
+        return [(node.node.node_id, node.score) for node in rerank.postprocess_nodes(nodes, query_str=QUERY)]
+
+    def test_the_score_of_the_retriever_is_fused_by_weight(
+        self, made: Made, model: Any, rerank: Any, nodes: list[NodeWithScore]
+    ) -> None:
+        fusing = made(model, fuse_weight=0.3, top_n=8)
+        first = list(self.FIRST)
+        expected = self._expected(rerank, nodes, first_stage_scores=first, fuse_weight=0.3)
+        assert self._ranked(fusing, self._found(nodes)) == expected
+        assert self._ranked(made.from_dict(fusing.to_dict()), self._found(nodes)) == expected
+        assert self._ranked(fusing, nodes) == self._expected(rerank, nodes, fuse_weight=0.3)  # their scores rise
+        default = self._expected(rerank, nodes, first_stage_scores=first)
+        assert self._ranked(rerank, self._found(nodes)) == default
+        assert self._ranked(rerank, nodes) == self._expected(rerank, nodes)
+
+    def test_threshold(self, made: Made, model: Any, rerank: Any, nodes: list[NodeWithScore]) -> None:
+        everything = self._ranked(rerank, nodes)
+        counts = []
+        for step in range(21):
+            kept = self._ranked(made(model, top_n=8, score_threshold=step / 20), nodes)
+            assert kept == everything[: len(kept)]
+            counts.append(len(kept))
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] == 8
+        assert counts[-1] == 0
+        assert set(counts) - {0, 8}
+        again = made.from_dict(made(model, score_threshold=0.4).to_dict())
+        assert again.score_threshold == 0.4
+        for wrong in (-0.1, 1.1, "viel", 30, True):
+            with pytest.raises((ValidationError, InvalidArgumentError), match=r"score_threshold=.*0과 1 사이"):
+                made(model, score_threshold=wrong)  # type: ignore[arg-type]
+            with pytest.raises(ValidationError, match="score_threshold="):
+                made(model).score_threshold = wrong  # type: ignore[assignment]
+            with pytest.raises((ValidationError, InvalidArgumentError), match=r"fuse_weight=.*0과 1 사이"):
+                made(model, fuse_weight=-1)
+
     def test_wrong_fields(self, made: Made, model: Any) -> None:
         wrong: list[dict[str, Any]] = [
             {"topn": 3}, {"device": "cpu"}, {"top_n": -1}, {"top_n": None}, {"metadata_mode": "some"}, {"reranker": 1}
@@ -266,6 +312,8 @@ class TestKoCrossEncoderRerank:
             "top_n": 5,
             "metadata_mode": "embed",
             "keep_retrieval_score": False,
+            "score_threshold": None,
+            "fuse_weight": None,
             "class_name": "KoCrossEncoderRerank",
         }
 
@@ -283,6 +331,13 @@ class TestKoCrossEncoderRerank:
         again = KoCrossEncoderRerank.from_dict(json.loads(json.dumps(rerank.to_dict())))
         assert _scores(again.postprocess_nodes(nodes, query_str=QUERY)) == _scores(found)
         assert _scores(await rerank.apostprocess_nodes(nodes, query_str=QUERY)) == _scores(found)
+
+    def test_no_threshold_for_scores_without_a_range(self, chat_cross_encoder_folder: Path) -> None:
+        with pytest.raises(InvalidArgumentError, match="Identity"):
+            KoCrossEncoderRerank(chat_cross_encoder_folder, score_threshold=0.5)
+        rerank = KoCrossEncoderRerank(chat_cross_encoder_folder)
+        with pytest.raises(ValidationError, match="Identity"):
+            rerank.score_threshold = 0.5
 
     def test_a_length_of_ones_own_survives(self, cross_encoder_folder: Path, nodes: list[NodeWithScore]) -> None:
         short = KoCrossEncoderRerank(cross_encoder_folder, max_length=16, top_n=8)

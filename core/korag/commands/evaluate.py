@@ -12,6 +12,9 @@ from korag.commands.options import malformed, split_pair, write
 from korag.encoders.options import PoolingMode
 from korag.errors import InvalidArgumentError
 
+_FUSE_WEIGHT = 0.5
+"""Of the fused rows of a reranker that ranks alone by default."""
+
 
 def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
@@ -66,6 +69,30 @@ def add_arguments(subparsers: Any) -> None:
         metavar="LEG=WEIGHT",
         help="하이브리드의 검색 방식별 가중치. Weights of the hybrid's legs: bm25=1 colbert=0.5.",
     )
+    add(
+        "--rerank",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="이 모델(크로스 인코더나 ColBERT)로 BM25와 하이브리드의 앞 문서를 재순위한 행: 재순위 점수만 쓴 것과 1차 "
+        "검색의 점수와 결합한 것. Rows for BM25's and the hybrid's first documents reranked with these models "
+        "(cross-encoders or ColBERT), by their scores alone and fused with the first stage's.",
+    )
+    add(
+        "--rerank-k",
+        type=int,
+        default=50,
+        metavar="K",
+        help="재순위할 문서 수(기본값 50). Documents to rerank (default 50).",
+    )
+    add(
+        "--fuse-weight",
+        nargs="+",
+        type=float,
+        metavar="WEIGHT",
+        help="결합할 때 재순위 점수의 가중치(기본값: 모델 종류의 기본값이나 0.5). Weights of the reranker's score "
+        "where it is fused (default: that of the kind of model, or 0.5).",
+    )
     add("--k", type=int, default=100, help="평가할 순위의 깊이(기본값 100). Depth of the rankings (default 100).")
     add("--query-length", type=int, help="질의의 최대 토큰 수. Maximum query length in tokens.")
     add(
@@ -110,12 +137,13 @@ def run(options: argparse.Namespace) -> None:
         )
     check("ir_measures", *(["matplotlib"] if options.output else []), extra="eval")
     systems: list[object] = list(options.models)
-    if options.hybrid is not None:
-        models = options.hybrid or Hybrid().models
-        weights = _weights(options.weights)
-        systems.append(Hybrid(models, bm25=options.bm25[0], fusion=options.fusion, weights=weights))
     names = ("family", "max_length", "query_length", "pooling", "device")
     load_options = {name: getattr(options, name) for name in names}
+    if options.hybrid is not None or options.rerank:
+        models = options.hybrid or Hybrid().models
+        weights = _weights(options.weights)
+        hybrid = Hybrid(models, bm25=options.bm25[0], fusion=options.fusion, weights=weights)
+        systems += [hybrid, *_reranked(options, hybrid)]
     for number, source in enumerate(options.datasets):
         data = load_dataset(source, split=options.split, local=options.local, dataset_id=options.dataset_id)
         folder = options.output / data.name if options.output and len(options.datasets) > 1 else options.output
@@ -133,6 +161,25 @@ def run(options: argparse.Namespace) -> None:
             report.plot(folder / "plot.png")
         printed = {"text": report.__str__, "markdown": report.to_markdown, "json": report.to_json}[options.format]()
         write(("\n" if number else "") + printed)
+
+
+def _reranked(options: argparse.Namespace, hybrid: object) -> list[object]:
+    """For each reranker: BM25's and the hybrid's documents, reranked by it alone and fused."""
+    from korag.evaluation import Reranked
+    from korag.reranking.load import load_reranker
+
+    shared = {name: getattr(options, name) for name in ("device", "max_length", "query_length")}
+    rows: list[object] = []
+    for name in options.rerank:
+        reranker = load_reranker(name, **shared)
+        default = reranker.default_fuse_weight
+        weights = options.fuse_weight or [default if default < 1 else _FUSE_WEIGHT]
+        rows += [
+            Reranked(reranker, first_stage, k=options.rerank_k, fuse_weight=weight)
+            for first_stage in (None, hybrid)
+            for weight in (1.0, *(weight for weight in weights if weight != 1))
+        ]
+    return rows
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, float] | None:

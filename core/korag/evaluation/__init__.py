@@ -15,6 +15,7 @@ from korag.evaluation.loading import load_dataset
 from korag.evaluation.metrics import MEASURES, score_rankings
 from korag.evaluation.mteb import as_mteb
 from korag.evaluation.report import Report, Row
+from korag.evaluation.reranked import Reranked
 from korag.evaluation.retrievers import CollectionLeg
 from korag.evaluation.runner import evaluate
 from korag.evaluation.systems import Hybrid
@@ -28,6 +29,7 @@ __all__ = [
     "DatasetError",
     "Hybrid",
     "Report",
+    "Reranked",
     "Row",
     "as_mteb",
     "autorag_scores",

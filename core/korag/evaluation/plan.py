@@ -7,16 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from korag.analysis.tokenizers import Tokenizer, resolve_tokenizer
-from korag.checks import check_list
+from korag.checks import check_count, check_list
 from korag.collection.base import Collection
 from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.load import load_encoder
 from korag.errors import InvalidArgumentError
+from korag.evaluation.reranked import Remembering, Reranked, RerankedSystem
 from korag.evaluation.retrievers import CollectionLeg, CollectionSystem, RetrieverSystem
 from korag.evaluation.systems import Hybrid, HybridSystem, LegSystem, System
+from korag.reranking.colbert import TokenCache
+from korag.reranking.fusing import check_fuse_weight
+from korag.reranking.load import load_reranker
 
 Systems = Mapping[str, Any] | Iterable[Any]
+_RERANKER_OPTIONS = ("device", "max_length", "query_length", "backend", "dtype", "trust_remote_code")
+"""Keywords of `load_encoder` that also apply to rerankers given by name."""
+_CACHE_BYTES = 2**30
+"""Document vectors that a ColBERT reranker keeps from query to query."""
 
 
 def plan(
@@ -53,7 +61,7 @@ def plan(
     loader = _Loader(load_options or {}, dims)
     rows: list[System] = [loader.bm25(tokenizer) for tokenizer in bm25]
     for name, system in named:
-        rows += loader.rows(name, system)
+        rows += loader.rows(name, system, baseline=rows[0])
     seen: dict[str, int] = {}
     for row in rows:
         seen[row.name] = seen.get(row.name, 0) + 1
@@ -68,8 +76,11 @@ class _Loader:
     def __init__(self, options: Mapping[str, Any], dims: Sequence[int] | None) -> None:
         self._options, self._dims = options, dims
         self._encoders: dict[tuple[str, int | None], Encoder[Any]] = {}
+        self._rerankers: dict[Any, Remembering] = {}
 
-    def rows(self, name: str | None, system: Any) -> list[System]:
+    def rows(self, name: str | None, system: Any, *, baseline: System) -> list[System]:
+        if isinstance(system, Reranked):
+            return [self._reranked(name, system, baseline)]
         if isinstance(system, Hybrid):
             return [self._hybrid(name, system)]
         if isinstance(system, Encoder):
@@ -86,9 +97,9 @@ class _Loader:
             return [RetrieverSystem(name or str(getattr(system, "__name__", type(system).__name__)), system)]
         raise InvalidArgumentError(
             f"{system!r:.80}은(는) 평가할 수 없습니다. 모델 이름, 인코더, Collection, CollectionLeg, Hybrid, 함수, "
-            "LangChain·LlamaIndex 리트리버 중 하나여야 합니다.",
+            "LangChain·LlamaIndex 리트리버, Reranked 중 하나여야 합니다.",
             f"{system!r:.80} cannot be evaluated; pass a model name, an encoder, a Collection, a CollectionLeg, a "
-            "Hybrid, a function, or a LangChain or LlamaIndex retriever.",
+            "Hybrid, a Reranked, a function, or a LangChain or LlamaIndex retriever.",
         )
 
     def bm25(self, tokenizer: Any) -> LegSystem:
@@ -118,6 +129,28 @@ class _Loader:
         if weights is None and hybrid.fusion == "weighted" and hybrid.bm25 is not None:
             weights = {"bm25": 2.0}
         return HybridSystem(name, legs, hybrid.fusion, weights)
+
+    def _reranked(self, name: str | None, reranked: Reranked, baseline: System) -> RerankedSystem:
+        k, weight = check_count("k", reranked.k, at_least=1), check_fuse_weight(reranked.fuse_weight)
+        given = baseline if reranked.first_stage is None else reranked.first_stage
+        (first, *others) = [given] if isinstance(given, System) else self.rows(None, given, baseline=baseline)
+        if others:
+            raise InvalidArgumentError(
+                f"first_stage={given!r:.80}: dims=의 차원마다 한 행씩 {len(others) + 1}행이 됩니다. 불러온 인코더를 "
+                f"넣으세요: load_encoder({given!r:.40}, dim=...)",
+                f"first_stage={given!r:.80} is {len(others) + 1} rows, one per dimension of dims=; pass a loaded "
+                f"encoder: load_encoder({given!r:.40}, dim=...).",
+            )
+        model = reranked.reranker
+        key = os.fspath(model) if isinstance(model, str | os.PathLike) else id(model)
+        if key not in self._rerankers:
+            options = {option: self._options.get(option) for option in _RERANKER_OPTIONS}
+            self._rerankers[key] = Remembering(load_reranker(model, cache=TokenCache(_CACHE_BYTES), **options))
+        reranker = self._rerankers[key]
+        weight = reranker.reranker.default_fuse_weight if weight is None else weight
+        if name is None:
+            name = f"{first.name} → {reranker.name}" + ("" if weight == 1 else f" ×{weight:g}")
+        return RerankedSystem(name, first, reranker, k=k, fuse_weight=weight)
 
 
 def _encoder_row(name: str | None, encoder: Encoder[Any]) -> LegSystem:

@@ -18,6 +18,7 @@ from korag.storage import write_text
 
 _COLUMNS = (MAIN_MEASURE, "nDCG@1", "Recall@10", "Recall@100", "MRR@10", "MAP@100", "Accuracy@1")
 """Measures shown in the tables."""
+_DIFFERENCES = ("difference", "first_stage_difference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Row:
 
     Attributes:
         name: Name of the system.
-        kind: ``"bm25"``, ``"dense"``, ``"sparse"``, ``"colbert"``, ``"hybrid"``, ``"collection"``, ``"retriever"``.
+        kind: ``"bm25"``, ``"dense"``, ``"sparse"``, ``"colbert"``, ``"hybrid"``, ``"reranked"``, ``"collection"``,
+            ``"retriever"``.
         dim: Vector size, for dense and late-interaction models.
         identity: Identity of the system (`korag.evaluation.systems.System.identity`), or None.
         metrics: Mean over queries of each measure (`korag.evaluation.metrics`).
@@ -41,6 +43,8 @@ class Row:
         facts: Sparse models: ``query_active_dims``, ``corpus_active_dims``, ``flops``.
         autorag: AutoRAG's measures (``NDCG@3``), and those of reversed lists (``legacy NDCG@3``).
         per_query: nDCG@10 of each query.
+        first_stage_difference: Rerankers: the mean paired difference of nDCG@10 to the system whose documents were
+            reranked, with its 95 % interval.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Row:
     facts: Mapping[str, float]
     autorag: Mapping[str, float]
     per_query: Mapping[str, float]
+    first_stage_difference: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +135,8 @@ class Report:
                 **row
                 | {
                     "intervals": {name: (low, high) for name, (low, high) in row["intervals"].items()},
-                    "difference": None if row["difference"] is None else tuple(row["difference"]),
                 }
+                | {name: tuple(row[name]) for name in _DIFFERENCES if row.get(name) is not None}
             )
             for row in fields.pop("rows")
         )
@@ -183,14 +188,17 @@ class Report:
     def _table(self) -> tuple[list[str], list[list[str]]]:
         columns = [name for name in _COLUMNS if cutoff(name) <= self.k]
         main, *others = columns
-        header = ["system", f"{main} [95%]", "vs BM25 [95%]", *others, "index MB", "queries/s"]
+        reranked = any(row.first_stage_difference is not None for row in self.rows)
+        compared = ["vs BM25 [95%]", *(["vs first stage [95%]"] if reranked else [])]
+        header = ["system", f"{main} [95%]", *compared, *others, "index MB", "queries/s"]
         cells = []
         for row in self.rows:
             low, high = row.intervals[main]
             cells.append([
                 row.name,
                 f"{row.metrics[main]:.3f} [{low:.3f}, {high:.3f}]",
-                "-" if row.difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*row.difference),
+                _gain(row.difference),
+                *([_gain(row.first_stage_difference)] if reranked else []),
                 *_cells(row.metrics, others),
                 "-" if row.index_bytes is None else f"{row.index_bytes / 1e6:,.1f}",
                 "-" if row.queries_per_second is None else f"{row.queries_per_second:,.0f}",
@@ -200,7 +208,18 @@ class Report:
     def _notes(self) -> list[str]:
         short = [row for row in self.rows if row.kind == "retriever" and row.found < self.k]
         lines = [f"{row.name}: 결과가 최대 {row.found}개 / at most {row.found} results a query" for row in short]
+        lines += [
+            f"{row.name}: 재순위하면 1차 검색보다 나빠집니다({_gain(row.first_stage_difference)}). 다른 모델을 쓰거나 "
+            "fuse_weight=를 낮추세요. / Reranking lowers the rankings of its first stage; use another model or a lower "
+            "fuse_weight=."
+            for row in self.rows
+            if row.first_stage_difference is not None and row.first_stage_difference[2] < 0
+        ]
         return ["", *lines] if lines else []
+
+
+def _gain(difference: tuple[float, float, float] | None) -> str:
+    return "-" if difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference)
 
 
 def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:

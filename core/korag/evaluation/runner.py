@@ -19,8 +19,9 @@ from korag.evaluation.loading import load_dataset
 from korag.evaluation.metrics import MAIN_MEASURE, PerQuery, cutoff, score_rankings
 from korag.evaluation.plan import Systems, plan
 from korag.evaluation.report import Report, Row
+from korag.evaluation.reranked import RerankedSystem
 from korag.evaluation.store import RunStore
-from korag.evaluation.systems import HybridSystem, RetrievalRun, System
+from korag.evaluation.systems import CompositeSystem, RetrievalRun, System
 from korag.paths import check_path
 
 _AUTORAG_CUTOFFS = (1, 3, 5, 10)
@@ -47,6 +48,7 @@ def evaluate(
 
             - a model name or path, or a loaded encoder,
             - `Hybrid(models, bm25=…)`: legs over the data set's documents, fused,
+            - `Reranked(model, first_stage=…)`: a reranker over the first documents of another system,
             - a collection that holds the documents, or `CollectionLeg(collection, using=…)`,
             - a function from a query to ids or (id, score), best first,
             - a LangChain or LlamaIndex retriever (anything with ``invoke`` or ``retrieve``).
@@ -84,11 +86,14 @@ def evaluate(
     baseline: PerQuery | None = None
     for system in rows:
         run = runner.run(system)
-        ids = {query: [id_ for id_, _ in ranking] for query, ranking in run.rankings.items()}
+        ids = _ids(run)
         per_query = score_rankings(ids, data.relevant, depth=k)
+        first = None
+        if isinstance(system, RerankedSystem):
+            first = score_rankings(_ids(runner.run(system.parts[0])), data.relevant, depth=k)
         scored.append(
             _row(
-                system, run, per_query, baseline, data, seed,
+                system, run, per_query, baseline, first, data, seed,
                 autorag=_autorag(ids, data, k) if with_autorag else {},
             )
         )  # fmt: skip
@@ -124,11 +129,11 @@ class _Runner:
     def _run(self, system: System) -> RetrievalRun:
         from tqdm.auto import tqdm
 
-        legs = [self.run(leg) for leg in system.legs] if isinstance(system, HybridSystem) else []
+        parts = [self.run(part) for part in system.parts] if isinstance(system, CompositeSystem) else []
         total = system.steps(self._dataset)
         with tqdm(total=total, desc=f"{self._dataset.name}: {system.name}", disable=not self._show) as bar:
-            if isinstance(system, HybridSystem):
-                return system.fuse(legs, self._dataset, self._k, bar.update)
+            if isinstance(system, CompositeSystem):
+                return system.combine(parts, self._dataset, self._k, bar.update)
             return system.run(self._dataset, k=self._k, advance=bar.update)
 
 
@@ -137,6 +142,7 @@ def _row(
     run: RetrievalRun,
     per_query: PerQuery,
     baseline: PerQuery | None,
+    first: PerQuery | None,
     dataset: Dataset,
     seed: int,
     *,
@@ -145,11 +151,6 @@ def _row(
     names = list(per_query)
     values = np.stack([per_query[name] for name in names], axis=1)
     low, high = intervals(values, seed=seed)
-    difference = None
-    if baseline is not None:
-        gains = (per_query[MAIN_MEASURE] - baseline[MAIN_MEASURE])[:, None]
-        bounds = intervals(gains, seed=seed)
-        difference = (float(gains.mean()), float(bounds[0, 0]), float(bounds[1, 0]))
     return Row(
         name=system.name,
         kind=system.kind,
@@ -157,7 +158,8 @@ def _row(
         identity=system.identity,
         metrics={name: float(mean) for name, mean in zip(names, values.mean(axis=0), strict=True)},
         intervals={name: (float(low[i]), float(high[i])) for i, name in enumerate(names)},
-        difference=difference,
+        difference=_difference(per_query, baseline, seed),
+        first_stage_difference=_difference(per_query, first, seed),
         found=max(map(len, run.rankings.values()), default=0),
         index_bytes=run.index_bytes,
         index_seconds=run.index_seconds,
@@ -168,6 +170,19 @@ def _row(
         autorag=autorag,
         per_query=dict(zip(dataset.relevant, map(float, per_query[MAIN_MEASURE]), strict=True)),
     )
+
+
+def _ids(run: RetrievalRun) -> dict[str, list[str]]:
+    return {query: [id_ for id_, _ in ranking] for query, ranking in run.rankings.items()}
+
+
+def _difference(per_query: PerQuery, other: PerQuery | None, seed: int) -> tuple[float, float, float] | None:
+    """The mean paired difference to another system, with its interval."""
+    if other is None:
+        return None
+    gains = (per_query[MAIN_MEASURE] - other[MAIN_MEASURE])[:, None]
+    bounds = intervals(gains, seed=seed)
+    return float(gains.mean()), float(bounds[0, 0]), float(bounds[1, 0])
 
 
 def _autorag(ids: dict[str, list[str]], dataset: Dataset, k: int) -> dict[str, float]:

@@ -54,7 +54,8 @@ class System(ABC):
 
     Attributes:
         name: Its name in tables.
-        kind: ``"bm25"``, ``"dense"``, ``"sparse"``, ``"colbert"``, ``"hybrid"``, ``"collection"`` or ``"retriever"``.
+        kind: ``"bm25"``, ``"dense"``, ``"sparse"``, ``"colbert"``, ``"hybrid"``, ``"reranked"``, ``"collection"`` or
+            ``"retriever"``.
         dim: Vector size, for systems with a single encoder.
     """
 
@@ -74,6 +75,30 @@ class System(ABC):
     @abstractmethod
     def run(self, dataset: Dataset, *, k: int, advance: Advance) -> RetrievalRun:
         """Ranks the `k` best documents for every query."""
+
+
+class CompositeSystem(System):
+    """A system made of the rankings of others, whose runs are reused.
+
+    Attributes:
+        parts: The systems whose rankings it is made of.
+    """
+
+    parts: tuple[System, ...]
+
+    def steps(self, dataset: Dataset) -> int:
+        """Queries to combine."""
+        return len(dataset.queries)
+
+    def run(self, dataset: Dataset, *, k: int, advance: Advance) -> RetrievalRun:
+        """Runs every part, then combines their rankings."""
+        return self.combine(
+            [part.run(dataset, k=k, advance=lambda _: None) for part in self.parts], dataset, k, advance
+        )
+
+    @abstractmethod
+    def combine(self, runs: Sequence[RetrievalRun], dataset: Dataset, k: int, advance: Advance) -> RetrievalRun:
+        """Combines the runs of the parts, given in their order."""
 
 
 def rank_all(
@@ -180,7 +205,7 @@ class Hybrid:
     weights: Mapping[str, float] | None = None
 
 
-class HybridSystem(System):
+class HybridSystem(CompositeSystem):
     """Fused rankings of several legs. Reuses the runs of the legs' own rows, so nothing is encoded twice."""
 
     kind = "hybrid"
@@ -200,23 +225,15 @@ class HybridSystem(System):
             )
         check_fusion(fusion)
         check_weights(kinds, weights)
-        self.name, self.legs, self._fusion, self._weights = name, tuple(legs), fusion, weights
+        self.name, self.parts, self._fusion, self._weights = name, tuple(legs), fusion, weights
 
     @property
     def identity(self) -> str | None:
         """The identities of the legs, and how they are fused."""
-        parts = [leg.identity for leg in self.legs]
+        parts = [leg.identity for leg in self.parts]
         return None if None in parts else json.dumps([parts, self._fusion, self._weights], sort_keys=True)
 
-    def steps(self, dataset: Dataset) -> int:
-        """Queries to fuse."""
-        return len(dataset.queries)
-
-    def run(self, dataset: Dataset, *, k: int, advance: Advance) -> RetrievalRun:
-        """Runs every leg, then fuses."""
-        return self.fuse([leg.run(dataset, k=k, advance=lambda _: None) for leg in self.legs], dataset, k, advance)
-
-    def fuse(self, runs: Sequence[RetrievalRun], dataset: Dataset, k: int, advance: Advance) -> RetrievalRun:
+    def combine(self, runs: Sequence[RetrievalRun], dataset: Dataset, k: int, advance: Advance) -> RetrievalRun:
         """Fuses the runs of the legs, given in their order; each leg contributes its `k` best, like `fetch_k`."""
         order = {id_: index for index, id_ in enumerate(dataset.documents)}
         fusion = Fusion(self._fusion, self._weights)
@@ -224,7 +241,7 @@ class HybridSystem(System):
         start = time.perf_counter()
         for query in dataset.queries:
             fused, _ = fusion({
-                leg.kind: run.rankings.get(query, [])[:k] for leg, run in zip(self.legs, runs, strict=True)
+                leg.kind: run.rankings.get(query, [])[:k] for leg, run in zip(self.parts, runs, strict=True)
             })  # fmt: skip
             rankings[query] = sorted(fused, key=lambda item: (-item[1], order[item[0]]))[:k]
             advance(1)

@@ -1,16 +1,18 @@
-"""The base of all rerankers: checks, empty texts, ties and thresholds."""
+"""The base of all rerankers: checks, empty texts, ties, thresholds, and fusion with the first stage."""
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from korag.checks import check_count, check_fraction
 from korag.errors import CheckpointError, InvalidArgumentError
+from korag.reranking.fusing import check_first_stage, check_fuse_weight, fuse
 from korag.scoring import top_k
 from korag.text import check_text, check_texts, is_empty
 
@@ -20,8 +22,13 @@ logger = logging.getLogger("korag")
 class TextReranker(ABC):
     """Orders candidate texts for a query.
 
-    A subclass computes scores; this class handles checks, empty texts, ties and thresholds.
+    A subclass computes scores; this class handles checks, empty texts, ties, thresholds and fusion.
+
+    Attributes:
+        default_fuse_weight: The `fuse_weight` where there are scores of a first stage and no weight is given.
     """
+
+    default_fuse_weight: ClassVar[float] = 1.0
 
     def rerank(
         self,
@@ -30,6 +37,8 @@ class TextReranker(ABC):
         *,
         top_n: int | None = None,
         score_threshold: float | None = None,
+        first_stage_scores: Sequence[float] | None = None,
+        fuse_weight: float | None = None,
         show_progress: bool | None = None,
     ) -> list[tuple[int, float]]:
         """Orders candidates by their scores for the query.
@@ -39,17 +48,24 @@ class TextReranker(ABC):
             texts: The candidates.
             top_n: Maximum number; None for all.
             score_threshold: Drop candidates with a lower relevance, in [0, 1]. Scores themselves are not comparable
-                across queries or models; each class documents its relevance.
+                across queries or models; each class documents its relevance. Fusion does not change it.
+            first_stage_scores: The scores by which the candidates were found, one for each text; higher is better.
+            fuse_weight: Weight of the reranker's score in [0, 1]; the rest goes to the first stage's. Both are scaled
+                to [0, 1] over the candidates (`korag.reranking.fusing`). 1 ranks by the reranker alone. None is
+                `default_fuse_weight` if there are `first_stage_scores`, otherwise 1. With a weight and without scores,
+                the order of the texts counts as the first stage's.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
         Returns:
-            (index into `texts`, score), best first; equal scores in the order of `texts`. Empty texts are
-            never returned; an empty query returns nothing.
+            (index into `texts`, score), best first; equal scores in the order of `texts`. The score is the model's own
+            for a weight of 1, otherwise the fused one, in [0, 1]. Empty texts are never returned; an empty query
+            returns nothing.
 
         Raises:
             InvalidTextError: If the query or a text is not a string.
-            InvalidArgumentError: If `top_n` is negative, or `score_threshold` is outside [0, 1] or the scores
-                have no relevance.
+            InvalidArgumentError: If `top_n` is negative, `score_threshold` is outside [0, 1] or the scores have no
+                relevance, `fuse_weight` is outside [0, 1], or `first_stage_scores` are not a finite number for each
+                text.
             CheckpointError: If a score is not a number.
         """
         check_text(query, "query")
@@ -57,6 +73,10 @@ class TextReranker(ABC):
         if top_n is not None:
             check_count("top_n", top_n)
         self.check_threshold(score_threshold)
+        first_stage = check_first_stage(first_stage_scores, len(candidates))
+        weight = check_fuse_weight(fuse_weight)
+        if weight is None:
+            weight = 1.0 if first_stage is None else self.default_fuse_weight
         filled = [index for index, text in enumerate(candidates) if not is_empty(text)]
         if is_empty(query):
             filled = []
@@ -76,6 +96,8 @@ class TextReranker(ABC):
                 "Some of the model's scores are NaN. Load it with dtype='float32'; if that does not "
                 "help, its files are damaged: download the model again.",
             )
+        if weight < 1:
+            scores = fuse(scores, None if first_stage is None else first_stage[filled], weight)
         if score_threshold is not None and relevance is not None:
             scores = np.where(relevance >= score_threshold, scores, -np.inf)
         positions = np.array(filled, np.int64)

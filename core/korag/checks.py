@@ -18,7 +18,7 @@ from korag.errors import InvalidArgumentError
 from korag.text import check_texts
 
 T = TypeVar("T")
-FusionMethod: TypeAlias = Literal["rrf", "weighted"]
+FusionMethod: TypeAlias = Literal["auto", "anchored", "rrf", "weighted"]
 _FUSION_METHODS: tuple[FusionMethod, ...] = get_args(FusionMethod)
 _SYNONYMS = (
     ("k", "top_k", "topk", "top_n", "n_results", "limit", "similarity_top_k"),

@@ -1,20 +1,23 @@
-"""Fuses several rankings into one: reciprocal rank fusion and weighted score fusion.
+"""Fuses several rankings into one: anchored, weighted and reciprocal rank fusion.
 
-Both work on ids, never on texts, and are deterministic: equal scores keep the order in which their ids were
-first seen, leg by leg, rank by rank.
+All work on ids, never on texts, and are deterministic: equal scores keep the order in which their ids were first seen,
+leg by leg, rank by rank.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
-from korag.checks import check_weights
+from korag.checks import FusionMethod, check_fusion, check_weights
 from korag.errors import InvalidArgumentError
 
 Id = TypeVar("Id", bound=Hashable)
+DEFAULT_METHOD: FusionMethod = "anchored"
+"""The method of ``"auto"`` where nothing was fitted; benchmarks/fusion.py chose it."""
+LEXICAL = ("bm25",)
 RRF_CONSTANT = 60
 """The constant of the RRF paper (Cormack et al. 2009, https://doi.org/10.1145/1571941.1572114)."""
 
@@ -65,45 +68,140 @@ def weighted_fusion(
     Raises:
         InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
     """
-    weights = check_weights(runs, weights)
-    terms: dict[Id, list[float]] = {}
-    for leg, run in runs.items():
-        scores: dict[Id, float] = {}
-        for id_, score in run:
-            scores[id_] = max(score, scores.get(id_, score))
-        least, greatest = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
-        for id_, score in scores.items():
-            scaled = (score - least) / (greatest - least) if greatest > least else 1.0
-            terms.setdefault(id_, []).append(weights[leg] * scaled)
-    return _add_up(terms)
+    return _sum_scaled({leg: _scale(run) for leg, run in runs.items()}, check_weights(runs, weights))
+
+
+def anchored_fusion(
+    runs: Mapping[str, Sequence[tuple[Id, float]]],
+    *,
+    weights: Mapping[str, float] | None = None,
+    lexical: Collection[str] = LEXICAL,
+) -> list[tuple[Id, float]]:
+    """Fuses scores with the lexical legs as the anchor.
+
+    Args:
+        runs: (id, score) of each leg.
+        weights: Factor on the weight of each leg; 1 where not given.
+        lexical: The lexical legs among them.
+
+    Returns:
+        (id, score), best first; 1 for the best of every leg.
+
+    Raises:
+        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
+    """
+    factors = check_weights(runs, weights)
+    runs = {leg: run for leg, run in runs.items() if factors[leg] > 0 and run}
+    anchors = [leg for leg in runs if leg in lexical]
+    own = {leg: 1 / len(anchors) if leg in anchors else 0.35 for leg in runs}
+    total = {leg: factors[leg] * own[leg] for leg in runs}
+    whole = math.fsum(total.values())
+    return _sum_scaled(
+        {leg: _scale(run) for leg, run in runs.items()}, {leg: weight / whole for leg, weight in total.items()}
+    )
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """Settings of a hybrid search.
+    """Settings of a hybrid search: the way the rankings of its legs are merged.
 
     Attributes:
-        method: ``"rrf"`` by rank, or ``"weighted"`` by scaled scores.
-        weights: Weight of each leg; 1 where not given.
+        method: ``"anchored"``, ``"weighted"`` or ``"rrf"``: the function of this module that does it. ``"auto"`` is
+            `DEFAULT_METHOD`.
+        weights: Factor on the weight of each leg; 1 where not given.
     """
 
-    method: str = "rrf"
+    method: FusionMethod = "auto"
     weights: Mapping[str, float] | None = None
 
-    def __call__(self, runs: Mapping[str, Sequence[tuple[Id, float]]]) -> tuple[list[tuple[Id, float]], float]:
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as JSON values."""
+        return {"method": self.method, "weights": None if self.weights is None else dict(self.weights)}
+
+    @classmethod
+    def from_dict(cls, recorded: Any) -> Self:
+        """Returns what `to_dict` was called on.
+
+        Raises:
+            InvalidArgumentError: If it is not what `to_dict` returns.
+        """
+        if not isinstance(recorded, Mapping) or recorded.keys() != {"method", "weights"}:
+            raise InvalidArgumentError(
+                f"recorded={recorded!r:.80}: Fusion.to_dict()가 반환한 dict여야 합니다. 키는 method와 weights입니다.",
+                f"recorded={recorded!r:.80} must be a dict as returned by Fusion.to_dict(), with the keys method and "
+                "weights.",
+            )
+        weights = recorded["weights"]
+        return cls(
+            check_fusion(recorded["method"]),
+            None if weights is None else check_weights(weights if isinstance(weights, Mapping) else (), weights),
+        )
+
+    def resolved(self, fitted: Fusion | None = None) -> Fusion:
+        """Returns the fusion that ``"auto"`` stands for: a collection's own with these weights on top, or the default.
+
+        Args:
+            fitted: The collection's own, if it has one.
+        """
+        if self.method != "auto":
+            return self
+        if fitted is None:
+            return Fusion(DEFAULT_METHOD, self.weights)
+        return Fusion(fitted.resolved().method, _product(self.weights, fitted.weights))
+
+    def __call__(
+        self,
+        runs: Mapping[str, Sequence[tuple[Id, float]]],
+        *,
+        lexical: Collection[str] = LEXICAL,
+        confidences: Mapping[str, float] | None = None,
+    ) -> tuple[list[tuple[Id, float]], float]:
         """Fuses runs.
 
         Args:
             runs: (id, score) of each leg, best first.
+            lexical: The lexical legs among them.
+            confidences: How far each leg is to be trusted for this query, 1 where not given; for ``"anchored"`` only.
 
         Returns:
-            The fused (id, score), best first, and the score of a document that ranks first in every leg.
+            The fused (id, score), best first, and the score of a document that is the best of every leg.
         """
-        total = sum((self.weights or {}).get(leg, 1.0) for leg in runs)
-        if self.method == "weighted":
-            return weighted_fusion(runs, weights=self.weights), total
+        method = DEFAULT_METHOD if self.method == "auto" else self.method
+        weights = {leg: (self.weights or {}).get(leg, 1.0) for leg in runs}
+        if method == "anchored":
+            trusted = {leg: weight * (confidences or {}).get(leg, 1.0) for leg, weight in weights.items()}
+            return anchored_fusion(runs, weights=trusted, lexical=lexical), 1.0
+        if method == "weighted":
+            return weighted_fusion(runs, weights=weights), sum(weights.values())
         ranked = {leg: [id_ for id_, _ in run] for leg, run in runs.items()}
-        return reciprocal_rank_fusion(ranked, weights=self.weights), total / (RRF_CONSTANT + 1)
+        return reciprocal_rank_fusion(ranked, weights=weights), sum(weights.values()) / (RRF_CONSTANT + 1)
+
+
+def _product(one: Mapping[str, float] | None, other: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Multiplies weights by leg; 1 where not given."""
+    if one is None or other is None:
+        given = other if one is None else one
+        return None if given is None else dict(given)
+    return {leg: one.get(leg, 1.0) * other.get(leg, 1.0) for leg in {**one, **other}}
+
+
+def _scale(run: Sequence[tuple[Id, float]]) -> dict[Id, float]:
+    """Scales scores to [0, 1] by their minimum and maximum; all equal ones become 1."""
+    scores: dict[Id, float] = {}
+    for id_, score in run:
+        scores[id_] = max(score, scores.get(id_, score))
+    least, greatest = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
+    if greatest > least:
+        return {id_: (score - least) / (greatest - least) for id_, score in scores.items()}
+    return dict.fromkeys(scores, 1.0)
+
+
+def _sum_scaled(scaled: Mapping[str, Mapping[Id, float]], weights: Mapping[str, float]) -> list[tuple[Id, float]]:
+    terms: dict[Id, list[float]] = {}
+    for leg, scores in scaled.items():
+        for id_, score in scores.items():
+            terms.setdefault(id_, []).append(weights[leg] * score)
+    return _add_up(terms)
 
 
 def _add_up(terms: Mapping[Id, Sequence[float]]) -> list[tuple[Id, float]]:

@@ -50,7 +50,7 @@ def test_what_passes_is_returned(tmp_path):
         (lambda path: check_fraction("score_threshold", float("nan")), ["score_threshold=nan"]),
         (lambda path: check_choice("family", "denes", (None, "dense", "sparse")), ["'denes'", "'dense', 'sparse'"]),
         (lambda path: check_choice("family", np.zeros(2), ("dense",)), ["family=array"]),
-        (lambda path: check_fusion("sum"), ["fusion='sum'", "'rrf', 'weighted'"]),
+        (lambda path: check_fusion("sum"), ["fusion='sum'", "'auto', 'anchored', 'rrf', 'weighted'"]),
         (lambda path: check_list("models", "mini-dense"), ["models=['mini-dense']"]),
         (lambda path: check_list("models", path), ["models=["]),
         (lambda path: check_list("models", {"a": 1}), ["models=[{'a': 1}]"]),

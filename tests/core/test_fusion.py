@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from korag.errors import InvalidArgumentError
-from korag.fusion import reciprocal_rank_fusion, weighted_fusion
+from korag.fusion import DEFAULT_METHOD, Fusion, reciprocal_rank_fusion, weighted_fusion
 
 
 def test_rrf_by_hand() -> None:
@@ -103,3 +104,38 @@ def test_weights_of_all_kinds_of_numbers(fuse: Any) -> None:
 def test_a_constant_that_would_divide_by_zero(c: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="c="):
         reciprocal_rank_fusion({"x": ["a"]}, c=c)
+
+
+class TestFusion:
+    @pytest.mark.parametrize("fusion", [Fusion(), Fusion("rrf"), Fusion("anchored", {"bm25": 2.0, "dense": 0.25})])
+    def test_json_and_back(self, fusion: Fusion) -> None:
+        assert Fusion.from_dict(json.loads(json.dumps(fusion.to_dict()))) == fusion
+
+    @pytest.mark.parametrize(
+        "recorded",
+        [
+            None,
+            [],
+            {},
+            {"method": "rrf"},
+            {"method": "sum", "weights": None},
+            {"method": None, "weights": None},
+            {"method": "rrf", "weights": None, "c": 60},
+            {"method": "rrf", "weights": [1]},
+            {"method": "rrf", "weights": {"bm25": -1}},
+            {"method": "rrf", "weights": {"bm25": "1"}},
+            {"method": "rrf", "weights": {"bm25": 0}},
+        ],
+    )
+    def test_anything_else_is_not_read(self, recorded: Any) -> None:
+        with pytest.raises(InvalidArgumentError):
+            Fusion.from_dict(recorded)
+
+    def test_auto_is_what_was_fitted_with_the_weights_on_top(self) -> None:
+        fitted = Fusion("weighted", {"bm25": 2.0, "dense": 0.5})
+        assert Fusion().resolved() == Fusion(DEFAULT_METHOD)
+        assert Fusion("auto", {"bm25": 3.0}).resolved() == Fusion(DEFAULT_METHOD, {"bm25": 3.0})
+        assert Fusion().resolved(fitted) == fitted
+        assert Fusion("auto", {"bm25": 3.0}).resolved(fitted) == Fusion("weighted", {"bm25": 6.0, "dense": 0.5})
+        assert Fusion("rrf", {"bm25": 3.0}).resolved(fitted) == Fusion("rrf", {"bm25": 3.0})
+        assert Fusion().resolved(Fusion("auto", {"bm25": 3.0})) == Fusion(DEFAULT_METHOD, {"bm25": 3.0})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
@@ -31,6 +31,7 @@ from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.filters import parse
+from korag.fusion import Fusion
 from korag.text import check_text, check_texts, is_empty
 
 DEFAULT_FETCH_K = 100
@@ -51,8 +52,10 @@ class Hit:
         legs: (rank from 1, score) in each leg that found it.
         relevance: The score as a fraction of the best one the query could get, in [0, 1]; thresholds apply to it.
             Dense: the cosine. ColBERT: each query token's best match, averaged. Sparse: against the query itself.
-            BM25: against a document that repeats every query term endlessly. Hybrid: against a document that ranks
-            first in every leg, which reflects rank only and does not tell a good match from a poor one.
+            BM25: against a document that repeats every query term endlessly. Hybrid: between the mean relevance of the
+            legs' last candidates and that of their first, by how near the fused score is to that of a document that is
+            the best of every leg; with ``fusion="rrf"`` or ``"weighted"``, the fraction of that score, which does not
+            tell a good match from a poor one.
     """
 
     id: str
@@ -85,8 +88,10 @@ class SearchOptions:
         using: A leg, or ``"hybrid"`` for all legs fused; None for the only leg, or hybrid if there are several.
         where: Metadata filter, applied before the k best are taken (see `korag.filters`).
         fetch_k: Candidates of each leg in a hybrid search; None for 100, or k if that is more.
-        fusion: ``"rrf"`` by rank, or ``"weighted"`` by scaled scores.
-        weights: Weight of each leg in a hybrid search; 1 where not given.
+        fusion: ``"auto"`` for the collection's `fitted_fusion` if it has one, otherwise ``"anchored"``. The others are
+            the functions of `korag.fusion`: ``"anchored"`` by scaled scores, where legs with a model count as far as
+            they agree with the lexical ones, ``"weighted"`` by scaled scores, ``"rrf"`` by rank.
+        weights: Factor on the weight of each leg in a hybrid search; 1 where not given.
         min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
         exact: False lets the late-interaction leg score only promising documents: faster in large collections, at the
             risk of missing some of the k best. Scores are the same. The other legs are always exact.
@@ -100,7 +105,7 @@ class SearchOptions:
     using: str | None = None
     where: Mapping[str, Any] | None = None
     fetch_k: int | None = None
-    fusion: FusionMethod = "rrf"
+    fusion: FusionMethod = "auto"
     weights: Mapping[str, float] | None = None
     min_relevance: float | None = None
     exact: bool = True
@@ -226,6 +231,11 @@ class Collection(ABC):
     def encoders(self) -> dict[str, Encoder[Any]]:
         """The encoders by leg."""
 
+    @property
+    def fitted_fusion(self) -> Fusion | None:
+        """The fusion fitted to this collection, which ``fusion="auto"`` uses; None for the library's default."""
+        return None
+
     def search(
         self, query: str, *, options: SearchOptions | None = None, **settings: Unpack[SearchSettings]
     ) -> list[Hit]:
@@ -234,7 +244,7 @@ class Collection(ABC):
         Args:
             query: The query, in any Unicode normalization form. An empty one finds nothing.
             options: How to search; instead of `settings`.
-            settings: The fields of `SearchOptions`: `k` (10), `using`, `where`, `fetch_k`, `fusion` (``"rrf"``),
+            settings: The fields of `SearchOptions`: `k` (10), `using`, `where`, `fetch_k`, `fusion` (``"auto"``),
                 `weights`, `min_relevance`, `exact` (True).
 
         Returns:
@@ -273,6 +283,8 @@ class Collection(ABC):
         legs = self._choose_legs(options.using)
         if options.weights is not None:
             check_weights(legs, options.weights)
+        fusion = Fusion(options.fusion, options.weights).resolved(self.fitted_fusion)
+        options = replace(options, fusion=fusion.method, weights=fusion.weights)
         filled = [index for index, query in enumerate(checked) if not is_empty(query)]
         if len(filled) < len(checked):
             warn_empty(len(checked) - len(filled), len(checked))
@@ -307,7 +319,8 @@ class Collection(ABC):
         Args:
             queries: At least one, none of them empty.
             legs: The legs to search and fuse; `korag.collection.ranking.rank_hits` fuses.
-            options: Settings; `options.k` is at least 1, and `options.using` is already resolved to `legs`.
+            options: Settings; `options.k` is at least 1, `options.using` is already resolved to `legs`, and
+                ``fusion="auto"`` to a method and weights.
 
         Returns:
             Hits per query, in order.

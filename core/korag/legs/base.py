@@ -111,10 +111,13 @@ class Leg(ABC):
         codec: How the representations are stored.
         encoder: Makes the representations; None for a model-free leg.
         takes_vectors: Queries may also be given as plain vectors, which `query_from_vector` checks.
+        lexical: Scores the words that a query and a document share, so that no model can be bad at it; the default
+            fusion judges the other legs by the lexical ones.
     """
 
     encoder: Encoder[Any] | None = None
     takes_vectors: ClassVar[bool] = False
+    lexical: ClassVar[bool] = False
 
     def __init__(self, codec: Any) -> None:
         self.codec = codec
@@ -184,6 +187,14 @@ class Leg(ABC):
     @abstractmethod
     def max_score(self, query: Any) -> float:
         """The score of a perfect match with a prepared query; relevance is a fraction of it."""
+
+    def confidence(self, query: Any) -> float:
+        """Returns how far this leg is to be trusted for a prepared query, against 1 for any other; by default 1.
+
+        The default fusion multiplies the leg's weight by it. For what the leg knows about the query itself, such as an
+        identifier that a document is filed under.
+        """
+        return 1.0
 
     @abstractmethod
     def similarities(self, vectors: Any) -> Scores:

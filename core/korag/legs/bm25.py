@@ -162,6 +162,7 @@ class BM25Leg(ModelFreeLeg):
 
     codec: BM25Codec
     query_settings = frozenset({"trim_questions"})
+    lexical = True
 
     def __init__(
         self,

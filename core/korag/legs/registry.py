@@ -231,6 +231,11 @@ def leg_of_family(family: str) -> LegType:
     )
 
 
+def lexical_legs(names: Iterable[str]) -> frozenset[str]:
+    """Returns those that name a registered lexical leg (see `korag.legs.base.Leg`)."""
+    return frozenset(name for name in names if name in _legs and _legs[name].factory.lexical)
+
+
 def recorded_codec(leg: str, name: str, *, place: str) -> tuple[LegType, Codec]:
     """Returns the leg and codec that a collection was made with.
 

@@ -100,7 +100,8 @@ class Searcher:
         for position in range(len(next(iter(queries.values())))):
             runs = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
             max_scores = {name: self._legs[name].max_score(prepared[name][position]) for name in runs}
-            yield rank_hits(runs, max_scores, self._database.documents, options)
+            confidences = {name: self._legs[name].confidence(prepared[name][position]) for name in runs}
+            yield rank_hits(runs, max_scores, self._database.documents, options, confidences)
 
 
 def _best(scores: NDArray[np.float32], keys: Keys, k: int) -> Run:

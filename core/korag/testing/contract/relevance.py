@@ -31,7 +31,7 @@ class RelevanceTests(ContractFixtures):
         assert first.relevance == pytest.approx(
             first.score / len(encoders["colbert"].encode_queries([query])[0]), abs=1e-6
         )
-        first = filled.search(query, using="hybrid", k=1)[0]
+        first = filled.search(query, using="hybrid", fusion="rrf", k=1)[0]
         assert first.relevance == pytest.approx(first.score / (len(filled.legs) / 61), abs=1e-6)
         weighted = filled.search(query, using="hybrid", k=1, fusion="weighted", weights={"dense": 3, "bm25": 0})[0]
         assert weighted.relevance == pytest.approx(weighted.score / (len(filled.legs) + 1), abs=1e-6)

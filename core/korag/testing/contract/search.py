@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from typing import Literal
+from typing import Any, Literal, cast, get_args
 
 import pytest
 
+from korag.checks import FusionMethod
 from korag.collection.base import Collection
+from korag.fusion import DEFAULT_METHOD, Fusion
 from korag.testing.contract.fixtures import ContractFixtures, Encoders, Make
 from korag.testing.contract.samples import DOCUMENTS, IDS, LEGS, METADATA, ids_of
 
 Form = Literal["NFC", "NFD"]
+FUSIONS: tuple[FusionMethod, ...] = get_args(FusionMethod)
 
 
 class SearchTests(ContractFixtures):
@@ -31,33 +34,51 @@ class SearchTests(ContractFixtures):
         assert scores == sorted(scores, reverse=True)
         assert all(isinstance(score, float) and math.isfinite(score) for score in scores)
 
-    def test_hybrid_is_the_reciprocal_rank_fusion_of_the_legs(self, filled: Collection) -> None:
+    @pytest.mark.parametrize("fusion", FUSIONS)
+    def test_hybrid_is_the_fusion_of_the_legs(self, filled: Collection, fusion: FusionMethod) -> None:
         query = "보증금을 돌려받는 법"
         alone = {leg: filled.search(query, k=100, using=leg) for leg in LEGS}
-        hits = filled.search(query, k=100, using="hybrid")
+        hits = filled.search(query, k=100, using="hybrid", fusion=fusion)
         assert {hit.id for hit in hits} == {hit.id for run in alone.values() for hit in run}
+        runs = {leg: [(hit.id, hit.score) for hit in run] for leg, run in alone.items()}
+        expected = dict(Fusion(fusion)(runs)[0])
         for hit in hits:
             legs = {leg: found.legs[leg] for leg, run in alone.items() for found in run if found.id == hit.id}
             assert {leg: rank for leg, (rank, _) in hit.legs.items()} == {leg: rank for leg, (rank, _) in legs.items()}
             assert [hit.legs[leg][1] for leg in legs] == pytest.approx([score for _, score in legs.values()])
-            assert hit.score == pytest.approx(sum(1 / (60 + rank) for rank, _ in legs.values()), abs=1e-12)
+            assert hit.score == pytest.approx(expected[hit.id], abs=1e-5)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
-    def test_weights_and_the_other_fusion(self, filled: Collection) -> None:
+    def test_reciprocal_rank_fusion_by_hand(self, filled: Collection) -> None:
+        for hit in filled.search("보증금을 돌려받는 법", using="hybrid", fusion="rrf"):
+            assert hit.score == pytest.approx(sum(1 / (60 + rank) for rank, _ in hit.legs.values()), abs=1e-12)
+
+    def test_the_default_fusion_is_auto(self, filled: Collection) -> None:
+        for query in DOCUMENTS:
+            hits = filled.search(query, using="hybrid")
+            assert hits == filled.search(query, using="hybrid", fusion="auto") == filled.search(query)
+            fitted = filled.fitted_fusion
+            if fitted is None:
+                assert hits == filled.search(query, using="hybrid", fusion=DEFAULT_METHOD)
+
+    @pytest.mark.parametrize("fusion", FUSIONS)
+    def test_weights(self, filled: Collection, fusion: FusionMethod) -> None:
         query = "환불 신청"
         only = dict.fromkeys(filled.legs, 0.0) | {"bm25": 1.0}
         bm25 = ids_of(filled.search(query, using="bm25"))
-        fusions: tuple[Literal["rrf"], Literal["weighted"]] = ("rrf", "weighted")
-        for fusion in fusions:
-            hits = filled.search(query, using="hybrid", fusion=fusion, weights=only)
-            assert ids_of(hits)[0] == bm25[0]
-        doubled = filled.search(query, using="hybrid", weights=dict.fromkeys(filled.legs, 2.0))
-        for hit, plain in zip(doubled, filled.search(query, using="hybrid"), strict=True):
-            assert hit.id == plain.id
-            assert hit.score == pytest.approx(2 * plain.score)
-        top = filled.search(DOCUMENTS[2], using="hybrid", fusion="weighted")[0]
-        assert top.id == IDS[2]
-        assert top.score == pytest.approx(len(filled.legs))  # the best of every leg
+        found = [hit.id for hit in filled.search(query, using="hybrid", fusion=fusion, weights=only) if hit.score > 0]
+        assert found
+        assert found == bm25[: len(found)]  # scaled to [0, 1], the score of the last may be 0
+        plain = filled.search(query, using="hybrid", fusion=fusion)
+        doubled = filled.search(query, using="hybrid", fusion=fusion, weights=dict.fromkeys(filled.legs, 2.0))
+        assert ids_of(doubled) == ids_of(plain)
+        assert [hit.relevance for hit in doubled] == pytest.approx([hit.relevance for hit in plain])
+
+    def test_the_best_of_every_leg_has_the_highest_score_there_is(self, filled: Collection) -> None:
+        for fusion, most in (("weighted", len(filled.legs)), ("anchored", 1.0)):
+            top = filled.search(DOCUMENTS[2], using="hybrid", fusion=cast("FusionMethod", fusion))[0]
+            assert top.id == IDS[2]
+            assert top.score == pytest.approx(most)
 
     def test_fetch_k_limits_what_each_leg_gives(self, filled: Collection) -> None:
         hits = filled.search("규정", k=2, using="hybrid", fetch_k=2)
@@ -71,15 +92,18 @@ class SearchTests(ContractFixtures):
     @pytest.mark.parametrize("using", [*LEGS, "hybrid"])
     def test_filters_come_before_the_best_k(self, filled: Collection, using: str) -> None:
         query = " ".join(DOCUMENTS[:3])  # shares terms with documents 0, 1, 2
-        best = ids_of(filled.search(query, k=3, using=using))
+        how: dict[str, Any] = {"using": using}
+        if using == "hybrid":
+            how["fusion"] = "rrf"  # scaled scores depend on what else was found
+        best = ids_of(filled.search(query, k=3, **how))
         others = {"번호": {"$nin": [IDS.index(id_) for id_ in best]}}
-        hits = filled.search(query, k=3, using=using, where=others)
-        everything = [id_ for id_ in ids_of(filled.search(query, k=100, using=using)) if id_ not in best]
+        hits = filled.search(query, k=3, **how, where=others)
+        everything = [id_ for id_ in ids_of(filled.search(query, k=100, **how)) if id_ not in best]
         assert ids_of(hits) == everything[:3]
         if using != "hybrid":
             assert [hit.legs[using][0] for hit in hits] == [1, 2, 3]  # ranks among those the filter lets through
-        assert filled.search(query, using=using, where={"번호": -1}) == []
-        assert ids_of(filled.search(query, using=using, where={})) == ids_of(filled.search(query, using=using))
+        assert filled.search(query, **how, where={"번호": -1}) == []
+        assert ids_of(filled.search(query, **how, where={})) == ids_of(filled.search(query, **how))
 
     @pytest.mark.parametrize("using", ["dense", "bm25"])
     def test_k_results_although_the_best_k_are_all_filtered_out(self, small: Collection, using: str) -> None:

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import RunnableSerializable, run_in_executor
 from langchain_core.runnables.utils import AnyConfigurableField
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.analysis.tokenizers import TokenizerLike
@@ -47,6 +47,8 @@ class CollectionRetriever(BaseRetriever):
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a
             lower score, which has no fixed scale.
         exact: False lets a ColBERT search score only promising documents (see `korag.Collection.search`).
+        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`); documents
+            found that way have it as ``rewritten_query`` in their metadata.
         score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
     """
 
@@ -62,9 +64,10 @@ class CollectionRetriever(BaseRetriever):
     filter: dict[str, Any] | None = None
     score_threshold: float | None = Field(default=None, ge=0, le=1)
     exact: bool = True
+    repair_query: bool = True
     score_key: str | None = "score"
 
-    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact")
+    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact", "repair_query")
     """Fields that ``invoke``, ``ainvoke``, ``batch`` and ``stream`` accept as keywords."""
     _renamed: ClassVar[Mapping[str, str]] = {}
     """Deprecated names of fields, with their new names."""
@@ -101,10 +104,10 @@ class CollectionRetriever(BaseRetriever):
     def _check_threshold(cls, threshold: Any) -> float | None:
         return None if threshold is None else check_fraction("score_threshold", threshold)
 
-    @field_validator("exact", mode="before")
+    @field_validator("exact", "repair_query", mode="before")
     @classmethod
-    def _check_exact(cls, exact: Any) -> bool:
-        return check_flag("exact", exact)
+    def _check_flag(cls, flag: Any, info: ValidationInfo) -> bool:
+        return check_flag(str(info.field_name), flag)
 
     @field_validator("collection")
     @classmethod

@@ -16,6 +16,7 @@ from korag.checks import check_deletion, check_lengths
 from korag.collection.base import Collection, Hit
 from korag.collection.documents import check_documents as check_columns
 from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.reranking.searched import REWRITTEN
 from korag.text import check_texts
 
 _CONTENT = uuid.UUID("6b6f5261-6700-4000-8000-000000000001")
@@ -138,6 +139,11 @@ def _content_ids(documents: Sequence[Document]) -> list[str]:
 
 
 def to_document(hit: Hit, score_key: str | None = None) -> Document:
-    """Converts a hit to a new document, with the score in its metadata if `score_key` is given."""
+    """Converts a hit to a new document.
+
+    Its metadata gains the score if `score_key` is given, and ``rewritten_query`` if the query was repaired.
+    """
     metadata = hit.metadata if score_key is None else {**hit.metadata, score_key: hit.score}
+    if hit.rewritten_query is not None:
+        metadata = {**metadata, REWRITTEN: hit.rewritten_query}
     return Document(id=hit.id, page_content=hit.text, metadata=metadata)

@@ -21,6 +21,7 @@ from korag.checks import check_count, reject_unknown
 from korag.deprecations import rename_keywords
 from korag.errors import InvalidArgumentError
 from korag.reranking.fusing import check_fuse_weight
+from korag.reranking.searched import searched_query
 from korag.text import check_text
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.documents import check_documents
@@ -50,7 +51,8 @@ class KoRerankRetriever(BaseRetriever):
     The best `fetch_k` candidates are reranked (`k`, if that is more). Their number is passed as ``k=`` to a base
     retriever that accepts it when invoked: KoRAG's own, vector stores' (``as_retriever()``), and any whose
     ``_get_relevant_documents`` names `k`. Any other retriever returns as many as it is
-    configured to; configure it for `fetch_k`.
+    configured to; configure it for `fetch_k`. Candidates of a mistyped query that the base retriever repaired are
+    scored by the repaired one.
 
     A reranker of KoRAG's fuses its score with the base retriever's by `fuse_weight`. A ColBERT model does so by default
     where documents come with scores, as those of KoRAG's retrievers do (`KoColBERTReranker`).
@@ -176,7 +178,7 @@ class _Plan:
         """Returns the documents to rerank: copies, because some compressors modify their input."""
         documents = check_documents(found)[: self.fetch_k]
         copies = [document.model_copy(update={"metadata": dict(document.metadata)}) for document in documents]
-        return {"query": query, "documents": copies}
+        return {"query": searched_query(query, [copy.metadata for copy in copies]), "documents": copies}
 
     def results(self, reranked: Sequence[Document]) -> list[Document]:
         return list(reranked)[: self.k]

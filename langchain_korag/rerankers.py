@@ -24,6 +24,8 @@ from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker, TokenCache
 from korag.reranking.cross_encoder import CrossEncoderReranker
 from korag.reranking.fusing import check_fuse_weight, ranked_scores
+from korag.reranking.searched import searched_query
+from korag.text import check_text
 from langchain_korag.documents import check_documents
 
 
@@ -77,7 +79,8 @@ class DocumentReranker(BaseDocumentCompressor):
 
         Args:
             documents: The candidates; not modified.
-            query: The query.
+            query: The query. If a KoRAG retriever repaired it and found all the documents so (``rewritten_query`` in
+                their metadata), they are scored by the repaired one.
             callbacks: Not used.
 
         Returns:
@@ -89,7 +92,7 @@ class DocumentReranker(BaseDocumentCompressor):
         """
         candidates = check_documents(documents)
         ranked = self._text_reranker().rerank(
-            query,
+            searched_query(check_text(query, "query"), [document.metadata for document in candidates]),
             [document.page_content for document in candidates],
             top_n=self.top_n,
             score_threshold=self.score_threshold,

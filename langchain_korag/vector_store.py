@@ -27,7 +27,7 @@ from langchain_korag.documents import delete_documents, how_to_make, texts_to_do
 from langchain_korag.embeddings import KoEmbeddings
 from langchain_korag.search_options import RENAMED, search_options
 
-_SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact")
+_SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact", "repair_query")
 _DIVERSE = tuple(name for name in _SEARCH if name != "fetch_k")
 _ADDING = ("ids", "batch_size")
 _MAKING = ("encoders", "path", "bm25", "tokenizer", "collection", "load_stored_models", "ids")
@@ -43,12 +43,13 @@ class KoVectorStore(VectorStore):
 
     Every search takes `filter` (see `korag.filters`; applied before the k best are taken), `using` (a leg:
     ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``, or ``"hybrid"``; by default the only leg, else hybrid),
-    `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact` (see `korag.Collection.search`), and for hybrid
-    searches `fusion` (``"rrf"`` or ``"weighted"``), `weights` by leg and `fetch_k` (candidates of each leg). Any other
-    keyword is an error.
+    `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact` and `repair_query` (see
+    `korag.Collection.search`), and for hybrid searches `fusion` (``"rrf"`` or ``"weighted"``), `weights` by leg and
+    `fetch_k` (candidates of each leg). Any other keyword is an error.
 
-    Results are new documents with their ids, and with the metadata they were added with and nothing else. Scores are of
-    each leg's own kind; relevance scores are in [0, 1].
+    Results are new documents with their ids, and with the metadata they were added with and nothing else, but for
+    ``rewritten_query`` if the query was mistyped and repaired. Scores are of each leg's own kind; relevance scores are
+    in [0, 1].
 
     Args:
         encoders: Names, paths or loaded encoders, at most one per family.

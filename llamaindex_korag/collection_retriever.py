@@ -46,15 +46,20 @@ class CollectionRetriever(BaseRetriever):
         min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a lower
             score, which has no fixed scale.
         exact: False lets a ColBERT search score only promising nodes (see `korag.Collection.search`).
+        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`); nodes found
+            that way have it as ``rewritten_query`` in their metadata, hidden from LLMs and embeddings.
         metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
     """
 
     _options: ClassVar[tuple[str, ...]] = (
-        *("similarity_top_k", "filters", "node_ids", "doc_ids", "min_relevance", "exact", "metadata_mode"),
-        *("callback_manager", "object_map", "objects", "verbose"),
+        *("similarity_top_k", "filters", "node_ids", "doc_ids", "min_relevance", "exact", "repair_query"),
+        *("metadata_mode", "callback_manager", "object_map", "objects", "verbose"),
     )
     """Keywords of the constructor, which the class methods accept as well."""
-    _fields: ClassVar[Mapping[str, str]] = {"similarity_top_k": "k", "min_relevance": "min_relevance", "exact": "exact"}
+    _fields: ClassVar[Mapping[str, str]] = {
+        "similarity_top_k": "k",
+        **{name: name for name in ("min_relevance", "exact", "repair_query")},
+    }
     """Attributes that are fields of `SearchOptions`, with the field's name."""
     _embedding_strs: ClassVar[bool] = True
     """Search with the strings that a query transformation such as HyDE generated."""
@@ -69,6 +74,7 @@ class CollectionRetriever(BaseRetriever):
         doc_ids: Sequence[str] | None = None,
         min_relevance: float | None = None,
         exact: bool = True,
+        repair_query: bool = True,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         callback_manager: CallbackManager | None = None,
         object_map: Mapping[str, Any] | None = None,
@@ -86,6 +92,7 @@ class CollectionRetriever(BaseRetriever):
             doc_ids: Only nodes of documents with one of these ids.
             min_relevance: Leave out nodes of a lower relevance, in [0, 1].
             exact: False lets a ColBERT search score only promising nodes.
+            repair_query: Search for what was meant by a mistyped query.
             metadata_mode: Metadata that is part of the searched text.
             callback_manager: LlamaIndex's callbacks.
             object_map: Targets of index nodes by `IndexNode.index_id`: retrievers, query engines, nodes.
@@ -105,7 +112,7 @@ class CollectionRetriever(BaseRetriever):
         self.filters = filters
         self.node_ids = None if node_ids is None else check_texts(node_ids, "node_ids")
         self.doc_ids = None if doc_ids is None else check_texts(doc_ids, "doc_ids")
-        self.min_relevance, self.exact = min_relevance, exact
+        self.min_relevance, self.exact, self.repair_query = min_relevance, exact, repair_query
         self.metadata_mode = _mode(metadata_mode)
         self._search_options(collection.legs, vars(self))
         known = {**(object_map or {}), **{node.index_id: node.obj for node in objects or ()}}

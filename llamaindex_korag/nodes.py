@@ -29,6 +29,7 @@ from korag.checks import check_distinct
 from korag.collection.base import Collection, Hit
 from korag.collection.documents import StoredDocument, check_documents
 from korag.errors import IndexStateError, InvalidArgumentError, InvalidTextError
+from korag.reranking.searched import REWRITTEN
 from korag.text import check_text, is_empty
 
 logger = logging.getLogger("korag")
@@ -105,8 +106,13 @@ def to_node(found: Hit | StoredDocument) -> BaseNode:
 
 
 def to_scored(hit: Hit, score: float | None = None) -> NodeWithScore:
-    """Converts a hit to a new node, with its score or another."""
-    return NodeWithScore(node=to_node(hit), score=hit.score if score is None else score)
+    """Converts a hit to a new node, with its score or another, and ``rewritten_query`` if the query was repaired."""
+    node = to_node(hit)
+    if hit.rewritten_query is not None:
+        node.metadata[REWRITTEN] = hit.rewritten_query
+        node.excluded_embed_metadata_keys.append(REWRITTEN)
+        node.excluded_llm_metadata_keys.append(REWRITTEN)
+    return NodeWithScore(node=node, score=hit.score if score is None else score)
 
 
 def source_id(stored: StoredDocument) -> str | None:

@@ -22,6 +22,8 @@ from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker
 from korag.reranking.cross_encoder import CrossEncoderReranker, cross_encoder_with
 from korag.reranking.fusing import check_fuse_weight, ranked_scores
+from korag.reranking.searched import searched_query
+from korag.text import check_text
 
 RETRIEVAL_SCORE = "retrieval_score"
 dispatcher = get_dispatcher(__name__)
@@ -29,6 +31,8 @@ dispatcher = get_dispatcher(__name__)
 
 class NodeReranker(BaseNodePostprocessor):
     """Puts retrieved nodes in the order a model gives them; each subclass has its own kind of model.
+
+    Nodes that a KoRAG retriever found with a repaired query (``rewritten_query`` in their metadata) are scored by it.
 
     Everything that changes scores is a serialised field, so `to_dict` and `from_dict` recreate a reranker that
     scores alike. How the model is run (device, precision, backend) is up to the loaded model passed in.
@@ -139,7 +143,7 @@ class NodeReranker(BaseNodePostprocessor):
     def _rank(self, nodes: list[NodeWithScore], query: str) -> list[NodeWithScore]:
         texts = [node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes]
         ranked = self._reranker.rerank(
-            query,
+            searched_query(check_text(query, "query_str"), [node.node.metadata for node in nodes]),
             texts,
             top_n=self.top_n,
             score_threshold=self.score_threshold,

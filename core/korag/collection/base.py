@@ -6,6 +6,8 @@ a collection is typed against this class. `korag.testing.CollectionContract` tes
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +18,8 @@ from typing import Any, Self, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.analysis.repair.lexicon import Lexicon
+from korag.analysis.repair.repair import repaired
 from korag.checks import (
     FusionMethod,
     check_count,
@@ -34,6 +38,7 @@ from korag.filters import parse
 from korag.fusion import Fusion
 from korag.text import check_text, check_texts, is_empty
 
+logger = logging.getLogger("korag")
 DEFAULT_FETCH_K = 100
 """Candidates of each leg in a hybrid search."""
 COMMIT_DOCUMENTS = 2_048
@@ -56,6 +61,7 @@ class Hit:
             legs' last candidates and that of their first, by how near the fused score is to that of a document that is
             the best of every leg; with ``fusion="rrf"`` or ``"weighted"``, the fraction of that score, which does not
             tell a good match from a poor one.
+        rewritten_query: What was searched for, if the query was repaired (see `SearchOptions.repair_query`).
     """
 
     id: str
@@ -64,6 +70,7 @@ class Hit:
     metadata: dict[str, Any] = field(default_factory=dict)
     legs: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     relevance: float = 0.0
+    rewritten_query: str | None = None
 
 
 class SearchSettings(TypedDict, total=False):
@@ -77,6 +84,7 @@ class SearchSettings(TypedDict, total=False):
     weights: Mapping[str, float] | None
     min_relevance: float | None
     exact: bool
+    repair_query: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,9 @@ class SearchOptions:
         min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
         exact: False lets the late-interaction leg score only promising documents: faster in large collections, at the
             risk of missing some of the k best. Scores are the same. The other legs are always exact.
+        repair_query: Search for what was meant where the collection has no such words and the query is Korean typed on
+            an English keyboard (``wjstp`` for 전세) or the reverse, or loose jamo (ㅈㅓㄴㅅㅔ). The query
+            searched for is in `Hit.rewritten_query`. False searches for every query as it is.
 
     Raises:
         InvalidArgumentError: If a value breaks its rule.
@@ -109,6 +120,7 @@ class SearchOptions:
     weights: Mapping[str, float] | None = None
     min_relevance: float | None = None
     exact: bool = True
+    repair_query: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", check_count("k", self.k))
@@ -116,6 +128,7 @@ class SearchOptions:
             object.__setattr__(self, "fetch_k", check_count("fetch_k", self.fetch_k))
         check_fraction("min_relevance", self.min_relevance)
         check_flag("exact", self.exact)
+        check_flag("repair_query", self.repair_query)
         check_fusion(self.fusion)
         parse(self.where)
 
@@ -245,7 +258,7 @@ class Collection(ABC):
             query: The query, in any Unicode normalization form. An empty one finds nothing.
             options: How to search; instead of `settings`.
             settings: The fields of `SearchOptions`: `k` (10), `using`, `where`, `fetch_k`, `fusion` (``"auto"``),
-                `weights`, `min_relevance`, `exact` (True).
+                `weights`, `min_relevance`, `exact` (True), `repair_query` (True).
 
         Returns:
             Hits, best first; equal scores in insertion order.
@@ -290,10 +303,27 @@ class Collection(ABC):
             warn_empty(len(checked) - len(filled), len(checked))
         hits: list[list[Hit]] = [[] for _ in checked]
         if filled and options.k:
-            found = self._search([checked[index] for index in filled], legs, options)
-            for index, own in zip(filled, found, strict=True):
-                hits[index] = own
+            given = [checked[index] for index in filled]
+            meant = self._repaired(given) if options.repair_query else [None] * len(given)
+            found = self._search([new or query for query, new in zip(given, meant, strict=True)], legs, options)
+            for index, own, new in zip(filled, found, meant, strict=True):
+                hits[index] = own if new is None else [dataclasses.replace(hit, rewritten_query=new) for hit in own]
         return hits
+
+    def _repaired(self, queries: list[str]) -> list[str | None]:
+        """Returns each query as it was meant, if it was mistyped."""
+        lexicon = self._lexicon()
+        if lexicon is None:
+            return [None] * len(queries)
+        meant = [repaired(query, lexicon) for query in queries]
+        for query, new in zip(queries, meant, strict=True):
+            if new is not None:
+                logger.info("질의 %r을(를) %r로 고쳐 찾습니다. / Searching for %r as %r.", query, new, query, new)
+        return meant
+
+    def _lexicon(self) -> Lexicon | None:
+        """Returns the words of this collection's texts, by which queries are repaired; None searches them as given."""
+        return None
 
     def _choose_legs(self, using: str | None) -> tuple[str, ...]:
         """Returns the legs that `using` means.

@@ -11,11 +11,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_deletion, check_flag, check_ids
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
 from korag.collection.documents import StoredDocument, check_documents, warn_empty
 from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.lexicons import LexiconReader
 from korag.collection.local.manifest import (
     EncoderLike,
     LegSettings,
@@ -74,6 +76,7 @@ class LocalCollection(Collection):
         dims = {name: leg.encoder.dim for name, leg in legs.items() if leg.encoder is not None}
         self._reader = SnapshotReader(database, segments, codecs, dims)
         self._searcher = Searcher(database, self._reader, self._legs)
+        self._lexicons = LexiconReader(database)
         self._writer = Writer(database, segments, self._place)
         self._merger = Merger(self._writer, segments, self._reader, self._legs)
 
@@ -338,6 +341,9 @@ class LocalCollection(Collection):
 
     def _search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
         return self._searcher.search(queries, legs, options)
+
+    def _lexicon(self) -> Lexicon:
+        return self._lexicons.read()
 
     def search_by_vector(
         self,

@@ -162,6 +162,17 @@ class Tables(ABC):
             raise self.damaged(f"sqlite_sequence: {last!r:.40}")
         return last
 
+    def first_key(self) -> int:
+        """The least key of a document; 1 if there is none."""
+        first: int = self._all("SELECT coalesce(min(key), 1) FROM documents")[0][0]
+        return first
+
+    def beginnings(self, keys: Iterable[int], characters: int) -> list[str]:
+        """The first characters of the texts of those keys that exist; damaged ones as far as they can be read."""
+        sql = "SELECT CAST(substr(text, 1, ?) AS BLOB) FROM documents WHERE key IN (SELECT value FROM json_each(?))"
+        rows = self._all(sql, (characters, json.dumps(list(keys))))
+        return [bytes(text or b"").decode("utf-8", "replace") for (text,) in rows]
+
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """All documents, one after another, as `korag.collection.local.rows.from_row` takes them."""
         with self._translated(), self.reading() as connection:

@@ -28,6 +28,7 @@ class OptionTests(ContractFixtures):
             {"fetch_k": 4, "fusion": "weighted", "weights": {"dense": 2.0, "bm25": 0.5}},
             {"using": "bm25", "min_relevance": 0.1},
             {"using": "colbert", "exact": False},
+            {"repair_query": False},
         ],
         ids=repr,
     )
@@ -66,6 +67,7 @@ class OptionTests(ContractFixtures):
             ({"fusion": None}, InvalidArgumentError, "fusion"),
             ({"min_relevance": 1.5}, InvalidArgumentError, "min_relevance"),
             ({"exact": 1}, InvalidArgumentError, "exact"),
+            ({"repair_query": None}, InvalidArgumentError, "repair_query"),
             ({"where": []}, FilterError, "where"),
             ({"where": {"a": {"$regex": "x"}}}, FilterError, r"\$regex"),
         ],
@@ -86,6 +88,17 @@ class OptionTests(ContractFixtures):
                 search()
             assert "fetchk" in str(caught.value)
             assert "인자가 없습니다" in str(caught.value)
+
+    def test_a_mistyped_query_is_repaired_or_searched_for_as_it_is(self, filled: Collection) -> None:
+        typed, meant = "qhwmdrma", "보증금"
+        hits = filled.search(typed)
+        if hits and hits[0].rewritten_query is not None:
+            expected = filled.search(meant, repair_query=False)
+            assert hits == [dataclasses.replace(hit, rewritten_query=meant) for hit in expected]
+        else:
+            assert hits == filled.search(typed, repair_query=False)
+        assert all(hit.rewritten_query is None for hit in filled.search(typed, repair_query=False))
+        assert filled.search(meant) == filled.search(meant, repair_query=False)
 
     def test_options_of_another_type(self, filled: Collection) -> None:
         wrong: Any = {"k": 3}

@@ -1,0 +1,1 @@
+"""Queries as Koreans really type them: the wrong keyboard layout, loose jamo, wrong spaces, a wrong jamo."""

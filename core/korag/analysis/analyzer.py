@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from korag.analysis.headings import heading_of_document, headings_asked_for
 from korag.analysis.settings import BM25
 from korag.analysis.tokenizers import BigramTokenizer, KiwiTokenizer, Tokenizer
 from korag.analysis.versions import VERSION
@@ -23,8 +24,8 @@ Further = Callable[[str, Sequence[str], BM25], Iterable[str]]
 """Tokens to add: from the text in its one spelling, its tokens, and the leg's settings."""
 
 _SPELLINGS: tuple[Spelling, ...] = ()
-_DOCUMENT_TOKENS: tuple[Further, ...] = ()
-_QUERY_TOKENS: tuple[Further, ...] = ()
+_DOCUMENT_TOKENS: tuple[Further, ...] = (heading_of_document,)
+_QUERY_TOKENS: tuple[Further, ...] = (headings_asked_for,)
 
 
 @dataclass(frozen=True)

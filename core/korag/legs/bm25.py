@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from korag.analysis.analyzer import Analyzer
+from korag.analysis.marks import is_alternative, is_identifier
 from korag.analysis.settings import BM25
 from korag.analysis.tokenizers import TokenizerLike
 from korag.analysis.versions import VERSION
@@ -38,6 +39,29 @@ TermCounts = tuple[NDArray[np.uint64], NDArray[np.uint16]]
 
 
 @dataclass(frozen=True)
+class QueryTerms:
+    """The distinct terms of a query.
+
+    Attributes:
+        terms: Their hashes. Shape: (terms,).
+        identifiers: Which of them name one thing (`korag.analysis.marks`). Shape: (terms,), bool.
+        alternatives: Which of them count only if a document has them. Shape: (terms,), bool.
+    """
+
+    terms: NDArray[np.uint64]
+    identifiers: NDArray[np.bool_]
+    alternatives: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, tokens: Sequence[str]) -> Self:
+        """Hashes and marks the tokens of a query."""
+        distinct = list(dict.fromkeys(tokens))
+        identifiers = np.fromiter(map(is_identifier, distinct), np.bool_, len(distinct))
+        alternatives = np.fromiter(map(is_alternative, distinct), np.bool_, len(distinct))
+        return cls(np.fromiter(map(_hash, distinct), np.uint64, len(distinct)), identifiers, alternatives)
+
+
+@dataclass(frozen=True)
 class WeighedQuery:
     """A query's terms with their weights in the whole collection.
 
@@ -45,11 +69,13 @@ class WeighedQuery:
         terms: Distinct terms. Shape: (terms,).
         idf: Their inverse document frequencies. Shape: (terms,).
         average_length: Mean number of tokens of a live document.
+        identified: The share of identifiers in the weight of all terms, in [0, 1].
     """
 
     terms: NDArray[np.uint64]
     idf: NDArray[np.float64]
     average_length: float
+    identified: float = 0.0
 
 
 class BM25Codec(Codec):
@@ -212,18 +238,21 @@ class BM25Leg(ModelFreeLeg):
         """Counts the tokens of each document."""
         return [_count(tokens) for block in _blocks(texts) for tokens in self.analyzer.documents(block)]
 
-    def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.uint64]]:
+    def encode_queries(self, texts: Sequence[str]) -> list[QueryTerms]:
         """The distinct terms of each query."""
-        return [_count(tokens)[0] for tokens in self.analyzer.queries(texts)]
+        return [QueryTerms.of(tokens) for tokens in self.analyzer.queries(texts)]
 
-    def prepare(self, query: NDArray[np.uint64], slices: Sequence[SegmentSlice]) -> WeighedQuery:
+    def prepare(self, query: QueryTerms, slices: Sequence[SegmentSlice]) -> WeighedQuery:
         """Weighs terms by the live documents that contain them: ``idf = ln(1 + (N − df + ½) / (df + ½))``."""
-        documents, tokens, frequencies = 0, 0, np.zeros(len(query), np.int64)
+        documents, tokens, frequencies = 0, 0, np.zeros(len(query.terms), np.int64)
         for part in slices:
-            some, counts = self.codec.statistics(part.arrays, query, part.rows)
+            some, counts = self.codec.statistics(part.arrays, query.terms, part.rows)
             documents, tokens, frequencies = documents + len(part.rows), tokens + some, frequencies + counts
         idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
-        return WeighedQuery(query, idf, tokens / documents if documents else 1.0)
+        found = frequencies > 0
+        kept = found | ~query.alternatives
+        identified = idf[found & query.identifiers].sum() / max(idf[kept].sum(), 1e-9)
+        return WeighedQuery(query.terms[kept], idf[kept], tokens / documents if documents else 1.0, float(identified))
 
     def search(
         self, queries: Sequence[Any], slices: Sequence[SegmentSlice], k: int, *, exact: bool

@@ -18,6 +18,8 @@ Id = TypeVar("Id", bound=Hashable)
 DEFAULT_METHOD: FusionMethod = "anchored"
 """The method of ``"auto"`` where nothing was fitted; benchmarks/fusion.py chose it."""
 LEXICAL = ("bm25",)
+LEAST_WEIGHT = 1 / 3
+"""The weight of a leg that disagrees with the lexical ones, in `anchored_fusion`."""
 RRF_CONSTANT = 60
 """The constant of the RRF paper (Cormack et al. 2009, https://doi.org/10.1145/1571941.1572114)."""
 
@@ -76,29 +78,47 @@ def anchored_fusion(
     *,
     weights: Mapping[str, float] | None = None,
     lexical: Collection[str] = LEXICAL,
+    depth: int | None = None,
 ) -> list[tuple[Id, float]]:
-    """Fuses scores with the lexical legs as the anchor.
+    """Fuses scores with the lexical legs as the anchor: the others count as far as they agree with them.
+
+    A leg with a model may be excellent, or no better than chance, and a single query does not show which. Lexical
+    scores are never that bad, so they serve as the reference list: a leg's agreement with it predicts how good the leg
+    is (Shtok, Kurland and Carmel 2016, https://doi.org/10.1145/2926790).
+
+    1. Each leg's scores over the pool, all documents that any leg found, are counted from its lowest and divided by
+       their standard deviation, so that a leg which singles a document out says more than one which hardly tells them
+       apart. A document it did not find has its lowest score; in a lexical leg that found fewer than `depth` it has
+       0, because every document that shares a word was found.
+    2. Lexical legs together have the weight 1. Any other leg has the correlation (Pearson) of its scores with those of
+       the lexical leg nearest to it, over what the two found, but at least `LEAST_WEIGHT`, because words miss synonyms.
+       Without a lexical leg that found something, all legs have the weight 1.
+    3. ``score(d) = Σ_legs weight · scaled(d) / Σ_legs weight · max scaled``.
 
     Args:
         runs: (id, score) of each leg.
-        weights: Factor on the weight of each leg; 1 where not given.
+        weights: Factor on the weight of each leg; 1 where not given. A leg of weight 0 is left out.
         lexical: The lexical legs among them.
+        depth: The documents asked of each leg; None for the longest run.
 
     Returns:
-        (id, score), best first; 1 for the best of every leg.
+        (id, score), best first; 1 for the best of every leg, 0 for the last.
 
     Raises:
         InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
     """
     factors = check_weights(runs, weights)
-    runs = {leg: run for leg, run in runs.items() if factors[leg] > 0 and run}
-    anchors = [leg for leg in runs if leg in lexical]
-    own = {leg: 1 / len(anchors) if leg in anchors else 0.35 for leg in runs}
-    total = {leg: factors[leg] * own[leg] for leg in runs}
-    whole = math.fsum(total.values())
-    return _sum_scaled(
-        {leg: _scale(run) for leg, run in runs.items()}, {leg: weight / whole for leg, weight in total.items()}
-    )
+    scores = {leg: _best_scores(run) for leg, run in runs.items() if run and factors[leg] > 0}
+    if not scores:
+        return []
+    asked = max(map(len, scores.values())) if depth is None else depth
+    raised = {leg: _raise(own, complete=leg in lexical and len(own) < asked) for leg, own in scores.items()}
+    pool = len(set().union(*raised.values()))
+    scaled = {leg: _standardize(own, pool) for leg, own in raised.items()}
+    own = _anchored_weights(raised, lexical)
+    trusted = {leg: factors[leg] * weight for leg, weight in own.items()}
+    most = math.fsum(weight * max(scaled[leg].values()) for leg, weight in trusted.items())
+    return _sum_scaled(scaled, {leg: weight / most for leg, weight in trusted.items()})
 
 
 @dataclass(frozen=True)
@@ -155,6 +175,7 @@ class Fusion:
         *,
         lexical: Collection[str] = LEXICAL,
         confidences: Mapping[str, float] | None = None,
+        depth: int | None = None,
     ) -> tuple[list[tuple[Id, float]], float]:
         """Fuses runs.
 
@@ -162,6 +183,7 @@ class Fusion:
             runs: (id, score) of each leg, best first.
             lexical: The lexical legs among them.
             confidences: How far each leg is to be trusted for this query, 1 where not given; for ``"anchored"`` only.
+            depth: The documents asked of each leg; None for the longest run.
 
         Returns:
             The fused (id, score), best first, and the score of a document that is the best of every leg.
@@ -170,7 +192,7 @@ class Fusion:
         weights = {leg: (self.weights or {}).get(leg, 1.0) for leg in runs}
         if method == "anchored":
             trusted = {leg: weight * (confidences or {}).get(leg, 1.0) for leg, weight in weights.items()}
-            return anchored_fusion(runs, weights=trusted, lexical=lexical), 1.0
+            return anchored_fusion(runs, weights=trusted, lexical=lexical, depth=depth), 1.0
         if method == "weighted":
             return weighted_fusion(runs, weights=weights), sum(weights.values())
         ranked = {leg: [id_ for id_, _ in run] for leg, run in runs.items()}
@@ -185,15 +207,69 @@ def _product(one: Mapping[str, float] | None, other: Mapping[str, float] | None)
     return {leg: one.get(leg, 1.0) * other.get(leg, 1.0) for leg in {**one, **other}}
 
 
-def _scale(run: Sequence[tuple[Id, float]]) -> dict[Id, float]:
-    """Scales scores to [0, 1] by their minimum and maximum; all equal ones become 1."""
+def _best_scores(run: Sequence[tuple[Id, float]]) -> dict[Id, float]:
+    """The score of each id; the best of one that is repeated."""
     scores: dict[Id, float] = {}
     for id_, score in run:
         scores[id_] = max(score, scores.get(id_, score))
+    return scores
+
+
+def _scale(run: Sequence[tuple[Id, float]]) -> dict[Id, float]:
+    """Scales scores to [0, 1] by their minimum and maximum; all equal ones become 1."""
+    scores = _best_scores(run)
     least, greatest = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
     if greatest > least:
         return {id_: (score - least) / (greatest - least) for id_, score in scores.items()}
     return dict.fromkeys(scores, 1.0)
+
+
+def _anchored_weights(raised: Mapping[str, Mapping[Id, float]], lexical: Collection[str]) -> dict[str, float]:
+    """The weight of each leg that found something, as `anchored_fusion` describes."""
+    anchors = [leg for leg in raised if leg in lexical]
+    if not anchors:
+        return dict.fromkeys(raised, 1.0)
+    return {
+        leg: 1 / len(anchors)
+        if leg in anchors
+        else max(LEAST_WEIGHT, *(_correlation(own, raised[anchor]) for anchor in anchors))
+        for leg, own in raised.items()
+    }
+
+
+def _raise(scores: Mapping[Id, float], *, complete: bool) -> dict[Id, float]:
+    """Counts scores from that of documents not found, which is 0 if these match in nothing, otherwise the lowest."""
+    least = min(scores.values())
+    if complete and least > 0:
+        return dict(scores)
+    raised = {id_: score - least for id_, score in scores.items()}
+    return raised if any(raised.values()) else dict.fromkeys(scores, 1.0)
+
+
+def _standardize(raised: Mapping[Id, float], pool: int) -> dict[Id, float]:
+    """Divides by the standard deviation over a pool in which all other scores are 0; all equal ones become 1."""
+    deviation = _deviation(raised, pool)
+    return {id_: score / deviation for id_, score in raised.items()} if deviation else dict.fromkeys(raised, 1.0)
+
+
+def _correlation(one: Mapping[Id, float], other: Mapping[Id, float]) -> float:
+    """Pearson's correlation over the ids of both, where a score that one lacks is 0; 1 if neither varies."""
+    pool = len(one.keys() | other.keys())
+    deviations = _deviation(one, pool), _deviation(other, pool)
+    if not all(deviations):
+        return float(not any(deviations))
+    return _covariance(one, other, pool) / (deviations[0] * deviations[1])
+
+
+def _deviation(scores: Mapping[Id, float], pool: int) -> float:
+    """The standard deviation, or 0 where it is nothing but rounding."""
+    deviation = math.sqrt(max(0.0, _covariance(scores, scores, pool)))
+    return deviation if deviation > 1e-6 * max(scores.values()) else 0.0
+
+
+def _covariance(one: Mapping[Id, float], other: Mapping[Id, float], pool: int) -> float:
+    products = math.fsum(score * other.get(id_, 0.0) for id_, score in one.items()) / pool
+    return products - math.fsum(one.values()) * math.fsum(other.values()) / pool**2
 
 
 def _sum_scaled(scaled: Mapping[str, Mapping[Id, float]], weights: Mapping[str, float]) -> list[tuple[Id, float]]:

@@ -12,8 +12,9 @@ import korag
 HEAVY = ("torch", "transformers", "sentence_transformers")
 PUBLIC = {
     "korag": [
-        "Collection", "CrossEncoderReranker", "DenseEncoder", "Hit", "KoragError", "LateInteractionEncoder", "Reranker",
-        "SearchOptions", "SparseEncoder", "load_encoder", "maxsim", "reciprocal_rank_fusion", "weighted_fusion",
+        "Collection", "CrossEncoderReranker", "DenseEncoder", "Fusion", "Hit", "KoragError", "LateInteractionEncoder",
+        "Reranker", "SearchOptions", "SparseEncoder", "anchored_fusion", "load_encoder", "maxsim",
+        "reciprocal_rank_fusion", "weighted_fusion",
     ],
     "langchain_korag": [
         "KoBM25Retriever", "KoColBERTReranker", "KoColBERTRetriever", "KoCrossEncoderReranker", "KoEmbeddings",

@@ -40,7 +40,7 @@ def rank_hits(
         low, high = 0.0, 1.0
     else:
         fusion = Fusion(options.fusion, options.weights)
-        fused, max_score = fusion(runs, lexical=lexical_legs(runs), confidences=confidences)
+        fused, max_score = fusion(runs, lexical=lexical_legs(runs), confidences=confidences, depth=options.candidates)
         low, high = (0.0, 1.0) if options.fusion in ("rrf", "weighted") else _relevance_range(runs, max_scores)
     best = sorted(fused, key=lambda item: (-item[1], item[0]))[: options.k]
     ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}

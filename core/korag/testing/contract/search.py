@@ -41,7 +41,7 @@ class SearchTests(ContractFixtures):
         hits = filled.search(query, k=100, using="hybrid", fusion=fusion)
         assert {hit.id for hit in hits} == {hit.id for run in alone.values() for hit in run}
         runs = {leg: [(hit.id, hit.score) for hit in run] for leg, run in alone.items()}
-        expected = dict(Fusion(fusion)(runs)[0])
+        expected = dict(Fusion(fusion)(runs, depth=100)[0])
         for hit in hits:
             legs = {leg: found.legs[leg] for leg, run in alone.items() for found in run if found.id == hit.id}
             assert {leg: rank for leg, (rank, _) in hit.legs.items()} == {leg: rank for leg, (rank, _) in legs.items()}

@@ -66,7 +66,10 @@ def test_pylate(prompted):
         for task, encode in (("query", encoder.encode_queries), ("document", encoder.encode_documents)):
             for index, text in enumerate(given["texts"]):
                 name = f"{'prompted' if prompted else 'plain'}/{task}/{index}"
-                np.testing.assert_allclose(encode([text])[0], expected[name], **TOLERANCE, err_msg=name)
+                if normalize(text) == to_nfc(text):
+                    np.testing.assert_allclose(encode([text])[0], expected[name], **TOLERANCE, err_msg=name)
+                else:  # to PyLate, a zero-width space is a character and a wide space no space
+                    np.testing.assert_allclose(encode([text])[0], encode([normalize(text)])[0], **TOLERANCE)
 
 
 def test_the_golden_files_are_small():

@@ -25,7 +25,7 @@ from korag.analysis.scripts import HAN, HANGUL, KANA, LETTER_OR_DIGIT
 from korag.analysis.versions import VERSION
 from korag.errors import InvalidArgumentError
 from korag.forking import Lock
-from korag.text import check_texts, normalize
+from korag.text import check_texts, to_nfc
 
 TokenizeFunction = Callable[[str], Sequence[str]]
 """A custom tokenizer: a function from a text in NFC to its tokens."""
@@ -59,7 +59,7 @@ def _fold(text: str) -> str:
 
 def _prepare(texts: Sequence[str]) -> list[str]:
     """Checked texts in NFC, full-width ASCII folded: Kiwi takes a full-width letter for a symbol."""
-    return [normalize(text).translate(_FULL_WIDTH) for text in check_texts(texts)]
+    return [to_nfc(text).translate(_FULL_WIDTH) for text in check_texts(texts)]
 
 
 def _bigrams(text: str, version: int) -> list[str]:
@@ -235,7 +235,7 @@ class CustomTokenizer:
         Raises:
             InvalidArgumentError: If the function returns something other than a list (or tuple) of strings.
         """
-        return [self._tokens(normalize(text)) for text in check_texts(texts)]
+        return [self._tokens(to_nfc(text)) for text in check_texts(texts)]
 
     def _tokens(self, text: str) -> list[str]:
         tokens: object = self.function(text)

@@ -1,7 +1,8 @@
 r"""Characters that a reader cannot tell from others, or does not see at all; `same_characters` gives them one spelling.
 
-A model's tokenizer takes ``보증\u200b금`` for another word than ``보증금``, and a full-width ``Ａ`` for another
-letter than ``A``. What is folded here is so for every leg and every reranker; docs/text.md has the table, and what is left alone.
+A model's tokenizer takes ``보증\u200b금`` for another word than ``보증금``, and a full-width ``Ａ`` for another letter
+than ``A``. What is folded here is so for every leg and every reranker; docs/text.md has the table, and what is left
+alone.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from korag import load_encoder
+from korag.text import normalize, to_nfc
 
 HERE = Path(__file__).parent
 REFERENCE = HERE.parents[2] / "shared/golden/colbert-matryoshka"

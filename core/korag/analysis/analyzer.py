@@ -1,7 +1,7 @@
 """Texts to the terms of the lexical leg, in the same steps for documents and queries.
 
 1. From a query, what only makes it a question is left out (`korag.analysis.questions`).
-2. `_SPELLINGS` bring the text into one spelling. A caller's own tokenizer gets the text in NFC instead.
+2. `korag.text.normalize` and, for the built-in tokenizers, `_SPELLINGS` bring the text into one spelling.
 3. The tokenizer makes tokens of it, and keeps identifiers whole (`korag.analysis.identifiers`).
 4. `_DOCUMENT_TOKENS` or `_QUERY_TOKENS` add further ones.
 
@@ -15,15 +15,17 @@ from dataclasses import dataclass, field, replace
 
 from korag.analysis.headings import heading_of_document, headings_asked_for
 from korag.analysis.settings import BM25
+from korag.analysis.spellings import read_hanja_references, unfold_forms
 from korag.analysis.tokenizers import BigramTokenizer, KiwiTokenizer, Tokenizer
 from korag.analysis.versions import VERSION
+from korag.text import check_texts, normalize
 
 Spelling = Callable[[str], str]
 """A text in another spelling."""
 Further = Callable[[str, Sequence[str], BM25], Iterable[str]]
 """Tokens to add: from the text in its one spelling, its tokens, and the leg's settings."""
 
-_SPELLINGS: tuple[Spelling, ...] = ()
+_SPELLINGS: tuple[Spelling, ...] = (unfold_forms, read_hanja_references)
 _DOCUMENT_TOKENS: tuple[Further, ...] = (heading_of_document,)
 _QUERY_TOKENS: tuple[Further, ...] = (headings_asked_for,)
 
@@ -60,8 +62,9 @@ class Analyzer:
         tokenizer = self.tokenizer
         if self.version == 1:
             return tokenizer(texts)
+        texts = [normalize(text) for text in check_texts(texts)]
         if isinstance(tokenizer, BigramTokenizer | KiwiTokenizer):
-            texts = [_spelled(text) for text in texts] if _SPELLINGS else texts
+            texts = [_spelled(text) for text in texts]
         tokens = tokenizer(texts)
         if further:
             for text, own in zip(texts, tokens, strict=True):

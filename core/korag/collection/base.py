@@ -141,7 +141,8 @@ class SearchOptions:
 class Collection(ABC):
     """Documents with one representation per leg, added, filtered and searched.
 
-    Texts are stored and returned as given; searching uses their NFC form. Empty documents are kept and never found.
+    Texts are stored and returned as given; searching reads them as `korag.text.normalize` does.
+    Empty documents are kept and never found.
     Safe for use by many threads.
     """
 

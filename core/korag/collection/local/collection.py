@@ -58,7 +58,8 @@ class LocalCollection(Collection):
     Many threads may use one collection, and many processes one folder: one writes at a time, the others wait. Whatever
     `add` or `delete` has returned from survives a kill at any moment.
 
-    Texts are stored and returned as given; searching uses their NFC form. Empty documents are kept and never found.
+    Texts are stored and returned as given; searching reads them as `korag.text.normalize` does.
+    Empty documents are kept and never found.
     """
 
     def __init__(self, database: Database, segments: SegmentStore, legs: Mapping[str, Leg]) -> None:

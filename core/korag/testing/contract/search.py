@@ -177,6 +177,16 @@ class SearchTests(ContractFixtures):
             assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], rel=1e-5)
             assert [hit.text for hit in hits] == [texts[IDS.index(hit.id)] for hit in hits]
 
+    @pytest.mark.parametrize(
+        "form", ["보증\u200b금 돌려\u00ad받기\u3164", "\ufeff보증금\u3000돌려받기", "보증금\u00a0돌려받기\u2060"]
+    )
+    def test_what_looks_the_same_scores_the_same(self, filled: Collection, form: str) -> None:
+        for using in filled.legs:
+            expected = filled.search("보증금 돌려받기", using=using)
+            hits = filled.search(form, using=using)
+            assert ids_of(hits) == ids_of(expected)
+            assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], rel=1e-5)
+
     def test_many_queries_are_many_searches(self, filled: Collection) -> None:
         queries = ["보증금", "", DOCUMENTS[5], "도서관 휴관일"]
         for using in (*LEGS, "hybrid"):

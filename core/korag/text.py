@@ -19,7 +19,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_RUN = re.compile(r"[^\w\x00-\u02ff]{31,}")
 """More combining marks than any language has on a letter (UAX 15, stream-safe text), or other symbols."""
 _PLAIN = re.compile(r"[ -~가-힣\n\t·‘-”…〈-】]*")
-"""What most Korean texts consist of: found out in a fraction of the time that the other tests take."""
+"""Most Korean texts consist of this: found out in a fraction of the time that the other tests take."""
 
 
 def normalize(text: str) -> str:

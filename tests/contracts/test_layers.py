@@ -20,7 +20,7 @@ LAYERS = [
     {"korag.checkpoints", "korag.analysis"},
     {
         "korag.kernels", "korag.scoring", "korag.fusion", "korag.diversity", "korag.workers", "korag.text",
-        "korag.checks", "korag.deprecations", "korag.errors", "korag.forking", "korag.paths", "korag.storage",
+        "korag.characters", "korag.checks", "korag.deprecations", "korag.errors", "korag.forking", "korag.paths", "korag.storage",
         "korag._lazy", "korag._optional",
     },
 ]  # fmt: skip

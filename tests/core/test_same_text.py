@@ -1,4 +1,4 @@
-"""What a reader takes for the same text has the same scores in every leg and every reranker; it is stored as given."""
+"""Texts that a reader takes for the same have the same scores in every leg and reranker, and are stored as given."""
 
 import random
 import unicodedata

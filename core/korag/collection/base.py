@@ -55,12 +55,12 @@ class Hit:
         text: The text as it was added.
         metadata: A copy of the metadata as it was added.
         legs: (rank from 1, score) in each leg that found it.
-        relevance: The score as a fraction of the best one the query could get, in [0, 1]; thresholds apply to it.
-            Dense: the cosine. ColBERT: each query token's best match, averaged. Sparse: against the query itself.
-            BM25: against a document that repeats every query term endlessly. Hybrid: between the mean relevance of the
-            legs' last candidates and that of their first, by how near the fused score is to that of a document that is
-            the best of every leg; with ``fusion="rrf"`` or ``"weighted"``, the fraction of that score, which does not
-            tell a good match from a poor one.
+        relevance: How well it answers the query, in [0, 1]; thresholds apply to it. In a search with one leg, the score
+            as a fraction of the best one the query could get. Dense: the cosine. ColBERT: each query token's best
+            match, averaged. Sparse: against the query itself. BM25: against a document that repeats every query term
+            endlessly. Hybrid: the same scale for all combinations of legs and all fusions, on which 0.5 is the
+            threshold that rejects questions the collection cannot answer (`korag.collection.relevance` has the
+            formula); docs/evaluation.md has those of single legs, which depend on the model.
         rewritten_query: What was searched for, if the query was repaired (see `SearchOptions.repair_query`).
     """
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from korag.checks import check_fraction
 from korag.collection.base import Hit, SearchOptions
 from korag.collection.documents import StoredDocument
+from korag.collection.relevance import hybrid_relevance
 from korag.fusion import Fusion
 from korag.legs.registry import lexical_legs
 
@@ -34,14 +36,17 @@ def rank_hits(
     Returns:
         Hits, best first; equal scores in insertion order.
     """
+    tops = {leg: _fraction(run[0][1], max_scores[leg]) if run else 0.0 for leg, run in runs.items()}
+    relevance: Callable[[float], float]
     if len(runs) == 1:
         ((leg, fused),) = runs.items()
-        max_score = max_scores[leg]
-        low, high = 0.0, 1.0
+        relevance = partial(_fraction, max_score=max_scores[leg])
     else:
         fusion = Fusion(options.fusion, options.weights)
-        fused, max_score = fusion(runs, lexical=lexical_legs(runs), confidences=confidences, depth=options.candidates)
-        low, high = (0.0, 1.0) if options.fusion in ("rrf", "weighted") else _relevance_range(runs, max_scores)
+        fused, _ = fusion(runs, lexical=lexical_legs(runs), confidences=confidences, depth=options.candidates)
+        greatest = max((score for _, score in fused), default=0.0)
+        trusted = {leg: (options.weights or {}).get(leg, 1.0) * (confidences or {}).get(leg, 1.0) for leg in runs}
+        relevance = hybrid_relevance(tops, greatest=greatest, weights=trusted)
     best = sorted(fused, key=lambda item: (-item[1], item[0]))[: options.k]
     ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}
     stored = documents([key for key, _ in best])
@@ -52,7 +57,7 @@ def rank_hits(
             text=stored[key].text,
             metadata=stored[key].metadata,
             legs={leg: found[key] for leg, found in ranks.items() if key in found},
-            relevance=low + (high - low) * _fraction(score, max_score),
+            relevance=relevance(score),
         )
         for key, score in best
         if key in stored
@@ -63,17 +68,3 @@ def rank_hits(
 
 def _fraction(score: float, max_score: float) -> float:
     return min(1.0, max(0.0, score / max_score)) if max_score > 0 else 0.0
-
-
-def _relevance_range(runs: Mapping[str, Run], max_scores: Mapping[str, float]) -> tuple[float, float]:
-    """The mean relevance of the legs' last candidates and of their first: that of the worst and best fused score."""
-    ranges = [
-        (_fraction(run[-1][1], max_scores[leg]), _fraction(run[0][1], max_scores[leg]))
-        for leg, run in runs.items()
-        if run
-    ]
-    return (
-        (sum(low for low, _ in ranges) / len(ranges), sum(high for _, high in ranges) / len(ranges))
-        if ranges
-        else (0.0, 1.0)
-    )

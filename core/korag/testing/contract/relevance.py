@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from korag.checks import FusionMethod
 from korag.collection.base import Collection
+from korag.collection.relevance import hybrid_relevance
 from korag.errors import InvalidArgumentError
 from korag.testing.contract.fixtures import ContractFixtures, Encoders, Make
 from korag.testing.contract.samples import DOCUMENTS, LEGS, ids_of
@@ -31,10 +33,22 @@ class RelevanceTests(ContractFixtures):
         assert first.relevance == pytest.approx(
             first.score / len(encoders["colbert"].encode_queries([query])[0]), abs=1e-6
         )
-        first = filled.search(query, using="hybrid", fusion="rrf", k=1)[0]
-        assert first.relevance == pytest.approx(first.score / (len(filled.legs) / 61), abs=1e-6)
-        weighted = filled.search(query, using="hybrid", k=1, fusion="weighted", weights={"dense": 3, "bm25": 0})[0]
-        assert weighted.relevance == pytest.approx(weighted.score / (len(filled.legs) + 1), abs=1e-6)
+
+    def test_relevance_of_a_hybrid_hit_is_that_of_the_legs_whatever_the_fusion(self, filled: Collection) -> None:
+        for query in (DOCUMENTS[2], "보증금은 언제 돌려받나요?", "제6조의2"):
+            tops = {leg: next((hit.relevance for hit in filled.search(query, using=leg, k=1)), 0.0) for leg in LEGS}
+            expected = hybrid_relevance(tops, greatest=1.0)(1.0)
+            for fusion in get_args(FusionMethod):
+                hits = filled.search(query, using="hybrid", fusion=fusion)
+                assert hits[0].relevance == pytest.approx(expected, abs=1e-5)
+                shares = [hit.score / hits[0].score for hit in hits]
+                assert [hit.relevance for hit in hits] == pytest.approx(
+                    [expected * math.sqrt(max(0.0, share)) for share in shares], abs=1e-5
+                )
+            alone = filled.search(query, using="hybrid", k=1, weights={leg: float(leg == "dense") for leg in LEGS})[0]
+            assert alone.relevance == pytest.approx(
+                hybrid_relevance({"dense": tops["dense"]}, greatest=1.0)(1.0), abs=1e-5
+            )
 
     @pytest.mark.parametrize("using", [*LEGS, "hybrid"])
     def test_min_relevance_leaves_out_what_is_below(self, filled: Collection, using: str) -> None:

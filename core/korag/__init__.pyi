@@ -6,6 +6,7 @@ from korag.encoders.load import load_encoder as load_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder as LateInteractionEncoder
 from korag.encoders.sparse import SparseEncoder as SparseEncoder
 from korag.errors import KoragError as KoragError
+from korag.evaluation.fitting import fit_fusion as fit_fusion
 from korag.fusion import Fusion as Fusion
 from korag.fusion import anchored_fusion as anchored_fusion
 from korag.fusion import reciprocal_rank_fusion as reciprocal_rank_fusion

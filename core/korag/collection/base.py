@@ -30,10 +30,11 @@ from korag.checks import (
     reject_unknown,
 )
 from korag.collection.documents import StoredDocument, warn_empty
+from korag.collection.runs import LegRuns, runs_of_hits
 from korag.collection.streaming import stream_into
 from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
-from korag.errors import InvalidArgumentError
+from korag.errors import IndexStateError, InvalidArgumentError
 from korag.filters import parse
 from korag.fusion import Fusion
 from korag.text import check_text, check_texts, is_empty
@@ -250,6 +251,23 @@ class Collection(ABC):
         """The fusion fitted to this collection, which ``fusion="auto"`` uses; None for the library's default."""
         return None
 
+    def store_fusion(self, fusion: Fusion | None) -> None:
+        """Stores the fusion that ``fusion="auto"`` uses from now on. `korag.fit_fusion` finds one.
+
+        Args:
+            fusion: The fusion; None for the library's default.
+
+        Raises:
+            InvalidArgumentError: If it is no fusion of this collection's legs.
+            IndexStateError: If this store cannot keep one.
+        """
+        raise IndexStateError(
+            f"{type(self).__name__}은(는) 결합을 저장하지 않습니다. fit_fusion(..., store=False)로 구한 다음 검색할 때 "
+            "넣으세요: search(query, fusion=fit.fusion.method, weights=fit.fusion.weights).",
+            f"{type(self).__name__} does not store a fusion. Find one with fit_fusion(..., store=False) and pass it to "
+            "each search: search(query, fusion=fit.fusion.method, weights=fit.fusion.weights).",
+        )
+
     def search(
         self, query: str, *, options: SearchOptions | None = None, **settings: Unpack[SearchSettings]
     ) -> list[Hit]:
@@ -356,6 +374,16 @@ class Collection(ABC):
         Returns:
             Hits per query, in order.
         """
+
+    def _leg_runs(self, queries: list[str], legs: Sequence[str], fetch: int) -> list[LegRuns]:
+        """Finds what `legs` contribute to the fusion of each query. Takes what `_search` takes.
+
+        By default, this is read off the hits of a hybrid search. A store whose legs have confidences of their own
+        (`korag.legs.base.Leg.confidence`) returns them as well.
+        """
+        options = SearchOptions(k=fetch * len(legs), fetch_k=fetch, fusion="rrf")
+        found = self._search(queries, legs, options)
+        return [runs_of_hits([(hit.id, hit.legs) for hit in hits], legs, fetch) for hits in found]
 
     @abstractmethod
     def search_by_vector(

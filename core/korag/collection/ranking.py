@@ -9,11 +9,9 @@ from korag.checks import check_fraction
 from korag.collection.base import Hit, SearchOptions
 from korag.collection.documents import StoredDocument
 from korag.collection.relevance import hybrid_relevance
+from korag.collection.runs import LegRuns, Run
 from korag.fusion import Fusion
 from korag.legs.registry import lexical_legs
-
-Run = list[tuple[int, float]]
-"""(key, score) of documents, best first. Keys ascend in insertion order."""
 
 
 def rank_hits(
@@ -39,15 +37,16 @@ def rank_hits(
     tops = {leg: _fraction(run[0][1], max_scores[leg]) if run else 0.0 for leg, run in runs.items()}
     relevance: Callable[[float], float]
     if len(runs) == 1:
-        ((leg, fused),) = runs.items()
+        ((leg, run),) = runs.items()
+        fused = sorted(run, key=lambda item: (-item[1], item[0]))
         relevance = partial(_fraction, max_score=max_scores[leg])
     else:
-        fusion = Fusion(options.fusion, options.weights)
-        fused, _ = fusion(runs, lexical=lexical_legs(runs), confidences=confidences, depth=options.candidates)
+        given = LegRuns(runs, {}, confidences or {}, options.candidates)
+        fused = fuse_runs(given, Fusion(options.fusion, options.weights))
         greatest = max((score for _, score in fused), default=0.0)
         trusted = {leg: (options.weights or {}).get(leg, 1.0) * (confidences or {}).get(leg, 1.0) for leg in runs}
         relevance = hybrid_relevance(tops, greatest=greatest, weights=trusted)
-    best = sorted(fused, key=lambda item: (-item[1], item[0]))[: options.k]
+    best = fused[: options.k]
     ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}
     stored = documents([key for key, _ in best])
     hits = [
@@ -64,6 +63,30 @@ def rank_hits(
     ]
     least = check_fraction("min_relevance", options.min_relevance)
     return [hit for hit in hits if hit.relevance >= least]
+
+
+def fuse_runs(found: LegRuns, fusion: Fusion) -> Run:
+    """Fuses what several legs found, as a search does.
+
+    Returns:
+        (key, score), best first, equal scores in insertion order.
+    """
+    lexical = lexical_legs(found.runs)
+    fused, _ = fusion(found.runs, lexical=lexical, confidences=found.confidences, depth=found.depth)
+    return sorted(fused, key=lambda item: (-item[1], item[0]))
+
+
+def record_runs(
+    runs: Mapping[str, Run],
+    max_scores: Mapping[str, float],
+    documents: Callable[[Iterable[int]], Mapping[int, StoredDocument]],
+    options: SearchOptions,
+    confidences: Mapping[str, float] | None = None,
+) -> LegRuns:
+    """Returns what was found, in place of `rank_hits`."""
+    stored = documents({key for run in runs.values() for key, _ in run})
+    ids = {key: document.id for key, document in stored.items()}
+    return LegRuns(runs, ids, confidences or {}, options.candidates)
 
 
 def _fraction(score: float, max_score: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from korag._optional import check
 from korag.commands.options import malformed, split_pair, write
 from korag.encoders.options import PoolingMode
 from korag.errors import InvalidArgumentError
+from korag.storage import write_text
 
 _FUSE_WEIGHT = 0.5
 """Of the fused rows of a reranker that ranks alone by default."""
@@ -93,6 +95,15 @@ def add_arguments(subparsers: Any) -> None:
         help="결합할 때 재순위 점수의 가중치(기본값: 모델 종류의 기본값이나 0.5). Weights of the reranker's score "
         "where it is fused (default: that of the kind of model, or 0.5).",
     )
+    add(
+        "--fit-fusion",
+        nargs="?",
+        const="",
+        metavar="COLLECTION",
+        help="하이브리드의 결합을 이 질문들에 맞추고, 표 대신 그 결과를 출력합니다. 컬렉션 폴더를 지정하면 그 컬렉션에 "
+        "맞춰 저장합니다. Fits the hybrid's fusion to the questions and prints that instead of a table; given the "
+        "folder of a collection, fits that collection and stores the result.",
+    )
     add("--k", type=int, default=100, help="평가할 순위의 깊이(기본값 100). Depth of the rankings (default 100).")
     add("--query-length", type=int, help="질의의 최대 토큰 수. Maximum query length in tokens.")
     add(
@@ -129,23 +140,24 @@ def add_arguments(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluates, and prints a report per data set."""
-    from korag.evaluation import Hybrid, evaluate, load_dataset
+    from korag.evaluation import Hybrid, evaluate
 
     if options.local is not None and len(options.datasets) > 1:
         raise InvalidArgumentError(
             "--local은 벤치마크 하나에만 쓸 수 있습니다.", "--local works with one benchmark only."
         )
+    if options.fit_fusion is not None:
+        _fit(options)
+        return
     check("ir_measures", *(["matplotlib"] if options.output else []), extra="eval")
     systems: list[object] = list(options.models)
-    names = ("family", "max_length", "query_length", "pooling", "device")
-    load_options = {name: getattr(options, name) for name in names}
     if options.hybrid is not None or options.rerank:
         models = options.hybrid or Hybrid().models
         weights = _weights(options.weights)
         hybrid = Hybrid(models, bm25=options.bm25[0], fusion=options.fusion, weights=weights)
         systems += [hybrid, *_reranked(options, hybrid)]
     for number, source in enumerate(options.datasets):
-        data = load_dataset(source, split=options.split, local=options.local, dataset_id=options.dataset_id)
+        data = _load(options, source)
         folder = options.output / data.name if options.output and len(options.datasets) > 1 else options.output
         report = evaluate(
             data,
@@ -154,13 +166,66 @@ def run(options: argparse.Namespace) -> None:
             dims=options.dims,
             k=options.k,
             output=folder,
-            load_options=load_options,
+            load_options=_load_options(options),
             show_progress=False if options.quiet else None,
         )
         if folder is not None:
             report.plot(folder / "plot.png")
         printed = {"text": report.__str__, "markdown": report.to_markdown, "json": report.to_json}[options.format]()
         write(("\n" if number else "") + printed)
+
+
+def _load(options: argparse.Namespace, source: str) -> Any:
+    from korag.evaluation import load_dataset
+
+    return load_dataset(source, split=options.split, local=options.local, dataset_id=options.dataset_id)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    """Fits a fusion to each data set: of a collection, or of the hybrid over the data set's documents."""
+    from korag.collection.local.opening import open_saved
+    from korag.evaluation import fit_fusion
+
+    folder, several = options.fit_fusion, len(options.datasets) > 1
+    if folder and several:
+        raise InvalidArgumentError(
+            f"--fit-fusion {folder}: 컬렉션은 질문 하나의 묶음에 맞춥니다. 평가 데이터를 하나만 넣으세요.",
+            f"--fit-fusion {folder}: a collection is fitted to one set of questions; give one data set.",
+        )
+    for number, source in enumerate(options.datasets):
+        show = False if options.quiet else None
+        if folder:
+            with open_saved(
+                folder, encoders=options.models or None, made_by=f"Collection.open('{folder}')"
+            ) as collection:
+                fit = fit_fusion(collection, _load(options, source), show_progress=show)
+        else:
+            data = _load(options, source)
+            with _collect(options, data) as collection:
+                fit = fit_fusion(collection, data, store=False, show_progress=show)
+        text = json.dumps(fit.to_dict(), ensure_ascii=False, indent=1)
+        if options.output:
+            write_text((options.output / data.name if several else options.output) / "fusion.json", text)
+        write(("\n" if number else "") + (text if options.format == "json" else str(fit)) + "\n")
+
+
+def _collect(options: argparse.Namespace, data: Any) -> Any:
+    """Returns a collection in memory with the hybrid's legs and a data set's documents."""
+    from korag.collection import Collection
+    from korag.encoders.load import load_encoder
+    from korag.evaluation import Hybrid
+    from korag.text import is_empty
+
+    encoders = [load_encoder(model, **_load_options(options)) for model in options.hybrid or Hybrid().models]
+    collection = Collection.in_memory(encoders=encoders, bm25=True, tokenizer=options.bm25[0])
+    documents = {id_: text for id_, text in data.documents.items() if not is_empty(text)}
+    collection.add(list(documents.values()), ids=list(documents), show_progress=False if options.quiet else None)
+    return collection
+
+
+def _load_options(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("family", "max_length", "query_length", "pooling", "device")
+    return {name: getattr(options, name) for name in names}
 
 
 def _reranked(options: argparse.Namespace, hybrid: object) -> list[object]:

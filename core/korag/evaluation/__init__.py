@@ -11,6 +11,7 @@ from korag.errors import DatasetError
 from korag.evaluation.autorag import autorag_scores
 from korag.evaluation.benchmarks import BENCHMARKS, Benchmark
 from korag.evaluation.dataset import Dataset
+from korag.evaluation.fitting import FusionFit, fit_fusion
 from korag.evaluation.loading import load_dataset
 from korag.evaluation.metrics import MEASURES, score_rankings
 from korag.evaluation.mteb import as_mteb
@@ -27,6 +28,7 @@ __all__ = [
     "CollectionLeg",
     "Dataset",
     "DatasetError",
+    "FusionFit",
     "Hybrid",
     "Report",
     "Reranked",
@@ -34,6 +36,7 @@ __all__ = [
     "as_mteb",
     "autorag_scores",
     "evaluate",
+    "fit_fusion",
     "load_dataset",
     "score_rankings",
 ]

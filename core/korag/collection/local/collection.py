@@ -17,6 +17,8 @@ from korag.checks import check_deletion, check_flag, check_ids
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
 from korag.collection.documents import StoredDocument, check_documents, warn_empty
 from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.fitted import NAME as FUSION_SETTING
+from korag.collection.local.fitted import check_fitted, read_fusion
 from korag.collection.local.lexicons import LexiconReader
 from korag.collection.local.manifest import (
     EncoderLike,
@@ -43,9 +45,11 @@ from korag.collection.local.upgrade import upgrade_folder
 from korag.collection.local.verifying import VerifyReport, verify_folder
 from korag.collection.local.views import repeated
 from korag.collection.local.writing import Writer
+from korag.collection.runs import LegRuns
 from korag.encoders.base import Encoder
 from korag.errors import ForeignFolderError, IndexStateError
 from korag.filters import parse, to_sql
+from korag.fusion import Fusion
 from korag.legs.base import Leg, ModelFreeLeg
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
@@ -339,6 +343,34 @@ class LocalCollection(Collection):
     def path(self) -> Path | None:
         """The folder; None in memory."""
         return self._database.path.parent if self._database.path else None
+
+    @property
+    def fitted_fusion(self) -> Fusion | None:
+        """The fusion fitted to this collection, which ``fusion="auto"`` uses; None for the library's default.
+
+        Raises:
+            IndexStateError: If what is stored is not a fusion.
+        """
+        return read_fusion(self._database, self._legs)
+
+    def store_fusion(self, fusion: Fusion | None) -> None:
+        """Stores the fusion that ``fusion="auto"`` uses from now on, in every process; part of copies.
+
+        Args:
+            fusion: The fusion; None for the library's default.
+
+        Raises:
+            InvalidArgumentError: If it is no fusion of this collection's legs.
+            CollectionLockedError: If another process is still writing after the time-out.
+            ReadOnlyError: If the folder cannot be written to.
+            StorageFullError: If there is not enough space.
+        """
+        recorded = None if fusion is None else check_fitted(fusion, self.legs).to_dict()
+        with self._writer.writing():
+            self._database.replace_setting(FUSION_SETTING, recorded)
+
+    def _leg_runs(self, queries: list[str], legs: Sequence[str], fetch: int) -> list[LegRuns]:
+        return self._searcher.leg_runs(queries, legs, fetch)
 
     def _search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
         return self._searcher.search(queries, legs, options)

@@ -457,6 +457,16 @@ class Database(Tables):
                 raise self.damaged(f"settings: legs: {legs!r:.40}")
         return version, settings
 
+    @repeated
+    def read_setting(self, name: str) -> Any:
+        """One setting; None if there is none.
+
+        Raises:
+            IndexStateError: If it is not JSON.
+        """
+        rows = self._all("SELECT value FROM settings WHERE name = ?", (name,))
+        return self._parse(name, rows[0][0]) if rows else None
+
     def write_legs(self, legs: dict[str, Any]) -> None:
         """Records the legs in the current format, inside a transaction; older formats become this one.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from korag.collection.local.database import Database
 from korag.collection.local.snapshot import FilteredRows, Snapshot, SnapshotReader
 from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
-from korag.collection.ranking import Run, rank_hits
+from korag.collection.ranking import rank_hits, record_runs
+from korag.collection.runs import LegRuns, Run
 from korag.errors import InvalidArgumentError
 from korag.filters import parse, to_sql
 from korag.legs.base import Leg
@@ -39,6 +40,11 @@ class Searcher:
         """As `korag.collection.base.Collection._search`; encodes all queries together."""
         return self._find({leg: self._legs[leg].encode_queries(queries) for leg in legs}, options)
 
+    def leg_runs(self, queries: list[str], legs: Sequence[str], fetch: int) -> list[LegRuns]:
+        """As `korag.collection.base.Collection._leg_runs`."""
+        encoded = {leg: self._legs[leg].encode_queries(queries) for leg in legs}
+        return self._find(encoded, SearchOptions(k=fetch, fetch_k=fetch), record_runs)
+
     def search_by_vector(self, vector: Sequence[float], options: SearchOptions) -> list[Hit]:
         """`search` with the dense leg, for a query that is encoded already."""
         name = next((name for name in self._in_order(self._legs) if self._legs[name].takes_vectors), None)
@@ -52,6 +58,7 @@ class Searcher:
         query = self._legs[name].query_from_vector(vector)
         if options.k == 0:
             return []
+        hits: list[Hit]
         (hits,) = self._find({name: [query]}, options)
         return hits
 
@@ -81,15 +88,25 @@ class Searcher:
         return sorted(legs, key=lambda name: leg_type(name).comparison_order)
 
     @repeated
-    def _find(self, queries: Mapping[str, Sequence[Any]], options: SearchOptions) -> list[list[Hit]]:
-        """The best documents for each query, by all the legs that queries are encoded for; of one moment."""
+    def _find(
+        self, queries: Mapping[str, Sequence[Any]], options: SearchOptions, rank: Callable[..., Any] = rank_hits
+    ) -> list[Any]:
+        """What `rank` makes of the best documents for each query, by the legs that queries are encoded for.
+
+        All of one moment.
+        """
         condition = None if (parsed := parse(options.where)) is None else to_sql(parsed)
         with self._reader.reading() as snapshot:
-            return list(self._rank(queries, snapshot, snapshot.select(condition, self._database), options))
+            return list(self._rank(queries, snapshot, snapshot.select(condition, self._database), options, rank))
 
     def _rank(
-        self, queries: Mapping[str, Sequence[Any]], snapshot: Snapshot, selection: FilteredRows, options: SearchOptions
-    ) -> Iterator[list[Hit]]:
+        self,
+        queries: Mapping[str, Sequence[Any]],
+        snapshot: Snapshot,
+        selection: FilteredRows,
+        options: SearchOptions,
+        rank: Callable[..., Any],
+    ) -> Iterator[Any]:
         fetch = options.candidates if len(queries) > 1 else options.k
         prepared: dict[str, list[Any]] = {}
         found: dict[str, Iterator[NDArray[np.float32]]] = {}
@@ -101,7 +118,7 @@ class Searcher:
             runs = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
             max_scores = {name: self._legs[name].max_score(prepared[name][position]) for name in runs}
             confidences = {name: self._legs[name].confidence(prepared[name][position]) for name in runs}
-            yield rank_hits(runs, max_scores, self._database.documents, options, confidences)
+            yield rank(runs, max_scores, self._database.documents, options, confidences)
 
 
 def _best(scores: NDArray[np.float32], keys: Keys, k: int) -> Run:

@@ -69,6 +69,14 @@ class Tables(ABC):
     def _write_setting(self, name: str, value: Any) -> None:
         """Stores a JSON value, inside a transaction."""
 
+    def replace_setting(self, name: str, value: Any) -> None:
+        """Stores a JSON value as a change of its own, inside a transaction; None removes it."""
+        if value is None:
+            self._connection.execute("DELETE FROM settings WHERE name = ?", (name,))
+        else:
+            self._write_setting(name, value)
+        self._advance(())
+
     # -- changes ------------------------------------------------------------------------------------------
 
     def _advance(self, deleted: Collection[int]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.fitted import read_fusion
 from korag.collection.local.manifest import read_manifest, resolve_codecs
 from korag.collection.local.remains import check_database_there
 from korag.collection.local.rows import from_row
@@ -99,6 +100,8 @@ class _Verifier:
         with self._noting():
             keys, complete = self._read_segments()
             self._compare(keys, filled, complete=complete)
+        with self._noting():
+            read_fusion(self._database, read_manifest(self._database)[0])
         return VerifyReport(self._documents, self._segments, tuple(self._problems))
 
     @contextmanager

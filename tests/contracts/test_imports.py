@@ -13,7 +13,7 @@ HEAVY = ("torch", "transformers", "sentence_transformers")
 PUBLIC = {
     "korag": [
         "Collection", "CrossEncoderReranker", "DenseEncoder", "Fusion", "Hit", "KoragError", "LateInteractionEncoder",
-        "Reranker", "SearchOptions", "SparseEncoder", "anchored_fusion", "load_encoder", "maxsim",
+        "Reranker", "SearchOptions", "SparseEncoder", "anchored_fusion", "fit_fusion", "load_encoder", "maxsim",
         "reciprocal_rank_fusion", "weighted_fusion",
     ],
     "langchain_korag": [

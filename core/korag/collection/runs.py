@@ -1,4 +1,4 @@
-"""What the legs of a collection found for a query: all that a fusion needs, to try others on it."""
+"""The documents that each leg of a collection found for a query: all that a fusion needs, to try others on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Run = list[tuple[int, float]]
 
 @dataclass(frozen=True)
 class LegRuns:
-    """What the legs found for one query.
+    """The documents that each leg found for one query.
 
     Attributes:
         runs: Of each leg.

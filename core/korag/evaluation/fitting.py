@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class FusionFit:
-    """What `fit_fusion` found.
+    """Result of `fit_fusion`.
 
     Attributes:
         fusion: The fusion to use: the fitted one, or the default.
@@ -234,7 +234,7 @@ def _candidates(legs: Sequence[str]) -> Iterator[Fusion]:
 
 
 def _distance(fusion: Fusion) -> float:
-    """How far a fusion is from the default: doublings of weights against each other, and another method."""
+    """Distance of a fusion from the default: doublings of weights against each other, and another method."""
     logs = [math.log2(weight) if weight else -3.0 for weight in (fusion.weights or {}).values()]
     middle = sorted(logs)[len(logs) // 2] if logs else 0.0
     return sum(abs(log - middle) for log in logs) + 2.0 * (fusion.method != DEFAULT_METHOD)

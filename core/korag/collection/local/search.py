@@ -91,7 +91,7 @@ class Searcher:
     def _find(
         self, queries: Mapping[str, Sequence[Any]], options: SearchOptions, rank: Callable[..., Any] = rank_hits
     ) -> list[Any]:
-        """What `rank` makes of the best documents for each query, by the legs that queries are encoded for.
+        """Calls `rank` on the best documents for each query, by the legs that queries are encoded for.
 
         All of one moment.
         """

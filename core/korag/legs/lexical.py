@@ -58,6 +58,22 @@ def lexical_settings(bm25: BM25Like, tokenizer: TokenizerLike = None) -> dict[st
     return named
 
 
+def one_lexical(bm25: BM25Choice) -> BM25Choice:
+    """Checks `bm25=` of a class that searches a single lexical leg.
+
+    Raises:
+        InvalidArgumentError: If it is a list, or means no leg.
+    """
+    if isinstance(bm25, list | tuple) or bm25 is None or bm25 is False:
+        raise InvalidArgumentError(
+            f"bm25={bm25!r:.80}: BM25 리트리버는 검색 방식 하나만 씁니다. 토크나이저나 korag.BM25(...) 하나를 넣고, "
+            "여럿을 결합하려면 KoHybridRetriever를 쓰세요.",
+            f"bm25={bm25!r:.80}: a BM25 retriever searches a single leg; give one tokenizer or korag.BM25(...). "
+            "KoHybridRetriever fuses several.",
+        )
+    return bm25
+
+
 def _settings(choice: object, bm25: object) -> dict[str, Any]:
     if isinstance(choice, BM25):
         return {field.name: getattr(choice, field.name) for field in fields(choice)}

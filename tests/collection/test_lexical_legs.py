@@ -112,7 +112,7 @@ def test_bigrams_and_kiwi_in_one_collection(tmp_path: Path) -> None:
 
 def test_one_leg_does_not_become_two(tmp_path: Path) -> None:
     filled(Collection.open(tmp_path, bm25=True)).close()
-    with pytest.raises(FingerprintError, match="bm25 names 'bm25_custom', but .* has: bm25"):
+    with pytest.raises(FingerprintError, match=r"bm25 names 'bm25_custom', but .* has: bm25"):
         Collection.open(tmp_path, bm25=["bigram", words])
 
 

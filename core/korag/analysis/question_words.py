@@ -1,4 +1,4 @@
-r"""What only makes a query a question or a request, as data for `korag.analysis.questions`.
+r"""Words and endings that only make a query a question or a request, as data for `korag.analysis.questions`.
 
 Each entry is a regular expression of what a Korean writes; ``\s?`` stands where spaces are optional. An entry belongs
 here only if it is of no use for finding a document, whatever the query is about: where a noun ends in the same
@@ -25,16 +25,16 @@ REQUESTS = (
     r"|하시오|하라|해라|하세요|하십시오|해\s?(?:줄|주실)\s?수\s?있(?:어|어요|나요|니|을까요|습니까))",
     r"알고\s?싶(?:어|어요|습니다|은데요)", r"궁금(?:해|해요|합니다|하다|한데요)",
 )  # fmt: skip
-"""What asks for an answer, at the end of a query."""
+"""Requests for an answer, at the end of a query."""
 
 ADVERBS = ("자세히", "자세하게", "상세히", "간단히", "간단하게", "간략히", "간략하게", "쉽게", "좀", "한번")
-"""How the answer is to be given, before a request."""
+"""Manners of answering, before a request."""
 
 TOPICS = (
     r"에\s?(?:대해|대해서|대하여|관해|관해서|관하여)(?:\s?좀)?",
     r"에\s?(?:대한|관한)\s?(?:내용|정보|설명|것)(?:을|를|이|은)?", r"의\s?내용(?:을|이|은)?",
 )  # fmt: skip
-"""What ties the topic to a request or to 무엇인가; removed only with one of them."""
+"""Ties of the topic to a request or to 무엇인가; removed only with one of them."""
 
 QUESTION_WORDS = r"(?:무엇|무어|뭐|뭣|누구|어디|언제|얼마|어느\s?것|어떤\s?것)"
 COPULAS = (

@@ -54,7 +54,7 @@ from korag.legs.base import Leg, ModelFreeLeg
 from korag.legs.lexical import BM25Like
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
-from korag.text import is_empty
+from korag.text import is_empty, to_nfc
 
 
 class LocalCollection(Collection):
@@ -252,7 +252,7 @@ class LocalCollection(Collection):
 
         Args:
             texts: The documents.
-            ids: Their ids, all different; generated if not given.
+            ids: Their ids, all different; generated if not given. Ids are the same if their NFC form is.
             metadata: A dict of JSON values for each; copied.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
@@ -314,8 +314,11 @@ class LocalCollection(Collection):
         if ids is None:
             return self._database.find(*condition)
         checked = check_ids(ids)
-        found = {document.id: document for document in self._database.find(*condition, ids=checked)}
-        return [copy.deepcopy(found[id_]) for id_ in checked if id_ in found]  # an id may be given twice
+        found: dict[str, list[StoredDocument]] = {}
+        for document in self._database.find(*condition, ids=checked):
+            found.setdefault(to_nfc(document.id), []).append(document)  # older KoRAGs stored two forms of an id
+        # An id may be given twice.
+        return [copy.deepcopy(document) for id_ in checked for document in found.get(to_nfc(id_), ())]
 
     def __len__(self) -> int:
         return self._database.count()

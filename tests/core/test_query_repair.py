@@ -110,6 +110,10 @@ def test_every_syllable_and_any_string_of_them_comes_back() -> None:
         ("ㅔㅛ쇄ㅜ과 Docker", "python과 Docker"),
         ("ㅇㅐ찯ㄱ 설치", "docker 설치"),
         ("Docker dml 설치 qkdqjq", "Docker 의 설치 방법"),
+        ("육아휴직급여는고용센터에신청", "육아휴직 급여는 고용센터에 신청"),
+        ("전세 보증금은집을 비운날에 돌려 받습니다", "전세보증금은 집을 비운 날에 돌려받습니다"),
+        ("육 아휴 직 급여 는 고용센 터에 신 청하고", "육아휴직 급여는 고용센터에 신청하고"),
+        ("dbrdkgbwlrrmqdusmsrhdydtpsxjdptlscjd", "육아휴직 급여는 고용센터에 신청"),
     ],
 )
 def test_mistyped_queries_are_searched_for_as_they_were_meant(collection: Collection, typed: str, meant: str) -> None:
@@ -118,7 +122,7 @@ def test_mistyped_queries_are_searched_for_as_they_were_meant(collection: Collec
     assert {hit.rewritten_query for hit in found} == {meant}
     as_given = collection.search(typed, options=SearchOptions(repair_query=False))
     assert all(hit.rewritten_query is None for hit in as_given)
-    assert as_given != expected
+    assert typed.replace(" ", "") == meant.replace(" ", "") or as_given != expected  # some legs need no spaces
 
 
 @pytest.mark.parametrize("kind", list(CLEAN))

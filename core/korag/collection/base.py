@@ -105,8 +105,9 @@ class SearchOptions:
         exact: False lets the late-interaction leg score only promising documents: faster in large collections, at the
             risk of missing some of the k best. Scores are the same. The other legs are always exact.
         repair_query: Search for what was meant where the collection has no such words and the query is Korean typed on
-            an English keyboard (``wjstp`` for 전세) or the reverse, or loose jamo (ㅈㅓㄴㅅㅔ). The query
-            searched for is in `Hit.rewritten_query`. False searches for every query as it is.
+            an English keyboard (``wjstp`` for 전세) or the reverse, loose jamo (ㅈㅓㄴㅅㅔ), without spaces or with
+            spaces in the wrong places. The query searched for is in `Hit.rewritten_query`. False searches for every
+            query as it is.
 
     Raises:
         InvalidArgumentError: If a value breaks its rule.
@@ -166,8 +167,7 @@ class Collection(ABC):
         Args:
             texts: The documents, of up to 200 million characters each. Models read the first `max_length` tokens; BM25
                 indexes the whole text.
-            ids: Their ids, all different; generated if not given. Ids are the same if their NFC form is, here and in
-                `get`, `delete` and `add_stream`; a document has the form of its last addition.
+            ids: Their ids, all different; generated if not given.
             metadata: A dict of JSON values for each document; copied.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
@@ -192,10 +192,7 @@ class Collection(ABC):
 
     @abstractmethod
     def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
-        """Returns the documents that exist: by id in the order given, otherwise in insertion order.
-
-        Ids, and names and strings in `where`, are compared in NFC.
-        """
+        """Returns the documents that exist: by id in the order given, otherwise in insertion order."""
 
     @abstractmethod
     def __len__(self) -> int:

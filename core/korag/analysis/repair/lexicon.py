@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 
-from korag.analysis.repair.endings import QUESTION_WORDS
+from korag.analysis.repair.endings import ENDINGS, QUESTION_WORDS
 from korag.text import normalize
 
 _RUN = re.compile("[가-힣]+|[A-Za-z]+")
 _LONGEST = 8
 """Syllables of a stem or an ending at most; longer ones are rare, and words of that length are whole."""
-UNKNOWN_WORD, UNKNOWN_SYLLABLE = 6.0, 9.0
+UNKNOWN_WORD, UNKNOWN_SYLLABLE = 8.0, 5.0
 """Costs of a word that is neither known nor made of a known beginning and a known end."""
 
 
@@ -47,6 +47,8 @@ class Lexicon:
                 self.starts[word[:length]] += count
                 self.ends[word[-length:]] += count
             self.pairs.update(map("".join, pairwise(word)))
+        for ending in ENDINGS:
+            self.ends[ending] += frequent
         self.total = max(1, self.words.total())
         self.cost = lru_cache(100_000)(self._cost)
 

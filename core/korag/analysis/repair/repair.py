@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from korag.analysis.repair.layout import typed_as_hangul, typed_as_latin
 from korag.analysis.repair.lexicon import Lexicon
+from korag.analysis.repair.spacing import spaced
 from korag.text import normalize
 
-_STEPS = (typed_as_latin, typed_as_hangul)
+_STEPS = (typed_as_latin, typed_as_hangul, spaced)
 _LONGEST = 1_000
 """Characters; what is longer is a text, not a query."""
 

@@ -10,7 +10,7 @@ from korag.collection.local.views import repeated
 from korag.forking import Lock
 
 _DOCUMENTS, _CHARACTERS = 10_000, 4_000_000
-"""Read at most: about a second. Of more documents, every n-th one; of long ones, the beginnings."""
+"""Read at most: in one or two seconds. Of more documents, every n-th one; of long ones, the beginnings."""
 _FEW = 100
 """Documents of a collection whose words are counted again at any change."""
 

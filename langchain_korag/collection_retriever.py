@@ -27,6 +27,7 @@ from korag.deprecations import rename_keywords
 from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError
 from korag.filters import parse
+from korag.legs.lexical import BM25Like
 from langchain_korag.documents import (
     delete_documents,
     how_to_make,
@@ -158,7 +159,7 @@ class CollectionRetriever(BaseRetriever):
         fields: dict[str, Any],
         family: Family | None = None,
         query_length: int | None = None,
-        bm25: bool | None = None,
+        bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
@@ -167,7 +168,7 @@ class CollectionRetriever(BaseRetriever):
         encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         cls._check_fields(fields, planned_legs(encoders, bm25=bm25, tokenizer=tokenizer))
         if path is None:
-            collection = LocalCollection.in_memory(encoders=encoders, bm25=bool(bm25), tokenizer=tokenizer)
+            collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
         else:
             collection = LocalCollection.open(
                 path, encoders=encoders, bm25=bm25, tokenizer=tokenizer, load_stored_models=load_stored_models
@@ -186,6 +187,7 @@ class CollectionRetriever(BaseRetriever):
         fields: dict[str, Any],
         family: Family | None = None,
         query_length: int | None = None,
+        bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         cls._check_keywords(cls.load_local, fields)
@@ -193,6 +195,7 @@ class CollectionRetriever(BaseRetriever):
         collection = open_saved(
             path,
             encoders=encoders,
+            bm25=bm25,
             tokenizer=tokenizer,
             load_stored_models=load_stored_models,
             made_by=how_to_make(path),

@@ -16,6 +16,7 @@ from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
+from korag.legs.lexical import BM25Choice, BM25Like, one_lexical
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.search_options import RENAMED
 
@@ -229,6 +230,7 @@ class KoBM25Retriever(_OneLegRetriever):
         cls,
         documents: Iterable[Document],
         *,
+        bm25: BM25Choice = True,
         tokenizer: TokenizerLike = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
@@ -240,6 +242,7 @@ class KoBM25Retriever(_OneLegRetriever):
 
         Args:
             documents: The documents; they keep their ids.
+            bm25: `korag.BM25` settings, in place of a tokenizer.
             tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
@@ -252,7 +255,7 @@ class KoBM25Retriever(_OneLegRetriever):
             ids=ids,
             path=path,
             models=(),
-            bm25=True,
+            bm25=one_lexical(bm25),
             tokenizer=tokenizer,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},
@@ -263,6 +266,7 @@ class KoBM25Retriever(_OneLegRetriever):
         cls,
         path: str | os.PathLike[str],
         *,
+        bm25: BM25Choice = True,
         tokenizer: TokenizerLike = None,
         load_stored_models: bool = False,
         k: int = 4,
@@ -272,6 +276,7 @@ class KoBM25Retriever(_OneLegRetriever):
 
         Args:
             path: The folder.
+            bm25: The settings it was built with; needed only to change what is done to queries.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             k: Documents to return.
@@ -284,6 +289,7 @@ class KoBM25Retriever(_OneLegRetriever):
         return cls._open(
             path,
             models=None,
+            bm25=None if bm25 is True else one_lexical(bm25),
             tokenizer=tokenizer,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},
@@ -358,7 +364,7 @@ class KoHybridRetriever(CollectionRetriever):
         documents: Iterable[Document],
         *,
         models: Sequence[EncoderLike] = (DEFAULT_COLBERT, DEFAULT_SPLADE),
-        bm25: bool = True,
+        bm25: BM25Like = True,
         tokenizer: TokenizerLike = None,
         weights: dict[str, float] | Sequence[float] | None = None,
         fusion: FusionMethod = "rrf",
@@ -373,8 +379,8 @@ class KoHybridRetriever(CollectionRetriever):
         Args:
             documents: The documents; they keep their ids.
             models: Names, paths or loaded encoders, at most one per family.
-            bm25: Search with BM25 too.
-            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+            bm25: Search with BM25 too: as for `korag.Collection.open`. ``["bigram", "kiwi"]`` makes two legs.
+            tokenizer: Short for a tokenizer as `bm25`.
             weights: Weight of each leg: by name, or in the order of the models with BM25 last.
             fusion: ``"rrf"`` or ``"weighted"``.
             k: Documents to return.
@@ -404,6 +410,7 @@ class KoHybridRetriever(CollectionRetriever):
         path: str | os.PathLike[str],
         *,
         models: Sequence[EncoderLike] | None = None,
+        bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
         load_stored_models: bool = False,
         k: int = 4,
@@ -414,6 +421,7 @@ class KoHybridRetriever(CollectionRetriever):
         Args:
             path: The folder.
             models: The models it was built with; None loads those recorded in the folder.
+            bm25: The lexical legs it was built with; None takes those recorded in the folder.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             k: Documents to return.
@@ -427,6 +435,7 @@ class KoHybridRetriever(CollectionRetriever):
         return cls._open(
             path,
             models=models,
+            bm25=bm25,
             tokenizer=tokenizer,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},

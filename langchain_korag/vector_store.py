@@ -21,6 +21,7 @@ from korag.collection.local.opening import open_saved
 from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
+from korag.legs.lexical import BM25Like
 from korag.paths import check_path
 from korag.storage import is_taken
 from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records
@@ -54,8 +55,8 @@ class KoVectorStore(VectorStore):
     Args:
         encoders: Names, paths or loaded encoders, at most one per family.
         path: Folder of the collection, new or existing; None keeps it in memory.
-        bm25: Search with BM25 too; an existing folder keeps its legs.
-        tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+        bm25: Search with BM25 too: as for `korag.Collection.open`; an existing folder keeps its legs.
+        tokenizer: Short for a tokenizer as `bm25`.
         collection: An open collection, of any store, in place of all the above.
         load_stored_models: Load models that an existing folder names from outside it; see `korag.Collection.open`.
 
@@ -69,7 +70,7 @@ class KoVectorStore(VectorStore):
         encoders: Sequence[EncoderLike] | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
-        bm25: bool = False,
+        bm25: BM25Like = False,
         tokenizer: TokenizerLike = None,
         collection: Collection | None = None,
         load_stored_models: bool = False,
@@ -93,7 +94,7 @@ class KoVectorStore(VectorStore):
             self.collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
         else:
             existing = is_taken(check_path("path", path))
-            asked = True if bm25 else None if existing else False
+            asked = bm25 or (None if existing else False)
             self.collection = LocalCollection.open(
                 path, encoders=encoders, bm25=asked, tokenizer=tokenizer, load_stored_models=load_stored_models
             )
@@ -160,6 +161,7 @@ class KoVectorStore(VectorStore):
         path: str | os.PathLike[str],
         *,
         encoders: Sequence[EncoderLike] | None = None,
+        bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
         load_stored_models: bool = False,
     ) -> Self:
@@ -168,6 +170,7 @@ class KoVectorStore(VectorStore):
         Args:
             path: The folder.
             encoders: The models it was built with; None loads those recorded in the folder.
+            bm25: The lexical legs it was built with; None takes those recorded in the folder.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
 
@@ -178,6 +181,7 @@ class KoVectorStore(VectorStore):
         collection = open_saved(
             path,
             encoders=encoders,
+            bm25=bm25,
             tokenizer=tokenizer,
             load_stored_models=load_stored_models,
             made_by=how_to_make(path),

@@ -29,6 +29,7 @@ from korag.collection.local.opening import open_saved, planned_legs
 from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
+from korag.legs.lexical import BM25Like
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records, to_scored
@@ -134,7 +135,7 @@ class CollectionRetriever(BaseRetriever):
         models: Sequence[EncoderLike] = (),
         family: Family | None = None,
         query_length: int | None = None,
-        bm25: bool = False,
+        bm25: BM25Like = False,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
@@ -167,13 +168,19 @@ class CollectionRetriever(BaseRetriever):
         models: Sequence[EncoderLike] | None = None,
         family: Family | None = None,
         query_length: int | None = None,
+        bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
     ) -> Self:
         cls._check_keywords("from_persist_dir", options)
         encoders = as_encoders(models, family=family, query_length=query_length)
         made_by = f"{cls.__name__}.from_defaults(nodes=..., path='{path}'), persist('{path}')"
         collection = open_saved(
-            path, encoders=encoders, tokenizer=tokenizer, load_stored_models=load_stored_models, made_by=made_by
+            path,
+            encoders=encoders,
+            bm25=bm25,
+            tokenizer=tokenizer,
+            load_stored_models=load_stored_models,
+            made_by=made_by,
         )
         return cls(collection, **options)
 

@@ -17,6 +17,7 @@ from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
+from korag.legs.lexical import BM25Choice, BM25Like, one_lexical
 from llamaindex_korag.collection_retriever import CollectionRetriever
 
 _RENAMED = {"method": "fusion"}
@@ -183,6 +184,7 @@ class KoBM25Retriever(_OneLegRetriever):
         *,
         index: BaseIndex[Any] | None = None,
         docstore: BaseDocumentStore | None = None,
+        bm25: BM25Choice = True,
         tokenizer: TokenizerLike = None,
         path: str | os.PathLike[str] | None = None,
         show_progress: bool | None = None,
@@ -195,6 +197,7 @@ class KoBM25Retriever(_OneLegRetriever):
             nodes: The nodes.
             index: An index whose docstore has the nodes, in place of `nodes`.
             docstore: A docstore with the nodes, in place of `nodes`.
+            bm25: `korag.BM25` settings, in place of a tokenizer.
             tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             path: Folder of the collection; None keeps it in memory.
             show_progress: Show a progress bar.
@@ -203,7 +206,7 @@ class KoBM25Retriever(_OneLegRetriever):
         """
         return cls._build(
             nodes, index, docstore,
-            bm25=True, tokenizer=tokenizer, path=path, show_progress=show_progress,
+            bm25=one_lexical(bm25), tokenizer=tokenizer, path=path, show_progress=show_progress,
             load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
@@ -212,6 +215,7 @@ class KoBM25Retriever(_OneLegRetriever):
         cls,
         path: str | os.PathLike[str],
         *,
+        bm25: BM25Choice = True,
         tokenizer: TokenizerLike = None,
         load_stored_models: bool = False,
         **options: Any,
@@ -220,6 +224,7 @@ class KoBM25Retriever(_OneLegRetriever):
 
         Args:
             path: The folder.
+            bm25: The settings it was built with; needed only to change what is done to queries.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Keywords of the constructor.
@@ -228,7 +233,8 @@ class KoBM25Retriever(_OneLegRetriever):
             FingerprintError: If it was built with another tokenizer.
             IndexStateError: If there is no collection with BM25 in the folder.
         """
-        return cls._open(path, tokenizer=tokenizer, load_stored_models=load_stored_models, options=options)
+        asked = None if bm25 is True else one_lexical(bm25)
+        return cls._open(path, bm25=asked, tokenizer=tokenizer, load_stored_models=load_stored_models, options=options)
 
 
 class KoHybridRetriever(CollectionRetriever):
@@ -294,7 +300,7 @@ class KoHybridRetriever(CollectionRetriever):
         index: BaseIndex[Any] | None = None,
         docstore: BaseDocumentStore | None = None,
         models: Sequence[EncoderLike] = (DEFAULT_COLBERT, DEFAULT_SPLADE),
-        bm25: bool = True,
+        bm25: BM25Like = True,
         tokenizer: TokenizerLike = None,
         path: str | os.PathLike[str] | None = None,
         show_progress: bool | None = None,
@@ -308,8 +314,8 @@ class KoHybridRetriever(CollectionRetriever):
             index: An index whose docstore has the nodes, in place of `nodes`.
             docstore: A docstore with the nodes, in place of `nodes`.
             models: Names, paths or loaded encoders, at most one per family.
-            bm25: Search with BM25 too.
-            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+            bm25: Search with BM25 too: as for `korag.Collection.open`. ``["bigram", "kiwi"]`` makes two legs.
+            tokenizer: Short for a tokenizer as `bm25`.
             path: Folder of the collection; None keeps it in memory.
             show_progress: Show a progress bar.
             load_stored_models: As for `KoColBERTRetriever.from_defaults`.
@@ -331,6 +337,7 @@ class KoHybridRetriever(CollectionRetriever):
         path: str | os.PathLike[str],
         *,
         models: Sequence[EncoderLike] | None = None,
+        bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
         load_stored_models: bool = False,
         **options: Any,
@@ -340,6 +347,7 @@ class KoHybridRetriever(CollectionRetriever):
         Args:
             path: The folder.
             models: The models it was built with; None loads those recorded in the folder.
+            bm25: The lexical legs it was built with; None takes those recorded in the folder.
             tokenizer: The tokenizer it was built with; needed only if it is your own function.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Keywords of the constructor.
@@ -349,7 +357,7 @@ class KoHybridRetriever(CollectionRetriever):
             IndexStateError: If there is no collection with several legs in the folder.
         """
         return cls._open(
-            path, models=models, tokenizer=tokenizer, load_stored_models=load_stored_models, options=options
+            path, models=models, bm25=bm25, tokenizer=tokenizer, load_stored_models=load_stored_models, options=options
         )
 
     @classmethod

@@ -18,7 +18,7 @@ from korag.errors import IndexStateError, InvalidArgumentError
 from korag.filters import matches, parse
 from korag.legs.base import Arrays, Leg, SegmentSlice
 from korag.legs.registry import leg_of_family, leg_type
-from korag.text import is_empty
+from korag.text import is_empty, to_nfc
 
 FIRST = np.zeros(1, np.int64)
 
@@ -46,8 +46,8 @@ class DictStore(Collection):
         rows = [Row(document, self._encode(document.text)) for document in check_documents(texts, ids, metadata)]
         with self._lock:
             for row in rows:  # last in order, if it replaces one
-                self._opened().pop(row.document.id, None)
-                self._opened()[row.document.id] = row
+                self._opened().pop(to_nfc(row.document.id), None)
+                self._opened()[to_nfc(row.document.id)] = row
         return [row.document.id for row in rows]
 
     def _encode(self, text: str) -> dict[str, Arrays]:
@@ -60,7 +60,7 @@ class DictStore(Collection):
     def delete(self, ids: Any = None, *, where: Any = None) -> int:
         check_deletion("where={}", ids=ids, where=where)
         with self._lock:
-            found = {document.id for document in self.get(ids, where=where)}
+            found = {to_nfc(document.id) for document in self.get(ids, where=where)}
             for id_ in found:
                 del self._opened()[id_]
         return len(found)
@@ -69,7 +69,8 @@ class DictStore(Collection):
         condition = parse(where)
         with self._lock:
             rows = self._opened()
-            chosen = list(rows.values()) if ids is None else [rows[id_] for id_ in check_ids(ids) if id_ in rows]
+            wanted = rows if ids is None else [to_nfc(id_) for id_ in check_ids(ids)]
+            chosen = [rows[id_] for id_ in wanted if id_ in rows]
         return [copy.deepcopy(row.document) for row in chosen if matches(condition, row.document.metadata)]
 
     def __len__(self) -> int:
@@ -119,10 +120,10 @@ class DictStore(Collection):
     def _similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], Any]:
         name = min(legs, key=lambda name: leg_type(name).comparison_order)
         leg, rows = self._legs[name], self._opened()
-        found = [id_ for id_ in ids if id_ in rows and rows[id_].arrays]
+        found = [id_ for id_ in ids if to_nfc(id_) in rows and rows[to_nfc(id_)].arrays]
         if not found:
             return [], np.zeros((0, 0), np.float32)
-        vectors = [leg.codec.decode(rows[id_].arrays[name], FIRST) for id_ in found]
+        vectors = [leg.codec.decode(rows[to_nfc(id_)].arrays[name], FIRST) for id_ in found]
         return found, leg.similarities(leg.concat(vectors))
 
     def close(self) -> None:

@@ -1,3 +1,4 @@
+from korag.analysis.settings import BM25 as BM25
 from korag.collection import Collection as Collection
 from korag.collection import Hit as Hit
 from korag.collection import SearchOptions as SearchOptions

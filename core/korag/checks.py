@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from korag.errors import InvalidArgumentError
-from korag.text import check_texts
+from korag.text import check_texts, to_nfc
 
 T = TypeVar("T")
 FusionMethod: TypeAlias = Literal["auto", "anchored", "rrf", "weighted"]
@@ -168,7 +168,7 @@ def check_ids(ids: Iterable[str]) -> list[str]:
 
 
 def check_distinct(name: str, ids: Iterable[str]) -> None:
-    """Raises if an id occurs twice.
+    """Raises if an id occurs twice; ids are the same if their NFC form is.
 
     Args:
         name: The list that the ids are of, or belong to.
@@ -179,7 +179,7 @@ def check_distinct(name: str, ids: Iterable[str]) -> None:
     """
     seen: dict[str, int] = {}
     for index, id_ in enumerate(ids):
-        first = seen.setdefault(id_, index)
+        first = seen.setdefault(to_nfc(id_), index)
         if first != index:
             raise InvalidArgumentError(
                 f"{name}[{index}]의 id {id_!r:.80}이(가) {name}[{first}]에도 있습니다. 한 번에 넣는 id는 서로 달라야 "

@@ -63,7 +63,8 @@ def holds(where: Any, fields: Mapping[str, Any], depth: int = 0) -> bool:
             conditions = operand if isinstance(operand, dict) else {"$eq": operand}
             if not conditions:
                 raise InvalidError
-            results += [condition(op, value, value_of(fields, key)) for op, value in conditions.items()]
+            found = value_of(composed(fields), composed(key))
+            results += [condition(op, value, found) for op, value in conditions.items()]
     return all(results)
 
 
@@ -106,7 +107,16 @@ def scalar(value: Any) -> Any:
         raise InvalidError
     if isinstance(value, float) and math.isnan(value):
         raise InvalidError
-    return value
+    return composed(value)
+
+
+def composed(value: Any) -> Any:
+    """In NFC; the first of names that are then equal."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, dict):
+        return {composed(key): composed(inner) for key, inner in reversed(value.items())}
+    return [composed(inner) for inner in value] if isinstance(value, list) else value
 
 
 def kind(value: Any) -> str:

@@ -39,7 +39,8 @@ def found(collection: Collection, query: str, **settings: Any) -> list[tuple[str
 
 
 def test_built_in_legs() -> None:
-    assert [row.name for row in leg_types()] == ["dense", "colbert", "sparse", "bm25"]
+    names = ["dense", "colbert", "sparse", "bm25", "bm25_bigram", "bm25_kiwi", "bm25_custom"]
+    assert [row.name for row in leg_types()] == names
     assert [leg_of_family(family).name for family in ("dense", "late_interaction", "sparse")] == [
         "dense", "colbert", "sparse",
     ]  # fmt: skip
@@ -152,7 +153,7 @@ def test_settings_are_recorded_and_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"legs": ["phrasee"]}, r"legs='phrasee'.*dense, colbert, sparse, bm25, phrase"),
+        ({"legs": ["phrasee"]}, r"legs='phrasee'.*dense, colbert, sparse, bm25, .*, phrase"),
         ({"legs": ["dense"]}, r"needs a model; pass a dense model in encoders="),
         ({"legs": "phrase"}, r"must be a list of names"),
         ({"legs": 5}, r"must be a list of names"),
@@ -165,7 +166,13 @@ def test_settings_are_recorded_and_compared(tmp_path: Path) -> None:
         ({"bm25": True, "codecs": {"bm25": "x"}}, r"no such codec. Codecs for 'bm25': postings"),
         ({"bm25": True, "codecs": {"dense": "float32"}}, r"codecs names 'dense', but the legs .* bm25"),
         ({"bm25": True, "codecs": ["dense"]}, r"must be a dict from legs to codecs"),
-        ({"bm25": "kiwi"}, r"bm25='kiwi' is invalid; it must be True or False"),
+        ({"bm25": "mecab"}, r"bm25='mecab' is invalid; it must be True, False, 'bigram'"),
+        ({"bm25": []}, r"bm25=\[\] is invalid"),
+        ({"bm25": 1}, r"bm25=1 is invalid"),
+        ({"bm25": ["bigram", None]}, r"bm25=\['bigram', None\] is invalid"),
+        ({"bm25": ["bigram", "bigram"]}, r"names the tokenizer 'bigram' twice"),
+        ({"bm25": "bigram", "tokenizer": "bigram"}, r"Both tokenizer='bigram' and bm25='bigram' give a tokenizer"),
+        ({"bm25": "bigram", "legs": {"bm25": {"tokenizer": "bigram"}}}, r"Both bm25= and the settings of 'bm25'"),
         ({}, r"needs something to search by"),
     ],
 )

@@ -27,9 +27,37 @@ NAMES = [
     "'",
     "[0]",
     "줄\n",
+    "\u1100\u1161",  # 가 in NFD
+    "\u110b\u1167\u11ab도",  # 연도, half of it in NFD
+    "\n\u0301",  # a mark on what JSON escapes
 ]
 texts = st.sampled_from(
-    ["", "a", "A", "ß", "SS", "İ", "가", "각", "가나", "힣", "\ue000", "\U0001f600", "1", "true", '["a"]', "{}", '"']
+    [
+        "",
+        "a",
+        "A",
+        "ß",
+        "SS",
+        "İ",
+        "가",
+        "각",
+        "가나",
+        "힣",
+        "\ue000",
+        "\U0001f600",
+        "1",
+        "true",
+        '["a"]',
+        "{}",
+        '"',
+        "\u1100\u1161",
+        "가\u1102\u1161",
+        "\uf914",
+        "樂",
+        "\n\u0301",
+        "=\u0338",
+        "≠",
+    ]
 ) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 numbers = st.sampled_from([0, 1, -1, 2, 0.0, -0.0, 1.0, 0.1, 0.5, 1e16, 10**16, 2**53, 2**53 + 1, 2.0**53, 2**63 - 1])
 integers = st.integers(-(2**63), 2**63 - 1)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from korag.analysis.headings import heading_of_document, headings_asked_for
+from korag.analysis.questions import trim_question
 from korag.analysis.settings import BM25
 from korag.analysis.spellings import read_hanja_references, unfold_forms
 from korag.analysis.tokenizers import BigramTokenizer, KiwiTokenizer, Tokenizer
@@ -55,8 +56,16 @@ class Analyzer:
         return self._tokens(texts, _DOCUMENT_TOKENS)
 
     def queries(self, texts: Sequence[str]) -> list[list[str]]:
-        """Returns the tokens of every query."""
-        return self._tokens(texts, _QUERY_TOKENS)
+        """Returns the tokens of every query; of all of it, where nothing is left after trimming."""
+        if not self.settings.trim_questions:
+            return self._tokens(texts, _QUERY_TOKENS)
+        whole = [normalize(text) for text in check_texts(texts)]
+        trimmed = [trim_question(text) for text in whole]
+        tokens = self._tokens(trimmed, _QUERY_TOKENS)
+        bare = [index for index, own in enumerate(tokens) if not own and trimmed[index] != whole[index]]
+        for index, own in zip(bare, self._tokens([whole[index] for index in bare], _QUERY_TOKENS), strict=True):
+            tokens[index] = own
+        return tokens
 
     def _tokens(self, texts: Sequence[str], further: tuple[Further, ...]) -> list[list[str]]:
         tokenizer = self.tokenizer

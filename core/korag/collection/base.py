@@ -167,7 +167,8 @@ class Collection(ABC):
         Args:
             texts: The documents, of up to 200 million characters each. Models read the first `max_length` tokens; BM25
                 indexes the whole text.
-            ids: Their ids, all different; generated if not given.
+            ids: Their ids, all different; generated if not given. Ids are the same if their NFC form is, here and in
+                `get`, `delete` and `add_stream`; a document has the form of its last addition.
             metadata: A dict of JSON values for each document; copied.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
@@ -192,7 +193,10 @@ class Collection(ABC):
 
     @abstractmethod
     def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
-        """Returns the documents that exist: by id in the order given, otherwise in insertion order."""
+        """Returns the documents that exist: by id in the order given, otherwise in insertion order.
+
+        Ids, and names and strings in `where`, are compared in NFC.
+        """
 
     @abstractmethod
     def __len__(self) -> int:

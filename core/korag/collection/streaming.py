@@ -9,7 +9,8 @@ from typing import Any
 from korag.collection.documents import StoredDocument, check_documents
 from korag.encoders.batching import batched
 from korag.errors import InvalidArgumentError
-from korag.text import check_text
+from korag.filters.ast import in_nfc
+from korag.text import check_text, to_nfc
 
 
 def stream_into(
@@ -40,13 +41,20 @@ def stream_into(
     changed = 0
     with tqdm(total=total, desc="Adding documents", disable=not show) as bar:
         for batch in _checked(documents, size):
-            there = {document.id: document for document in get([document.id for document in batch])}
-            new = [document for document in batch if there.get(document.id) != document]
+            there = {to_nfc(document.id): document for document in get([document.id for document in batch])}
+            new = [document for document in batch if _differs(document, there.get(to_nfc(document.id)))]
             if new:
                 add(new)
             changed += len(new)
             bar.update(len(batch))
     return changed
+
+
+def _differs(document: StoredDocument, stored: StoredDocument | None) -> bool:
+    """The forms of ids and metadata do not count: a Mac and a PC give one file's name differently."""
+    if stored is None or document.text != stored.text:
+        return True
+    return bool(in_nfc(document.metadata) != in_nfc(stored.metadata))
 
 
 def _checked(documents: Iterable[Any], size: int) -> Iterator[list[StoredDocument]]:

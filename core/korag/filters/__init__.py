@@ -6,9 +6,11 @@ translates; `matches` is the reference implementation in Python, `to_sql` the on
 * ``{"연도": 2024}`` tests for equality; ``{"연도": {"$gte": 2020, "$lt": 2024}}`` applies operators: ``$eq $ne $gt
   $gte $lt $lte $in $nin $exists $contains $icontains $empty``. Several entries in a dict are joined by "and".
   ``$and`` and ``$or`` take a list of filters, ``$not`` takes one.
-* Values compare within their type only: numbers with numbers (``3 == 3.0``), strings with strings (by code point,
-  not normalized), booleans with booleans (``True`` is not ``1``). Values of different types are neither equal nor
+* Values compare within their type only: numbers with numbers (``3 == 3.0``), strings with strings (by code point),
+  booleans with booleans (``True`` is not ``1``). Values of different types are neither equal nor
   ordered.
+* Names of fields and strings are compared in Unicode normalization form C, in the filter and in the metadata: an NFC
+  filter finds NFD metadata. Of a document's names that are then equal, the first counts.
 * ``None`` equals null and a missing field. ``$exists`` tests for the key, whether or not its value is null.
 * ``$contains`` is Python's ``in``: a list contains the value, or a string contains it as a substring. ``$icontains``
   does the same for strings, ignoring case (Unicode's full case folding).

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from korag.text import to_nfc
+
 Scalar: TypeAlias = str | int | float | bool | None
 Ordering: TypeAlias = Literal["$gt", "$gte", "$lt", "$lte"]
 
@@ -92,15 +94,29 @@ def matches(filter: Filter | None, metadata: Mapping[str, Any]) -> bool:
         filter: From `korag.filters.parse`; ``None`` matches everything.
         metadata: The document's metadata, as JSON values.
     """
+    return filter is None or _matches(filter, in_nfc(metadata))
+
+
+def in_nfc(value: Any) -> Any:
+    """Returns a JSON value with its strings and keys in NFC; of keys that are then equal, the first counts."""
+    if isinstance(value, str):
+        return to_nfc(value)
+    if isinstance(value, Mapping):
+        composed: dict[str, Any] = {}
+        for key, inner in value.items():
+            composed.setdefault(to_nfc(key), in_nfc(inner))
+        return composed
+    return [in_nfc(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _matches(filter: Filter, metadata: Mapping[str, Any]) -> bool:
     match filter:
-        case None:
-            return True
         case And(parts):
-            return all(matches(part, metadata) for part in parts)
+            return all(_matches(part, metadata) for part in parts)
         case Or(parts):
-            return any(matches(part, metadata) for part in parts)
+            return any(_matches(part, metadata) for part in parts)
         case Not(part):
-            return not matches(part, metadata)
+            return not _matches(part, metadata)
         case Exists(field):
             return _value(metadata, field) is not MISSING
         case Empty(field):

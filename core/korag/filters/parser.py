@@ -10,6 +10,7 @@ from typing import Any
 
 from korag.errors import FilterError
 from korag.filters.ast import MAX_INT, MIN_INT, And, AnyOf, Compare, Contains, Empty, Exists, Filter, Not, Or, Scalar
+from korag.text import to_nfc
 
 MAX_DEPTH = 16  # nesting of $and, $or and $not: SQLite's parser stack is 100 deep, and a dict may contain itself
 MAX_CONDITIONS = 1_000  # after folding; SQLite may allow no more than 32,766 parameters, and a condition has up to 23
@@ -146,8 +147,8 @@ class _Reader:
             elif key.startswith("$"):
                 raise _error(place, key, "logical", guess=True)
             else:
-                _scalar(place, key)  # names allow the same characters as values
-                tests = _field(key, operand)
+                name = str(_scalar(place, key))  # names allow the same characters as values
+                tests = _field(name, operand)
                 parts += tests
                 self.read += len(tests)
                 if self.read > _MAX_READ:
@@ -232,13 +233,13 @@ def _operator(field: str, op: Any, value: Any) -> Filter:
 
 
 def _scalar(place: str, value: Any) -> Scalar:
-    """Returns a valid operand as a plain built-in: enums and numpy floats are subclasses."""
+    """Returns a valid operand as a plain built-in (enums and numpy floats are subclasses), a string in NFC."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         if _NOT_STORABLE.search(value):
             raise _error(place, value, "character")
-        return str.__str__(value)
+        return to_nfc(str.__str__(value))
     if isinstance(value, int):
         if not MIN_INT <= value <= MAX_INT:
             raise _error(place, value, "integer")

@@ -1,12 +1,14 @@
 """Metadata filters as SQL: an expression over a JSON column, equivalent to `korag.filters.ast.matches`.
 
-Every value and every field name is a bound parameter. The expression is 0 or 1 and never NULL, so it can be
-combined with ``NOT`` and ``OR``. It needs SQLite's JSON1 functions and a connection prepared by `add_functions`.
+Every value and every field name is a bound parameter, in NFC like the metadata that they are compared with. The
+expression is 0 or 1 and never NULL, so it can be combined with ``NOT`` and ``OR``. It needs SQLite's JSON1 functions
+and a connection prepared by `add_functions`.
 """
 
 import json
 import math
 import sqlite3
+import unicodedata
 from dataclasses import dataclass
 
 from korag.filters.ast import (
@@ -22,6 +24,7 @@ from korag.filters.ast import (
     Or,
     Scalar,
     fold,
+    in_nfc,
     look_up,
 )
 
@@ -50,13 +53,21 @@ _ELEMENT = _Place(_Sql("e.type"), _Sql("e.value"))
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Registers ``korag_fold`` and ``korag_find``.
+    """Registers ``korag_fold``, ``korag_find`` and ``korag_nfc``.
 
     SQLite's own ``lower`` covers ASCII or all of Unicode, depending on the build, and escapes in its JSON paths differ
     between versions.
     """
     connection.create_function("korag_fold", 1, fold, deterministic=True)
     connection.create_function("korag_find", 2, _find, deterministic=True)
+    connection.create_function("korag_nfc", 1, _in_nfc, deterministic=True)
+
+
+def _in_nfc(metadata: str) -> str | None:
+    """Returns metadata with its keys and strings in NFC; None if they are already."""
+    if unicodedata.is_normalized("NFC", metadata):
+        return None
+    return json.dumps(in_nfc(json.loads(metadata)), ensure_ascii=False)
 
 
 def _find(metadata: str, keys: str) -> str | None:
@@ -80,8 +91,10 @@ def to_sql(filter: Filter | None, column: str = "metadata") -> tuple[str, list[o
     """
     if filter is None:
         return "1", []
-    sql = _translate(filter, column)
-    return sql.text, list(sql.params)
+    sql = _translate(filter, "composed.metadata")
+    # LIMIT keeps SQLite from putting the function wherever the column is used: each call costs as much as a condition.
+    source = f"SELECT coalesce(korag_nfc({column}), {column}) AS metadata LIMIT 1"
+    return f"(SELECT {sql.text} FROM ({source}) AS composed)", list(sql.params)  # noqa: S608 (a trusted name)
 
 
 def _translate(filter: Filter, column: str) -> _Sql:

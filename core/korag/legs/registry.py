@@ -20,6 +20,7 @@ from korag.legs.base import Codec, EncoderLeg, Leg, ModelFreeLeg
 from korag.legs.bm25 import BM25Leg
 from korag.legs.bm25 import PostingsCodec as BM25Postings
 from korag.legs.dense import DenseLeg, Float32Codec
+from korag.legs.lexical import LEXICAL
 from korag.legs.multi_vector.codecs import Float16Int8Codec
 from korag.legs.multi_vector.leg import LateInteractionLeg
 from korag.legs.sparse import PostingsCodec, SparseLeg
@@ -96,7 +97,7 @@ _BUILT_IN = (
     LegType("dense", "dense", DenseLeg, (Float32Codec(),), 0),
     LegType("colbert", "late_interaction", LateInteractionLeg, (Float16Int8Codec(),), 1),
     LegType("sparse", "sparse", SparseLeg, (PostingsCodec(),), 2),
-    LegType("bm25", None, BM25Leg, (BM25Postings(),), 3),
+    *(LegType(name, None, BM25Leg, (BM25Postings(),), 3 + number) for number, name in enumerate(LEXICAL)),
 )
 _legs: dict[str, LegType] = {row.name: row for row in _BUILT_IN}
 
@@ -112,7 +113,7 @@ def register_leg(
         codecs: How its representations can be stored. The first is the default.
         family: The encoder family it is for; None for a model-free leg.
         comparison_order: Of the legs a search uses, the one with the lowest number compares documents with each other;
-            the built-in ones have 0 to 3.
+            the built-in ones have 0 to 6.
 
     Raises:
         InvalidArgumentError: If the name or family is taken, or another argument is invalid.

@@ -51,9 +51,10 @@ from korag.errors import ForeignFolderError, IndexStateError
 from korag.filters import parse, to_sql
 from korag.fusion import Fusion
 from korag.legs.base import Leg, ModelFreeLeg
+from korag.legs.lexical import BM25Like
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
-from korag.text import is_empty
+from korag.text import is_empty, to_nfc
 
 
 class LocalCollection(Collection):
@@ -91,7 +92,7 @@ class LocalCollection(Collection):
         path: str | os.PathLike[str],
         *,
         encoders: Sequence[EncoderLike] | None = None,
-        bm25: bool | None = None,
+        bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
         legs: LegSettings = None,
         codecs: Mapping[str, str] | None = None,
@@ -111,8 +112,10 @@ class LocalCollection(Collection):
             encoders: Names, paths or loaded encoders, at most one of each family. An existing collection has
                 recorded its own; those given must be the ones it was built with. Those not given are loaded if they
                 are bundled models or inside the folder, or if `load_stored_models` is True.
-            bm25: Also search with BM25. None takes what the collection has (False for a new one).
-            tokenizer: For BM25: None for character bigrams, ``"kiwi"``, or a function from text to tokens.
+            bm25: Also search with BM25: True for character bigrams, ``"kiwi"``, a function from text to tokens, or
+                `korag.BM25` settings; a list of these, ``["bigram", "kiwi"]``, makes a leg of each, ``"bm25"`` and
+                ``"bm25_kiwi"``. None takes what the collection has (False for a new one).
+            tokenizer: Short for a tokenizer as `bm25`.
             legs: Registered legs that need no model: a list of names, or a dict of name and settings. ``bm25=True,
                 tokenizer=…`` is short for ``legs={"bm25": {"tokenizer": …}}``. Recorded in an existing collection.
             codecs: How a new collection stores a leg's vectors, by leg; the leg's default where not given.
@@ -172,7 +175,7 @@ class LocalCollection(Collection):
         cls,
         *,
         encoders: Sequence[EncoderLike] | None = None,
-        bm25: bool | None = None,
+        bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
         legs: LegSettings = None,
         codecs: Mapping[str, str] | None = None,
@@ -249,7 +252,7 @@ class LocalCollection(Collection):
 
         Args:
             texts: The documents.
-            ids: Their ids, all different; generated if not given.
+            ids: Their ids, all different; generated if not given. Ids are the same if their NFC form is.
             metadata: A dict of JSON values for each; copied.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
@@ -311,8 +314,11 @@ class LocalCollection(Collection):
         if ids is None:
             return self._database.find(*condition)
         checked = check_ids(ids)
-        found = {document.id: document for document in self._database.find(*condition, ids=checked)}
-        return [copy.deepcopy(found[id_]) for id_ in checked if id_ in found]  # an id may be given twice
+        found: dict[str, list[StoredDocument]] = {}
+        for document in self._database.find(*condition, ids=checked):
+            found.setdefault(to_nfc(document.id), []).append(document)  # older KoRAGs stored two forms of an id
+        # An id may be given twice.
+        return [copy.deepcopy(document) for id_ in checked for document in found.get(to_nfc(id_), ())]
 
     def __len__(self) -> int:
         return self._database.count()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from korag.analysis.tokenizers import TokenizerLike
-from korag.checks import check_flag, check_list
+from korag.checks import check_list
 from korag.collection.local.database import FORMAT_VERSION, Database
 from korag.collection.local.segments import CodecVersion, is_codec_version, newer_codec
 from korag.collection.local.stored_models import StoredModels
@@ -19,6 +19,7 @@ from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.errors import FingerprintError, InvalidArgumentError
 from korag.legs.base import Codec, Leg, damaged_entry
+from korag.legs.lexical import LEXICAL, BM25Like, lexical_settings
 from korag.legs.registry import leg_of_family, leg_type, recorded_codec
 
 EncoderLike = Encoder[Any] | str | os.PathLike[str]
@@ -99,30 +100,28 @@ def check_codecs(codecs: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def with_bm25(
-    settings: Mapping[str, Mapping[str, Any]], *, bm25: bool | None, tokenizer: TokenizerLike
+    settings: Mapping[str, Mapping[str, Any]], *, bm25: BM25Like, tokenizer: TokenizerLike
 ) -> dict[str, dict[str, Any]]:
-    """Adds the short form ``bm25=True, tokenizer=…`` of ``legs={"bm25": {"tokenizer": …}}``.
+    """Adds the legs that ``bm25=…, tokenizer=…`` mean, short for ``legs={"bm25": {"tokenizer": …}}``.
 
     Raises:
-        InvalidArgumentError: If the two contradict each other, or `bm25` is not a bool.
+        InvalidArgumentError: If the two contradict each other, or `bm25` is invalid.
     """
-    if bm25 is not None:
-        check_flag("bm25", bm25)  # bm25="kiwi" is meant as tokenizer="kiwi"
-    if bm25 is False and "bm25" in settings:
+    given = lexical_settings(bm25, tokenizer)
+    if bm25 is False and (twice := [name for name in LEXICAL if name in settings]):
         raise InvalidArgumentError(
-            "legs에 'bm25'를 넣고 bm25=False도 넣었습니다. 하나만 넣으세요.",
-            "legs names 'bm25', but bm25=False is given; give one of them.",
-        )
-    if tokenizer is not None and settings.get("bm25", {}).get("tokenizer") is not None:
-        raise InvalidArgumentError(
-            "tokenizer=와 legs의 'bm25' 설정 모두에 토크나이저를 넣었습니다. 하나만 넣으세요.",
-            "Both tokenizer= and the settings of 'bm25' in legs give a tokenizer; give one of them.",
+            f"legs에 '{twice[0]}'를 넣고 bm25=False도 넣었습니다. 하나만 넣으세요.",
+            f"legs names '{twice[0]}', but bm25=False is given; give one of them.",
         )
     expanded = {name: dict(own) for name, own in settings.items()}
-    if bm25 or tokenizer is not None:
-        expanded.setdefault("bm25", {})
-    if tokenizer is not None:
-        expanded["bm25"]["tokenizer"] = tokenizer
+    for name, own in given.items():
+        if (twice := [field for field in own if expanded.get(name, {}).get(field) is not None]) and own:
+            short = "tokenizer=" if tokenizer is not None else "bm25="
+            raise InvalidArgumentError(
+                f"{short}와 legs의 '{name}' 설정 모두에 {twice[0]}을(를) 넣었습니다. 하나만 넣으세요.",
+                f"Both {short} and the settings of '{name}' in legs give {twice[0]}; give one of them.",
+            )
+        expanded[name] = expanded.get(name, {}) | own
     return expanded
 
 
@@ -134,7 +133,7 @@ def make_legs(
     settings: Mapping[str, Mapping[str, Any]],
     codecs: Mapping[str, str],
     *,
-    bm25: bool | None,
+    bm25: BM25Like,
     tokenizer: TokenizerLike,
 ) -> dict[str, Leg]:
     """Makes the legs of a new collection.
@@ -149,7 +148,7 @@ def make_legs(
     Raises:
         InvalidArgumentError: If there is no leg at all, or `codecs` or `tokenizer` is for one that is not there.
     """
-    check_tokenizer(tokenizer, bm25=bool(bm25) or "bm25" in settings)
+    check_tokenizer(tokenizer, bm25=(bm25 is not None and bm25 is not False) or "bm25" in settings)
     given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
     if not encoders and not given:
         raise no_legs()
@@ -264,7 +263,7 @@ def reopen_legs(
     settings: Mapping[str, Mapping[str, Any]],
     codecs: Mapping[str, str],
     *,
-    bm25: bool | None,
+    bm25: BM25Like,
     tokenizer: TokenizerLike,
     stored: StoredModels,
 ) -> dict[str, Leg]:
@@ -284,13 +283,13 @@ def reopen_legs(
             f"{place}에는 '{unknown[0]}' 벡터가 없습니다(있는 것: {has}). 새 폴더에 다시 색인하세요.",
             f"{place} has no '{unknown[0]}' vectors (it has: {has}). Index again into a new folder.",
         )
-    if bm25 is not None and bm25 != ("bm25" in manifest):
-        state = "있습니다" if "bm25" in manifest else "없습니다"
+    if bm25 is not None and (bm25 is not False) != ("bm25" in manifest):
+        state, built = ("있습니다", "with") if "bm25" in manifest else ("없습니다", "without")
         raise FingerprintError(
-            f"bm25={bm25}로 열었지만 {place}에는 BM25 색인이 {state}. bm25 인자를 빼고 열거나 새 폴더에 다시 "
+            f"bm25={bm25!r:.60}로 열었지만 {place}에는 BM25 색인이 {state}. bm25 인자를 빼고 열거나 새 폴더에 다시 "
             "색인하세요.",
-            f"Opened with bm25={bm25}, but {place} was built {'with' if 'bm25' in manifest else 'without'} BM25. Leave "
-            "bm25 out, or index again into a new folder.",
+            f"Opened with bm25={bm25!r:.60}, but {place} was built {built} BM25. Leave bm25 out, or index again into a "
+            "new folder.",
         )
     if tokenizer is not None and "bm25" not in manifest:
         raise FingerprintError(
@@ -299,7 +298,7 @@ def reopen_legs(
             f"tokenizer={tokenizer!r:.60} was given, but {place} was built without BM25. Leave tokenizer out, or index "
             "again into a new folder with bm25=True.",
         )
-    for argument, names in (("legs", given), ("codecs", codecs)):
+    for argument, names in (("legs", settings), ("bm25", given), ("codecs", codecs)):
         if unknown := [name for name in names if name not in manifest]:
             raise FingerprintError(
                 f"{argument}에 '{unknown[0]}'이(가) 있지만 {place}에 있는 것은 {has}입니다. 빼고 열거나 새 폴더에 다시 "

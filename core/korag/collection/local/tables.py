@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from korag.collection.local import schema
 from korag.collection.local.rows import checksum, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
 from korag.errors import IndexStateError
+from korag.text import to_nfc
 
 _CHANGES = 256
 """Generations whose deletions are kept, so that whoever has read one of them need not read all keys again."""
@@ -24,6 +26,9 @@ _CHANGED = 4_096
 """Deletions of one generation that are kept at most; reading all keys is then as fast."""
 GREATEST = 2**62
 """Generation or key. SQLite's integers end at 2⁶³, and nobody gets here one by one."""
+
+_FORMS = "id:"
+"""Begins the name of a setting with the form in which an id is stored, if that is neither NFC nor NFD."""
 
 Keys = NDArray[np.int64]
 
@@ -69,6 +74,10 @@ class Tables(ABC):
     def _write_setting(self, name: str, value: Any) -> None:
         """Stores a JSON value, inside a transaction."""
 
+    @abstractmethod
+    def _parse(self, name: str, value: Any) -> Any:
+        """Reads a setting."""
+
     def replace_setting(self, name: str, value: Any) -> None:
         """Stores a JSON value as a change of its own, inside a transaction; None removes it."""
         if value is None:
@@ -112,8 +121,10 @@ class Tables(ABC):
         Returns:
             Their keys, ascending. Shape: (n,).
         """
-        replaced = self.keys_of([document.id for document in documents])
+        ids = [document.id for document in documents]
+        replaced = self.keys_of(ids)
         self._delete_keys(replaced)
+        self._remember_forms(ids)
         # What AUTOINCREMENT would choose; the checksum needs the key before it is inserted.
         first = self.last_key() + 1
         rows = (to_row(key, document) for key, document in enumerate(documents, first))
@@ -231,9 +242,40 @@ class Tables(ABC):
         order: str = "ORDER BY key",
     ) -> list[tuple[Any, ...]]:
         among = "" if ids is None else "id IN (SELECT value FROM json_each(?)) AND "
-        listed = [] if ids is None else [json.dumps(list(ids), ensure_ascii=False)]
+        listed = [] if ids is None else [json.dumps(self._forms(ids), ensure_ascii=False)]
         sql = f"SELECT {columns} FROM documents WHERE {among}({where}) {order}"  # noqa: S608 (to_sql binds values)
         return self._all(sql, [*listed, *parameters])
+
+    # -- ids ----------------------------------------------------------------------------------------------
+
+    def _forms(self, ids: Sequence[str]) -> list[str]:
+        """The forms in which documents of these ids may be stored: ids are equal if their NFC form is.
+
+        Ids are indexed as given. One is looked up in NFC, in NFD and as given; those of another form, such as a
+        folder's name in NFC before a file's in NFD, are among the settings.
+        """
+        forms = dict.fromkeys(ids)
+        others = dict.fromkeys(to_nfc(id_) for id_ in ids if not id_.isascii())
+        if others:
+            forms |= others | dict.fromkeys(unicodedata.normalize("NFD", id_) for id_ in others)
+            for name, value in self._all(
+                "SELECT name, value FROM settings WHERE name IN (SELECT ? || value FROM json_each(?))",
+                (_FORMS, json.dumps(list(others), ensure_ascii=False)),
+            ):
+                forms |= dict.fromkeys(self._parse_forms(name, value))
+        return list(forms)
+
+    def _remember_forms(self, ids: Sequence[str]) -> None:
+        """Records ids that are neither in NFC nor in NFD, inside a transaction."""
+        for id_ in ids:
+            if not id_.isascii() and id_ not in ((composed := to_nfc(id_)), unicodedata.normalize("NFD", composed)):
+                self._write_setting(_FORMS + composed, [id_])  # one at most: the others were replaced
+
+    def _parse_forms(self, name: str, value: object) -> list[str]:
+        forms = self._parse(name, value)
+        if not isinstance(forms, list) or not all(isinstance(form, str) for form in forms):
+            raise self.damaged(f"settings: {name!r:.40}")
+        return forms
 
     def count(self) -> int:
         """Number of documents."""

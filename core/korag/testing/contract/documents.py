@@ -5,13 +5,22 @@ from __future__ import annotations
 import copy
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import pytest
 
 from korag.collection.base import Collection
+from korag.errors import InvalidArgumentError
 from korag.testing.contract.fixtures import ContractFixtures, Encoders, Make
 from korag.testing.contract.samples import DOCUMENTS, IDS, METADATA, ids_of
+
+Form: TypeAlias = Literal["NFC", "NFD"]
+FORMS = [
+    "보고서/각서.pdf",
+    unicodedata.normalize("NFD", "보고서/각서.pdf"),
+    "보고서/" + unicodedata.normalize("NFD", "각서.pdf"),
+]
+"""A file's name from a PC, from a Mac, and from a Mac in a folder named otherwise."""
 
 
 class DocumentTests(ContractFixtures):
@@ -55,6 +64,37 @@ class DocumentTests(ContractFixtures):
         assert ids_of(small.search("환불 규정", using="bm25")) == ["가"]
         assert sorted(ids_of(small.search("환불", using="dense"))) == ["가", "나"]
         assert {hit.text for hit in small.search("환불", using="dense")} == {"새로운 환불 규정", "시립 도서관"}
+
+    @pytest.mark.parametrize("stored", FORMS)
+    @pytest.mark.parametrize("asked", FORMS)
+    def test_ids_are_the_same_in_every_unicode_form(self, small: Collection, stored: str, asked: str) -> None:
+        small.add(["옛 계약", "도서관"], ids=[stored, "나"])
+        assert [document.id for document in small.get([asked])] == [stored]
+        small.add(["새 계약"], ids=[asked])
+        assert [(document.id, document.text) for document in small.get([stored])] == [(asked, "새 계약")]
+        assert [hit.id for hit in small.search("계약", using="bm25")] == [asked]
+        assert small.add_stream([(stored, "새 계약")]) == 0
+        with pytest.raises(InvalidArgumentError):
+            small.add(["하나", "둘"], ids=[unicodedata.normalize("NFC", stored), unicodedata.normalize("NFD", asked)])
+        assert small.delete([stored]) == 1
+        assert [document.id for document in small.get()] == ["나"]
+
+    @pytest.mark.parametrize("stored", ["NFC", "NFD"])
+    @pytest.mark.parametrize("asked", ["NFC", "NFD"])
+    def test_filters_find_every_unicode_form(self, small: Collection, stored: Form, asked: Form) -> None:
+        name, value = (unicodedata.normalize(stored, text) for text in ("부서", "법무팀"))
+        small.add(["보증금 반환", "도서관"], ids=["가", "나"], metadata=[{name: value, "상위": {name: [value]}}, {}])
+        name, value, part = (unicodedata.normalize(asked, text) for text in ("부서", "법무팀", "무팀"))
+        wheres: list[dict[str, Any]] = [
+            {name: value}, {name: {"$in": [value]}}, {name: {"$gte": value}}, {name: {"$exists": True}},
+            {name: {"$contains": part}}, {name: {"$icontains": part}},
+            {unicodedata.normalize(asked, "상위.부서"): {"$contains": value}},
+        ]  # fmt: skip
+        for where in wheres:
+            assert [document.id for document in small.get(where=where)] == ["가"]
+            assert [hit.id for hit in small.search("보증금", where=where, using="bm25")] == ["가"]
+        assert small.get(where={name: {"$contains": unicodedata.normalize(asked, "버")}}) == []
+        assert small.get()[0].metadata.keys() == {unicodedata.normalize(stored, "부서"), "상위"}
 
     def test_deleted_documents_are_found_by_no_leg(self, small: Collection) -> None:
         small.add(DOCUMENTS, ids=IDS, metadata=METADATA)
@@ -105,7 +145,7 @@ class DocumentTests(ContractFixtures):
     def test_characters_of_all_kinds_come_back(self, small: Collection) -> None:
         jamo = unicodedata.normalize("NFD", "한글")
         texts = ["nul\0 안", "줄\r\n끝\u2028", "이모지 👨‍👩‍👧‍👦 𠮷", jamo, " 앞뒤 ", '"\\/']
-        ids = ["줄\n바꿈", "🎉", "'; DROP TABLE documents; --", unicodedata.normalize("NFD", "가"), "가", " "]
+        ids = ["줄\n바꿈", "🎉", "'; DROP TABLE documents; --", unicodedata.normalize("NFD", "가"), "나", " "]
         metadata = [{text.replace("\0", ""): [id_]} for text, id_ in zip(texts, ids, strict=True)]
         small.add(texts, ids=ids, metadata=metadata)
         assert [(d.text, d.id, d.metadata) for d in small.get(ids)] == list(zip(texts, ids, metadata, strict=True))

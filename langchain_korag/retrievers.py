@@ -310,8 +310,8 @@ class KoHybridRetriever(CollectionRetriever):
         collection: The documents and their vectors; shared by copies of the retriever.
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
-        score_threshold: Leave out documents whose fused score is a smaller fraction of that of a document ranked
-            first in every leg; in [0, 1].
+        score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out
+            what the documents cannot answer, whatever the models and the fusion.
         exact: False lets the ColBERT leg score only promising documents (see `korag.Collection.search`).
         score_key: Metadata key of the fused score, whose existing value is overwritten; None leaves it out.
         weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not

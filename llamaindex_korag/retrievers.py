@@ -251,8 +251,8 @@ class KoHybridRetriever(CollectionRetriever):
         filters: Conditions on metadata, applied before the best are taken (see `llamaindex_korag.filters`).
         node_ids: Only nodes with one of these ids; None for all.
         doc_ids: Only nodes of documents with one of these ids; None for all.
-        min_relevance: Leave out nodes whose fused score is a smaller fraction of that of a node ranked first in every
-            leg.
+        min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out what
+            the nodes cannot answer, whatever the models and the fusion.
         exact: False lets the ColBERT leg score only promising nodes (see `korag.Collection.search`).
         metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
         weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any, get_args
 
 import pytest
+from answerable import ANSWERED, DOCUMENTS, UNANSWERED
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from korag.collection.base import SearchOptions
 from korag.collection.documents import StoredDocument
 from korag.collection.ranking import rank_hits
 from korag.collection.relevance import RECOMMENDED, even_relevance, hybrid_relevance
-from tests.answerable import ANSWERED, DOCUMENTS, UNANSWERED
 
 LEGS = ("bm25", "colbert", "dense", "sparse")
 FUSIONS = get_args(FusionMethod)

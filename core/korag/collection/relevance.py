@@ -19,7 +19,11 @@ _EVEN = {"dense": 0.47, "sparse": 0.44, "late_interaction": 0.51}
 
 
 def hybrid_relevance(
-    tops: Mapping[str, float], *, greatest: float, weights: Mapping[str, float] | None = None
+    tops: Mapping[str, float],
+    *,
+    greatest: float,
+    weights: Mapping[str, float] | None = None,
+    even: Mapping[str, float] | None = None,
 ) -> Callable[[float], float]:
     """Returns the function from fused scores to relevances for one query.
 
@@ -32,13 +36,15 @@ def hybrid_relevance(
         tops: For each leg searched, the relevance of its best document, in [0, 1]; 0 if it found none.
         greatest: The best fused score.
         weights: Weight of each leg in the mean; 1 where not given.
+        even: The t of each leg; `even_relevance` where not given.
 
     Returns:
         A function that never falls as the score grows, with values in [0, 1].
     """
     own = {leg: (weights or {}).get(leg, 1.0) for leg in tops}
     total = math.fsum(own.values())
-    mean = math.fsum(own[leg] * _bent(leg, top) for leg, top in tops.items()) / total if total > 0 else 0.0
+    bent = {leg: _bend(top, (even or {}).get(leg) or even_relevance(leg)) for leg, top in tops.items()}
+    mean = math.fsum(own[leg] * value for leg, value in bent.items()) / total if total > 0 else 0.0
 
     def relevance(score: float) -> float:
         share = min(1.0, max(0.0, score / greatest)) if greatest > 0 else float(score >= greatest)
@@ -57,5 +63,5 @@ def even_relevance(leg: str) -> float:
     return _EVEN.get(families.get(leg) or "", _LEXICAL)
 
 
-def _bent(leg: str, relevance: float) -> float:
-    return relevance ** (math.log(0.5) / math.log(even_relevance(leg))) if relevance > 0 else 0.0
+def _bend(relevance: float, even: float) -> float:
+    return relevance ** (math.log(0.5) / math.log(even)) if relevance > 0 else 0.0

@@ -104,6 +104,13 @@ def add_arguments(subparsers: Any) -> None:
         "맞춰 저장합니다. Fits the hybrid's fusion to the questions and prints that instead of a table; given the "
         "folder of a collection, fits that collection and stores the result.",
     )
+    add(
+        "--threshold",
+        action="store_true",
+        help="데이터마다 하이브리드의 권장 min_relevance를 보여 줍니다. 다른 데이터의 질문을 답이 없는 질문으로 쓰므로 "
+        "주제가 다른 데이터가 둘 이상 있어야 합니다. Also prints the hybrid's recommended min_relevance for each data "
+        "set; the other sets' questions serve as those without an answer, so give two or more of different subjects.",
+    )
     add("--k", type=int, default=100, help="평가할 순위의 깊이(기본값 100). Depth of the rankings (default 100).")
     add("--query-length", type=int, help="질의의 최대 토큰 수. Maximum query length in tokens.")
     add(
@@ -140,7 +147,8 @@ def add_arguments(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluates, and prints a report per data set."""
-    from korag.evaluation import Hybrid, evaluate
+    from korag.evaluation import Dataset, Hybrid, evaluate
+    from korag.evaluation.thresholds import check_datasets
 
     if options.local is not None and len(options.datasets) > 1:
         raise InvalidArgumentError(
@@ -156,6 +164,9 @@ def run(options: argparse.Namespace) -> None:
         weights = _weights(options.weights)
         hybrid = Hybrid(models, bm25=options.bm25[0], fusion=options.fusion, weights=weights)
         systems += [hybrid, *_reranked(options, hybrid)]
+    if options.threshold:
+        check_datasets(options.datasets)
+    loaded: list[Dataset] = []
     for number, source in enumerate(options.datasets):
         data = _load(options, source)
         folder = options.output / data.name if options.output and len(options.datasets) > 1 else options.output
@@ -173,6 +184,22 @@ def run(options: argparse.Namespace) -> None:
             report.plot(folder / "plot.png")
         printed = {"text": report.__str__, "markdown": report.to_markdown, "json": report.to_json}[options.format]()
         write(("\n" if number else "") + printed)
+        loaded.append(data)
+    if options.threshold:
+        _print_thresholds(options, loaded)
+
+
+def _print_thresholds(options: argparse.Namespace, datasets: Sequence[Any]) -> None:
+    """For each data set, the least relevance that tells its questions from those of the others."""
+    from korag.encoders.load import load_encoder
+    from korag.evaluation import Hybrid
+    from korag.evaluation.thresholds import thresholds_between
+
+    encoders = [load_encoder(model, **_load_options(options)) for model in options.hybrid or Hybrid().models]
+    found = thresholds_between(
+        datasets, encoders, tokenizer=options.bm25[0], fusion=options.fusion, weights=_weights(options.weights)
+    )
+    write("\n" + "\n".join(f"{name}: {threshold}" for name, threshold in found.items()) + "\n")
 
 
 def _load(options: argparse.Namespace, source: str) -> Any:

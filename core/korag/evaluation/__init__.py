@@ -20,6 +20,7 @@ from korag.evaluation.reranked import Reranked
 from korag.evaluation.retrievers import CollectionLeg
 from korag.evaluation.runner import evaluate
 from korag.evaluation.systems import Hybrid
+from korag.evaluation.thresholds import Threshold, recommend_threshold
 
 __all__ = [
     "BENCHMARKS",
@@ -33,10 +34,12 @@ __all__ = [
     "Report",
     "Reranked",
     "Row",
+    "Threshold",
     "as_mteb",
     "autorag_scores",
     "evaluate",
     "fit_fusion",
     "load_dataset",
+    "recommend_threshold",
     "score_rankings",
 ]

@@ -106,8 +106,8 @@ class SearchOptions:
             risk of missing some of the k best. Scores are the same. The other legs are always exact.
         repair_query: Search for what was meant where the collection has no such words and the query is Korean typed on
             an English keyboard (``wjstp`` for 전세) or the reverse, loose jamo (ㅈㅓㄴㅅㅔ), without spaces or with
-            spaces in the wrong places. The query searched for is in `Hit.rewritten_query`. False searches for every
-            query as it is.
+            spaces in the wrong places, or has one wrong jamo in a long word. The query searched for is in
+            `Hit.rewritten_query`. False searches for every query as it is.
 
     Raises:
         InvalidArgumentError: If a value breaks its rule.

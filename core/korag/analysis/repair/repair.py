@@ -5,9 +5,10 @@ from __future__ import annotations
 from korag.analysis.repair.layout import typed_as_hangul, typed_as_latin
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.repair.spacing import spaced
+from korag.analysis.repair.spelling import spelt
 from korag.text import normalize
 
-_STEPS = (typed_as_latin, typed_as_hangul, spaced)
+_STEPS = (typed_as_latin, typed_as_hangul, spaced, spelt)
 _LONGEST = 1_000
 """Characters; what is longer is a text, not a query."""
 

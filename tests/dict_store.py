@@ -17,6 +17,7 @@ from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
 from korag.filters import matches, parse
 from korag.legs.base import Arrays, Leg, SegmentSlice
+from korag.legs.lexical import lexical_settings
 from korag.legs.registry import leg_of_family, leg_type
 from korag.text import is_empty, to_nfc
 
@@ -29,10 +30,9 @@ class Row(NamedTuple):
 
 
 class DictStore(Collection):
-    def __init__(self, *, encoders: Iterable[Encoder[Any]] = (), bm25: bool = False, tokenizer: Any = None) -> None:
+    def __init__(self, *, encoders: Iterable[Encoder[Any]] = (), bm25: Any = False, tokenizer: Any = None) -> None:
         rows = [(leg_of_family(encoder.family), encoder, None) for encoder in encoders]
-        if bm25:
-            rows.append((leg_type("bm25"), None, {"tokenizer": tokenizer}))
+        rows += [(leg_type(leg), None, settings) for leg, settings in lexical_settings(bm25, tokenizer).items()]
         self._legs: dict[str, Leg] = {row.name: row.make(row.codecs[0], *arguments) for row, *arguments in rows}
         self._lock = threading.RLock()
         self._rows: dict[str, Row] | None = {}

@@ -172,3 +172,16 @@ def test_settings_are_checked() -> None:
         BM25("mecab")
     assert BM25() == BM25("bigram")
     assert pickle.loads(pickle.dumps(BM25(words))) == BM25(words)  # noqa: S301
+
+
+def test_hybrid_evaluation_with_two_lexical_legs() -> None:
+    from korag.evaluation import Dataset, Hybrid, evaluate
+
+    documents = dict(zip(IDS[:3], TEXTS[:3], strict=True))
+    data = Dataset.build("자료", documents=documents, queries={"질문": QUERY}, relevant={"질문": ["보증금"]})
+    hybrids = {"둘": Hybrid([], bm25=["bigram", words]), "셋": Hybrid([FakeDenseEncoder()], bm25=["bigram", words])}
+    report = evaluate(data, hybrids, bm25=["bigram"], show_progress=False)
+    assert [row.name for row in report.rows] == ["BM25 bigram", "둘", "셋"]
+    assert [row.kind for row in report.rows] == ["bm25", "hybrid", "hybrid"]
+    with pytest.raises(InvalidArgumentError, match="twice"):
+        evaluate(data, [Hybrid([], bm25=["bigram", "bigram"])], show_progress=False)

@@ -55,8 +55,8 @@ def add_arguments(subparsers: Any) -> None:
         "--hybrid",
         nargs="*",
         metavar="MODEL",
-        help="이 모델들과 BM25(첫 토크나이저)를 결합한 행. 모델을 생략하면 mini-colbert와 mini-splade. A row for "
-        "these models fused with BM25 (first tokenizer); without models: mini-colbert and mini-splade.",
+        help="이 모델들과 BM25(--bm25의 모든 토크나이저)를 결합한 행. 모델을 생략하면 mini-colbert와 mini-splade. A "
+        "row for these models fused with BM25 (all of --bm25); without models: mini-colbert and mini-splade.",
     )
     add(
         "--fusion",
@@ -162,7 +162,7 @@ def run(options: argparse.Namespace) -> None:
     if options.hybrid is not None or options.rerank:
         models = options.hybrid or Hybrid().models
         weights = _weights(options.weights)
-        hybrid = Hybrid(models, bm25=options.bm25[0], fusion=options.fusion, weights=weights)
+        hybrid = Hybrid(models, bm25=options.bm25, fusion=options.fusion, weights=weights)
         systems += [hybrid, *_reranked(options, hybrid)]
     if options.threshold:
         check_datasets(options.datasets)
@@ -244,7 +244,7 @@ def _collect(options: argparse.Namespace, data: Any) -> Any:
     from korag.text import is_empty
 
     encoders = [load_encoder(model, **_load_options(options)) for model in options.hybrid or Hybrid().models]
-    collection = Collection.in_memory(encoders=encoders, bm25=True, tokenizer=options.bm25[0])
+    collection = Collection.in_memory(encoders=encoders, bm25=options.bm25)
     documents = {id_: text for id_, text in data.documents.items() if not is_empty(text)}
     collection.add(list(documents.values()), ids=list(documents), show_progress=False if options.quiet else None)
     return collection

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from korag.analysis.tokenizers import Tokenizer, resolve_tokenizer
+from korag.analysis.settings import BM25
 from korag.checks import check_count, check_list
 from korag.collection.base import Collection
 from korag.encoders.base import Encoder
@@ -16,6 +16,7 @@ from korag.errors import InvalidArgumentError
 from korag.evaluation.reranked import Remembering, Reranked, RerankedSystem
 from korag.evaluation.retrievers import CollectionLeg, CollectionSystem, RetrieverSystem
 from korag.evaluation.systems import Hybrid, HybridSystem, LegSystem, System
+from korag.legs.lexical import lexical_settings
 from korag.reranking.colbert import TokenCache
 from korag.reranking.fusing import check_fuse_weight
 from korag.reranking.load import load_reranker
@@ -38,7 +39,7 @@ def plan(
 
     Args:
         systems: See `korag.evaluation.evaluate`.
-        bm25: Tokenizers, each for a BM25 row.
+        bm25: Tokenizers or settings, each for a BM25 row.
         dims: Matryoshka dimensions of models given by name; None for only the largest.
         load_options: Keywords for `load_encoder`.
 
@@ -102,9 +103,9 @@ class _Loader:
             "Hybrid, a Reranked, a function, or a LangChain or LlamaIndex retriever.",
         )
 
-    def bm25(self, tokenizer: Any) -> LegSystem:
-        resolved: Tokenizer = resolve_tokenizer(tokenizer)
-        return LegSystem(f"BM25 {resolved.name.removeprefix('custom:')}", tokenizer=resolved)
+    def bm25(self, choice: Any, leg: str | None = None) -> LegSystem:
+        settings = choice if isinstance(choice, BM25) else BM25(choice)
+        return LegSystem(f"BM25 {settings.resolved_tokenizer.name.removeprefix('custom:')}", bm25=settings, leg=leg)
 
     def _load(self, model: str, dim: int | None = None) -> Encoder[Any]:
         if (model, dim) not in self._encoders:
@@ -122,12 +123,12 @@ class _Loader:
             _encoder_row(None, model if isinstance(model, Encoder) else self._load(os.fspath(model)))
             for model in check_list("models", hybrid.models)
         ]
-        if hybrid.bm25 is not None:
-            legs.append(self.bm25(hybrid.bm25))
+        lexical = lexical_settings(hybrid.bm25)
+        legs += [self.bm25(BM25(**settings), leg) for leg, settings in lexical.items()]
         name = name or "hybrid " + " + ".join(leg.name for leg in legs)
         weights = hybrid.weights
-        if weights is None and hybrid.fusion == "weighted" and hybrid.bm25 is not None:
-            weights = {"bm25": 2.0}
+        if weights is None and hybrid.fusion == "weighted" and lexical:
+            weights = {leg: 2.0 / len(lexical) for leg in lexical}
         return HybridSystem(name, legs, hybrid.fusion, weights)
 
     def _reranked(self, name: str | None, reranked: Reranked, baseline: System) -> RerankedSystem:

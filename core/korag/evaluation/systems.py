@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from korag.analysis.tokenizers import CustomTokenizer, Tokenizer
+from korag.analysis.settings import BM25
+from korag.analysis.tokenizers import CustomTokenizer
+from korag.analysis.versions import VERSION
 from korag.checks import check_fusion, check_weights
 from korag.collection import LocalCollection
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, SearchOptions
@@ -129,23 +131,27 @@ class LegSystem(System):
     Args:
         name: Its name in tables.
         encoder: The encoder; None for BM25.
-        tokenizer: The tokenizer of BM25; None with an encoder.
+        bm25: The settings of BM25; None with an encoder.
+        leg: The leg's name in a hybrid; None for that of its kind.
     """
 
-    def __init__(self, name: str, encoder: Encoder[Any] | None = None, *, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(
+        self, name: str, encoder: Encoder[Any] | None = None, *, bm25: BM25 | None = None, leg: str | None = None
+    ) -> None:
         self.name = name
-        self._encoder, self._tokenizer = encoder, tokenizer
+        self._encoder, self._bm25 = encoder, bm25 or BM25()
         self.kind = "bm25" if encoder is None else leg_of_family(encoder.family).name
+        self.leg = leg or self.kind
         self.dim = None if encoder is None or encoder.family == "sparse" else encoder.dim
 
     @property
     def identity(self) -> str | None:
-        """The encoder's fingerprint, or the tokenizer's name with the constants of BM25."""
+        """The encoder's fingerprint, or the settings of BM25 with its constants and the version of the analysis."""
         if self._encoder is not None:
             return str(self._encoder.fingerprint)
-        if isinstance(self._tokenizer, CustomTokenizer):
+        if isinstance(self._bm25.tokenizer, CustomTokenizer):
             return None  # the function may have changed under the same name
-        return f"bm25 {getattr(self._tokenizer, 'name', None)} {K1} {B}"
+        return f"bm25 {self._bm25} {VERSION} {K1} {B}"
 
     def steps(self, dataset: Dataset) -> int:
         """Documents to index and queries to answer."""
@@ -178,12 +184,12 @@ class LegSystem(System):
         """Keeps loading the model or the morphological analyser out of the timing."""
         if self._encoder is not None:
             self._encoder.encode_queries([_WARM_UP])
-        elif self._tokenizer is not None:
-            self._tokenizer([_WARM_UP])
+        else:
+            self._bm25.resolved_tokenizer([_WARM_UP])
 
     def _new_collection(self, encoder: Encoder[Any] | None) -> LocalCollection:
         if encoder is None:
-            return LocalCollection.in_memory(bm25=True, tokenizer=self._tokenizer)
+            return LocalCollection.in_memory(bm25=self._bm25)
         return LocalCollection.in_memory(encoders=[encoder])
 
 
@@ -193,7 +199,7 @@ class Hybrid:
 
     Attributes:
         models: Names, paths or loaded encoders, at most one of each family.
-        bm25: A tokenizer as for `Collection`, or None for no BM25 leg.
+        bm25: As for `Collection`: a tokenizer, `korag.BM25` settings or a list of them; None for no BM25 leg.
         fusion: ``"weighted"`` or ``"rrf"``.
         weights: Weight of each leg (``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``); 1 where not given. None
             gives BM25 the weight 2 for ``"weighted"``, and every leg 1 for ``"rrf"``.
@@ -217,7 +223,7 @@ class HybridSystem(CompositeSystem):
         fusion: Literal["rrf", "weighted"],
         weights: Mapping[str, float] | None,
     ) -> None:
-        kinds = [leg.kind for leg in legs]
+        kinds = [leg.leg for leg in legs]
         if len(legs) < 2 or len(set(kinds)) < len(kinds):
             raise InvalidArgumentError(
                 f"하이브리드에는 서로 다른 검색 방식이 둘 이상 있어야 합니다. 지정한 것: {', '.join(kinds) or '없음'}.",
@@ -225,6 +231,7 @@ class HybridSystem(CompositeSystem):
             )
         check_fusion(fusion)
         check_weights(kinds, weights)
+        self._legs = kinds
         self.name, self.parts, self._fusion, self._weights = name, tuple(legs), fusion, weights
 
     @property
@@ -241,7 +248,7 @@ class HybridSystem(CompositeSystem):
         start = time.perf_counter()
         for query in dataset.queries:
             fused, _ = fusion({
-                leg.kind: run.rankings.get(query, [])[:k] for leg, run in zip(self.parts, runs, strict=True)
+                leg: run.rankings.get(query, [])[:k] for leg, run in zip(self._legs, runs, strict=True)
             })  # fmt: skip
             rankings[query] = sorted(fused, key=lambda item: (-item[1], order[item[0]]))[:k]
             advance(1)

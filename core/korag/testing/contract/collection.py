@@ -15,6 +15,6 @@ class CollectionContract(DocumentTests, SearchTests, OptionTests, RelevanceTests
     """The contract of every store; see `korag.collection.base.Collection`.
 
     Inherit from it in a class whose name starts with ``Test`` and override the fixture `make`, which returns a
-    function from ``encoders=[…]``, ``bm25=True`` and ``tokenizer=None`` to a new, empty collection. Tests run with fake
-    encoders; override the fixture `encoders` to run them with a model's vectors.
+    function from ``encoders=[…]``, ``bm25=True`` (or a tokenizer, or a list of them) and ``tokenizer=None`` to a new,
+    empty collection. Tests run with fake encoders; override the fixture `encoders` to run them with a model's vectors.
     """

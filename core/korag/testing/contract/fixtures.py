@@ -13,7 +13,10 @@ from korag.testing.contract.samples import DOCUMENTS, IDS, METADATA
 from korag.testing.encoders import FakeDenseEncoder, FakeMultiVectorEncoder, FakeSparseEncoder
 
 Make = Callable[..., Collection]
-"""``make(encoders=[…], bm25=True, tokenizer=None)`` returns a new, empty collection with these legs."""
+"""``make(encoders=[…], bm25=True, tokenizer=None)`` returns a new, empty collection with these legs.
+
+`bm25` is as for `korag.Collection.open`.
+"""
 Encoders = dict[str, Encoder[Any]]
 """An encoder of each family, by the name of its leg."""
 

@@ -127,6 +127,18 @@ class SearchTests(ContractFixtures):
         collection.add([texts[1]], ids=[ids[1]])  # as newly inserted: now the last of its equals
         assert ids_of(collection.search(DOCUMENTS[1], k=7, using=using, where={})) == [*ids[4::3], ids[1]]
 
+    def test_several_lexical_legs(self, make: Make) -> None:
+        both = make(encoders=[], bm25=["bigram", ends_with_a_mark])
+        assert both.legs == ("bm25", "bm25_custom")
+        both.add(DOCUMENTS[:4], ids=IDS[:4])
+        for leg, choice in (("bm25", "bigram"), ("bm25_custom", ends_with_a_mark)):
+            alone = make(encoders=[], bm25=choice)
+            alone.add(DOCUMENTS[:4], ids=IDS[:4])
+            for query in DOCUMENTS[:4]:
+                found = [(hit.id, hit.score) for hit in both.search(query, using=leg)]
+                assert found == [(hit.id, hit.score) for hit in alone.search(query)]
+                assert set(both.search(query, k=1)[0].legs) == {"bm25", "bm25_custom"}
+
     def test_k(self, filled: Collection) -> None:
         for using in (*LEGS, "hybrid"):
             assert filled.search("보증금", k=0, using=using) == []

@@ -13,7 +13,7 @@ from korag.legs.registry import leg_types
 RECOMMENDED = 0.5
 """The `min_relevance` of a hybrid search that rejects questions a collection cannot answer."""
 
-_LEXICAL = 0.17
+_LEXICAL = 0.21
 _EVEN = {"dense": 0.47, "sparse": 0.44, "late_interaction": 0.51}
 """By family: the relevance of a leg's best document at which a question is as likely to be answerable as not."""
 

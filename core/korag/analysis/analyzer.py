@@ -1,7 +1,8 @@
 """Texts to the terms of the lexical leg, in the same steps for documents and queries.
 
-1. From a query, what only makes it a question is left out (`korag.analysis.questions`).
+1. From a query, what only makes it a question is left out (`korag.analysis.questions`), and synonyms are added to it.
 2. `korag.text.normalize` and, for the built-in tokenizers, `_SPELLINGS` bring the text into one spelling.
+   Hanja are read in Hangul if the leg is set so (`korag.analysis.hanja`).
 3. The tokenizer makes tokens of it, and keeps identifiers whole (`korag.analysis.identifiers`).
 4. `_DOCUMENT_TOKENS` or `_QUERY_TOKENS` add further ones.
 
@@ -13,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from korag.analysis.hanja import read_hanja
 from korag.analysis.headings import heading_of_document, headings_asked_for
 from korag.analysis.questions import trim_question
 from korag.analysis.settings import BM25
 from korag.analysis.spellings import read_hanja_references, unfold_forms
+from korag.analysis.synonyms import expand
 from korag.analysis.tokenizers import BigramTokenizer, KiwiTokenizer, Tokenizer
 from korag.analysis.versions import VERSION
 from korag.text import check_texts, normalize
@@ -58,14 +61,18 @@ class Analyzer:
     def queries(self, texts: Sequence[str]) -> list[list[str]]:
         """Returns the tokens of every query; of all of it, where nothing is left after trimming."""
         if not self.settings.trim_questions:
-            return self._tokens(texts, _QUERY_TOKENS)
+            return self._tokens(self._expanded(texts), _QUERY_TOKENS)
         whole = [normalize(text) for text in check_texts(texts)]
         trimmed = [trim_question(text) for text in whole]
-        tokens = self._tokens(trimmed, _QUERY_TOKENS)
+        tokens = self._tokens(self._expanded(trimmed), _QUERY_TOKENS)
         bare = [index for index, own in enumerate(tokens) if not own and trimmed[index] != whole[index]]
         for index, own in zip(bare, self._tokens([whole[index] for index in bare], _QUERY_TOKENS), strict=True):
             tokens[index] = own
         return tokens
+
+    def _expanded(self, texts: Sequence[str]) -> Sequence[str]:
+        groups = self.settings.synonym_groups
+        return [expand(text, groups) for text in check_texts(texts)] if groups else texts
 
     def _tokens(self, texts: Sequence[str], further: tuple[Further, ...]) -> list[list[str]]:
         tokenizer = self.tokenizer
@@ -74,6 +81,8 @@ class Analyzer:
         texts = [normalize(text) for text in check_texts(texts)]
         if isinstance(tokenizer, BigramTokenizer | KiwiTokenizer):
             texts = [_spelled(text) for text in texts]
+        if self.settings.hanja:
+            texts = [read_hanja(text) for text in texts]
         tokens = tokenizer(texts)
         if further:
             for text, own in zip(texts, tokens, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from korag.analysis.synonyms import Groups, SynonymsLike, check_synonyms
 from korag.analysis.tokenizers import Tokenizer, TokenizerLike, resolve_tokenizer
 from korag.checks import check_flag
 
@@ -19,6 +20,10 @@ class BM25:
         tokenizer: None or ``"bigram"`` for character bigrams, ``"kiwi"``, or a function from text to tokens.
         trim_questions: Leave out of a query what only makes it a question (``… 은 무엇인가요?``); documents are never
             changed. May be given anew whenever a collection is opened.
+        hanja: Read Hanja in Hangul, in documents and queries: ``民法`` and ``민법`` find each other. Recorded with a
+            collection, which cannot be opened with another value.
+        synonyms: Words and abbreviations that mean the same: ``{"주임법": "주택임대차보호법"}``, or lists of them. A
+            query with one of them finds documents with any. Recorded, and may be given anew on opening.
 
     Raises:
         InvalidArgumentError: If a setting is invalid.
@@ -27,12 +32,21 @@ class BM25:
 
     tokenizer: TokenizerLike = None
     trim_questions: bool = True
+    hanja: bool = False
+    synonyms: SynonymsLike = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokenizer", resolve_tokenizer(self.tokenizer))
         check_flag("trim_questions", self.trim_questions)
+        check_flag("hanja", self.hanja)
+        object.__setattr__(self, "synonyms", check_synonyms(self.synonyms))
 
     @property
     def resolved_tokenizer(self) -> Tokenizer:
         """The tokenizer that the argument means."""
         return resolve_tokenizer(self.tokenizer)
+
+    @property
+    def synonym_groups(self) -> Groups:
+        """The synonyms that the argument means."""
+        return check_synonyms(self.synonyms)

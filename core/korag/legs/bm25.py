@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from korag.analysis.analyzer import Analyzer
 from korag.analysis.marks import is_alternative, is_identifier
 from korag.analysis.settings import BM25
+from korag.analysis.synonyms import SynonymsLike, check_synonyms
 from korag.analysis.tokenizers import TokenizerLike
 from korag.analysis.versions import VERSION
-from korag.errors import FingerprintError, FormatVersionError
+from korag.errors import FingerprintError, FormatVersionError, InvalidArgumentError
 from korag.legs.arrays import check_array, check_names, check_rows, check_starts, is_ascending, require
 from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, damaged_entry, score_all
 from korag.scoring import Ints, concatenate, sparse_cosines
@@ -183,11 +184,13 @@ class BM25Leg(ModelFreeLeg):
         codec: How counts are stored.
         tokenizer: As for `BM25`; so are the other settings.
         trim_questions: Likewise.
+        hanja: Likewise.
+        synonyms: Likewise.
         version: Of the analysis; see `korag.analysis.versions`.
     """
 
     codec: BM25Codec
-    query_settings = frozenset({"trim_questions"})
+    query_settings = frozenset({"trim_questions", "synonyms"})
     lexical = True
 
     def __init__(
@@ -196,16 +199,23 @@ class BM25Leg(ModelFreeLeg):
         *,
         tokenizer: TokenizerLike = None,
         trim_questions: bool = True,
+        hanja: bool = False,
+        synonyms: SynonymsLike = None,
         version: int = VERSION,
     ) -> None:
         super().__init__(codec)
-        self.analyzer = Analyzer(BM25(tokenizer, trim_questions=trim_questions), version)
+        settings = BM25(tokenizer, trim_questions=trim_questions, hanja=hanja, synonyms=synonyms)
+        self.analyzer = Analyzer(settings, version)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The tokenizer's name, and the other settings; version 1 had the name alone."""
         own = self.analyzer.settings
         named: dict[str, Any] = {"tokenizer": own.resolved_tokenizer.name}
+        if own.hanja:
+            named["hanja"] = True
+        if own.synonym_groups:
+            named["synonyms"] = [list(group) for group in own.synonym_groups]
         if self.analyzer.version == 1:
             return named
         return named | {"trim_questions": own.trim_questions, "version": self.analyzer.version}
@@ -214,7 +224,12 @@ class BM25Leg(ModelFreeLeg):
     def arguments(self) -> dict[str, Any]:
         """The settings with the tokenizer itself; the version is the collection's, which another process may raise."""
         own = self.analyzer.settings
-        return {"tokenizer": own.tokenizer, "trim_questions": own.trim_questions}
+        return {
+            "tokenizer": own.tokenizer,
+            "trim_questions": own.trim_questions,
+            "hanja": own.hanja,
+            "synonyms": own.synonym_groups,
+        }
 
     @classmethod
     def reopen(cls, codec: Codec, recorded: Mapping[str, Any], given: Any, *, name: str, place: str) -> Self:
@@ -230,9 +245,17 @@ class BM25Leg(ModelFreeLeg):
                 f"The BM25 index of {place} was made with the custom tokenizer {tokenizer!r}; pass it as tokenizer=.",
             )
         version = _version(settings or {}, name=name, place=place)
-        before = {"trim_questions": False} if version == 1 else {}
+        before = {"hanja": False} | ({"trim_questions": False} if version == 1 else {})
         completed = before | {"version": version} | (settings or {})
-        return super().reopen(codec, {**recorded, "settings": completed}, given, name=name, place=place)
+        leg = super().reopen(codec, {**recorded, "settings": completed}, given, name=name, place=place)
+        if completed["hanja"] and not leg.analyzer.settings.hanja:
+            raise FingerprintError(
+                f"{place}의 '{name}' 색인은 hanja=True로 만들었는데 hanja=False로 열었습니다. hanja=True로 열거나 새 "
+                "폴더에 다시 색인하세요.",
+                f"The '{name}' index of {place} was made with hanja=True and is opened with hanja=False. Open it with "
+                "hanja=True, or index again into a new folder.",
+            )
+        return leg
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> list[TermCounts]:
         """Counts the tokens of each document."""
@@ -276,8 +299,13 @@ class BM25Leg(ModelFreeLeg):
 def _version(settings: Mapping[str, Any], *, name: str, place: str) -> int:
     """The version of the analysis that a collection's terms were made with."""
     version = settings.get("version", 1)
-    if type(version) is not int or version < 1 or not isinstance(settings.get("trim_questions", True), bool):
+    flags = (settings.get("trim_questions", True), settings.get("hanja", False))
+    if type(version) is not int or version < 1 or not all(isinstance(flag, bool) for flag in flags):
         raise damaged_entry(name, place, "settings")
+    try:
+        check_synonyms(settings.get("synonyms"))
+    except InvalidArgumentError as error:
+        raise damaged_entry(name, place, "settings") from error
     if version > VERSION:
         raise FormatVersionError(
             f"{place}의 '{name}' 색인은 더 새로운 KoRAG가 만들었습니다(분석 버전 {version}, 여기서는 {VERSION}까지). "

@@ -1,8 +1,12 @@
 """Documents filed under an article, a case number or a code are found by it, before those that mention it."""
 
+import numpy as np
 import pytest
 
-from korag import Collection
+from korag import Collection, load_encoder
+from korag.analysis.analyzer import Analyzer
+from korag.legs.base import SegmentSlice
+from korag.legs.bm25 import BM25Leg, PostingsCodec
 
 TOKENIZERS = ["bigram", "kiwi"]
 ARTICLES = {
@@ -91,12 +95,39 @@ def test_headings_that_no_document_has_change_no_score():
         assert asked.relevance > 0.4
 
 
-def test_an_old_collection_has_no_headings(old_bm25):
-    assert not [token for token in old_bm25 if ":" in token]
+def test_the_terms_of_an_old_collection_have_no_headings():
+    assert not [token for token in Analyzer(version=1).documents([ARTICLES["6"]])[0] if ":" in token]
 
 
-@pytest.fixture
-def old_bm25():
-    from korag.analysis.analyzer import Analyzer
+@pytest.fixture(scope="module")
+def hybrid():
+    """Models that have never seen the number must not outvote the leg that has found it."""
+    collection = Collection.in_memory(encoders=[load_encoder("mini-dense"), load_encoder("mini-splade")], bm25=True)
+    parts = ["회전판", "덮개", "손잡이", "전선", "나사", "거름망", "받침", "물통"]
+    texts = [f"KRA-52010{number}C 사용 설명서: {part}의 청소와 교체 방법" for number, part in enumerate(parts)]
+    texts += [f"{part}을 바꿀 때는 부품 번호 KRA-520104C 같은 것을 확인하고 주문한다." for part in parts]
+    texts += list(ARTICLES.values())
+    collection.add(texts, ids=[str(number) for number in range(len(texts))])
+    return collection
 
-    return Analyzer(version=1).documents([ARTICLES["6"]])[0]
+
+@pytest.mark.parametrize("query", ["KRA-520104C", "kra520104c", "KRA 520104C 나사 교체 방법"])
+def test_a_hybrid_finds_a_code(hybrid, query):
+    assert first_of(hybrid, query) == "4"
+
+
+@pytest.mark.parametrize("query", ["민법 제6조의2", "민법 6조의2", "민법 제6조의2의 내용은 무엇인가요?"])
+def test_a_hybrid_finds_an_article(hybrid, query):
+    assert "민법 제6조의2(" in hybrid.search(query, k=1)[0].text
+
+
+def test_the_leg_is_trusted_as_far_as_it_has_what_the_query_names():
+    leg = BM25Leg(PostingsCodec())
+    texts = [*ARTICLES.values(), "2024년 예산은 100만 원이다."]
+    whole = SegmentSlice(leg.codec.encode(leg.encode_documents(texts, show_progress=False)), np.arange(len(texts)))
+
+    def confidence(query):
+        return leg.confidence(leg.prepare(leg.encode_queries([query])[0], [whole]))
+
+    assert confidence("2024년 예산 100만 원") == confidence("민법 제999조") == confidence("KRA-999999Z") == 1.0
+    assert 1.0 < confidence("민법 제6조와 관련된 마을 회의의 판례를 찾아 줘") < confidence("민법 제6조") < 4.0

@@ -32,6 +32,9 @@ from korag.scoring import Ints, concatenate, sparse_cosines
 K1, B = 1.2, 0.75
 """Lucene's defaults. K1: saturation of term counts. B: weight of document length."""
 
+IDENTIFIED = 4.0
+"""Confidence of the leg in a query that consists of identifiers; 2 to 10 are alike in benchmarks/identifiers.py."""
+
 _BLOCK = 1_000_000
 """Characters tokenized at a time."""
 
@@ -286,6 +289,14 @@ class BM25Leg(ModelFreeLeg):
     def max_score(self, query: WeighedQuery) -> float:
         """``Σ idf``, which a document approaches as its term counts grow."""
         return float(query.idf.sum())
+
+    def confidence(self, query: WeighedQuery) -> float:
+        """Up to `IDENTIFIED` for a query of identifiers that a document has: no model tells 제44조 from 제45조.
+
+        Years and other plain numbers are no identifiers. The rest of a query counts as before, by its share of the
+        weight: ``1 + (IDENTIFIED − 1) · identified``.
+        """
+        return 1.0 + (IDENTIFIED - 1.0) * query.identified
 
     def similarities(self, vectors: list[TermCounts]) -> Scores:
         """Cosines of term counts."""

@@ -79,7 +79,7 @@ class TestFusing:
         self, colbert: LateInteractionEncoder, cross_encoder: CrossEncoderReranker, documents: list[str]
     ) -> None:
         first = [float(index) for index in range(len(documents))]
-        for model, weight in ((Reranker(colbert), 0.4), (cross_encoder, 1.0)):
+        for model, weight in ((Reranker(colbert), 0.3), (cross_encoder, 1.0)):
             assert model.default_fuse_weight == weight
             query = "보증금은 언제 돌려받나요?"
             default = model.rerank(query, documents, first_stage_scores=first)

@@ -80,7 +80,7 @@ class TestRows:
         hybrid = Hybrid(["mini-dense"])
         systems = [hybrid, *(Reranked(model, hybrid) for model in ("mini-colbert", colbert, cross_encoder))]
         _, first, by_name, loaded, crossed = evaluate(dataset, systems).rows
-        assert by_name.name == f"{first.name} → mini-colbert ×0.4"
+        assert by_name.name == f"{first.name} → mini-colbert ×0.3"
         assert crossed.name == f"{first.name} → {cross_encoder.model_name}"
         assert by_name.metrics == loaded.metrics
         for row in (by_name, crossed):
@@ -146,8 +146,8 @@ class TestCommand:
         assert [row.name.replace(str(cross_encoder_folder), crossed) for row in rows] == [
             "BM25 bigram",
             hybrid,
-            "BM25 bigram → mini-colbert", "BM25 bigram → mini-colbert ×0.4",
-            f"{hybrid} → mini-colbert", f"{hybrid} → mini-colbert ×0.4",
+            "BM25 bigram → mini-colbert", "BM25 bigram → mini-colbert ×0.3",
+            f"{hybrid} → mini-colbert", f"{hybrid} → mini-colbert ×0.3",
             f"BM25 bigram → {crossed}", f"BM25 bigram → {crossed} ×0.5",
             f"{hybrid} → {crossed}", f"{hybrid} → {crossed} ×0.5",
         ]  # fmt: skip

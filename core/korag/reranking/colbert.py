@@ -108,7 +108,7 @@ class Reranker(TextReranker):
         InvalidArgumentError: If a loaded encoder has another `query_length`.
     """
 
-    default_fuse_weight = 0.4
+    default_fuse_weight = 0.3
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from korag.encoders.base import Encoder
-from korag.encoders.load import load_encoder
+from korag.encoders.load import as_encoder
 from korag.errors import WrongFamilyError
 from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker, TokenCache
@@ -41,7 +41,7 @@ def load_reranker(
     except WrongFamilyError:
         pass
     try:
-        encoder: Encoder[Any] = load_encoder(model, family="late_interaction", query_length=query_length, **given)
+        encoder: Encoder[Any] = as_encoder(model, family="late_interaction", query_length=query_length, **given)
     except WrongFamilyError as error:
         name = os.fspath(model)
         raise WrongFamilyError(

@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from korag import Collection
@@ -136,6 +136,7 @@ def test_what_does_not_ask_is_kept(query: str) -> None:
 PARTS = sorted({word for query in [*KEPT, *(query for query, _ in TRIMMED)] for word in query.split()})
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.sampled_from(PARTS) | st.text(max_size=8), max_size=9).map(" ".join))
 @example("사업은 무엇인가? 인가는 무엇인가?")
 @example("알려줘를 알려줘")

@@ -90,8 +90,8 @@ class BigramTokenizer:
     - A run of Hangul, Chinese characters or kana gives its first character and its bigrams:
       ``대한민국`` → ``대 대한 한민 민국``, ``법`` → ``법``. The first character lets a noun of one syllable
       find itself with a particle on it (``법``, ``법은``), and weighs the beginnings of words, where Korean
-      has its stems: +0.4 to +2.5 nDCG@10 on four Korean data sets over bigrams alone, +2 on two others with
-      questions, −1 on issues of court decisions, −2 to −5 where articles are asked for by number (docs/bm25.md).
+      has its stems: +0.4 to +2.2 nDCG@10 on four Korean data sets over bigrams alone (docs/bm25.md); it costs a
+      little where articles are asked for by number, which `korag.analysis.headings` more than makes up for.
     - Latin and other letters, with the digits behind them, are one lower-case token: ``GPT-4`` → ``gpt 4``,
       ``v2.1`` → ``v2.1``, ``useState`` → ``usestate``.
     - Numbers are whole, without thousands separators: ``1,500원`` → ``1500 원``; ``2.1`` stays ``2.1``.

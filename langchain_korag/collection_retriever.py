@@ -28,6 +28,7 @@ from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError
 from korag.filters import parse
 from korag.legs.lexical import BM25Like
+from korag.legs.windows.settings import WindowSize
 from langchain_korag.documents import (
     delete_documents,
     how_to_make,
@@ -161,6 +162,8 @@ class CollectionRetriever(BaseRetriever):
         query_length: int | None = None,
         bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
         cls._check_keywords(cls.from_documents, fields)
@@ -168,10 +171,18 @@ class CollectionRetriever(BaseRetriever):
         encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         cls._check_fields(fields, planned_legs(encoders, bm25=bm25, tokenizer=tokenizer))
         if path is None:
-            collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+            collection = LocalCollection.in_memory(
+                encoders=encoders, bm25=bm25, tokenizer=tokenizer, window=window, stride=stride
+            )
         else:
             collection = LocalCollection.open(
-                path, encoders=encoders, bm25=bm25, tokenizer=tokenizer, load_stored_models=load_stored_models
+                path,
+                encoders=encoders,
+                bm25=bm25,
+                tokenizer=tokenizer,
+                window=window,
+                stride=stride,
+                load_stored_models=load_stored_models,
             )
         retriever = cls(collection=collection, **fields)
         records.add_to(collection)
@@ -319,7 +330,7 @@ class CollectionRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **overrides: Any
     ) -> list[Document]:
-        return [to_document(hit, self.score_key) for hit in self._search(query, overrides)]
+        return [to_document(hit, self.score_key, with_span=True) for hit in self._search(query, overrides)]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **overrides: Any

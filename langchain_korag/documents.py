@@ -19,6 +19,8 @@ from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.reranking.searched import REWRITTEN
 from korag.text import check_texts
 
+SPAN = "span"
+"""Metadata key of the place of the window that a document was found by, as [begin, end] in its text."""
 _CONTENT = uuid.UUID("6b6f5261-6700-4000-8000-000000000001")
 """Namespace of ids derived from content."""
 
@@ -138,12 +140,17 @@ def _content_ids(documents: Sequence[Document]) -> list[str]:
     return ids
 
 
-def to_document(hit: Hit, score_key: str | None = None) -> Document:
-    """Converts a hit to a new document.
+def to_document(hit: Hit, score_key: str | None = None, *, with_span: bool = False) -> Document:
+    """Converts a hit to a new document, with ``rewritten_query`` in its metadata if the query was repaired.
 
-    Its metadata gains the score if `score_key` is given, and ``rewritten_query`` if the query was repaired.
+    Args:
+        hit: The hit.
+        score_key: Metadata key of the score; None leaves it out.
+        with_span: Add `korag.Hit.span` to the metadata of a document that was split into windows.
     """
     metadata = hit.metadata if score_key is None else {**hit.metadata, score_key: hit.score}
     if hit.rewritten_query is not None:
         metadata = {**metadata, REWRITTEN: hit.rewritten_query}
+    if with_span and hit.span is not None:
+        metadata = {**metadata, SPAN: list(hit.span)}
     return Document(id=hit.id, page_content=hit.text, metadata=metadata)

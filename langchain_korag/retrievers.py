@@ -17,6 +17,7 @@ from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
 from korag.legs.lexical import BM25Choice, BM25Like, one_lexical
+from korag.legs.windows.settings import WindowSize
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.search_options import RENAMED
 
@@ -111,6 +112,8 @@ class KoColBERTRetriever(_ModelRetriever):
         *,
         model: EncoderLike = DEFAULT_COLBERT,
         query_length: int | None = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
@@ -123,6 +126,8 @@ class KoColBERTRetriever(_ModelRetriever):
             documents: The documents; they keep their ids.
             model: A name, a path, or a loaded late-interaction encoder.
             query_length: Longest query in tokens; None for the model's own.
+            window: Tokens of the windows that long documents are split into; as for `korag.Collection.open`.
+            stride: Tokens from the beginning of a window to that of the next; as there.
             k: Documents to return.
             path: Folder of the collection, new or built with the same model, where documents replace those
                 with the same ids; None keeps it in memory. `load_local` opens a folder without adding
@@ -143,6 +148,8 @@ class KoColBERTRetriever(_ModelRetriever):
             models=[model],
             family=cls._family,
             query_length=query_length,
+            window=window,
+            stride=stride,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},
         )
@@ -178,6 +185,8 @@ class KoSpladeRetriever(_ModelRetriever):
         *,
         model: EncoderLike = DEFAULT_SPLADE,
         query_length: int | None = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
@@ -196,6 +205,8 @@ class KoSpladeRetriever(_ModelRetriever):
             models=[model],
             family=cls._family,
             query_length=query_length,
+            window=window,
+            stride=stride,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},
         )
@@ -368,6 +379,8 @@ class KoHybridRetriever(CollectionRetriever):
         tokenizer: TokenizerLike = None,
         weights: dict[str, float] | Sequence[float] | None = None,
         fusion: FusionMethod = "rrf",
+        window: WindowSize = "auto",
+        stride: int | None = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
@@ -383,6 +396,8 @@ class KoHybridRetriever(CollectionRetriever):
             tokenizer: Short for a tokenizer as `bm25`.
             weights: Weight of each leg: by name, or in the order of the models with BM25 last.
             fusion: ``"rrf"`` or ``"weighted"``.
+            window: Tokens of the windows that long documents are split into; as for `korag.Collection.open`.
+            stride: Tokens from the beginning of a window to that of the next; as there.
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
             ids: Ids in place of the documents' own; as there.
@@ -399,6 +414,8 @@ class KoHybridRetriever(CollectionRetriever):
             models=check_list("models", models),
             bm25=bm25,
             tokenizer=tokenizer,
+            window=window,
+            stride=stride,
             load_stored_models=load_stored_models,
             fields={"weights": weights, "fusion": fusion, "k": k, **fields},
         )

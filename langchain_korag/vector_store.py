@@ -22,6 +22,7 @@ from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
 from korag.legs.lexical import BM25Like
+from korag.legs.windows.settings import WindowSize
 from korag.paths import check_path
 from korag.storage import is_taken
 from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records
@@ -31,7 +32,7 @@ from langchain_korag.search_options import RENAMED, search_options
 _SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact", "repair_query")
 _DIVERSE = tuple(name for name in _SEARCH if name != "fetch_k")
 _ADDING = ("ids", "batch_size")
-_MAKING = ("encoders", "path", "bm25", "tokenizer", "collection", "load_stored_models", "ids")
+_MAKING = ("encoders", "path", "bm25", "tokenizer", "window", "stride", "collection", "load_stored_models", "ids")
 
 
 class KoVectorStore(VectorStore):
@@ -57,6 +58,8 @@ class KoVectorStore(VectorStore):
         path: Folder of the collection, new or existing; None keeps it in memory.
         bm25: Search with BM25 too: as for `korag.Collection.open`; an existing folder keeps its legs.
         tokenizer: Short for a tokenizer as `bm25`.
+        window: Tokens of the windows that long documents are split into; as for `korag.Collection.open`.
+        stride: Tokens from the beginning of a window to that of the next; as there.
         collection: An open collection, of any store, in place of all the above.
         load_stored_models: Load models that an existing folder names from outside it; see `korag.Collection.open`.
 
@@ -72,15 +75,19 @@ class KoVectorStore(VectorStore):
         path: str | os.PathLike[str] | None = None,
         bm25: BM25Like = False,
         tokenizer: TokenizerLike = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
         collection: Collection | None = None,
         load_stored_models: bool = False,
     ) -> None:
         if collection is not None:
-            if encoders is not None or path is not None or bm25 or tokenizer is not None:
+            split = window != "auto" or stride is not None
+            if encoders is not None or path is not None or bm25 or tokenizer is not None or split:
                 raise InvalidArgumentError(
-                    "collection과 함께 encoders, path, bm25, tokenizer를 넣을 수 없습니다. "
+                    "collection과 함께 encoders, path, bm25, tokenizer, window, stride를 넣을 수 없습니다. "
                     "컬렉션에 이미 정해져 있습니다.",
-                    "collection cannot be combined with encoders, path, bm25 or tokenizer: the collection has its own.",
+                    "collection cannot be combined with encoders, path, bm25, tokenizer, window or stride: the "
+                    "collection has its own.",
                 )
             if not isinstance(collection, Collection):
                 raise InvalidArgumentError(
@@ -91,12 +98,20 @@ class KoVectorStore(VectorStore):
                 )
             self.collection: Collection = collection
         elif path is None:
-            self.collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+            self.collection = LocalCollection.in_memory(
+                encoders=encoders, bm25=bm25, tokenizer=tokenizer, window=window, stride=stride
+            )
         else:
             existing = is_taken(check_path("path", path))
             asked = bm25 or (None if existing else False)
             self.collection = LocalCollection.open(
-                path, encoders=encoders, bm25=asked, tokenizer=tokenizer, load_stored_models=load_stored_models
+                path,
+                encoders=encoders,
+                bm25=asked,
+                tokenizer=tokenizer,
+                window=window,
+                stride=stride,
+                load_stored_models=load_stored_models,
             )
 
     @classmethod

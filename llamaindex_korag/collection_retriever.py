@@ -30,6 +30,7 @@ from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
 from korag.legs.lexical import BM25Like
+from korag.legs.windows.settings import WindowSize
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records, to_scored
@@ -137,6 +138,8 @@ class CollectionRetriever(BaseRetriever):
         query_length: int | None = None,
         bm25: BM25Like = False,
         tokenizer: TokenizerLike = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
         cls._check_keywords("from_defaults", options)
@@ -149,10 +152,18 @@ class CollectionRetriever(BaseRetriever):
         cls._check_legs(legs, f"legs={list(legs)}")
         cls._search_options(legs, options)
         if path is None:
-            collection = LocalCollection.in_memory(encoders=encoders, bm25=bm25, tokenizer=tokenizer)
+            collection = LocalCollection.in_memory(
+                encoders=encoders, bm25=bm25, tokenizer=tokenizer, window=window, stride=stride
+            )
         else:  # the folder may have more legs than this retriever searches
             collection = LocalCollection.open(
-                path, encoders=encoders, bm25=bm25 or None, tokenizer=tokenizer, load_stored_models=load_stored_models
+                path,
+                encoders=encoders,
+                bm25=bm25 or None,
+                tokenizer=tokenizer,
+                window=window,
+                stride=stride,
+                load_stored_models=load_stored_models,
             )
         retriever = cls(collection, **options)
         retriever._add(records, show_progress=show_progress)

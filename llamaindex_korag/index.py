@@ -27,6 +27,7 @@ from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.encoders.load import as_encoders
 from korag.errors import InvalidTextError
+from korag.legs.windows.settings import WindowSize
 from llamaindex_korag.collection_retriever import replace_documents
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
 from llamaindex_korag.retrievers import KoColBERTRetriever
@@ -66,6 +67,8 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         *,
         model_name: EncoderLike = DEFAULT_COLBERT,
         query_length: int | None = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
         path: str | os.PathLike[str] | None = None,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         objects: Sequence[IndexNode] | None = None,
@@ -83,6 +86,8 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             nodes: The nodes; they keep their ids and are not modified.
             model_name: A name, a path, or a loaded late-interaction encoder.
             query_length: Longest query in tokens; None for the model's own.
+            window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
+            stride: Tokens from the beginning of a window to that of the next; as there.
             path: Folder of the collection, new or built with the same model; None keeps it in memory.
             metadata_mode: Metadata that is part of the searched text.
             objects: Index nodes that point to retrievers or query engines; indexed like the others.
@@ -107,13 +112,16 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
                 given,
                 model_name=model_name,
                 query_length=query_length,
+                window=window,
+                stride=stride,
                 path=path,
                 metadata_mode=metadata_mode,
                 show_progress=show_progress or None,
                 load_stored_models=load_stored_models,
             )
         else:
-            as_encoders(None, query_length=query_length)  # an error if it is given
+            given_window = None if window == "auto" else window
+            as_encoders(None, query_length=query_length, window=given_window, stride=stride)  # an error if one is given
             self._retriever = KoColBERTRetriever(collection, metadata_mode=metadata_mode)
             self._retriever.add_nodes(given)
         super().__init__(
@@ -143,8 +151,8 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             show_progress: Show progress bars.
             callback_manager: LlamaIndex's callbacks.
             transformations: Splitting of documents; None for ``Settings.transformations``.
-            options: Keywords of the constructor: `model_name`, `query_length`, `path`, `metadata_mode`, `collection`,
-                `load_stored_models`.
+            options: Keywords of the constructor: `model_name`, `query_length`, `window`, `stride`, `path`,
+                `metadata_mode`, `collection`, `load_stored_models`.
         """
         index = cls(
             storage_context=storage_context,

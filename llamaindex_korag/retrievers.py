@@ -18,6 +18,7 @@ from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
 from korag.legs.lexical import BM25Choice, BM25Like, one_lexical
+from korag.legs.windows.settings import WindowSize
 from llamaindex_korag.collection_retriever import CollectionRetriever
 
 _RENAMED = {"method": "fusion"}
@@ -56,6 +57,8 @@ class _ModelRetriever(_OneLegRetriever):
         docstore: BaseDocumentStore | None = None,
         model_name: EncoderLike | None = None,
         query_length: int | None = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
         path: str | os.PathLike[str] | None = None,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
@@ -69,6 +72,8 @@ class _ModelRetriever(_OneLegRetriever):
             docstore: A docstore with the nodes, in place of `nodes`.
             model_name: A name, a path, or a loaded encoder; None for the class's own model.
             query_length: Longest query in tokens; None for the model's own.
+            window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
+            stride: Tokens from the beginning of a window to that of the next; as there.
             path: Folder of the collection, new or built with the same model, where nodes replace those with the
                 same ids; None keeps it in memory. `from_persist_dir` opens a folder
                 without adding anything.
@@ -86,7 +91,8 @@ class _ModelRetriever(_OneLegRetriever):
         model = cls._default if model_name is None else model_name
         return cls._build(
             nodes, index, docstore,
-            models=[model], family=cls._family, query_length=query_length, path=path, show_progress=show_progress,
+            models=[model], family=cls._family, query_length=query_length, window=window, stride=stride, path=path,
+            show_progress=show_progress,
             load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
@@ -302,6 +308,8 @@ class KoHybridRetriever(CollectionRetriever):
         models: Sequence[EncoderLike] = (DEFAULT_COLBERT, DEFAULT_SPLADE),
         bm25: BM25Like = True,
         tokenizer: TokenizerLike = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
         path: str | os.PathLike[str] | None = None,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
@@ -316,6 +324,8 @@ class KoHybridRetriever(CollectionRetriever):
             models: Names, paths or loaded encoders, at most one per family.
             bm25: Search with BM25 too: as for `korag.Collection.open`. ``["bigram", "kiwi"]`` makes two legs.
             tokenizer: Short for a tokenizer as `bm25`.
+            window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
+            stride: Tokens from the beginning of a window to that of the next; as there.
             path: Folder of the collection; None keeps it in memory.
             show_progress: Show a progress bar.
             load_stored_models: As for `KoColBERTRetriever.from_defaults`.
@@ -326,7 +336,8 @@ class KoHybridRetriever(CollectionRetriever):
         """
         return cls._build(
             nodes, index, docstore,
-            models=check_list("models", models), bm25=bm25, tokenizer=tokenizer, path=path, show_progress=show_progress,
+            models=check_list("models", models), bm25=bm25, tokenizer=tokenizer, window=window, stride=stride,
+            path=path, show_progress=show_progress,
             load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 

@@ -63,6 +63,9 @@ class Hit:
             threshold that rejects questions the collection cannot answer (`korag.collection.relevance` has the
             formula); docs/evaluation.md has those of single legs, which depend on the model.
         rewritten_query: What was searched for, if the query was repaired (see `SearchOptions.repair_query`).
+        span: Where the window that matched best begins and ends in the text, in characters, if the document is long
+            enough to be split into windows: that of the leg which ranks the document highest, of those with windows.
+            None for a document that was compared as a whole; `passage` is then the whole text.
     """
 
     id: str
@@ -72,6 +75,12 @@ class Hit:
     legs: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     relevance: float = 0.0
     rewritten_query: str | None = None
+    span: tuple[int, int] | None = None
+
+    @property
+    def passage(self) -> str:
+        """The part of the text that matched best: the window at `span`, or the whole text."""
+        return self.text if self.span is None else self.text[slice(*self.span)]
 
 
 class SearchSettings(TypedDict, total=False):

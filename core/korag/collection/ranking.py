@@ -13,6 +13,9 @@ from korag.collection.runs import LegRuns, Run
 from korag.fusion import Fusion
 from korag.legs.registry import lexical_legs
 
+FindSpan = Callable[[int], tuple[int, int] | None]
+"""Returns the place of the best window of a document in a leg's run, by key; None if it was compared as a whole."""
+
 
 def rank_hits(
     runs: Mapping[str, Run],
@@ -20,6 +23,8 @@ def rank_hits(
     documents: Callable[[Iterable[int]], Mapping[int, StoredDocument]],
     options: SearchOptions,
     confidences: Mapping[str, float] | None = None,
+    *,
+    spans: Mapping[str, FindSpan] | None = None,
 ) -> list[Hit]:
     """Turns what each leg found for a query into hits.
 
@@ -30,6 +35,7 @@ def rank_hits(
         options: Number of hits, fusion, and threshold.
         confidences: How far each leg is to be trusted for this query (`korag.legs.base.Leg.confidence`); 1 where not
             given.
+        spans: By leg, for `Hit.span`; asked for the hits only.
 
     Returns:
         Hits, best first; equal scores in insertion order.
@@ -56,6 +62,7 @@ def rank_hits(
             text=stored[key].text,
             metadata=stored[key].metadata,
             legs={leg: found[key] for leg, found in ranks.items() if key in found},
+            span=_span(key, ranks, spans or {}),
             relevance=relevance(score),
         )
         for key, score in best
@@ -82,8 +89,10 @@ def record_runs(
     documents: Callable[[Iterable[int]], Mapping[int, StoredDocument]],
     options: SearchOptions,
     confidences: Mapping[str, float] | None = None,
+    *,
+    spans: Mapping[str, FindSpan] | None = None,
 ) -> LegRuns:
-    """Returns what was found, in place of `rank_hits`."""
+    """Returns what was found, in place of `rank_hits`; takes the same arguments."""
     stored = documents({key for run in runs.values() for key, _ in run})
     ids = {key: document.id for key, document in stored.items()}
     return LegRuns(runs, ids, confidences or {}, options.candidates)
@@ -91,3 +100,13 @@ def record_runs(
 
 def _fraction(score: float, max_score: float) -> float:
     return min(1.0, max(0.0, score / max_score)) if max_score > 0 else 0.0
+
+
+def _span(
+    key: int, ranks: Mapping[str, Mapping[int, tuple[int, float]]], spans: Mapping[str, FindSpan]
+) -> tuple[int, int] | None:
+    """The best window in the leg that ranks the document best; the first of equals that compares windows."""
+    for leg in sorted((leg for leg in spans if key in ranks[leg]), key=lambda leg: ranks[leg][key][0]):
+        if (span := spans[leg](key)) is not None:
+            return span
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from korag.checkpoints.fingerprint import Fingerprint
@@ -86,3 +86,19 @@ class Encoder(ABC, Generic[Vectors]):
         Raises:
             InvalidTextError: If an entry is not a string; the message gives its position.
         """
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Counts the tokens of documents, prompt and special tokens included, before anything is cut.
+
+        Long documents are split into windows by it: of at most ``fingerprint.document_length`` tokens, if that is a
+        number. By default every character counts as a token, of which hardly a tokenizer makes more; an encoder that
+        knows better overrides this, and its windows hold more text.
+
+        Args:
+            texts: Documents or parts of them, also empty ones, in any Unicode normalization form.
+
+        Returns:
+            A number per text; for one of more tokens than the encoder reads, possibly fewer than there are, but more
+            than it reads.
+        """
+        return [len(text) for text in texts]

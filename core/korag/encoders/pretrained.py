@@ -331,6 +331,13 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         with self.running():
             return pipeline.compute(pipeline.tokenize(texts, task), task)
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """As `Encoder.count_tokens`, by the model's tokenizer."""
+        pipeline = self._pipeline()
+        with self.running():
+            prepared = pipeline.prepare([normalize(text) for text in texts], "document")
+            return pipeline.count_tokens(pipeline.cut(prepared, "document"), "document") if prepared else []
+
     def token_ids(self, text: str, task: Task = "document") -> list[int]:
         """Returns the vocabulary ids of a text: without prompt, special tokens or truncation.
 

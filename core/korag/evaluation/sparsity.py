@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -101,6 +101,10 @@ class CountingEncoder(Encoder[sp.csr_array]):
         vectors = self._encoder.encode_documents(texts, show_progress=show_progress)
         self._counter.add_documents(vectors)
         return vectors
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """As the encoder does."""
+        return self._encoder.count_tokens(texts)
 
     def facts(self) -> dict[str, float]:
         """As `SparsityCounter.facts`."""

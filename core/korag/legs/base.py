@@ -116,8 +116,8 @@ class Leg(ABC):
     """
 
     encoder: Encoder[Any] | None = None
-    takes_vectors: ClassVar[bool] = False
-    lexical: ClassVar[bool] = False
+    takes_vectors: bool = False
+    lexical: bool = False
 
     def __init__(self, codec: Any) -> None:
         self.codec = codec

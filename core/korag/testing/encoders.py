@@ -6,7 +6,7 @@ import functools
 import hashlib
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -104,6 +104,10 @@ class FakeEncoder(Encoder[Vectors]):
             self.calls += 1
             self.documents_encoded += len(checked)
         return self._encode(checked)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Counts words."""
+        return [len(text.split()) for text in self._prepare(texts, "document_prompt")]
 
     def _prepare(self, texts: Iterable[str], prompt: str) -> list[str]:
         return [self._arguments[prompt] + normalize(text) for text in check_texts(texts)]

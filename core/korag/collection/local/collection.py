@@ -52,6 +52,7 @@ from korag.filters import parse, to_sql
 from korag.fusion import Fusion
 from korag.legs.base import Leg, ModelFreeLeg
 from korag.legs.lexical import BM25Like
+from korag.legs.windows.settings import WindowArguments, WindowSize, check_windows
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
 from korag.text import is_empty, to_nfc
@@ -96,6 +97,8 @@ class LocalCollection(Collection):
         tokenizer: TokenizerLike = None,
         legs: LegSettings = None,
         codecs: Mapping[str, str] | None = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
         timeout: float = 30.0,
         load_stored_models: bool = False,
     ) -> Self:
@@ -119,6 +122,10 @@ class LocalCollection(Collection):
             legs: Registered legs that need no model: a list of names, or a dict of name and settings. ``bm25=True,
                 tokenizer=…`` is short for ``legs={"bm25": {"tokenizer": …}}``. Recorded in an existing collection.
             codecs: How a new collection stores a leg's vectors, by leg; the leg's default where not given.
+            window: Documents of more tokens than that are split into overlapping windows for the models, and are found
+                by the best of them. ``"auto"`` takes what the collection has, and for a new one the most tokens that
+                each model reads; an integer takes fewer; None lets models read the beginning of a document only.
+            stride: A window begins so many tokens after the one before; None for three quarters of `window`.
             timeout: Seconds to wait for another process that is writing.
             load_stored_models: Load the models that the folder names from wherever they are, the Hub included; only
                 for a folder you trust. Never runs code that comes with a model.
@@ -137,6 +144,7 @@ class LocalCollection(Collection):
         """
         check_flag("load_stored_models", load_stored_models)
         folder = check_path("path", path)
+        windows = check_windows(window, stride)
         given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
         file = folder / DATABASE_FILE
         with storage_errors(folder, writing=False):
@@ -153,18 +161,20 @@ class LocalCollection(Collection):
                 "exist; nothing was changed.",
             )
         # Before anything is created, so that a wrong argument leaves no folder behind.
-        new = None if known else describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))
+        new = None if known else describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer, windows=windows))
         if new is not None:
             with storage_errors(folder, writing=True):
                 folder.mkdir(parents=True, exist_ok=True)
         database = Database(file, timeout=timeout)
         try:
             if database.is_new():  # new, or a process was killed between making the file and its tables
-                database.create({"legs": new or describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer))})
+                database.create(
+                    {"legs": new or describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer, windows=windows))}
+                )
             database.remember()
             manifest, _ = read_manifest(database)
             stored = StoredModels(f"'{folder}'", folder, load_stored_models)
-            opened = reopen_legs(manifest, *given, bm25=bm25, tokenizer=tokenizer, stored=stored)
+            opened = reopen_legs(manifest, *given, bm25=bm25, tokenizer=tokenizer, windows=windows, stored=stored)
             return cls(database, SegmentFolder(folder / SEGMENT_FOLDER), opened)
         except BaseException:
             database.close()
@@ -179,10 +189,13 @@ class LocalCollection(Collection):
         tokenizer: TokenizerLike = None,
         legs: LegSettings = None,
         codecs: Mapping[str, str] | None = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
     ) -> Self:
         """Makes a collection that lives as long as the object; arguments as for `open`."""
+        windows = check_windows(window, stride)
         given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
-        made = make_legs(*given, bm25=bm25, tokenizer=tokenizer)
+        made = make_legs(*given, bm25=bm25, tokenizer=tokenizer, windows=windows)
         database = Database(None)
         database.create({"legs": describe(made)})
         return cls(database, SegmentMemory(), made)
@@ -465,7 +478,14 @@ class LocalCollection(Collection):
             database.restore(state["database"])
             manifest, _ = read_manifest(database)
             given = name_encoders(state["encoders"]), state["legs"], check_codecs(None)
-            legs = reopen_legs(manifest, *given, bm25=None, tokenizer=None, stored=StoredModels(":memory:"))
+            legs = reopen_legs(
+                manifest,
+                *given,
+                bm25=None,
+                tokenizer=None,
+                windows=WindowArguments(),
+                stored=StoredModels(":memory:"),
+            )
             LocalCollection.__init__(self, database, state["segments"], legs)
             return
         folder: Path = state["path"]

@@ -1,6 +1,7 @@
 """The manifest of a collection: its legs, with the codec and the encoder or settings of each.
 
-``{leg: {"codec": {"name", "version"}, "fingerprint": …, "load": …}}`` for a leg with an encoder, and
+``{leg: {"codec": {"name", "version"}, "fingerprint": …, "load": …}}`` for a leg with an encoder, with ``"windows":
+{"window", "stride"}`` if its documents are split (`korag.legs.windows`), and
 ``{leg: {"codec": …, "settings": {…}}}`` for a model-free one.
 """
 
@@ -18,9 +19,12 @@ from korag.collection.local.stored_models import StoredModels
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.errors import FingerprintError, InvalidArgumentError
-from korag.legs.base import Codec, Leg, damaged_entry
+from korag.legs.base import Codec, EncoderLeg, Leg, damaged_entry
 from korag.legs.lexical import LEXICAL, BM25Like, lexical_settings
 from korag.legs.registry import leg_of_family, leg_type, recorded_codec
+from korag.legs.windows.codec import WindowedCodec, split_name
+from korag.legs.windows.leg import WindowedLeg
+from korag.legs.windows.settings import WindowArguments
 
 EncoderLike = Encoder[Any] | str | os.PathLike[str]
 LegSettings = Mapping[str, Mapping[str, Any] | None] | Sequence[str] | None
@@ -135,6 +139,7 @@ def make_legs(
     *,
     bm25: BM25Like,
     tokenizer: TokenizerLike,
+    windows: WindowArguments,
 ) -> dict[str, Leg]:
     """Makes the legs of a new collection.
 
@@ -144,11 +149,13 @@ def make_legs(
         codecs: Names of codecs by leg; the default for others.
         bm25: Short form of a setting; see `with_bm25`.
         tokenizer: Likewise.
+        windows: How long documents are split for encoders.
 
     Raises:
         InvalidArgumentError: If there is no leg at all, or `codecs` or `tokenizer` is for one that is not there.
     """
     check_tokenizer(tokenizer, bm25=(bm25 is not None and bm25 is not False) or "bm25" in settings)
+    windows.check_needed(by_encoders=bool(encoders))
     given = with_bm25(settings, bm25=bm25, tokenizer=tokenizer)
     if not encoders and not given:
         raise no_legs()
@@ -161,7 +168,11 @@ def make_legs(
     legs = {}
     for name in (*encoders, *given):
         row = leg_type(name)
-        legs[name] = row.make(row.codec(codecs.get(name)), encoders.get(name), given.get(name))
+        made = row.make(row.codec(codecs.get(name)), encoders.get(name), given.get(name))
+        split = windows.of(made.encoder) if isinstance(made, EncoderLeg) else None
+        if isinstance(made, EncoderLeg) and split is not None:
+            made = WindowedLeg(made, WindowedCodec(made.codec), split)
+        legs[name] = made
     return legs
 
 
@@ -230,7 +241,12 @@ def resolve_codecs(manifest: Manifest, place: str) -> dict[str, Codec]:
     codecs = {}
     for name, leg in manifest.items():
         written = CodecVersion.from_dict(leg["codec"])
-        _, codec = recorded_codec(name, written.name, place=place)
+        plain, in_windows = split_name(written.name)
+        _, codec = recorded_codec(name, plain, place=place)
+        if in_windows != ("windows" in leg):
+            raise damaged_entry(name, place, "windows")
+        if in_windows:
+            codec = WindowedCodec(codec)
         if written.version > codec.version:
             raise newer_codec(name, written, CodecVersion.of(codec), place=place)
         codecs[name] = codec
@@ -265,6 +281,7 @@ def reopen_legs(
     *,
     bm25: BM25Like,
     tokenizer: TokenizerLike,
+    windows: WindowArguments,
     stored: StoredModels,
 ) -> dict[str, Leg]:
     """Makes the legs of an existing collection: as given, where given, otherwise as the manifest describes them.
@@ -307,12 +324,12 @@ def reopen_legs(
                 "folder.",
             )
     for name, codec in codecs.items():
-        if codec != resolved[name].name:
+        if codec != (stored_as := split_name(resolved[name].name)[0]):
             raise FingerprintError(
                 f"codecs={{{name!r}: {codec!r}}}(으)로 열었지만 {place}의 '{name}' 색인은 codec="
-                f"{resolved[name].name!r}(으)로 저장되어 있습니다. codecs를 빼고 열거나 새 폴더에 다시 색인하세요.",
+                f"{stored_as!r}(으)로 저장되어 있습니다. codecs를 빼고 열거나 새 폴더에 다시 색인하세요.",
                 f"Opened with codecs={{{name!r}: {codec!r}}}, but the '{name}' index of {place} is stored with codec="
-                f"{resolved[name].name!r}. Leave codecs out, or index again into a new folder.",
+                f"{stored_as!r}. Leave codecs out, or index again into a new folder.",
             )
     legs = {}
     for name, recorded in manifest.items():
@@ -320,5 +337,10 @@ def reopen_legs(
         own: Any = given.get(name)
         if row.family is not None:
             own = encoders[name] if name in encoders else stored.load(name, recorded)
-        legs[name] = row.factory.reopen(resolved[name], recorded, own, name=name, place=place)
+        factory = WindowedLeg if isinstance(resolved[name], WindowedCodec) else row.factory
+        leg = legs[name] = factory.reopen(resolved[name], recorded, own, name=name, place=place)
+        if row.family is not None:
+            split = leg.windows if isinstance(leg, WindowedLeg) else None
+            windows.check_recorded(split, name=name, place=place)
+    windows.check_needed(by_encoders=any(leg.encoder is not None for leg in legs.values()))
     return legs

@@ -13,12 +13,13 @@ from korag.collection.local.database import Database
 from korag.collection.local.snapshot import FilteredRows, Snapshot, SnapshotReader
 from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
-from korag.collection.ranking import rank_hits, record_runs
+from korag.collection.ranking import FindSpan, rank_hits, record_runs
 from korag.collection.runs import LegRuns, Run
 from korag.errors import InvalidArgumentError
 from korag.filters import parse, to_sql
 from korag.legs.base import Leg
 from korag.legs.registry import leg_type
+from korag.legs.windows.leg import WindowedLeg, WindowScores
 from korag.scoring import top_k
 
 
@@ -109,18 +110,27 @@ class Searcher:
     ) -> Iterator[Any]:
         fetch = options.candidates if len(queries) > 1 else options.k
         prepared: dict[str, list[Any]] = {}
-        found: dict[str, Iterator[NDArray[np.float32]]] = {}
+        found: dict[str, Iterator[NDArray[np.float32] | WindowScores]] = {}
         for name, encoded in queries.items():
             live = [reader.legs[name] for reader in snapshot.readers]
             prepared[name] = [self._legs[name].prepare(query, live) for query in encoded]
-            found[name] = self._legs[name].search(prepared[name], selection.slices(name), fetch, exact=options.exact)
+            leg = self._legs[name]
+            search = leg.search_windows if isinstance(leg, WindowedLeg) else leg.search
+            found[name] = search(prepared[name], selection.slices(name), fetch, exact=options.exact)
         for position in range(len(next(iter(queries.values())))):
-            runs = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
+            best = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
+            runs, spans = (
+                {name: run for name, (run, _) in best.items()},
+                {name: span for name, (_, span) in best.items()},
+            )
             max_scores = {name: self._legs[name].max_score(prepared[name][position]) for name in runs}
             confidences = {name: self._legs[name].confidence(prepared[name][position]) for name in runs}
-            yield rank(runs, max_scores, self._database.documents, options, confidences)
+            yield rank(runs, max_scores, self._database.documents, options, confidences, spans=spans)
 
 
-def _best(scores: NDArray[np.float32], keys: Keys, k: int) -> Run:
-    """The k best of one leg."""
-    return [(int(keys[index]), float(scores[index])) for index in top_k(scores, keys, k)]
+def _best(found: NDArray[np.float32] | WindowScores, keys: Keys, k: int) -> tuple[Run, FindSpan]:
+    """The k best of one leg, and where their best windows are."""
+    scores = found.scores if isinstance(found, WindowScores) else found
+    places = {int(keys[index]): int(index) for index in top_k(scores, keys, k)}
+    run = [(key, float(scores[index])) for key, index in places.items()]
+    return run, lambda key: found.span(places[key]) if isinstance(found, WindowScores) else None

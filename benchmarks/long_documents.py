@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from korag import Collection, load_encoder
+from korag.encoders.base import Encoder
 from korag.evaluation import Dataset, load_dataset, score_rankings
 from korag.evaluation.bootstrap import intervals
 
@@ -32,10 +34,13 @@ def main() -> None:
     parser.add_argument("data", nargs="+", metavar="FOLDER[:N]")
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--ways", nargs="+", default=WAYS, help="WINDOW/STRIDE, or 'LENGTH cut'")
+    parser.add_argument("--documents", type=int, help="only so many documents, and the questions about them")
+    parser.add_argument("--queries", type=int, help="only so many questions")
     arguments = parser.parse_args()
     for source in arguments.data:
         folder, _, neighbours = source.partition(":")
         data = join(load_dataset(Path(folder)), int(neighbours or 1))
+        data = limit(data, arguments.documents, arguments.queries)
         lengths = load_encoder(arguments.models[0]).count_tokens(list(data.documents.values()))
         print(
             f"\n{data.name}: {len(data.documents):,} documents, {len(data.queries):,} queries; tokens: median "
@@ -68,18 +73,34 @@ def join(data: Dataset, neighbours: int) -> Dataset:
     return Dataset.build(f"{data.name}:{neighbours}", documents=documents, queries=data.queries, relevant=relevant)
 
 
+def limit(data: Dataset, documents: int | None, queries: int | None) -> Dataset:
+    """Keeps the first documents, and the first questions that they answer."""
+    kept = dict(list(data.documents.items())[:documents])
+    relevant = {query: own for query, own in data.relevant.items() if own.keys() <= kept.keys()}
+    relevant = dict(list(relevant.items())[:queries])
+    asked = {query: data.queries[query] for query in relevant}
+    return Dataset.build(data.name, documents=kept, queries=asked, relevant=relevant)
+
+
+@cache
+def load(model: str, length: int) -> Encoder[Any]:
+    """Loads a model once for each length; it encodes every question once."""
+    return load_encoder(model, max_length=length, query_cache=10_000)
+
+
 def measure(data: Dataset, way: str, models: list[str]) -> dict[str, Any]:
     """Indexes and searches the documents in one way."""
     size, _, stride = way.replace(" ", "/").partition("/")
     windows: dict[str, Any] = {"window": None} if stride == "cut" else {"window": int(size), "stride": int(stride)}
-    encoders = [load_encoder(model, max_length=max(512, int(size)), query_cache=10_000) for model in models]
+    encoders = [load(model, max(512, int(size))) for model in models]
     queries = list(data.queries.values())
     for encoder in encoders:
         encoder.encode_queries(queries)
+    found: dict[str, Any] = {"ndcg": {}, "values": {}}
     with Collection.in_memory(encoders=encoders, bm25=True, **windows) as collection:
         begun = time.process_time()
         collection.add(list(data.documents.values()), ids=list(data.documents), show_progress=False)
-        found = {"index": time.process_time() - begun, "bytes": collection.index_bytes, "ndcg": {}, "values": {}}
+        found |= {"index": time.process_time() - begun, "bytes": collection.index_bytes}
         begun = time.process_time()
         for using in (*collection.legs, "hybrid"):
             hits = collection.search_many(queries, using=using, k=10)

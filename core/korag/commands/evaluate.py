@@ -6,12 +6,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from korag._optional import check
 from korag.commands.options import malformed, split_pair, write
 from korag.encoders.options import PoolingMode
 from korag.errors import InvalidArgumentError
+from korag.legs.windows.settings import WindowSize
 from korag.storage import write_text
 
 _FUSE_WEIGHT = 0.5
@@ -120,6 +121,15 @@ def add_arguments(subparsers: Any) -> None:
     )
     add("--max-length", type=int, help="문서의 최대 토큰 수. Maximum document length in tokens.")
     add(
+        "--window",
+        type=_window,
+        default="auto",
+        metavar="TOKENS",
+        help="긴 문서를 나눌 구간의 토큰 수. auto: 모델이 읽는 만큼, none: 뒤를 잘라 냄. Tokens of the windows that "
+        "long documents are split into; auto: as many as the model reads (default); none: cut documents there.",
+    )
+    add("--stride", type=int, help="구간이 시작하는 간격(토큰, 기본값: 구간의 3/4). Tokens between window starts.")
+    add(
         "--family",
         choices=("dense", "sparse", "late_interaction"),
         help="모델의 종류. 폴더에 여러 종류가 들어 있는 모델(BAAI/bge-m3)에 필요합니다. The models' family; needed for "
@@ -177,6 +187,8 @@ def run(options: argparse.Namespace) -> None:
             dims=options.dims,
             k=options.k,
             output=folder,
+            window=options.window,
+            stride=options.stride,
             load_options=_load_options(options),
             show_progress=False if options.quiet else None,
         )
@@ -272,6 +284,16 @@ def _reranked(options: argparse.Namespace, hybrid: object) -> list[object]:
             for weight in (1.0, *(weight for weight in weights if weight != 1))
         ]
     return rows
+
+
+def _window(text: str) -> WindowSize:
+    """Reads ``--window``; `korag.legs.windows.settings.check_windows` checks it."""
+    if text.lower() == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return cast("WindowSize", text)
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, float] | None:

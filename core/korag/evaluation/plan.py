@@ -17,6 +17,7 @@ from korag.evaluation.reranked import Remembering, Reranked, RerankedSystem
 from korag.evaluation.retrievers import CollectionLeg, CollectionSystem, RetrieverSystem
 from korag.evaluation.systems import Hybrid, HybridSystem, LegSystem, System
 from korag.legs.lexical import lexical_settings
+from korag.legs.windows.settings import WindowArguments
 from korag.reranking.colbert import TokenCache
 from korag.reranking.fusing import check_fuse_weight
 from korag.reranking.load import load_reranker
@@ -34,6 +35,7 @@ def plan(
     bm25: Sequence[Any],
     dims: Sequence[int] | None,
     load_options: Mapping[str, Any] | None = None,
+    windows: WindowArguments | None = None,
 ) -> list[System]:
     """Returns the systems to run: BM25 first, then those given, with one per Matryoshka dimension.
 
@@ -42,6 +44,7 @@ def plan(
         bm25: Tokenizers or settings, each for a BM25 row.
         dims: Matryoshka dimensions of models given by name; None for only the largest.
         load_options: Keywords for `load_encoder`.
+        windows: How long documents are split for encoders.
 
     Raises:
         InvalidArgumentError: If a system cannot be evaluated, or `bm25` is empty.
@@ -59,7 +62,7 @@ def plan(
             f"systems={systems!r:.80} must be a list or a dict: [{systems!r:.40}].",
         )
     named = systems.items() if isinstance(systems, Mapping) else [(None, system) for system in systems]
-    loader = _Loader(load_options or {}, dims)
+    loader = _Loader(load_options or {}, dims, windows)
     rows: list[System] = [loader.bm25(tokenizer) for tokenizer in bm25]
     for name, system in named:
         rows += loader.rows(name, system, baseline=rows[0])
@@ -74,8 +77,8 @@ def plan(
 class _Loader:
     """Loads each model once, so that hybrids share it with the row of the leg."""
 
-    def __init__(self, options: Mapping[str, Any], dims: Sequence[int] | None) -> None:
-        self._options, self._dims = options, dims
+    def __init__(self, options: Mapping[str, Any], dims: Sequence[int] | None, windows: WindowArguments | None) -> None:
+        self._options, self._dims, self._windows = options, dims, windows
         self._encoders: dict[tuple[str, int | None], Encoder[Any]] = {}
         self._rerankers: dict[Any, Remembering] = {}
 
@@ -85,9 +88,9 @@ class _Loader:
         if isinstance(system, Hybrid):
             return [self._hybrid(name, system)]
         if isinstance(system, Encoder):
-            return [_encoder_row(name, system)]
+            return [self._row(name, system)]
         if isinstance(system, str | os.PathLike):
-            return [_encoder_row(name, encoder) for encoder in self._each_dim(os.fspath(system))]
+            return [self._row(name, encoder) for encoder in self._each_dim(os.fspath(system))]
         if isinstance(system, Collection):
             return [CollectionSystem(name or "collection", CollectionLeg(system))]
         if isinstance(system, CollectionLeg):
@@ -120,7 +123,7 @@ class _Loader:
 
     def _hybrid(self, name: str | None, hybrid: Hybrid) -> HybridSystem:
         legs = [
-            _encoder_row(None, model if isinstance(model, Encoder) else self._load(os.fspath(model)))
+            self._row(None, model if isinstance(model, Encoder) else self._load(os.fspath(model)))
             for model in check_list("models", hybrid.models)
         ]
         lexical = lexical_settings(hybrid.bm25)
@@ -153,9 +156,9 @@ class _Loader:
             name = f"{first.name} → {reranker.name}" + ("" if weight == 1 else f" ×{weight:g}")
         return RerankedSystem(name, first, reranker, k=k, fuse_weight=weight)
 
-
-def _encoder_row(name: str | None, encoder: Encoder[Any]) -> LegSystem:
-    several = len(getattr(encoder, "dims", ())) > 1
-    if isinstance(encoder, DenseEncoder):
-        several = encoder.dim < max(encoder.checkpoint.dims, default=encoder.dim)
-    return LegSystem((name or encoder.model_name) + (f" @{encoder.dim}" if several else ""), encoder)
+    def _row(self, name: str | None, encoder: Encoder[Any]) -> LegSystem:
+        several = len(getattr(encoder, "dims", ())) > 1
+        if isinstance(encoder, DenseEncoder):
+            several = encoder.dim < max(encoder.checkpoint.dims, default=encoder.dim)
+        label = (name or encoder.model_name) + (f" @{encoder.dim}" if several else "")
+        return LegSystem(label, encoder, windows=self._windows)

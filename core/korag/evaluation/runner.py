@@ -22,6 +22,7 @@ from korag.evaluation.report import Report, Row
 from korag.evaluation.reranked import RerankedSystem
 from korag.evaluation.store import RunStore
 from korag.evaluation.systems import CompositeSystem, RetrievalRun, System
+from korag.legs.windows.settings import WindowSize, check_windows
 from korag.paths import check_path
 
 _AUTORAG_CUTOFFS = (1, 3, 5, 10)
@@ -34,6 +35,8 @@ def evaluate(
     bm25: Sequence[Any] = ("bigram",),
     dims: Sequence[int] | None = None,
     k: int = 100,
+    window: WindowSize = "auto",
+    stride: int | None = None,
     output: str | os.PathLike[str] | None = None,
     load_options: Mapping[str, Any] | None = None,
     autorag: bool | None = None,
@@ -55,6 +58,8 @@ def evaluate(
         bm25: Tokenizers as for `Collection`, each for a BM25 row; at least one. The first row is the baseline.
         dims: Matryoshka dimensions of models given by name, each for a row; None for only the largest.
         k: Depth of the rankings; measures with a larger cutoff are left out.
+        window: Tokens of the windows that long documents are split into for models; as for `korag.Collection.open`.
+        stride: Tokens from the beginning of a window to that of the next; as there.
         output: Folder for finished runs and the report. Runs finished there (same model fingerprint, data and k) are
             reused.
         load_options: Keywords of `korag.load_encoder`, for models given by name.
@@ -78,7 +83,7 @@ def evaluate(
             f"k={k}은(는) 쓸 수 없습니다. {MAIN_MEASURE}을 재려면 10 이상이어야 합니다.",
             f"k={k} is invalid; {MAIN_MEASURE} needs at least 10.",
         )
-    rows = plan(systems, bm25=bm25, dims=dims, load_options=load_options)
+    rows = plan(systems, bm25=bm25, dims=dims, load_options=load_options, windows=check_windows(window, stride))
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     runner = _Runner(data, k, RunStore(folder), show_progress)
     with_autorag = data.groups is not None if autorag is None else autorag

@@ -22,6 +22,7 @@ from korag.evaluation.sparsity import CountingEncoder
 from korag.fusion import Fusion
 from korag.legs.bm25 import K1, B
 from korag.legs.registry import leg_of_family
+from korag.legs.windows.settings import WindowArguments
 from korag.text import is_empty
 
 Ranking = list[tuple[str, float]]
@@ -133,22 +134,30 @@ class LegSystem(System):
         encoder: The encoder; None for BM25.
         bm25: The settings of BM25; None with an encoder.
         leg: The leg's name in a hybrid; None for that of its kind.
+        windows: How long documents are split for the encoder.
     """
 
     def __init__(
-        self, name: str, encoder: Encoder[Any] | None = None, *, bm25: BM25 | None = None, leg: str | None = None
+        self,
+        name: str,
+        encoder: Encoder[Any] | None = None,
+        *,
+        bm25: BM25 | None = None,
+        leg: str | None = None,
+        windows: WindowArguments | None = None,
     ) -> None:
         self.name = name
         self._encoder, self._bm25 = encoder, bm25 or BM25()
+        self._windows = WindowArguments() if windows is None else windows
         self.kind = "bm25" if encoder is None else leg_of_family(encoder.family).name
         self.leg = leg or self.kind
         self.dim = None if encoder is None or encoder.family == "sparse" else encoder.dim
 
     @property
     def identity(self) -> str | None:
-        """The encoder's fingerprint, or the settings of BM25 with its constants and the version of the analysis."""
+        """The encoder's fingerprint and windows, or the settings, constants and analysis of BM25."""
         if self._encoder is not None:
-            return str(self._encoder.fingerprint)
+            return f"{self._encoder.fingerprint} {self._windows.of(self._encoder)}"
         if isinstance(self._bm25.tokenizer, CustomTokenizer):
             return None  # the function may have changed under the same name
         return f"bm25 {self._bm25} {VERSION} {K1} {B}"
@@ -190,7 +199,8 @@ class LegSystem(System):
     def _new_collection(self, encoder: Encoder[Any] | None) -> LocalCollection:
         if encoder is None:
             return LocalCollection.in_memory(bm25=self._bm25)
-        return LocalCollection.in_memory(encoders=[encoder])
+        windows = self._windows
+        return LocalCollection.in_memory(encoders=[encoder], window=windows.window, stride=windows.stride)
 
 
 @dataclass(frozen=True)

@@ -80,18 +80,18 @@ def _split(text: str, count: Count, windows: Windows, added: int) -> tuple[list[
     """Returns the windows of a text that is longer than one, and whether they reach its end."""
     room = windows.size - added
     while True:
-        ends, tokens, is_whole = _words(text, count, added, room, windows)
-        spans = [_trim(text, begin, end) for begin, end in _assemble(ends, tokens, room, windows.stride)]
-        spans = [(begin, end) for begin, end in spans if begin < end]
+        ends, tokens = _words(text, count, added, room, windows)
+        assembled = _assemble(ends, tokens, room, windows.stride)
+        spans = _trim(text, assembled)
         # Words side by side may have other tokens than each by itself.
         over = max(count([text[begin:end] for begin, end in spans])) - windows.size
         if over <= 0 or room == 1:
-            return spans, is_whole
+            return spans, assembled[-1][1] == len(text)
         room = max(room - over, room // 2)
 
 
-def _words(text: str, count: Count, added: int, room: int, windows: Windows) -> tuple[list[int], list[int], bool]:
-    """Returns the end of each word with the spaces before it, its tokens, and whether these are all."""
+def _words(text: str, count: Count, added: int, room: int, windows: Windows) -> tuple[list[int], list[int]]:
+    """Returns the end of each word with the spaces before it, and its tokens; of as many words as are needed."""
     longest = max(1, min(_LONGEST, room // 2))
     pattern = re.compile(rf"\s{{0,{_LONGEST}}}\S{{1,{longest}}}[{_JOINED}]*|\s{{1,{_LONGEST}}}")
     enough = windows.stride * (MAX_WINDOWS - 1) + room
@@ -110,7 +110,7 @@ def _words(text: str, count: Count, added: int, room: int, windows: Windows) -> 
         known |= zip(new, count(new), strict=True) if new else ()
         tokens += [max(0, known[word] - added) for word in words]
         total = sum(tokens)
-    return ends, tokens, end == len(text)
+    return ends, tokens
 
 
 def _assemble(ends: Sequence[int], tokens: Sequence[int], room: int, stride: int) -> list[Span]:
@@ -135,6 +135,15 @@ def _assemble(ends: Sequence[int], tokens: Sequence[int], room: int, stride: int
     return spans
 
 
-def _trim(text: str, begin: int, end: int) -> Span:
-    part = text[begin:end]
-    return begin + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
+def _trim(text: str, windows: Sequence[Span]) -> list[Span]:
+    """Leaves out the spaces around windows, and windows that another one contains."""
+    spans: list[Span] = []
+    for begin, end in windows:
+        part = text[begin:end]
+        begin, end = begin + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
+        if begin >= end or (spans and end == spans[-1][1]):
+            continue
+        if spans and begin == spans[-1][0]:
+            spans.pop()
+        spans.append((begin, end))
+    return spans

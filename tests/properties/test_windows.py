@@ -15,7 +15,7 @@ from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder, FakeSparseEn
 PARTS = [
     "임차인은", "보증금을 돌려받을 권리가", "있다.", "제6조의2,", "GPT-4를", "漢字", "かな", "Straße", "나",
     "(1,500.5)",
-    "http://예.한국/가?나=1", "👩‍👩‍👧", "\ufeff", "[SEP]", "<mask>", "\u0301" * 40, "\u1100\u1161\u11a8", "a" * 150,
+    "http://예.한국/가?나=1", "👩‍👩‍👧", "\ufeff", "[SEP]", "<mask>", "e\u0301\u0316", "\u1100\u1161\u11a8", "a" * 150,
     "ㅋ" * 60, "가" * 90, "1" * 70, "\x00", "\u200d", "..." * 30, "İ", "ﬁ", "①",
 ]  # fmt: skip
 SPACES = ["", " ", " ", " ", "\n", "  ", "\t", "\u3000", "\r\n", " \n \n ", "\u00a0"]
@@ -34,9 +34,9 @@ def some_text(rng, size):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_windows_cover_the_text_and_fit(name):
     encoder = ENCODERS[name]()
-    for seed in range(12):
+    for seed in range(8):
         rng = random.Random(seed)
-        size = rng.choice([16, 64, 200])
+        size = rng.choice([32, 64, 200])
         windows = Windows(size, rng.choice([size, size // 2, max(1, size // 5)]))
         text = some_text(rng, rng.choice([100, 1_000, 5_000])) + rng.choice(
             ["", "가" * 3_000, " " * 500, "\u1112\u1161" * 400]
@@ -56,7 +56,7 @@ def test_windows_cover_the_text_and_fit(name):
             assert 0 <= begin < end <= len(text)
             assert not text[begin].isspace()
             assert not text[end - 1].isspace()
-            assert begin == 0 or unicodedata.combining(text[begin]) == 0
+            assert unicodedata.combining(text[begin]) == 0
             assert not 0x1160 <= ord(text[begin]) <= 0x11FF  # in the middle of a decomposed syllable
             read[begin:end] = True
         assert all(read[place] or character.isspace() for place, character in enumerate(text)), seed

@@ -19,7 +19,7 @@ from korag.scoring import Ints
 
 @dataclass(frozen=True)
 class WindowScores:
-    """What a query found.
+    """Scores of documents for one query, and of their windows.
 
     Attributes:
         scores: Of the documents of all slices. Shape: (documents,).

@@ -20,7 +20,7 @@ _KEPT = 4
 
 @dataclass(frozen=True)
 class Windows:
-    """How an encoder's documents are split.
+    """Size and stride of the windows of an encoder's documents.
 
     Attributes:
         size: Tokens of a window at most, prompt and special tokens included.

@@ -78,22 +78,22 @@ def split_documents(encoder: Encoder[Any], texts: Sequence[str], windows: Window
 
 def _split(text: str, count: Count, windows: Windows, added: int) -> tuple[list[Span], bool]:
     """Returns the windows of a text that is longer than one, and whether they reach its end."""
-    room = windows.size - added
+    whole = room = windows.size - added
     while True:
         ends, tokens = _words(text, count, added, room, windows)
         assembled = _assemble(ends, tokens, room, windows.stride)
         spans = _trim(text, assembled)
-        # Words side by side may have other tokens than each by itself.
+        # Words side by side may have other tokens than each by itself. A single word that is too long stays so.
         over = max(count([text[begin:end] for begin, end in spans])) - windows.size
-        if over <= 0 or room == 1:
+        if over <= 0 or room <= whole // 2:
             return spans, assembled[-1][1] == len(text)
-        room = max(room - over, room // 2)
+        room = max(room - over, whole // 2)
 
 
 def _words(text: str, count: Count, added: int, room: int, windows: Windows) -> tuple[list[int], list[int]]:
     """Returns the end of each word with the spaces before it, and its tokens; of as many words as are needed."""
     longest = max(1, min(_LONGEST, room // 2))
-    pattern = re.compile(rf"\s{{0,{_LONGEST}}}\S{{1,{longest}}}[{_JOINED}]*|\s{{1,{_LONGEST}}}")
+    pattern = re.compile(rf"\s{{0,{_LONGEST}}}\S{{1,{longest}}}[{_JOINED}]{{0,8}}|\s{{1,{_LONGEST}}}")
     enough = windows.stride * (MAX_WINDOWS - 1) + room
     known: dict[str, int] = {}
     ends: list[int] = []

@@ -14,6 +14,7 @@ from korag.errors import InvalidArgumentError, KoragError
 from korag.legs import bm25, dense, sparse
 from korag.legs.base import Codec
 from korag.legs.multi_vector.codecs import Float16Int8Codec
+from korag.legs.windows.codec import WindowedCodec, WindowVectors
 from korag.testing import FakeDenseEncoder
 
 DIM = 12
@@ -25,6 +26,11 @@ def vectors(kind: str, rng: np.random.Generator, rows: int) -> Any:
         return rng.standard_normal((rows, DIM)).astype(np.float32)
     if kind == "sparse":
         return sp.csr_array(sp.random(rows, DIM, 0.4, format="csr", dtype=np.float32, rng=rng))
+    if kind == "windows":
+        counts = rng.integers(1, 4, rows)
+        begins = rng.integers(0, 9, int(counts.sum()))
+        places = np.stack([begins, begins + rng.integers(1, 9, len(begins))], axis=1).astype(np.int32)
+        return WindowVectors(vectors("dense", rng, len(begins)), counts, places)
     if kind == "colbert":
         return [rng.standard_normal((length, DIM)).astype(np.float32) for length in rng.integers(0, 70, rows)]
     terms = [np.unique(rng.integers(0, 2**63, rng.integers(0, 9)).astype(np.uint64)) for _ in range(rows)]
@@ -36,6 +42,7 @@ CODECS: dict[str, Codec] = {
     "sparse": sparse.PostingsCodec(),
     "colbert": Float16Int8Codec(),
     "bm25": bm25.PostingsCodec(),
+    "windows": WindowedCodec(dense.Float32Codec()),
 }
 
 
@@ -89,6 +96,17 @@ def at(index: Any, value: Any) -> Callable[[Any], Any]:
         ("bm25", "counts", at(0, 0), "lengths"),
         ("bm25", "lengths", at(0, 2**31 - 1), "lengths"),
         ("bm25", "lengths", lambda a: a.astype(np.int64), "int64"),
+        ("windows", "vectors", at((3, 4), np.nan), "not finite"),
+        ("windows", "vectors", lambda a: a[:-1], "shape"),
+        ("windows", "window_starts", at(3, 0), "not ascending"),
+        ("windows", "window_starts", lambda a: np.concatenate([a[:2], a[1:-2], a[-1:]]), "without windows"),
+        ("windows", "window_starts", at(-1, 10**9), "not from 0"),
+        ("windows", "window_starts", lambda a: a[:-1], "shape"),
+        ("windows", "window_starts", lambda a: a.astype(np.int32), "int32"),
+        ("windows", "window_spans", lambda a: a[:-1], "not from 0"),
+        ("windows", "window_spans", lambda a: a[:, ::-1].copy(), "out of range"),
+        ("windows", "window_spans", at((0, 0), -1), "out of range"),
+        ("windows", "window_spans", lambda a: a.astype(np.int64), "int64"),
         ("colbert", "tokens", at((0, 0), np.nan), "not finite"),
         ("colbert", "tokens", lambda a: a.astype(np.float32), "float32"),
         ("colbert", "tokens", lambda a: a[:, :-1].copy(), "shape"),

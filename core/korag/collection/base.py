@@ -44,6 +44,8 @@ DEFAULT_FETCH_K = 100
 """Candidates of each leg in a hybrid search."""
 COMMIT_DOCUMENTS = 2_048
 """Documents encoded and committed together."""
+COMMIT_CHARACTERS = 2_000_000
+"""Characters above which fewer documents are: the vectors of all their windows are in memory at once."""
 
 
 @dataclass(frozen=True)

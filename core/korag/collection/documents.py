@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,20 @@ def check_documents(
         StoredDocument(id_, text, check_metadata(fields, index))
         for index, (id_, text, fields) in enumerate(zip(ids, texts, metadata, strict=True))
     ]
+
+
+def in_batches(documents: Sequence[StoredDocument], size: int, characters: int) -> Iterator[list[StoredDocument]]:
+    """Yields documents in order: `size` of them, or fewer if they have more characters; at least one."""
+    batch: list[StoredDocument] = []
+    total = 0
+    for document in documents:
+        if batch and (len(batch) == size or total + len(document.text) > characters):
+            yield batch
+            batch, total = [], 0
+        batch.append(document)
+        total += len(document.text)
+    if batch:
+        yield batch
 
 
 def warn_empty(empty: int, total: int) -> None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_deletion, check_flag, check_ids
-from korag.collection.base import COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
-from korag.collection.documents import StoredDocument, check_documents, warn_empty
+from korag.collection.base import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
+from korag.collection.documents import StoredDocument, check_documents, in_batches, warn_empty
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.fitted import NAME as FUSION_SETTING
 from korag.collection.local.fitted import check_fitted, read_fusion
@@ -259,7 +259,8 @@ class LocalCollection(Collection):
     ) -> list[str]:
         """Adds documents; those with an id that exists replace it and count as newly inserted.
 
-        Everything is checked first. Documents are then encoded and committed 2,048 at a time; a process
+        Everything is checked first. Documents are then encoded and committed 2,048 at a time, or as many as have two
+        million characters; a process
         killed in between, or a disk that is full, keeps the batches that were committed, and adding the same ids again
         repairs it.
 
@@ -282,8 +283,8 @@ class LocalCollection(Collection):
         documents = check_documents(texts, ids, metadata)
         if documents:
             self._reader.read()  # merging reads every segment: a damaged one is an error before any work
-        for start in range(0, len(documents), COMMIT_DOCUMENTS):
-            self._add_batch(documents[start : start + COMMIT_DOCUMENTS], show_progress)
+        for batch in in_batches(documents, COMMIT_DOCUMENTS, COMMIT_CHARACTERS):
+            self._add_batch(batch, show_progress)
         return [document.id for document in documents]
 
     def _add_batch(self, documents: list[StoredDocument], show_progress: bool | None) -> None:  # noqa: FBT001

@@ -64,6 +64,7 @@ class WindowedCodec(Codec):
 
     def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
         """As `Codec.check`."""
+        require(arrays.keys() >= set(_OWN), f"arrays {sorted(arrays)} instead of windows")
         starts, spans = arrays["window_starts"], arrays["window_spans"]
         check_array(arrays, "window_spans", np.int32, None, 2)
         check_array(arrays, "window_starts", np.int64, rows + 1)

@@ -63,7 +63,7 @@ def measure(leg: str, kind: str, sizes: list[int]) -> None:
     with (
         Collection.in_memory(bm25=True, tokenizer=leg)
         if lexical
-        else Collection.in_memory(encoders=[leg]) as collection
+        else Collection.in_memory(encoders=[leg], window=None) as collection
     ):
         collection.add(["보증금은 이사하는 날 돌려준다."])
         before = _peak()

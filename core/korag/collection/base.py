@@ -172,23 +172,23 @@ class Collection(ABC):
     ) -> list[str]:
         """Adds documents; one whose id exists replaces it and counts as newly inserted.
 
-                Everything is checked before any work is done. Documents are committed in batches; adding the same ids again
-                after an interruption completes the job.
+        Everything is checked before any work is done. Documents are committed in batches; adding the same ids again
+        after an interruption completes the job.
 
-                Args:
-                    texts: The documents, of up to 200 million characters each. Long ones are split into windows, or models read
+        Args:
+            texts: The documents, of up to 200 million characters each. Long ones are split into windows, or models read
                 their beginning, as the collection was made; BM25 indexes the whole text.
             ids: Their ids, all different; generated if not given. Ids are the same if their NFC form is, here and in
-                        `get`, `delete` and `add_stream`; a document has the form of its last addition.
-                            metadata: A dict of JSON values for each document; copied.
-                    show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
+                `get`, `delete` and `add_stream`; a document has the form of its last addition.
+            metadata: A dict of JSON values for each document; copied.
+            show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
-                Returns:
-                    The ids, in order.
+        Returns:
+            The ids, in order.
 
-                Raises:
-                    InvalidTextError: If a text or id is not a string.
-                    InvalidArgumentError: If the numbers differ, an id occurs twice, or metadata is not JSON.
+        Raises:
+            InvalidTextError: If a text or id is not a string.
+            InvalidArgumentError: If the numbers differ, an id occurs twice, or metadata is not JSON.
         """
 
     @abstractmethod

@@ -233,13 +233,13 @@ def _fit(options: argparse.Namespace) -> None:
         )
     for number, source in enumerate(options.datasets):
         show = False if options.quiet else None
+        data = _load(options, source)
         if folder:
             with open_saved(
                 folder, encoders=options.models or None, made_by=f"Collection.open('{folder}')"
             ) as collection:
-                fit = fit_fusion(collection, _load(options, source), show_progress=show)
+                fit = fit_fusion(collection, data, show_progress=show)
         else:
-            data = _load(options, source)
             with _collect(options, data) as collection:
                 fit = fit_fusion(collection, data, store=False, show_progress=show)
         text = json.dumps(fit.to_dict(), ensure_ascii=False, indent=1)

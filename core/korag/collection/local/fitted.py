@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from korag.checks import check_fusion, check_weights
-from korag.errors import IndexStateError, InvalidArgumentError
+from korag.collection.local.database import Database
+from korag.errors import InvalidArgumentError
 from korag.fusion import Fusion
 
 NAME = "fusion"
 """Of the row. Collections without a fitted fusion have none."""
-
-
-class Settings(Protocol):
-    """A database of settings."""
-
-    def read_setting(self, name: str) -> object:
-        """Returns a value; None if there is none."""
-
-    def damaged(self, reason: object) -> IndexStateError:
-        """Returns the error for content that is not what was stored."""
 
 
 def check_fitted(fusion: Fusion, legs: Sequence[str]) -> Fusion:
@@ -39,7 +29,7 @@ def check_fitted(fusion: Fusion, legs: Sequence[str]) -> Fusion:
     return fusion
 
 
-def read_fusion(database: Settings, legs: Iterable[str]) -> Fusion | None:
+def read_fusion(database: Database, legs: Iterable[str]) -> Fusion | None:
     """Returns the fitted fusion; None if there is none.
 
     Args:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from korag import Collection
+from korag.collection.base import SearchSettings
 
 STATUTES = (
     "민법", "상법", "형법", "근로기준법", "주택임대차보호법", "도로교통법", "국세기본법", "개인정보 보호법",
@@ -79,7 +80,7 @@ def open_filled(folder: Path, texts: Mapping[str, str]) -> Collection:
 
 def table(title: str, collection: Collection, forms: Questions) -> str:
     """A row per system, a column per form of query: the fraction of articles that are the first hit."""
-    systems = {leg: {"using": leg} for leg in collection.legs} | {
+    systems: dict[str, SearchSettings] = {leg: {"using": leg} for leg in collection.legs} | {
         f"hybrid, {name}": {"weights": weights} for name, weights in HYBRIDS.items()
     }
     lines = [f"| {title} | " + " | ".join(forms) + " | all |", "|---|" + "--:|" * (len(forms) + 1)]

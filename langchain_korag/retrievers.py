@@ -325,9 +325,10 @@ class KoHybridRetriever(CollectionRetriever):
             what the documents cannot answer, whatever the models and the fusion.
         exact: False lets the ColBERT leg score only promising documents (see `korag.Collection.search`).
         score_key: Metadata key of the fused score, whose existing value is overwritten; None leaves it out.
-        weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
-            given; or a list, in the order of the models, with BM25 last.
-        fusion: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
+        weights: Factor on the weight of each leg, by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1
+            where not given; or a list, in the order of the models, with BM25 last.
+        fusion: As in `korag.SearchOptions`: ``"auto"`` for the collection's own or the library's default,
+            ``"anchored"``, ``"weighted"`` or ``"rrf"``.
         fetch_k: Candidates of each leg; None for 100, or k if that is more.
 
     Raises:
@@ -335,7 +336,7 @@ class KoHybridRetriever(CollectionRetriever):
     """
 
     weights: dict[str, float] | None = None
-    fusion: FusionMethod = "rrf"
+    fusion: FusionMethod = "auto"
     fetch_k: int | None = Field(default=None, ge=0)
 
     _overrides = (*CollectionRetriever._overrides, "weights", "fusion", "fetch_k")
@@ -378,7 +379,7 @@ class KoHybridRetriever(CollectionRetriever):
         bm25: BM25Like = True,
         tokenizer: TokenizerLike = None,
         weights: dict[str, float] | Sequence[float] | None = None,
-        fusion: FusionMethod = "rrf",
+        fusion: FusionMethod = "auto",
         window: WindowSize = "auto",
         stride: int | None = None,
         k: int = 4,
@@ -394,8 +395,8 @@ class KoHybridRetriever(CollectionRetriever):
             models: Names, paths or loaded encoders, at most one per family.
             bm25: Search with BM25 too: as for `korag.Collection.open`. ``["bigram", "kiwi"]`` makes two legs.
             tokenizer: Short for a tokenizer as `bm25`.
-            weights: Weight of each leg: by name, or in the order of the models with BM25 last.
-            fusion: ``"rrf"`` or ``"weighted"``.
+            weights: Factor on the weight of each leg: by name, or in the order of the models with BM25 last.
+            fusion: As the attribute.
             window: Tokens of the windows that long documents are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
             k: Documents to return.

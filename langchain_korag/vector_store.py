@@ -46,7 +46,7 @@ class KoVectorStore(VectorStore):
     Every search takes `filter` (see `korag.filters`; applied before the k best are taken), `using` (a leg:
     ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``, or ``"hybrid"``; by default the only leg, else hybrid),
     `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact` and `repair_query` (see
-    `korag.Collection.search`), and for hybrid searches `fusion` (``"rrf"`` or ``"weighted"``), `weights` by leg and
+    `korag.Collection.search`), and for hybrid searches `fusion` (see `korag.SearchOptions`), `weights` by leg and
     `fetch_k` (candidates of each leg). Any other keyword is an error.
 
     Results are new documents with their ids, and with the metadata they were added with and nothing else, but for

@@ -138,7 +138,8 @@ class KoColBERTRetriever(_ModelRetriever):
 
     Returns new `NodeWithScore` objects with new nodes, equal to those added except for their embeddings. The score is
     MaxSim, comparable for the same query only. If a transformation such as HyDE generated several query strings, each
-    is searched and the results are fused by rank; the score is then that of the fusion.
+    is searched and the results are fused by rank, because scores of different queries do not compare; the score is then
+    that of this fusion.
 
     Attributes:
         collection: The nodes and their vectors; shared by all its retrievers.
@@ -261,9 +262,10 @@ class KoHybridRetriever(CollectionRetriever):
             the nodes cannot answer, whatever the models and the fusion.
         exact: False lets the ColBERT leg score only promising nodes (see `korag.Collection.search`).
         metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
-        weights: Weight of each leg by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1 where not
-            given; or a list, in the order of the models, with BM25 last.
-        fusion: ``"rrf"`` fuses ranks, ``"weighted"`` scores scaled to [0, 1].
+        weights: Factor on the weight of each leg, by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1
+            where not given; or a list, in the order of the models, with BM25 last.
+        fusion: As in `korag.SearchOptions`: ``"auto"`` for the collection's own or the library's default,
+            ``"anchored"``, ``"weighted"`` or ``"rrf"``.
         fetch_k: Candidates of each leg; None for 100, or `similarity_top_k` if that is more.
     """
 
@@ -277,7 +279,7 @@ class KoHybridRetriever(CollectionRetriever):
         collection: Collection,
         *,
         weights: Mapping[str, float] | Sequence[float] | None = None,
-        fusion: FusionMethod = "rrf",
+        fusion: FusionMethod = "auto",
         fetch_k: int | None = None,
         **options: Any,
     ) -> None:
@@ -285,8 +287,8 @@ class KoHybridRetriever(CollectionRetriever):
 
         Args:
             collection: A collection of any store with several legs.
-            weights: Weight of each leg: by name, or in the order of the models with BM25 last.
-            fusion: ``"rrf"`` or ``"weighted"``.
+            weights: Factor on the weight of each leg: by name, or in the order of the models with BM25 last.
+            fusion: As the attribute.
             fetch_k: Candidates of each leg.
             options: Keywords of `KoColBERTRetriever`'s constructor.
 

@@ -2,16 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from layouts import routers
 
 from korag import Collection, load_encoder
 from korag.analysis.tokenizers import resolve_tokenizer
+from korag.checks import FusionMethod
 from korag.errors import InvalidArgumentError, MissingDependencyError, UnknownDimError
-from korag.evaluation import CollectionLeg, Dataset, DatasetError, Hybrid, Report, evaluate
+from korag.evaluation import CollectionLeg, Dataset, DatasetError, Hybrid, Report, evaluate, score_rankings
 from korag.evaluation.systems import HybridSystem, LegSystem
+from korag.legs.bm25 import BM25Leg
 
 BM25 = LegSystem("BM25", tokenizer=resolve_tokenizer("bigram"))
 
@@ -43,7 +45,7 @@ class TestLegs:
         assert _run(system, dataset, 7) == expected
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("fusion", ["rrf", "weighted"])
+    @pytest.mark.parametrize("fusion", get_args(FusionMethod))
     @pytest.mark.parametrize("weights", [None, {"bm25": 2.0, "dense": 0.5}])
     def test_hybrids_are_those_of_a_collection(
         self, dataset: Dataset, encoders: dict[str, Any], collection: Collection, fusion: Any, weights: Any
@@ -55,6 +57,25 @@ class TestLegs:
             assert query in dataset.queries
             assert [id_ for id_, _ in ranking] == [hit.id for hit in hits]
             assert [score for _, score in ranking] == pytest.approx([hit.score for hit in hits])
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("k", [10, 100, 150])
+    def test_a_hybrid_as_it_is_ranks_like_a_search_as_it_is(
+        self, dataset: Dataset, encoders: dict[str, Any], monkeypatch: pytest.MonkeyPatch, k: int
+    ) -> None:
+        """At every depth, in the order of a collection, and with BM25 trusted more for one query than for another."""
+        monkeypatch.setattr(BM25Leg, "confidence", lambda leg, query: 1.0 + len(query.terms) % 3)
+        models = [encoders["colbert"], encoders["sparse"]]
+        with Collection.in_memory(encoders=models, bm25=True) as searched:
+            searched.add(list(dataset.documents.values()), ids=list(dataset.documents))
+            found = searched.search_many(list(dataset.queries.values()), k=k)
+        (_, row) = evaluate(dataset, [Hybrid(models)], k=k).rows
+        rankings = {query: [hit.id for hit in hits] for query, hits in zip(dataset.queries, found, strict=True)}
+        assert row.metrics["nDCG@10"] == score_rankings(rankings, dataset.relevant)["nDCG@10"].mean()
+        system = HybridSystem("hybrid", [LegSystem("c", models[0]), LegSystem("s", models[1]), BM25])
+        for (query, ranking), hits in zip(_run(system, dataset, k).items(), found, strict=True):
+            assert query in dataset.queries
+            assert ranking == [(hit.id, pytest.approx(hit.score)) for hit in hits]
 
     def test_sparse_facts(self, dataset: Dataset, encoders: dict[str, Any]) -> None:
         facts = LegSystem("s", encoders["sparse"]).run(dataset, k=10, advance=lambda _: None).facts
@@ -289,7 +310,8 @@ class TestResume:
     @pytest.mark.slow
     def test_what_differs_is_run_again(self, dataset: Dataset, tmp_path: Path, runs: list[str]) -> None:
         evaluate(dataset, [], output=tmp_path)
-        evaluate(dataset, [], output=tmp_path, k=50)
+        evaluate(dataset, [], output=tmp_path, k=50)  # cut from the run at 100, where a hybrid's legs are searched to
+        evaluate(dataset, [], output=tmp_path, k=150)
         other = Dataset.build("다른", documents=dataset.documents, queries=dict([*dataset.queries.items()][:3]),
                               relevant={q: dataset.relevant[q] for q in ("q1", "q2", "q3")})  # fmt: skip
         evaluate(other, [], output=tmp_path)

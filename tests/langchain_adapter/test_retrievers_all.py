@@ -150,8 +150,12 @@ class TestKeywords:
             assert retriever.model_copy().invoke(WIDE, **keywords) == expected
             assert KoHybridRetriever(collection=retriever.collection, **{"k": 8, **keywords}).invoke(WIDE) == expected
         words = Collection.search(retriever.collection, WIDE, k=8, using="bm25")
-        # A leg of weight 0 says nothing of the order: BM25's own, then those it did not find, with a score of 0.
-        found = retriever.invoke(WIDE, weights={"colbert": 0})
+        assert ids(retriever.invoke(WIDE, weights={"colbert": 0})) == [hit.id for hit in words]
+        assert (retriever.fusion, ids(retriever.invoke(WIDE))) == (
+            "auto", [hit.id for hit in retriever.collection.search(WIDE, k=8)],
+        )  # fmt: skip
+        # By rank, a leg of weight 0 says nothing of the order: BM25's own first, then what it did not find, scored 0.
+        found = retriever.invoke(WIDE, weights={"colbert": 0}, fusion="rrf")
         assert ids(found)[: len(words)] == [hit.id for hit in words]
         assert [document.metadata["score"] for document in found[len(words) :]] == [0.0] * (8 - len(words))
         ranks, scores = (

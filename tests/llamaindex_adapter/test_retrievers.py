@@ -413,6 +413,9 @@ class TestHybrid:
         retriever = KoHybridRetriever.from_defaults(nodes, models=[colbert, dense])
         assert retriever.collection.legs == ("colbert", "dense", "bm25")
         words = retriever.collection.search("제6조의2", using="bm25")
+        assert [(node.node_id, node.score) for node in retriever.retrieve(QUERY)] == [
+            (hit.id, hit.score) for hit in retriever.collection.search(QUERY, k=retriever.similarity_top_k)
+        ]
         retriever.weights = [0, 0, 1]
         assert _ids(retriever.retrieve("제6조의2"))[: len(words)] == [hit.id for hit in words]
         retriever.weights = {"colbert": 0, "dense": 0}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from korag._optional import check
+from korag.checks import FusionMethod
 from korag.commands.options import malformed, split_pair, write
 from korag.encoders.options import PoolingMode
 from korag.errors import InvalidArgumentError
@@ -61,9 +62,10 @@ def add_arguments(subparsers: Any) -> None:
     )
     add(
         "--fusion",
-        choices=("rrf", "weighted"),
-        default="weighted",
-        help="하이브리드 결합 방식. Fusion method.",
+        choices=get_args(FusionMethod),
+        default="auto",
+        help="하이브리드 결합 방식(기본값 auto: 컬렉션의 검색과 같음). Fusion method (default auto: as collections "
+        "search).",
     )
     add(
         "--weights",

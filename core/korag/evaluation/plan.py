@@ -129,10 +129,7 @@ class _Loader:
         lexical = lexical_settings(hybrid.bm25)
         legs += [self.bm25(BM25(**settings), leg) for leg, settings in lexical.items()]
         name = name or "hybrid " + " + ".join(leg.name for leg in legs)
-        weights = hybrid.weights
-        if weights is None and hybrid.fusion == "weighted" and lexical:
-            weights = {leg: 2.0 / len(lexical) for leg in lexical}
-        return HybridSystem(name, legs, hybrid.fusion, weights)
+        return HybridSystem(name, legs, hybrid.fusion, hybrid.weights)
 
     def _reranked(self, name: str | None, reranked: Reranked, baseline: System) -> RerankedSystem:
         k, weight = check_count("k", reranked.k, at_least=1), check_fuse_weight(reranked.fuse_weight)

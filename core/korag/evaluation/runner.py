@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from korag.evaluation.plan import Systems, plan
 from korag.evaluation.report import Report, Row
 from korag.evaluation.reranked import RerankedSystem
 from korag.evaluation.store import RunStore
-from korag.evaluation.systems import CompositeSystem, RetrievalRun, System
+from korag.evaluation.systems import CompositeSystem, HybridSystem, LegSystem, RetrievalRun, System, candidates
 from korag.legs.windows.settings import WindowSize, check_windows
 from korag.paths import check_path
 
@@ -121,25 +122,32 @@ class _Runner:
         self._done: dict[str, RetrievalRun] = {}
 
     def run(self, system: System) -> RetrievalRun:
+        run = self._finished(system)
+        return replace(run, rankings={query: ranking[: self._k] for query, ranking in run.rankings.items()})
+
+    def _finished(self, system: System) -> RetrievalRun:
+        """The run of a system; of a leg, as deep as a hybrid search needs it."""
         identity = system.identity
+        depth = candidates(self._k) if isinstance(system, LegSystem) else self._k
         run = self._done.get(identity) if identity is not None else None
-        run = run or self._store.load(system, self._dataset, self._k)
+        run = run or self._store.load(system, self._dataset, depth)
         if run is None:
-            run = self._run(system)
-            self._store.save(run, system, self._dataset, self._k)
+            run = self._run(system, depth)
+            self._store.save(run, system, self._dataset, depth)
         if identity is not None:
             self._done[identity] = run
         return run
 
-    def _run(self, system: System) -> RetrievalRun:
+    def _run(self, system: System, depth: int) -> RetrievalRun:
         from tqdm.auto import tqdm
 
-        parts = [self.run(part) for part in system.parts] if isinstance(system, CompositeSystem) else []
+        part_run = self._finished if isinstance(system, HybridSystem) else self.run
+        parts = [part_run(part) for part in system.parts] if isinstance(system, CompositeSystem) else []
         total = system.steps(self._dataset)
         with tqdm(total=total, desc=f"{self._dataset.name}: {system.name}", disable=not self._show) as bar:
             if isinstance(system, CompositeSystem):
                 return system.combine(parts, self._dataset, self._k, bar.update)
-            return system.run(self._dataset, k=self._k, advance=bar.update)
+            return system.run(self._dataset, k=depth, advance=bar.update)
 
 
 def _row(

@@ -15,7 +15,8 @@ from korag.storage import storage_errors, write_text
 
 logger = logging.getLogger("korag")
 
-_FORMAT = 1
+_FORMAT = 2
+"""Raised when runs hold something new; those of another format are not reused."""
 
 
 class RunStore:

@@ -7,12 +7,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from korag.analysis.settings import BM25
 from korag.analysis.tokenizers import CustomTokenizer
 from korag.analysis.versions import VERSION
-from korag.checks import check_fusion, check_weights
+from korag.checks import FusionMethod, check_fusion, check_weights
 from korag.collection import LocalCollection
 from korag.collection.base import COMMIT_DOCUMENTS, Collection, SearchOptions
 from korag.encoders.base import Encoder
@@ -21,7 +21,7 @@ from korag.evaluation.dataset import Dataset
 from korag.evaluation.sparsity import CountingEncoder
 from korag.fusion import Fusion
 from korag.legs.bm25 import K1, B
-from korag.legs.registry import leg_of_family
+from korag.legs.registry import leg_of_family, lexical_legs
 from korag.legs.windows.settings import WindowArguments
 from korag.text import is_empty
 
@@ -43,6 +43,7 @@ class RetrievalRun:
         index_seconds: Time to encode and index all documents; None if the system came with its index.
         index_bytes: Size of the index without texts; None if unknown.
         facts: Figures specific to the kind of system, such as the active dimensions of a sparse model.
+        confidences: For a leg, how far it is to be trusted for a query, where that is not 1.
     """
 
     rankings: Mapping[str, Ranking]
@@ -50,6 +51,7 @@ class RetrievalRun:
     index_seconds: float | None = None
     index_bytes: int | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
+    confidences: Mapping[str, float] = field(default_factory=dict)
 
 
 class System(ABC):
@@ -126,6 +128,11 @@ def rank_all(
     return rankings
 
 
+def candidates(k: int) -> int:
+    """Documents that each leg contributes to a hybrid search for `k`."""
+    return SearchOptions(k=k).candidates
+
+
 class LegSystem(System):
     """A single leg over the data set's documents, in a collection in memory: an encoder or BM25.
 
@@ -181,13 +188,20 @@ class LegSystem(System):
             advance(len(dataset.documents) - len(documents))
             start = time.perf_counter()
             rankings = rank_all(collection, dataset.queries, SearchOptions(k=k, using=self.kind), advance)
+            search_seconds = time.perf_counter() - start
             return RetrievalRun(
                 rankings=rankings,
-                search_seconds=time.perf_counter() - start,
+                search_seconds=search_seconds,
                 index_seconds=index_seconds,
                 index_bytes=collection.index_bytes,
                 facts={} if counter is None else counter.facts(),
+                confidences={} if self._encoder is not None else self._confidences(collection, dataset),
             )
+
+    def _confidences(self, collection: LocalCollection, dataset: Dataset) -> dict[str, float]:
+        queries = {id_: query for id_, query in dataset.queries.items() if not is_empty(query)}
+        found = collection.confidences(list(queries.values()), using=self.leg)
+        return {id_: confidence for id_, confidence in zip(queries, found, strict=True) if confidence != 1}
 
     def _warm_up(self) -> None:
         """Keeps loading the model or the morphological analyser out of the timing."""
@@ -205,19 +219,19 @@ class LegSystem(System):
 
 @dataclass(frozen=True)
 class Hybrid:
-    """Legs searched together and fused, as ``Collection.search(using="hybrid")`` does.
+    """Legs searched together and fused; the rankings are those of ``Collection.search(using="hybrid")``.
 
     Attributes:
         models: Names, paths or loaded encoders, at most one of each family.
         bm25: As for `Collection`: a tokenizer, `korag.BM25` settings or a list of them; None for no BM25 leg.
-        fusion: ``"weighted"`` or ``"rrf"``.
-        weights: Weight of each leg (``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``); 1 where not given. None
-            gives BM25 the weight 2 for ``"weighted"``, and every leg 1 for ``"rrf"``.
+        fusion: As in `korag.collection.base.SearchOptions`.
+        weights: Factor on the weight of each leg (``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``); 1 where not
+            given.
     """
 
     models: Sequence[Any] = ("mini-colbert", "mini-splade")
     bm25: Any = "bigram"
-    fusion: Literal["rrf", "weighted"] = "weighted"
+    fusion: FusionMethod = "auto"
     weights: Mapping[str, float] | None = None
 
 
@@ -230,8 +244,8 @@ class HybridSystem(CompositeSystem):
         self,
         name: str,
         legs: Sequence[LegSystem],
-        fusion: Literal["rrf", "weighted"],
-        weights: Mapping[str, float] | None,
+        fusion: FusionMethod = "auto",
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         kinds = [leg.leg for leg in legs]
         if len(legs) < 2 or len(set(kinds)) < len(kinds):
@@ -239,27 +253,37 @@ class HybridSystem(CompositeSystem):
                 f"하이브리드에는 서로 다른 검색 방식이 둘 이상 있어야 합니다. 지정한 것: {', '.join(kinds) or '없음'}.",
                 f"A hybrid needs two or more legs of different kinds; these are: {', '.join(kinds) or 'none'}.",
             )
-        check_fusion(fusion)
         check_weights(kinds, weights)
         self._legs = kinds
-        self.name, self.parts, self._fusion, self._weights = name, tuple(legs), fusion, weights
+        self.name, self.parts, self._fusion = name, tuple(legs), Fusion(check_fusion(fusion), weights).resolved()
 
     @property
     def identity(self) -> str | None:
         """The identities of the legs, and how they are fused."""
         parts = [leg.identity for leg in self.parts]
-        return None if None in parts else json.dumps([parts, self._fusion, self._weights], sort_keys=True)
+        return None if None in parts else json.dumps([parts, self._fusion.to_dict()], sort_keys=True)
+
+    def run(self, dataset: Dataset, *, k: int, advance: Advance) -> RetrievalRun:
+        """Runs every leg as deep as a search does, then fuses."""
+        depth = candidates(k)
+        return self.combine(
+            [leg.run(dataset, k=depth, advance=lambda _: None) for leg in self.parts], dataset, k, advance
+        )
 
     def combine(self, runs: Sequence[RetrievalRun], dataset: Dataset, k: int, advance: Advance) -> RetrievalRun:
-        """Fuses the runs of the legs, given in their order; each leg contributes its `k` best, like `fetch_k`."""
+        """Fuses the runs of the legs, given in their order, each with its best `candidates` documents."""
         order = {id_: index for index, id_ in enumerate(dataset.documents)}
-        fusion = Fusion(self._fusion, self._weights)
+        depth = candidates(k)
+        lexical = lexical_legs(self._legs)
         rankings: dict[str, Ranking] = {}
         start = time.perf_counter()
         for query in dataset.queries:
-            fused, _ = fusion({
-                leg: run.rankings.get(query, [])[:k] for leg, run in zip(self._legs, runs, strict=True)
-            })  # fmt: skip
+            fused, _ = self._fusion(
+                {leg: run.rankings.get(query, [])[:depth] for leg, run in zip(self._legs, runs, strict=True)},
+                lexical=lexical,
+                confidences={leg: run.confidences.get(query, 1.0) for leg, run in zip(self._legs, runs, strict=True)},
+                depth=depth,
+            )
             rankings[query] = sorted(fused, key=lambda item: (-item[1], order[item[0]]))[:k]
             advance(1)
         seconds = time.perf_counter() - start

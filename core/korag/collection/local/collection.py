@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.tokenizers import TokenizerLike
-from korag.checks import check_deletion, check_flag, check_ids
+from korag.checks import check_choice, check_deletion, check_flag, check_ids
 from korag.collection.base import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
 from korag.collection.documents import StoredDocument, check_documents, in_batches, warn_empty
 from korag.collection.local.database import DATABASE_FILE, Database
@@ -55,7 +55,7 @@ from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowArguments, WindowSize, check_windows
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
-from korag.text import is_empty, to_nfc
+from korag.text import check_texts, is_empty, to_nfc
 
 
 class LocalCollection(Collection):
@@ -394,6 +394,20 @@ class LocalCollection(Collection):
 
     def _search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
         return self._searcher.search(queries, legs, options)
+
+    def confidences(self, queries: Sequence[str], *, using: str) -> list[float]:
+        """Returns how far a leg is to be trusted for each query, as a hybrid search weighs it; 1 is nothing special.
+
+        Args:
+            queries: None of them empty.
+            using: The leg.
+
+        Raises:
+            InvalidTextError: If a query is not a string.
+            InvalidArgumentError: If this collection has no such leg.
+        """
+        leg = check_choice("using", using, self.legs)
+        return self._searcher.confidences(check_texts(queries, "queries"), leg)
 
     def _lexicon(self) -> Lexicon:
         return self._lexicons.read()

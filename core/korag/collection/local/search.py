@@ -64,6 +64,15 @@ class Searcher:
         return hits
 
     @repeated
+    def confidences(self, queries: list[str], name: str) -> list[float]:
+        """As `korag.collection.local.collection.LocalCollection.confidences`."""
+        leg = self._legs[name]
+        encoded = leg.encode_queries(queries)
+        with self._reader.reading() as snapshot:
+            live = [reader.legs[name] for reader in snapshot.readers]
+            return [leg.confidence(leg.prepare(query, live)) for query in encoded]
+
+    @repeated
     def similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
         """As `korag.collection.base.Collection._similarities`."""
         name = self._in_order(legs)[0]

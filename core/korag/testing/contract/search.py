@@ -61,6 +61,19 @@ class SearchTests(ContractFixtures):
             if fitted is None:
                 assert hits == filled.search(query, using="hybrid", fusion=DEFAULT_METHOD)
 
+    def test_a_fitted_fusion_is_the_default(self, filled: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+        queries = ["보증금을 돌려받는 법", *DOCUMENTS]
+        for fitted in (Fusion("weighted", {"bm25": 3.0, "dense": 0.0}), Fusion("anchored", {"colbert": 2.0})):
+            monkeypatch.setattr(type(filled), "fitted_fusion", fitted)
+            settings: dict[str, Any] = {"fusion": fitted.method, "weights": fitted.weights}
+            assert filled.search_many(queries) == filled.search_many(queries, **settings)
+            doubled = {"bm25": 1.0, **settings["weights"]}
+            doubled["bm25"] *= 2.0
+            found = filled.search_many(queries, weights={"bm25": 2.0})
+            assert found == filled.search_many(queries, fusion=fitted.method, weights=doubled)
+            assert filled.search_many(queries, fusion="rrf") != filled.search_many(queries)
+            assert filled.search_many(queries, using="bm25") == filled.search_many(queries, using="bm25", fusion="rrf")
+
     @pytest.mark.parametrize("fusion", FUSIONS)
     def test_weights(self, filled: Collection, fusion: FusionMethod) -> None:
         query = "환불 신청"

@@ -90,7 +90,7 @@ def cut(data: Dataset, queries: int, documents: int) -> Dataset:
 
 
 def leg_runs(data: Dataset, folder: Path) -> dict[str, dict[str, Run]]:
-    """What each leg finds, by leg and query; made by a collection of each, or read from the folder."""
+    """Returns the best documents by leg and query: from a collection of each leg, or from the folder."""
     runs: dict[str, dict[str, Run]] = {}
     for leg in LEGS:
         path = folder / f"{data.name}.{data.fingerprint[:12]}.{leg}.json"

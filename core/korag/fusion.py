@@ -17,7 +17,8 @@ from korag.errors import InvalidArgumentError
 Id = TypeVar("Id", bound=Hashable)
 DEFAULT_METHOD: FusionMethod = "anchored"
 """The method of ``"auto"`` where nothing was fitted; benchmarks/fusion.py chose it."""
-LEXICAL = ("bm25",)
+LEXICAL = ("bm25", "bm25_bigram", "bm25_kiwi", "bm25_custom")
+"""The names of lexical legs. The first of a collection is ``bm25``, further ones are named after their tokenizers."""
 LEAST_WEIGHT = 1 / 3
 """The weight of a leg that disagrees with the lexical ones, in `anchored_fusion`."""
 RRF_CONSTANT = 60

@@ -13,8 +13,6 @@ from korag.errors import InvalidArgumentError
 BM25Choice = bool | TokenizerLike | BM25
 BM25Like = BM25Choice | Sequence[BM25Choice]
 """``bm25=`` as an argument: see `lexical_settings`."""
-LEXICAL = ("bm25", "bm25_bigram", "bm25_kiwi", "bm25_custom")
-"""The names of lexical legs. The first of a collection is ``bm25``, further ones are named after their tokenizers."""
 
 
 def lexical_settings(bm25: BM25Like, tokenizer: TokenizerLike = None) -> dict[str, dict[str, Any]]:

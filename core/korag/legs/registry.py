@@ -16,11 +16,11 @@ from typing import Any, cast
 
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
+from korag.fusion import LEXICAL
 from korag.legs.base import Codec, EncoderLeg, Leg, ModelFreeLeg
 from korag.legs.bm25 import BM25Leg
 from korag.legs.bm25 import PostingsCodec as BM25Postings
 from korag.legs.dense import DenseLeg, Float32Codec
-from korag.legs.lexical import LEXICAL
 from korag.legs.multi_vector.codecs import Float16Int8Codec
 from korag.legs.multi_vector.leg import LateInteractionLeg
 from korag.legs.sparse import PostingsCodec, SparseLeg

@@ -19,8 +19,9 @@ from korag.collection.local.stored_models import StoredModels
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.errors import FingerprintError, InvalidArgumentError
+from korag.fusion import LEXICAL
 from korag.legs.base import Codec, EncoderLeg, Leg, damaged_entry
-from korag.legs.lexical import LEXICAL, BM25Like, lexical_settings
+from korag.legs.lexical import BM25Like, lexical_settings
 from korag.legs.registry import leg_of_family, leg_type, recorded_codec
 from korag.legs.windows.codec import WindowedCodec, split_name
 from korag.legs.windows.leg import WindowedLeg

@@ -8,14 +8,13 @@ import pytest
 from layouts import routers
 
 from korag import Collection, load_encoder
-from korag.analysis.tokenizers import resolve_tokenizer
 from korag.checks import FusionMethod
 from korag.errors import InvalidArgumentError, MissingDependencyError, UnknownDimError
 from korag.evaluation import CollectionLeg, Dataset, DatasetError, Hybrid, Report, evaluate, score_rankings
 from korag.evaluation.systems import HybridSystem, LegSystem
 from korag.legs.bm25 import BM25Leg
 
-BM25 = LegSystem("BM25", tokenizer=resolve_tokenizer("bigram"))
+BM25 = LegSystem("BM25")
 
 
 @pytest.fixture(scope="session")

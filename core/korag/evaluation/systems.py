@@ -200,7 +200,7 @@ class LegSystem(System):
 
     def _confidences(self, collection: LocalCollection, dataset: Dataset) -> dict[str, float]:
         queries = {id_: query for id_, query in dataset.queries.items() if not is_empty(query)}
-        found = collection.confidences(list(queries.values()), using=self.leg)
+        found = collection.confidences(list(queries.values()), using=self.kind)
         return {id_: confidence for id_, confidence in zip(queries, found, strict=True) if confidence != 1}
 
     def _warm_up(self) -> None:

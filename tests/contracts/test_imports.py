@@ -12,9 +12,9 @@ import korag
 HEAVY = ("torch", "transformers", "sentence_transformers")
 PUBLIC = {
     "korag": [
-        "BM25", "Collection", "CrossEncoderReranker", "DenseEncoder", "Fusion", "Hit", "KoragError", "LateInteractionEncoder",
-        "Reranker", "SearchOptions", "SparseEncoder", "anchored_fusion", "fit_fusion", "load_encoder", "maxsim",
-        "reciprocal_rank_fusion", "weighted_fusion",
+        "BM25", "Collection", "CrossEncoderReranker", "DenseEncoder", "Fusion", "Hit", "KoragError",
+        "LateInteractionEncoder", "Reranker", "SearchOptions", "SparseEncoder", "anchored_fusion", "fit_fusion",
+        "load_encoder", "maxsim", "reciprocal_rank_fusion", "weighted_fusion",
     ],
     "langchain_korag": [
         "KoBM25Retriever", "KoColBERTReranker", "KoColBERTRetriever", "KoCrossEncoderReranker", "KoEmbeddings",

@@ -41,7 +41,7 @@ def test_the_old_name(documents: list[str], colbert: LateInteractionEncoder, tmp
 def test_attribute_and_both_names(documents: list[str], colbert: LateInteractionEncoder) -> None:
     nodes = [TextNode(id_=str(index), text=text) for index, text in enumerate(documents)]
     retriever = KoHybridRetriever.from_defaults(nodes, models=[colbert])
-    assert warned(lambda: retriever.method) == "rrf"
+    assert warned(lambda: retriever.method) == "auto"
     warned(lambda: setattr(retriever, "method", "weighted"))
     assert retriever.fusion == "weighted"
     with pytest.warns(DeprecationWarning, match="fusion="):

@@ -95,7 +95,8 @@ def leg_runs(data: Dataset, folder: Path) -> dict[str, dict[str, Run]]:
     for leg in LEGS:
         path = folder / f"{data.name}.{data.fingerprint[:12]}.{leg}.json"
         if not path.exists():
-            name, options = ("bm25", _lexical(leg)) if leg in LEXICAL else (leg, {"encoders": [MODELS[leg]]})
+            options: dict[str, Any] = _lexical(leg) if leg in LEXICAL else {"encoders": [MODELS[leg]]}
+            name = "bm25" if leg in LEXICAL else leg
             with Collection.in_memory(**options) as collection:
                 collection.add_stream(list(data.documents.items()), show_progress=False)
                 found = collection.search_many(data.queries.values(), using=name, k=DEPTH)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _subsets import cut
 from numpy.typing import NDArray
 
 import korag.fusion
@@ -70,23 +71,6 @@ MISLED: tuple[tuple[str, ...], ...] = (
     ("bm25", "dense", "chance"), ("bm25", "sparse", "colbert", "chance"), ("bm25", "sure and wrong"),
     ("bm25", "strong"), ("bm25", "bm25_kiwi", "strong"), ("bm25", "dense", "strong"), ("bm25", "chance", "strong"),
 )  # fmt: skip
-
-
-def cut(data: Dataset, queries: int, documents: int) -> Dataset:
-    """Some queries, evenly spread, with their judged documents and others, evenly spread too."""
-    chosen = sorted(query for query, grades in data.relevant.items() if any(grade > 0 for grade in grades.values()))
-    chosen = chosen[:: -(-len(chosen) // queries)]
-    relevant = {query: data.relevant[query] for query in chosen}
-    filled = [id_ for id_, text in data.documents.items() if text.strip()]
-    others = sorted(set(filled).difference(*relevant.values()))
-    kept = {id_ for grades in relevant.values() for id_ in grades}
-    kept.update(others[:: max(1, -(-len(others) // max(1, documents - len(kept))))])
-    return Dataset.build(
-        data.name,
-        documents={id_: data.documents[id_] for id_ in filled if id_ in kept},
-        queries={query: data.queries[query] for query in chosen},
-        relevant=relevant,
-    )
 
 
 def leg_runs(data: Dataset, folder: Path) -> dict[str, dict[str, Run]]:

@@ -13,6 +13,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from _subsets import cut
+
 from korag.evaluation import Hybrid, Report, Reranked, Row, evaluate, load_dataset
 
 DENSE, SPARSE, COLBERT = "mini-dense", "mini-splade", "mini-colbert"
@@ -97,12 +99,14 @@ def main() -> None:
     """Evaluates, prints Markdown, and writes it with ``--write``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--queries", type=int, default=10_000, help="of each set, evenly spread")
+    parser.add_argument("--documents", type=int, default=1_000_000, help="of each set, evenly spread")
     parser.add_argument("--output", type=Path, required=True, help="folder for finished runs and reports")
     parser.add_argument("--write", type=Path, help="Markdown file with two marks")
     arguments = parser.parse_args()
     reports = []
     for folder in arguments.folders:
-        data = load_dataset(folder)
+        data = cut(load_dataset(folder), arguments.queries, arguments.documents)
         output = arguments.output / data.name
         report = evaluate(data, {**SYSTEMS, **RERANKED}, bm25=BOTH, output=output)
         report.plot(output / "plot.png")

@@ -129,8 +129,8 @@ class KoColBERTReranker(DocumentReranker):
         score_threshold: Leave out documents of a lower relevance, in [0, 1]: the mean over query tokens of each one's
             best match (see `korag.Reranker`), not MaxSim itself, which grows with the query.
         fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score the documents were found by,
-            both scaled to [0, 1]. 1 ranks by this model alone. None is 0.3 where the documents come with such scores,
-            and 1 otherwise; with mini-colbert alone, the lists of a hybrid search get worse.
+            both scaled to [0, 1]. 1 ranks by this model alone. None is 0.3 where ten documents or more come with such
+            scores, and 1 otherwise; with mini-colbert alone, the lists of a hybrid search get worse.
         first_score_key: Metadata key of the score that the documents were found by: the `score_key` of KoRAG's
             retrievers. Where a document has none, or the scores are not those of a ranked list, best first, the order
             of the documents takes their place for a `fuse_weight`; None always takes the order.

@@ -202,9 +202,9 @@ class KoColBERTRerank(NodeReranker):
         score_threshold: Leave out nodes of a lower relevance, in [0, 1]: the mean over query tokens of each one's best
             match (see `korag.Reranker`), not MaxSim itself.
         fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score that the nodes come with, both
-            scaled to [0, 1]. 1 ranks by this model alone. None is 0.3 where nodes have such scores, and 1 otherwise;
-            with mini-colbert alone, the lists of a hybrid search get worse. Where nodes have no scores, or not those of
-            a ranked list, best first, their order takes the place of the scores for a `fuse_weight`.
+            scaled to [0, 1]. 1 ranks by this model alone. None is 0.3 where ten nodes or more have such scores, and 1
+            otherwise; with mini-colbert alone, the lists of a hybrid search get worse. Where nodes have no scores, or
+            not those of a ranked list, best first, their order takes the place of the scores for a `fuse_weight`.
     """
 
     model_name: str = Field(

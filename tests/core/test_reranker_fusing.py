@@ -47,9 +47,11 @@ class TestFusing:
         assert _order(RERANKER.rerank("돈", TEXTS, first_stage_scores=FIRST, fuse_weight=0)) == [0, 1, 2, 3]
 
     def test_without_a_weight_scores_of_the_first_stage_bring_the_default(self) -> None:
-        default = RERANKER.rerank("돈", TEXTS, first_stage_scores=FIRST)
-        assert default == RERANKER.rerank("돈", TEXTS, first_stage_scores=FIRST, fuse_weight=0.5)
-        assert default != RERANKER.rerank("돈", TEXTS, fuse_weight=1)
+        texts, first = [f"문서 {number}" for number in range(10)], [float(10 - number) for number in range(10)]
+        model = Given([0.1 * number**2 for number in range(10)])
+        default = model.rerank("돈", texts, first_stage_scores=first)
+        assert default == model.rerank("돈", texts, first_stage_scores=first, fuse_weight=0.5)
+        assert default != model.rerank("돈", texts, fuse_weight=1)
 
     def test_without_scores_the_order_takes_their_place(self) -> None:
         ranks = [1 / (60 + rank) for rank in range(1, 5)]
@@ -78,12 +80,21 @@ class TestFusing:
     def test_defaults_of_the_models(
         self, colbert: LateInteractionEncoder, cross_encoder: CrossEncoderReranker, documents: list[str]
     ) -> None:
-        first = [float(index) for index in range(len(documents))]
+        texts = [*documents, *(f"{text} 자세한 내용은 담당자에게 묻는다." for text in documents)][:10]
+        first = [float(index) for index in range(len(texts))]
         for model, weight in ((Reranker(colbert), 0.3), (cross_encoder, 1.0)):
             assert model.default_fuse_weight == weight
             query = "보증금은 언제 돌려받나요?"
-            default = model.rerank(query, documents, first_stage_scores=first)
-            assert default == model.rerank(query, documents, first_stage_scores=first, fuse_weight=weight)
+            default = model.rerank(query, texts, first_stage_scores=first)
+            assert default == model.rerank(query, texts, first_stage_scores=first, fuse_weight=weight)
+
+    @pytest.mark.parametrize(("count", "weight"), [(2, 1.0), (9, 1.0), (10, 0.5)])
+    def test_of_few_candidates_the_reranker_alone_decides(self, count: int, weight: float) -> None:
+        """Of two, the first stage's would win whatever the reranker says."""
+        texts, first = [f"문서 {number}" for number in range(count)], [float(count - number) for number in range(count)]
+        model = Given([0.1 * number**2 for number in range(count)])
+        found = model.rerank("돈", texts, first_stage_scores=first)
+        assert found == model.rerank("돈", texts, first_stage_scores=first, fuse_weight=weight)
 
 
 class TestWrongArguments:

@@ -18,6 +18,9 @@ from korag.text import check_text, check_texts, is_empty
 
 logger = logging.getLogger("korag")
 
+FEWEST_TO_FUSE = 10
+"""Candidates. Scaled over fewer, scores say too little: of two, the first stage's would always win."""
+
 
 class TextReranker(ABC):
     """Orders candidate texts for a query.
@@ -25,7 +28,7 @@ class TextReranker(ABC):
     A subclass computes scores; this class handles checks, empty texts, ties, thresholds and fusion.
 
     Attributes:
-        default_fuse_weight: The `fuse_weight` where there are scores of a first stage and no weight is given.
+        default_fuse_weight: The `fuse_weight` of 10 or more candidates with scores of a first stage if none is given.
     """
 
     default_fuse_weight: ClassVar[float] = 1.0
@@ -52,8 +55,8 @@ class TextReranker(ABC):
             first_stage_scores: The scores by which the candidates were found, one for each text; higher is better.
             fuse_weight: Weight of the reranker's score in [0, 1]; the rest goes to the first stage's. Both are scaled
                 to [0, 1] over the candidates (`korag.reranking.fusing`). 1 ranks by the reranker alone. None is
-                `default_fuse_weight` if there are `first_stage_scores`, otherwise 1. With a weight and without scores,
-                the order of the texts counts as the first stage's.
+                `default_fuse_weight` if there are `first_stage_scores` for 10 texts or more, otherwise 1. With a weight
+                and without scores, the order of the texts counts as the first stage's.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
 
         Returns:
@@ -76,7 +79,7 @@ class TextReranker(ABC):
         first_stage = check_first_stage(first_stage_scores, len(candidates))
         weight = check_fuse_weight(fuse_weight)
         if weight is None:
-            weight = 1.0 if first_stage is None else self.default_fuse_weight
+            weight = self.default_fuse_weight if first_stage is not None and len(candidates) >= FEWEST_TO_FUSE else 1.0
         filled = [index for index, text in enumerate(candidates) if not is_empty(text)]
         if is_empty(query):
             filled = []

@@ -13,6 +13,7 @@ from dict_store import DictStore
 import korag
 from korag import Collection
 from korag.cli import main
+from korag.collection.local.collection import LocalCollection
 from korag.errors import (
     DatasetError,
     IndexStateError,
@@ -22,6 +23,7 @@ from korag.errors import (
     ReadOnlyError,
 )
 from korag.evaluation import Dataset, FusionFit, fit_fusion, score_rankings
+from korag.evaluation.judged import pseudo_questions
 from korag.fusion import Fusion
 from korag.testing import FakeDenseEncoder, FakeSparseEncoder
 
@@ -235,6 +237,25 @@ class TestQuestions:
         assert searched.get(["4"])[0].text == "그 뒤에는 목록을 남기고 빠짐없이 폐기한다."
         assert searched.legs == collection.legs
         assert collection.get(["3"])[0].text == texts[2]
+
+    def test_questions_are_tried_with_the_collections_own_windows_and_analysis(self, tmp_path: Path) -> None:
+        path = tmp_path / "색인"
+        encoders = [FakeDenseEncoder()]
+        Collection.open(path, encoders=encoders, bm25=True, window=32, stride=20).close()
+        with sqlite3.connect(path / "korag.sqlite3") as connection:  # as an older KoRAG counted its terms
+            ((legs,),) = connection.execute("SELECT value FROM settings WHERE name = 'legs'")
+            older = json.loads(legs)
+            older["bm25"]["settings"] = {"tokenizer": "bigram"}
+            connection.execute("UPDATE settings SET value = ? WHERE name = 'legs'", (json.dumps(older),))
+        connection.close()
+        with Collection.open(path, encoders=encoders) as collection:
+            collection.add(["문서는 삼 년 동안 보존한다. 그 뒤에는 목록을 남기고 빠짐없이 폐기한다."], ids=["문서"])
+            sample, _ = pseudo_questions(collection, 0)
+            assert isinstance(collection, LocalCollection)
+            assert isinstance(sample, LocalCollection)
+            for name, leg in collection._legs.items():
+                assert sample._legs[name].identity() == leg.identity()
+            assert leg.identity()["settings"] == {"tokenizer": "bigram"}
 
 
 class TestStored:

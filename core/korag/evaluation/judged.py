@@ -14,7 +14,6 @@ from korag.collection.local.collection import LocalCollection
 from korag.errors import DatasetError, InvalidTextError
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.loading import load_dataset
-from korag.legs.base import ModelFreeLeg
 from korag.text import check_text, is_empty, normalize
 
 Judged = dict[str, dict[str, int]]
@@ -180,8 +179,6 @@ def _cut(text: str, metadata: Mapping[str, Any]) -> tuple[str | None, str]:
 
 
 def _same_legs(collection: Collection) -> LocalCollection:
-    encoders = list(collection.encoders.values())
     if isinstance(collection, LocalCollection):
-        legs = {name: leg.arguments for name, leg in collection._legs.items() if isinstance(leg, ModelFreeLeg)}
-        return LocalCollection.in_memory(encoders=encoders, legs=legs)
-    return LocalCollection.in_memory(encoders=encoders, bm25="bm25" in collection.legs)
+        return collection.empty()
+    return LocalCollection.in_memory(encoders=list(collection.encoders.values()), bm25="bm25" in collection.legs)

@@ -200,6 +200,12 @@ class LocalCollection(Collection):
         database.create({"legs": describe(made)})
         return cls(database, SegmentMemory(), made)
 
+    def empty(self) -> Self:
+        """Makes a collection in memory, without documents, whose legs are this one's with all their settings."""
+        database = Database(None)
+        database.create({"legs": describe(self._legs)})
+        return type(self)(database, SegmentMemory(), self._legs)
+
     @classmethod
     def upgrade(cls, path: str | os.PathLike[str], *, timeout: float = 30.0) -> int:
         """Rewrites a collection of an older KoRAG in the current format, without encoding any text.

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,31 @@ def test_format_3_is_read_as_it_is_and_becomes_current_with_the_first_write(form
     before = content(format_3)
     assert Collection.upgrade(format_3) == 0
     assert content(format_3) == before
+
+
+def test_ids_of_an_older_korag_are_the_same_in_every_form_after_the_first_write(format_3: Path) -> None:
+    mixed = "도서관"[:1] + unicodedata.normalize("NFD", "서관")
+    with contextlib.closing(sqlite3.connect(format_3 / FILE)) as connection:
+        connection.execute("UPDATE documents SET id = ? WHERE id = '도서관'", (mixed,))
+        connection.commit()
+    with reopen_dense(format_3) as collection:
+        count = len(collection)
+        collection.add(["도서관은 월요일에 쉽니다."], ids=["도서관"])
+        assert len(collection) == count
+        assert [document.text for document in collection.get([mixed])] == ["도서관은 월요일에 쉽니다."]
+
+
+def test_the_form_of_an_id_that_is_another_id_is_damage(tmp_path: Path) -> None:
+    """Otherwise deleting one document would delete another."""
+    with Collection.open(tmp_path / "색인", bm25=True) as collection:
+        collection.add(["하나", "둘"], ids=["가", "나"])
+    with contextlib.closing(sqlite3.connect(tmp_path / "색인" / FILE)) as connection:
+        connection.execute("""INSERT INTO settings VALUES ('id:가', '["나"]')""")
+        connection.commit()
+    with Collection.open(tmp_path / "색인") as collection, pytest.raises(IndexStateError, match="id:가"):
+        collection.delete(["가"])
+    (problem,) = Collection.verify(tmp_path / "색인").problems
+    assert "id:가" in str(problem)
 
 
 def test_every_collection_has_an_id_of_its_own(tmp_path: Path, format_3: Path) -> None:

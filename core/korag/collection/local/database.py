@@ -447,7 +447,7 @@ class Database(Tables):
         """
         with self.reading():
             version = self.version()
-            rows = self._all("SELECT name, value FROM settings") if version else []
+            rows = self._all("SELECT name, value FROM settings WHERE NOT name GLOB 'id:*'") if version else []
         settings = {name: self._parse(name, value) for name, value in rows}
         if version:
             if version >= schema.WITH_CHECKSUMS and self._to_commit(settings).collection_id is None:
@@ -478,6 +478,7 @@ class Database(Tables):
             schema.add_format_4(self._connection)
             self._connection.execute("DELETE FROM settings WHERE name = 'tokenizer'")  # part of `legs` since format 3
             self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            self.remember_all_forms()
             self.renew_id()
 
     def renew_id(self) -> None:

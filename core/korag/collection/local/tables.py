@@ -269,11 +269,28 @@ class Tables(ABC):
         """Records ids that are neither in NFC nor in NFD, inside a transaction."""
         for id_ in ids:
             if not id_.isascii() and id_ not in ((composed := to_nfc(id_)), unicodedata.normalize("NFD", composed)):
-                self._write_setting(_FORMS + composed, [id_])  # one at most: the others were replaced
+                known = self._all("SELECT name, value FROM settings WHERE name = ?", (name := _FORMS + composed,))
+                forms = [form for row in known for form in self._parse_forms(*row)]
+                if id_ not in forms:  # older KoRAGs stored several
+                    self._write_setting(name, [*forms, id_])
+
+    def remember_all_forms(self) -> None:
+        """`_remember_forms` for the documents that a KoRAG stored which compared ids as they are; in a transaction."""
+        last = 0
+        while rows := self._all("SELECT key, id FROM documents WHERE key > ? ORDER BY key LIMIT 10000", (last,)):
+            self._remember_forms([id_ for _, id_ in rows if isinstance(id_, str)])
+            last = rows[-1][0]
+
+    def check_forms(self) -> None:
+        """Raises `IndexStateError` for a setting about the form of an id that KoRAG does not write."""
+        for name, value in self._all("SELECT name, value FROM settings WHERE name GLOB ?", (_FORMS + "*",)):
+            self._parse_forms(name, value)
 
     def _parse_forms(self, name: str, value: object) -> list[str]:
         forms = self._parse(name, value)
-        if not isinstance(forms, list) or not all(isinstance(form, str) for form in forms):
+        if not isinstance(forms, list) or any(
+            not isinstance(form, str) or _FORMS + to_nfc(form) != name for form in forms
+        ):
             raise self.damaged(f"settings: {name!r:.40}")
         return forms
 

@@ -102,6 +102,8 @@ class _Verifier:
             self._compare(keys, filled, complete=complete)
         with self._noting():
             read_fusion(self._database, read_manifest(self._database)[0])
+        with self._noting():
+            self._database.check_forms()
         return VerifyReport(self._documents, self._segments, tuple(self._problems))
 
     @contextmanager

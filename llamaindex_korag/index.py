@@ -28,6 +28,7 @@ from korag.collection.local.manifest import EncoderLike
 from korag.encoders.load import as_encoders
 from korag.errors import InvalidTextError
 from korag.legs.windows.settings import WindowSize
+from korag.text import to_nfc
 from llamaindex_korag.collection_retriever import replace_documents
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
 from llamaindex_korag.retrievers import KoColBERTRetriever
@@ -350,8 +351,9 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         with self._callback_manager.as_trace("refresh_ref_docs"):
             documents = _check(documents)
             where = {DOCUMENT_ID: {"$in": [document.id_ for document in documents]}}
-            known = {source_id(stored): document_hash(stored) for stored in self.collection.get(where=where)}
-            changed = [known.get(document.id_) != document.hash for document in documents]
+            found = self.collection.get(where=where)
+            known = {to_nfc(source_id(stored) or ""): document_hash(stored) for stored in found}
+            changed = [known.get(to_nfc(document.id_)) != document.hash for document in documents]
             self._replace([document for document, new in zip(documents, changed, strict=True) if new])
             return changed
 

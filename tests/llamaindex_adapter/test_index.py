@@ -1,6 +1,7 @@
 """KoColBERTIndex: answers, updates, persistence, and separation from other indexes."""
 
 import copy
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,11 @@ class TestNodesAndDocuments:
         assert len(before & {node.node_id for node in fresh.get_nodes()}) == 2
         monkeypatch.setattr(LateInteractionEncoder, "encode_documents", lambda *_, **__: pytest.fail("encoded again"))
         assert fresh.refresh_ref_docs([changed, notices[0]]) == [False, False]
+
+    def test_refresh_knows_a_document_by_its_id_in_another_form(self, fresh: KoColBERTIndex) -> None:
+        text = "도서관은 수요일에 쉰다."
+        assert fresh.refresh_ref_docs([Document(doc_id=unicodedata.normalize("NFD", "휴관"), text=text)]) == [True]
+        assert fresh.refresh_ref_docs([Document(doc_id="휴관", text=text)]) == [False]
 
     async def test_async(self, fresh: KoColBERTIndex, notices: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
         await assert_loop_stays_free(monkeypatch, Collection, "add", lambda: fresh.ainsert(notices[3]))

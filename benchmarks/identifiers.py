@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from korag import Collection
-from korag.collection.base import SearchSettings
+from korag.collection.base import SearchOptions
 
 STATUTES = (
     "민법", "상법", "형법", "근로기준법", "주택임대차보호법", "도로교통법", "국세기본법", "개인정보 보호법",
@@ -80,16 +80,15 @@ def open_filled(folder: Path, texts: Mapping[str, str]) -> Collection:
 
 def table(title: str, collection: Collection, forms: Questions) -> str:
     """A row per system, a column per form of query: the fraction of articles that are the first hit."""
-    systems: dict[str, SearchSettings] = {leg: {"using": leg} for leg in collection.legs} | {
-        f"hybrid, {name}": {"weights": weights} for name, weights in HYBRIDS.items()
-    }
+    systems = {leg: SearchOptions(k=1, using=leg) for leg in collection.legs}
+    systems |= {f"hybrid, {name}": SearchOptions(k=1, weights=weights) for name, weights in HYBRIDS.items()}
     lines = [f"| {title} | " + " | ".join(forms) + " | all |", "|---|" + "--:|" * (len(forms) + 1)]
     for name, options in systems.items():
         right = {
             form: [
                 hits[0].id == id_
                 for hits, (_, id_) in zip(
-                    collection.search_many([query for query, _ in asked], k=1, **options), asked, strict=True
+                    collection.search_many([query for query, _ in asked], options=options), asked, strict=True
                 )
             ]
             for form, asked in forms.items()

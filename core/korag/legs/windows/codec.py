@@ -96,5 +96,8 @@ def window_rows(arrays: Arrays, rows: Ints) -> tuple[Ints, Ints]:
 
 def window_slice(part: SegmentSlice) -> tuple[SegmentSlice, Ints]:
     """Returns the windows of a slice's documents as a slice of the other codec, and how many each document has."""
+    starts = part.arrays["window_starts"]
+    if len(starts) - 1 == starts[-1]:  # every document is a window, and its row that window's
+        return SegmentSlice(inner_arrays(part.arrays), part.rows), np.ones(len(part.rows), np.int64)
     rows, counts = window_rows(part.arrays, part.rows)
     return SegmentSlice(inner_arrays(part.arrays), rows), counts

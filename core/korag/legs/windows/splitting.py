@@ -64,8 +64,9 @@ def split_documents(encoder: Encoder[Any], texts: Sequence[str], windows: Window
             f"alone take {added}. Use a larger window=, or load the model with a larger max_length=.",
         )
     unread = 0
+    known: dict[str, int] = {}
     for index in long:
-        spans[index], is_whole = _split(texts[index], count, windows, added)
+        spans[index], is_whole = _split(texts[index], count, windows, added, known)
         unread += not is_whole
     if unread:
         logger.warning(
@@ -76,11 +77,19 @@ def split_documents(encoder: Encoder[Any], texts: Sequence[str], windows: Window
     return spans
 
 
-def _split(text: str, count: Count, windows: Windows, added: int) -> tuple[list[Span], bool]:
-    """Returns the windows of a text that is longer than one, and whether they reach its end."""
+def _split(text: str, count: Count, windows: Windows, added: int, known: dict[str, int]) -> tuple[list[Span], bool]:
+    """Returns the windows of a text that is longer than one, and whether they reach its end.
+
+    Args:
+        text: The text.
+        count: Counts tokens.
+        windows: Size and stride.
+        added: Tokens of the prompt and special tokens.
+        known: Tokens of words that have been counted; more are added to it.
+    """
     whole = room = windows.size - added
     while True:
-        ends, tokens = _words(text, count, added, room, windows)
+        ends, tokens = _words(text, count, added, room, windows, known)
         assembled = _assemble(ends, tokens, room, windows.stride)
         spans = _trim(text, assembled)
         # Words side by side may have other tokens than each by itself. A single word that is too long stays so.
@@ -90,12 +99,13 @@ def _split(text: str, count: Count, windows: Windows, added: int) -> tuple[list[
         room = max(room - over, whole // 2)
 
 
-def _words(text: str, count: Count, added: int, room: int, windows: Windows) -> tuple[list[int], list[int]]:
+def _words(
+    text: str, count: Count, added: int, room: int, windows: Windows, known: dict[str, int]
+) -> tuple[list[int], list[int]]:
     """Returns the end of each word with the spaces before it, and its tokens; of as many words as are needed."""
     longest = max(1, min(_LONGEST, room // 2))
     pattern = re.compile(rf"\s{{0,{_LONGEST}}}\S{{1,{longest}}}[{_JOINED}]{{0,8}}|\s{{1,{_LONGEST}}}")
     enough = windows.stride * (MAX_WINDOWS - 1) + room
-    known: dict[str, int] = {}
     ends: list[int] = []
     tokens: list[int] = []
     total, end = 0, 0

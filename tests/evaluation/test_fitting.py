@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 import sqlite3
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from dict_store import DictStore
 
 import korag
-from korag import Collection
+from korag import BM25, Collection, DenseEncoder
 from korag.cli import main
 from korag.collection.local.collection import LocalCollection
 from korag.errors import (
@@ -401,3 +402,44 @@ class TestCommand:
             assert main(["eval", *arguments]) == 2
             assert message in capsys.readouterr().err
         assert not (tmp_path / "없음").exists()
+
+
+def test_ids_of_either_form_are_those_of_the_collection(noisy: Collection) -> None:
+    mac = {question: [unicodedata.normalize("NFD", id_) for id_ in ids] for question, ids in QUESTIONS.items()}
+    assert fit_fusion(noisy, mac, store=False) == fit_fusion(noisy, QUESTIONS, store=False)
+    data = Dataset(
+        name="시설",
+        documents={unicodedata.normalize("NFD", id_): text for id_, text in TEXTS.items()},
+        queries={str(number): question for number, question in enumerate(mac)},
+        relevant={str(number): dict.fromkeys(ids, 1) for number, ids in enumerate(mac.values())},
+    )
+    assert fit_fusion(noisy, data, store=False) == fit_fusion(noisy, QUESTIONS, store=False)
+
+
+def test_a_fitted_fusion_is_read_only_where_it_is_used(noisy: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[None] = []
+    monkeypatch.setattr(type(noisy), "fitted_fusion", property(lambda _: read.append(None)))
+    noisy.search("도서관", using="bm25")
+    noisy.search("도서관", fusion="rrf")
+    assert not read
+    noisy.search("도서관")
+    assert len(read) == 1
+
+
+def test_legs_that_a_store_searches_by_itself_lose_no_document() -> None:
+    store = _filled(DictStore(encoders=[FakeDenseEncoder(), FakeSparseEncoder()], bm25=True))
+    expected = {leg: [hit.id for hit in store.search("도서관 주차 규정", using=leg, k=20)] for leg in store.legs}
+    (found,) = store._leg_runs(["도서관 주차 규정"], store.legs, 20)
+    assert {leg: [found.ids[key] for key, _ in run] for leg, run in found.runs.items()} == expected
+
+
+@pytest.mark.parametrize("window", [32, None])
+def test_pseudo_questions_are_searched_as_the_collection_is(dense: DenseEncoder, window: int | None) -> None:
+    collection = Collection.in_memory(encoders=[dense], bm25=BM25(trim_questions=False), window=window)
+    collection.add([f"{text} " * 12 for text in TEXTS.values()], ids=list(TEXTS))
+    sample, judged = pseudo_questions(collection, 0)
+    hits = sample.search(next(iter(judged)), using="dense", repair_query=False)
+    assert [hit.span is None for hit in hits] == [window is None] * len(hits)
+    assert sample.search("주차 알려줘", using="bm25")[0].score == pytest.approx(
+        sample.search("알려줘 주차", using="bm25")[0].score
+    )

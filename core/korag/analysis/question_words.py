@@ -85,9 +85,10 @@ ASKING = (
 """Endings of questions, cut from the word that they are written on."""
 
 ASKING_IF_MARKED = (
-    "[인는]가",
+    "는가",
+    r"(?:(?<=[가-힣]{2})|(?<=것))인가",
     r"(?<=[은운한른픈큰된던])가",
-    "일까",
+    r"(?:(?<=[가-힣]{2})|(?<=것))일까",
     r"(?<=[을할될볼갈올줄])까",
     "[는인은을]지",
     "니까",
@@ -96,7 +97,8 @@ ASKING_IF_MARKED = (
     r"(?<=[었았했됐였있없])(?:나|니|어|어요|냐)",
     r"(?<=되)나",
 )
-"""The same where a noun can end so: only before a question mark, in a request, or with a word that asks."""
+"""The same where a noun can end so: only before a question mark, in a request, or with a word that asks. A word of one
+syllable before 인가 and 일까 is more often part of a noun (무인가, 오일까지)."""
 
 QUESTION_ADVERBS = (
     r"무엇(?:을|이|으로|에|이라고|이라)?",

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from korag.analysis import question_words as words
 
+_LONGEST = 1_000
+"""Characters at the end of a query in which a question is looked for: some patterns take the square of them."""
 _MARKS = "?？!！.。…~"
 _END = re.compile(rf"[\s{_MARKS},]*$")
 _SENTENCE = re.compile(rf"[{_MARKS}][\s{_MARKS}]*\s(?=\S)")
@@ -43,10 +45,10 @@ def trim_question(query: str) -> str:
     Args:
         query: In NFC.
     """
-    trimmed = query
+    before, trimmed = query[:-_LONGEST], query[-_LONGEST:]
     while (shorter := _trim(trimmed)) != trimmed:
         trimmed = shorter
-    return trimmed
+    return before + trimmed
 
 
 def _trim(query: str) -> str:

@@ -59,15 +59,19 @@ def read_hanja_references(text: str) -> str:
 
 def _reference(found: re.Match[str]) -> str:
     number, unit, branch = found.group(1, 2, 3) if found.group(1) else found.group(4, 5, 6)
-    return f"제{_value(number)}{_UNITS[unit]}" + (f"의{_value(branch)}" if branch else "")
+    return f"제{_digits(number)}{_UNITS[unit]}" + (f"의{_digits(branch)}" if branch else "")
+
+
+def _digits(number: str) -> str:
+    """Writes ``15``, ``十五``, ``百二十`` and, digit by digit, ``一五`` in digits, however many they are."""
+    if number.isdecimal():
+        return number
+    if not any(numeral in _TENS for numeral in number):
+        return "".join(str(_NUMERALS[numeral]) for numeral in number)
+    return str(_value(number))
 
 
 def _value(number: str) -> int:
-    """Reads ``15``, ``十五``, ``百二十`` and, digit by digit, ``一五``."""
-    if number.isdecimal():
-        return int(number)
-    if not any(numeral in _TENS for numeral in number):
-        return int("".join(str(_NUMERALS[numeral]) for numeral in number))
     total, digit = 0, None
     for numeral in number:
         if numeral in _TENS:

@@ -36,7 +36,7 @@ from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
 from korag.filters import parse
-from korag.fusion import Fusion
+from korag.fusion import DEFAULT_METHOD, Fusion
 from korag.text import check_text, check_texts, is_empty
 
 logger = logging.getLogger("korag")
@@ -331,8 +331,10 @@ class Collection(ABC):
         legs = self._choose_legs(options.using)
         if options.weights is not None:
             check_weights(legs, options.weights)
-        fusion = Fusion(options.fusion, options.weights).resolved(self.fitted_fusion)
-        options = replace(options, fusion=fusion.method, weights=fusion.weights)
+        fusion = Fusion(options.fusion, options.weights)
+        if fusion.method == "auto":
+            fusion = fusion.resolved(self.fitted_fusion if len(legs) > 1 else None)
+            options = replace(options, fusion=fusion.method, weights=fusion.weights)
         filled = [index for index, query in enumerate(checked) if not is_empty(query)]
         if len(filled) < len(checked):
             warn_empty(len(checked) - len(filled), len(checked))
@@ -394,12 +396,16 @@ class Collection(ABC):
     def _leg_runs(self, queries: list[str], legs: Sequence[str], fetch: int) -> list[LegRuns]:
         """Finds what `legs` contribute to the fusion of each query. Takes what `_search` takes.
 
-        By default, this is read off the hits of a hybrid search. A store whose legs have confidences of their own
+        By default, each leg is searched by itself. A store whose legs have confidences of their own
         (`korag.legs.base.Leg.confidence`) returns them as well.
         """
-        options = SearchOptions(k=fetch * len(legs), fetch_k=fetch, fusion="rrf")
-        found = self._search(queries, legs, options)
-        return [runs_of_hits([(hit.id, hit.legs) for hit in hits], legs, fetch) for hits in found]
+        alone = {
+            leg: self._search(queries, (leg,), SearchOptions(k=fetch, using=leg, fusion=DEFAULT_METHOD)) for leg in legs
+        }
+        return [
+            runs_of_hits({leg: [(hit.id, hit.score) for hit in hits[index]] for leg, hits in alone.items()}, fetch)
+            for index in range(len(queries))
+        ]
 
     @abstractmethod
     def search_by_vector(

@@ -27,20 +27,13 @@ class LegRuns:
     depth: int | None = None
 
 
-def runs_of_hits(
-    hits: Sequence[tuple[str, Mapping[str, tuple[int, float]]]], legs: Sequence[str], fetch: int
-) -> LegRuns:
-    """Reads the legs' first documents off the hits of a hybrid search that returned all of them.
+def runs_of_hits(found: Mapping[str, Sequence[tuple[str, float]]], fetch: int) -> LegRuns:
+    """Gives the documents that legs found one by one keys in common.
 
     Args:
-        hits: ``id`` and ``legs`` of each hit.
-        legs: The legs that were fused.
-        fetch: Documents of each leg.
+        found: (id, score) of the hits of each leg, best first.
+        fetch: Documents asked of each leg.
     """
-    found: dict[str, list[tuple[int, int, float]]] = {leg: [] for leg in legs}
-    for key, (_, places) in enumerate(hits):
-        for leg, (rank, score) in places.items():
-            if rank <= fetch:
-                found[leg].append((rank, key, score))
-    runs = {leg: [(key, score) for _, key, score in sorted(ranked)] for leg, ranked in found.items()}
-    return LegRuns(runs, {key: id_ for key, (id_, _) in enumerate(hits)}, depth=fetch)
+    keys: dict[str, int] = {}
+    runs = {leg: [(keys.setdefault(id_, len(keys)), score) for id_, score in hits] for leg, hits in found.items()}
+    return LegRuns(runs, {key: id_ for id_, key in keys.items()}, depth=fetch)

@@ -14,7 +14,7 @@ from korag.collection.local.collection import LocalCollection
 from korag.errors import DatasetError, InvalidTextError
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.loading import load_dataset
-from korag.text import check_text, is_empty, normalize
+from korag.text import check_text, is_empty, normalize, to_nfc
 
 Judged = dict[str, dict[str, int]]
 """For each question, the grades of its documents."""
@@ -58,9 +58,13 @@ def judged_questions(collection: Collection, questions: object) -> Judged:
         )
     judged = {_question(question): _grades(ids, question) for question, ids in questions.items()}
     needed = {id_ for grades in judged.values() for id_ in grades}
-    missing = needed - {document.id for document in collection.get(sorted(needed))}
+    stored = {to_nfc(document.id): document.id for document in collection.get(sorted(needed))}
+    missing = {id_ for id_ in needed if to_nfc(id_) not in stored}
     if missing:
         raise _missing(collection, missing, len(needed))
+    judged = {
+        question: {stored[to_nfc(id_)]: grade for id_, grade in grades.items()} for question, grades in judged.items()
+    }
     if not judged:
         raise DatasetError(
             "questions에 질문이 하나도 없습니다. 질문을 넣거나 None을 넣어 문서에서 질문을 만드세요.",
@@ -105,8 +109,10 @@ def _find_documents(collection: Collection, dataset: Dataset) -> dict[str, str]:
     """Returns the collection's id for each relevant document of a data set."""
     needed = sorted({id_ for grades in dataset.relevant.values() for id_ in grades})
     texts = {id_: _plain(dataset.documents[id_]) for id_ in needed}
-    named = {document.id: _plain(document.text) for document in collection.get(needed)}
-    places = {id_: id_ for id_ in needed if _alike(named.get(id_), texts[id_])}
+    named = {to_nfc(document.id): (document.id, _plain(document.text)) for document in collection.get(needed)}
+    places = {
+        id_: named[form][0] for id_ in needed if (form := to_nfc(id_)) in named and _alike(named[form][1], texts[id_])
+    }
     if len(places) < len(needed):
         by_text = {_plain(document.text): document.id for document in reversed(collection.get())}
         places |= {id_: by_text[texts[id_]] for id_ in needed if id_ not in places and texts[id_] in by_text}
@@ -119,9 +125,9 @@ def _plain(text: str) -> str:
     return " ".join(normalize(text).split())
 
 
-def _alike(stored: str | None, text: str) -> bool:
+def _alike(stored: str, text: str) -> bool:
     """True for the same text, with or without a title before it."""
-    return stored is not None and (stored in text or text in stored)
+    return stored in text or text in stored
 
 
 def _missing(collection: Collection, missing: set[str], needed: int) -> DatasetError:

@@ -93,7 +93,8 @@ class TestLegs:
         half = sum(lengths) * 128 * 2 + (len(filled) + 1) * 8
         codes = sum(-(-length // 8) * (8 + 2) for length in lengths) * 128 + len(filled) * 16
         bounds = len(filled) * 4 + 2 * 4  # of each document, and the scale
-        assert outcome.index_bytes == half + codes + bounds
+        windows = (len(filled) + 1) * 8 + len(filled) * 2 * 4  # where those of each document begin, and their spans
+        assert outcome.index_bytes == half + codes + bounds + windows
 
     def test_index_size_counts_neither_texts_nor_ids(self) -> None:
         with Collection.in_memory(bm25=True) as one, Collection.in_memory(bm25=True) as other:

@@ -25,7 +25,7 @@ RETRIEVERS = {
     KoColBERTRetriever: SearchOptions(k=2, using="colbert", min_relevance=0.01),
     KoSpladeRetriever: SearchOptions(k=2, using="sparse", min_relevance=0.01),
     KoBM25Retriever: SearchOptions(k=2, using="bm25", min_relevance=0.01),
-    KoHybridRetriever: SearchOptions(k=2, using="hybrid", min_relevance=0.01),
+    KoHybridRetriever: SearchOptions(k=2, using="hybrid", min_relevance=0.01, fusion="anchored"),
 }
 
 

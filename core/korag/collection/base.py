@@ -331,9 +331,8 @@ class Collection(ABC):
         legs = self._choose_legs(options.using)
         if options.weights is not None:
             check_weights(legs, options.weights)
-        fusion = Fusion(options.fusion, options.weights)
-        if fusion.method == "auto":
-            fusion = fusion.resolved(self.fitted_fusion if len(legs) > 1 else None)
+        if options.fusion == "auto" and len(legs) > 1:
+            fusion = Fusion(options.fusion, options.weights).resolved(self.fitted_fusion)
             options = replace(options, fusion=fusion.method, weights=fusion.weights)
         filled = [index for index, query in enumerate(checked) if not is_empty(query)]
         if len(filled) < len(checked):

@@ -322,7 +322,7 @@ class KoHybridRetriever(CollectionRetriever):
         k: Documents to return.
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out
-            what the documents cannot answer, whatever the models and the fusion.
+            most of what the documents cannot answer with the bundled models; ``korag eval --threshold`` finds yours.
         exact: False lets the ColBERT leg score only promising documents (see `korag.Collection.search`).
         score_key: Metadata key of the fused score, whose existing value is overwritten; None leaves it out.
         weights: Factor on the weight of each leg, by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1

@@ -258,8 +258,8 @@ class KoHybridRetriever(CollectionRetriever):
         filters: Conditions on metadata, applied before the best are taken (see `llamaindex_korag.filters`).
         node_ids: Only nodes with one of these ids; None for all.
         doc_ids: Only nodes of documents with one of these ids; None for all.
-        min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out what
-            the nodes cannot answer, whatever the models and the fusion.
+        min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out most
+            of what the nodes cannot answer with the bundled models; ``korag eval --threshold`` finds yours.
         exact: False lets the ColBERT leg score only promising nodes (see `korag.Collection.search`).
         metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
         weights: Factor on the weight of each leg, by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1

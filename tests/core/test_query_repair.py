@@ -188,3 +188,12 @@ def test_threads_repair_alike(tmp_path: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(search, range(len(queries))))
         assert found == ["전세보증금", None, "python"] * 20
+
+
+def test_words_of_documents_replaced_many_times_are_known() -> None:
+    collection = Collection.in_memory(bm25=True)
+    words = ["전세보증금", "육아휴직", "도서관", "김치찌개", "환불신청", "임차권등기"]
+    collection.add(words[:1], ids=["first"])
+    for _ in range(2_100):  # more numbers of documents than are read
+        collection.add(words[1:], ids=words[1:], show_progress=False)
+    assert [collection.search(to_keys(word))[0].rewritten_query for word in words] == words

@@ -55,11 +55,11 @@ class LexiconReader:
             )  # fmt: skip
             known = self._counted
             if known is None or known.is_outdated(documents, last):
-                known = _Counted(Lexicon(self._texts(last)), generation, documents, last)
+                known = _Counted(Lexicon(self._texts()), generation, documents, last)
             self._counted = replace(known, generation=generation)
             return known.lexicon
 
-    def _texts(self, last_key: int) -> list[str]:
-        span = last_key - self._database.first_key() + 1
-        keys = range(last_key, last_key - span, -max(1, -(-span // _DOCUMENTS)))
+    def _texts(self) -> list[str]:
+        existing = self._database.keys()[::-1]  # a range of numbers would mostly name documents since replaced
+        keys = existing[:: max(1, -(-len(existing) // _DOCUMENTS))].tolist()
         return self._database.beginnings(keys, _CHARACTERS // max(1, len(keys)))

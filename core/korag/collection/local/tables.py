@@ -181,11 +181,6 @@ class Tables(ABC):
             raise self.damaged(f"sqlite_sequence: {last!r:.40}")
         return last
 
-    def first_key(self) -> int:
-        """The least key of a document; 1 if there is none."""
-        first: int = self._all("SELECT coalesce(min(key), 1) FROM documents")[0][0]
-        return first
-
     def beginnings(self, keys: Iterable[int], characters: int) -> list[str]:
         """The first characters of the texts of those keys that exist; damaged ones as far as they can be read."""
         sql = "SELECT CAST(substr(text, 1, ?) AS BLOB) FROM documents WHERE key IN (SELECT value FROM json_each(?))"

@@ -40,7 +40,6 @@ def rank_hits(
     Returns:
         Hits, best first; equal scores in insertion order.
     """
-    tops = {leg: _fraction(run[0][1], max_scores[leg]) if run else 0.0 for leg, run in runs.items()}
     relevance: Callable[[float], float]
     if len(runs) == 1:
         ((leg, run),) = runs.items()
@@ -51,6 +50,7 @@ def rank_hits(
         fused = fuse_runs(given, Fusion(options.fusion, options.weights))
         greatest = max((score for _, score in fused), default=0.0)
         trusted = {leg: (options.weights or {}).get(leg, 1.0) * (confidences or {}).get(leg, 1.0) for leg in runs}
+        tops = {leg: _fraction(run[0][1], max_scores[leg]) if run else 0.0 for leg, run in runs.items()}
         relevance = hybrid_relevance(tops, greatest=greatest, weights=trusted)
     best = fused[: options.k]
     ranks = {leg: {key: (rank, score) for rank, (key, score) in enumerate(run, 1)} for leg, run in runs.items()}

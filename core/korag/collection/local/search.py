@@ -128,10 +128,8 @@ class Searcher:
             found[name] = search(prepared[name], selection.slices(name), fetch, exact=options.exact)
         for position in range(len(next(iter(queries.values())))):
             best = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
-            runs, spans = (
-                {name: run for name, (run, _) in best.items()},
-                {name: span for name, (_, span) in best.items()},
-            )
+            runs = {name: run for name, (run, _) in best.items()}
+            spans = {name: span for name, (_, span) in best.items()}
             max_scores = {name: self._legs[name].max_score(prepared[name][position]) for name in runs}
             confidences = {name: self._legs[name].confidence(prepared[name][position]) for name in runs}
             yield rank(runs, max_scores, self._database.documents, options, confidences, spans=spans)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.retrievers import LangSmithRetrieverParams
 from langchain_core.runnables import RunnableSerializable, run_in_executor
 from langchain_core.runnables.utils import AnyConfigurableField
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import Family
@@ -29,17 +27,12 @@ from korag.errors import InvalidArgumentError
 from korag.filters import parse
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
-from langchain_korag.documents import (
-    delete_documents,
-    how_to_make,
-    texts_to_documents,
-    to_document,
-    to_records,
-)
+from langchain_korag.collection_documents import CollectionDocuments
+from langchain_korag.documents import how_to_make, texts_to_documents, to_document, to_records
 from langchain_korag.search_options import search_options
 
 
-class CollectionRetriever(BaseRetriever):
+class CollectionRetriever(CollectionDocuments):
     """Finds documents of a KoRAG collection; each subclass searches in its own way.
 
     Attributes:
@@ -54,14 +47,6 @@ class CollectionRetriever(BaseRetriever):
         score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # the input may contain a token
-    )
-
-    collection: SkipJsonSchema[Collection] = Field(exclude=True, repr=False)
     k: int = Field(default=4, ge=0)
     filter: dict[str, Any] | None = None
     score_threshold: float | None = Field(default=None, ge=0, le=1)
@@ -240,60 +225,6 @@ class CollectionRetriever(BaseRetriever):
     def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:
         """Raises `IndexStateError` if a retriever of this class cannot search these legs of `owner`."""
         raise NotImplementedError
-
-    # -- documents ----------------------------------------------------------------------------------------
-
-    def add_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
-        """Adds documents, replacing those with the same ids.
-
-        Args:
-            documents: The documents; those without an id get a random one.
-            ids: Ids in place of the documents' own.
-
-        Returns:
-            The ids, in order.
-
-        Raises:
-            InvalidTextError: If something is not a `Document`.
-        """
-        return to_records(documents, ids).add_to(self.collection)
-
-    async def aadd_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
-        """Async `add_documents`, run in a thread."""
-        return await run_in_executor(None, self.add_documents, documents, ids=ids)
-
-    def delete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
-        """Removes documents by id, by filter, or those among `ids` that match the filter.
-
-        Args:
-            ids: Ids; unknown ones are ignored.
-            filter: Metadata filter; ``{}`` matches everything.
-
-        Returns:
-            How many were removed.
-
-        Raises:
-            InvalidArgumentError: If neither is given.
-        """
-        return delete_documents(self.collection, ids, filter)
-
-    async def adelete(self, ids: Sequence[str] | None = None, *, filter: dict[str, Any] | None = None) -> int:
-        """Async `delete`, run in a thread."""
-        return await run_in_executor(None, self.delete, ids, filter=filter)
-
-    def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Writes the documents and their vectors to a folder, for `load_local`.
-
-        A retriever created with ``path=`` saves every change itself; this makes a copy elsewhere.
-
-        Args:
-            path: The folder; empty or not existing, unless `overwrite`.
-            overwrite: Replace an existing collection.
-
-        Returns:
-            The folder.
-        """
-        return self.collection.save(path, overwrite=overwrite)
 
     # -- searching ----------------------------------------------------------------------------------------
 

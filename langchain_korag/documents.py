@@ -68,14 +68,24 @@ def how_to_make(path: str | os.PathLike[str]) -> str:
     return f"from_documents(..., path='{path}'), save_local('{path}')"
 
 
-def delete_documents(collection: Collection, ids: Sequence[str] | None, filter: dict[str, Any] | None) -> int:
-    """Removes documents by id, by filter, or those among `ids` that match the filter; returns how many.
+def get_documents(
+    collection: Collection, ids: Sequence[str] | None, filter: dict[str, Any] | None = None
+) -> list[Document]:
+    """Returns documents by id, by filter, or those among `ids` that match the filter."""
+    found = collection.get(ids, where=filter)
+    return [Document(id=d.id, page_content=d.text, metadata=d.metadata) for d in found]
+
+
+def delete_documents(collection: Collection, ids: Sequence[str] | None, filter: dict[str, Any] | None) -> list[str]:
+    """Removes documents by id, by filter, or those among `ids` that match the filter; returns the ids of those removed.
 
     Raises:
         InvalidArgumentError: If neither is given.
     """
     check_deletion("filter={}", ids=ids, filter=filter)
-    return collection.delete(ids, where=filter)
+    found = list(dict.fromkeys(document.id for document in collection.get(ids, where=filter)))
+    collection.delete(found)
+    return found
 
 
 def check_documents(documents: Iterable[Document]) -> list[Document]:

@@ -25,7 +25,14 @@ from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from korag.paths import check_path
 from korag.storage import is_taken
-from langchain_korag.documents import delete_documents, how_to_make, texts_to_documents, to_document, to_records
+from langchain_korag.documents import (
+    delete_documents,
+    get_documents,
+    how_to_make,
+    texts_to_documents,
+    to_document,
+    to_records,
+)
 from langchain_korag.embeddings import KoEmbeddings
 from langchain_korag.search_options import RENAMED, search_options
 
@@ -278,7 +285,7 @@ class KoVectorStore(VectorStore):
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Returns the documents that exist, in the order of `ids`."""
-        return [Document(id=d.id, page_content=d.text, metadata=d.metadata) for d in self.collection.get(ids)]
+        return get_documents(self.collection, ids)
 
     # -- searching ----------------------------------------------------------------------------------------
 

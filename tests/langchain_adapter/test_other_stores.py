@@ -44,7 +44,7 @@ async def test_retrievers(
     assert found[0] == papers[0]
     assert await retriever.ainvoke(QUERY) == found
     assert store.searches == [options, options]
-    assert retriever.delete([found[0].id or ""]) == 1
+    assert retriever.delete([found[0].id or ""])["num_deleted"] == 1
     assert len(store) == len(papers) - 1
     with pytest.raises(InvalidArgumentError, match="OtherStore cannot be saved"):
         retriever.save_local(tmp_path / "copy")

@@ -424,13 +424,13 @@ class TestDocuments:
         assert [document.text for document in fresh.collection.get(added)] == ["하나", "둘"]
 
     def test_delete(self, fresh: KoColBERTRetriever) -> None:
-        assert fresh.delete(["문서-0", "없는 문서"]) == 1
+        assert fresh.delete(["문서-0", "없는 문서"])["num_deleted"] == 1
         assert "문서-0" not in {document.id for document in fresh.invoke(QUERY)}
-        assert fresh.delete(filter={"주제": {"$in": ["생활", "음식"]}}) == 2
-        assert fresh.delete(["문서-3"], filter={"주제": "회사"}) == 0
+        assert fresh.delete(filter={"주제": {"$in": ["생활", "음식"]}})["num_deleted"] == 2
+        assert fresh.delete(["문서-3"], filter={"주제": "회사"})["num_deleted"] == 0
         with pytest.raises(InvalidArgumentError):
             fresh.delete()
-        assert fresh.delete(filter={}) == 1
+        assert fresh.delete(filter={})["num_deleted"] == 1
         assert fresh.invoke(QUERY) == []
 
     @pytest.mark.parametrize("wrong", ["문자열", 3, None, {"page_content": "x"}])

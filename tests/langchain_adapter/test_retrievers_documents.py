@@ -26,11 +26,11 @@ class TestDocuments:
         assert len(writable_retriever.collection) == 7
         ((found, _),) = writable_retriever.similarity_search_with_score("자전거 보관소", k=1)
         assert found == new
-        assert await writable_retriever.adelete(["문서-0", "없음"]) == 1
+        assert (await writable_retriever.adelete(["문서-0", "없음"]))["num_deleted"] == 1
         assert "문서-0" not in ids(writable_retriever.invoke("자전거 보관소", k=10))
-        assert writable_retriever.delete(["가", "나"], filter={"쪽.처음": 5}) == 1
-        assert await writable_retriever.adelete(filter={"주제": {"$ne": "규정"}}) == 4
-        assert writable_retriever.delete(filter={}) == 1
+        assert writable_retriever.delete(["가", "나"], filter={"쪽.처음": 5})["num_deleted"] == 1
+        assert (await writable_retriever.adelete(filter={"주제": {"$ne": "규정"}}))["num_deleted"] == 4
+        assert writable_retriever.delete(filter={})["num_deleted"] == 1
         assert writable_retriever.invoke(WIDE) == []
 
     async def test_delete_wants_to_be_told_what(self, writable_retriever: CollectionRetriever) -> None:

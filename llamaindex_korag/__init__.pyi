@@ -1,4 +1,5 @@
 from llamaindex_korag.embeddings import KoEmbedding as KoEmbedding
+from llamaindex_korag.found import FoundNode as FoundNode
 from llamaindex_korag.index import KoColBERTIndex as KoColBERTIndex
 from llamaindex_korag.rerankers import KoColBERTRerank as KoColBERTRerank
 from llamaindex_korag.rerankers import KoCrossEncoderRerank as KoCrossEncoderRerank

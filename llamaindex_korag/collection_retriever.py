@@ -33,7 +33,8 @@ from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
-from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records, to_scored
+from llamaindex_korag.found import to_found
+from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records
 
 
 class CollectionRetriever(BaseRetriever):
@@ -48,8 +49,8 @@ class CollectionRetriever(BaseRetriever):
         min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a lower
             score, which has no fixed scale.
         exact: False lets a ColBERT search score only promising nodes (see `korag.Collection.search`).
-        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`); nodes found
-            that way have it as ``rewritten_query`` in their metadata, hidden from LLMs and embeddings.
+        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`); results
+            found that way say so (`FoundNode.rewritten_query`).
         metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
     """
 
@@ -358,10 +359,11 @@ class CollectionRetriever(BaseRetriever):
             options = dataclasses.replace(options, k=max(options.k, DEFAULT_FETCH_K))
         found = self.collection.search_many(queries, options=options)
         if len(queries) == 1:
-            return [to_scored(hit) for hit in found[0]]
-        by_id = {hit.id: hit for hits in found for hit in hits}
+            return [to_found(hit) for hit in found[0]]
+        by_relevance = sorted((hit for hits in found for hit in hits), key=lambda hit: hit.relevance)
+        by_id = {hit.id: hit for hit in by_relevance}  # the most relevant one of each node
         ranked = reciprocal_rank_fusion({str(index): [hit.id for hit in hits] for index, hits in enumerate(found)})
-        return [to_scored(by_id[id_], score) for id_, score in ranked[: self.similarity_top_k]]
+        return [to_found(by_id[id_], score) for id_, score in ranked[: self.similarity_top_k]]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)

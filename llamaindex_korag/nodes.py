@@ -29,7 +29,6 @@ from korag.checks import check_distinct
 from korag.collection.base import Collection, Hit
 from korag.collection.documents import StoredDocument, check_documents
 from korag.errors import IndexStateError, InvalidArgumentError, InvalidTextError
-from korag.reranking.searched import REWRITTEN
 from korag.text import check_text, is_empty
 
 logger = logging.getLogger("korag")
@@ -103,16 +102,6 @@ def to_node(found: Hit | StoredDocument) -> BaseNode:
     if described is None:
         return TextNode(id_=found.id, text=found.text, metadata=metadata)
     return _make(described["class"], json.loads(described["fields"]), found.text, metadata)
-
-
-def to_scored(hit: Hit, score: float | None = None) -> NodeWithScore:
-    """Converts a hit to a new node, with its score or another, and ``rewritten_query`` if the query was repaired."""
-    node = to_node(hit)
-    if hit.rewritten_query is not None:
-        node.metadata[REWRITTEN] = hit.rewritten_query
-        node.excluded_embed_metadata_keys.append(REWRITTEN)
-        node.excluded_llm_metadata_keys.append(REWRITTEN)
-    return NodeWithScore(node=node, score=hit.score if score is None else score)
 
 
 def source_id(stored: StoredDocument) -> str | None:
@@ -259,10 +248,23 @@ def _find_class(name: str) -> type[Any]:
     for cls in _subclasses(BaseNode):
         if _class_name(cls) == name:
             return cls
-    raise IndexStateError(
+    raise _not_imported(name)
+
+
+def _not_imported(name: str) -> IndexStateError:
+    return IndexStateError(
         f"저장된 노드의 클래스 {name}을(를) 찾을 수 없습니다. 그 클래스가 있는 모듈을 먼저 import하세요.",
         f"The stored node is a {name}, which has not been imported; import its module first.",
     )
+
+
+def named_class(name: str) -> type[BaseNode]:
+    """Returns the class of a node's dump, by its ``class_name``; LlamaIndex's own before others of that name."""
+    classes = [cls for cls in _subclasses(BaseNode) if cls.class_name() == name]
+    if not classes:
+        raise _not_imported(name)
+    found: type[BaseNode] = min(classes, key=lambda cls: cls.__module__ != _HOME)
+    return found
 
 
 def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:

@@ -22,8 +22,8 @@ from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker
 from korag.reranking.cross_encoder import CrossEncoderReranker, cross_encoder_with
 from korag.reranking.fusing import check_fuse_weight, ranked_scores
-from korag.reranking.searched import searched_query
 from korag.text import check_text
+from llamaindex_korag.found import distinct, query_of, scored_again
 
 RETRIEVAL_SCORE = "retrieval_score"
 dispatcher = get_dispatcher(__name__)
@@ -32,7 +32,8 @@ dispatcher = get_dispatcher(__name__)
 class NodeReranker(BaseNodePostprocessor):
     """Puts retrieved nodes in the order a model gives them; each subclass has its own kind of model.
 
-    Nodes that a KoRAG retriever found with a repaired query (``rewritten_query`` in their metadata) are scored by it.
+    Nodes that a KoRAG retriever found with a repaired query (`FoundNode.rewritten_query`) are scored by it.
+    A node that several lists contain counts once: in its first place, with its best score.
 
     Everything that changes scores is a serialised field, so `to_dict` and `from_dict` recreate a reranker that
     scores alike. How the model is run (device, precision, backend) is up to the loaded model passed in.
@@ -141,9 +142,10 @@ class NodeReranker(BaseNodePostprocessor):
         return ranked
 
     def _rank(self, nodes: list[NodeWithScore], query: str) -> list[NodeWithScore]:
+        nodes = distinct(nodes)
         texts = [node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes]
         ranked = self._reranker.rerank(
-            searched_query(check_text(query, "query_str"), [node.node.metadata for node in nodes]),
+            query_of(check_text(query, "query_str"), nodes),
             texts,
             top_n=self.top_n,
             score_threshold=self.score_threshold,
@@ -162,7 +164,7 @@ class NodeReranker(BaseNodePostprocessor):
             }
             metadata = {**node.metadata, RETRIEVAL_SCORE: scored.score}
             node = node.model_copy(update={"metadata": metadata, **hidden})
-        return NodeWithScore(node=node, score=score)
+        return scored_again(scored, node, score)
 
     def __getstate__(self) -> dict[str, Any]:
         # The base class's would drop what cannot be pickled from the live object, and its __setstate__ would lose the
@@ -180,7 +182,7 @@ class KoColBERTRerank(NodeReranker):
     >>> rerank = KoColBERTRerank(model_name="mini-colbert", top_n=3)
     >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
 
-    Returns new `NodeWithScore` objects with the MaxSim score, or the fused one; those passed in, and their nodes, are
+    Returns new `FoundNode` objects with the MaxSim score, or the fused one; those passed in, and their nodes, are
     not modified. Equal scores keep their order. Nodes without any text to score are left out. Reranking the same nodes
     for another query only encodes that query.
 
@@ -302,7 +304,7 @@ class KoCrossEncoderRerank(NodeReranker):
     >>> rerank = KoCrossEncoderRerank(model_name="dragonkue/bge-reranker-v2-m3-ko", top_n=3)
     >>> query_engine = index.as_query_engine(node_postprocessors=[rerank], similarity_top_k=20)
 
-    Returns new `NodeWithScore` objects with the model's score, in [0, 1] where its activation is a sigmoid; those
+    Returns new `FoundNode` objects with the model's score, in [0, 1] where its activation is a sigmoid; those
     passed in, and their nodes, are not modified. Equal scores keep their order. Nodes without any text to score are
     left out. Every node is read again for every query: slower than `KoColBERTRerank`, which keeps their vectors.
 

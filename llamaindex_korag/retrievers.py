@@ -136,7 +136,7 @@ class KoColBERTRetriever(_ModelRetriever):
     >>> retriever = KoColBERTRetriever.from_defaults(nodes, model_name="mini-colbert", similarity_top_k=4)
     >>> query_engine = RetrieverQueryEngine.from_args(retriever)
 
-    Returns new `NodeWithScore` objects with new nodes, equal to those added except for their embeddings. The score is
+    Returns new `FoundNode` objects with new nodes, equal to those added except for their embeddings. The score is
     MaxSim, comparable for the same query only. If a transformation such as HyDE generated several query strings, each
     is searched and the results are fused by rank, because scores of different queries do not compare; the score is then
     that of this fusion.

@@ -21,8 +21,8 @@ PUBLIC = {
         "KoHybridRetriever", "KoRerankRetriever", "KoSparseEmbeddings", "KoSpladeRetriever", "KoVectorStore",
     ],
     "llamaindex_korag": [
-        "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever", "KoCrossEncoderRerank",
-        "KoEmbedding", "KoHybridRetriever", "KoSparseEmbedding", "KoSpladeRetriever",
+        "FoundNode", "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever",
+        "KoCrossEncoderRerank", "KoEmbedding", "KoHybridRetriever", "KoSparseEmbedding", "KoSpladeRetriever",
     ],
 }  # fmt: skip
 OTHER_FRAMEWORKS = {

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -55,6 +56,13 @@ def test_the_evaluation_page_prints_what_it_says() -> None:
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "evaluation.md", "exec"), {})  # noqa: S102 (our own page)
     assert printed.getvalue() == expected
+
+
+def test_the_tracing_page_prints_what_it_says() -> None:
+    """In a process of its own: a tracer provider is configured once."""
+    ((code, expected),) = _examples("docs/tracing.md")
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.stdout == expected, done.stderr
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from korag.checks import (
 )
 from korag.collection.documents import StoredDocument, warn_empty
 from korag.collection.runs import LegRuns, runs_of_hits
+from korag.collection.spans import search_span, set_found
 from korag.collection.streaming import stream_into
 from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
@@ -339,11 +340,13 @@ class Collection(ABC):
             warn_empty(len(checked) - len(filled), len(checked))
         hits: list[list[Hit]] = [[] for _ in checked]
         if filled and options.k:
-            given = [checked[index] for index in filled]
-            meant = self._repaired(given) if options.repair_query else [None] * len(given)
-            found = self._search([new or query for query, new in zip(given, meant, strict=True)], legs, options)
-            for index, own, new in zip(filled, found, meant, strict=True):
-                hits[index] = own if new is None else [dataclasses.replace(hit, rewritten_query=new) for hit in own]
+            with search_span(legs, options, queries=len(filled)) as span:
+                given = [checked[index] for index in filled]
+                meant = self._repaired(given) if options.repair_query else [None] * len(given)
+                found = self._search([new or query for query, new in zip(given, meant, strict=True)], legs, options)
+                for index, own, new in zip(filled, found, meant, strict=True):
+                    hits[index] = own if new is None else [dataclasses.replace(hit, rewritten_query=new) for hit in own]
+                set_found(span, found, repaired=len(meant) - meant.count(None))
         return hits
 
     def _repaired(self, queries: list[str]) -> list[str | None]:

@@ -10,6 +10,7 @@ from korag.collection.base import Hit, SearchOptions
 from korag.collection.documents import StoredDocument
 from korag.collection.relevance import hybrid_relevance
 from korag.collection.runs import LegRuns, Run
+from korag.collection.spans import fuse_part
 from korag.fusion import Fusion
 from korag.legs.registry import lexical_legs
 
@@ -47,7 +48,9 @@ def rank_hits(
         relevance = partial(_fraction, max_score=max_scores[leg])
     else:
         given = LegRuns(runs, {}, confidences or {}, options.candidates)
-        fused = fuse_runs(given, Fusion(options.fusion, options.weights))
+        with fuse_part(list(runs), method=options.fusion) as part:
+            fused = fuse_runs(given, Fusion(options.fusion, options.weights))
+            part.found += len(fused)
         greatest = max((score for _, score in fused), default=0.0)
         trusted = {leg: (options.weights or {}).get(leg, 1.0) * (confidences or {}).get(leg, 1.0) for leg in runs}
         tops = {leg: _fraction(run[0][1], max_scores[leg]) if run else 0.0 for leg, run in runs.items()}

@@ -29,6 +29,7 @@ from korag.encoders.worker_pool import WorkerPool, check_devices
 from korag.errors import InvalidArgumentError
 from korag.forking import Lock
 from korag.text import check_text, check_texts, normalize
+from korag.tracing import span
 
 
 class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
@@ -411,6 +412,12 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def _encode_block(
         self, texts: list[str], task: Task, report: TruncationReport, bar: Any, *, log: bool
     ) -> list[Any]:
+        with span("CreateEmbeddings", "EMBEDDING", self._span_attributes(task, len(texts))):
+            return self._encode_pipeline(texts, task, report, bar, log=log)
+
+    def _encode_pipeline(
+        self, texts: list[str], task: Task, report: TruncationReport, bar: Any, *, log: bool
+    ) -> list[Any]:
         pipeline = self._pipeline()
         pool = self._pool if self._pool is not None and self._pool.is_here else None
         with self.running():
@@ -421,6 +428,14 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             if log:
                 report.log()
             return pipeline.encode(cut, task, lengths=lengths, pool=pool, on_batch=bar.update)
+
+    def _span_attributes(self, task: Task, count: int) -> dict[str, Any]:
+        return {
+            "embedding.model_name": self.model_name,
+            "korag.family": self.family,
+            "korag.task": task,
+            "korag.texts": count,
+        }
 
     def _pipeline(self) -> Pipeline:
         shared = self.shared()

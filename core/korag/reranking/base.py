@@ -15,6 +15,7 @@ from korag.errors import CheckpointError, InvalidArgumentError
 from korag.reranking.fusing import check_first_stage, check_fuse_weight, fuse
 from korag.scoring import top_k
 from korag.text import check_text, check_texts, is_empty
+from korag.tracing import part, span
 
 logger = logging.getLogger("korag")
 
@@ -91,21 +92,30 @@ class TextReranker(ABC):
             )  # fmt: skip
         if not filled or top_n == 0:
             return []
-        scores, relevance = self._score(query, [candidates[index] for index in filled], show_progress)
-        if np.isnan(scores).any():  # they would be dropped silently otherwise
-            raise CheckpointError(
-                "모델이 계산한 점수에 NaN이 있습니다. dtype='float32'로 불러 보세요. 그래도 같으면 파일이 "
-                "손상된 것이니 모델을 다시 다운로드하세요.",
-                "Some of the model's scores are NaN. Load it with dtype='float32'; if that does not "
-                "help, its files are damaged: download the model again.",
-            )
-        if weight < 1:
-            scores = fuse(scores, None if first_stage is None else first_stage[filled], weight)
-        if score_threshold is not None and relevance is not None:
-            scores = np.where(relevance >= score_threshold, scores, -np.inf)
-        positions = np.array(filled, np.int64)
-        best = top_k(scores, positions, len(filled) if top_n is None else top_n)
-        return [(int(positions[index]), float(scores[index])) for index in best]
+        asked = len(filled) if top_n is None else top_n
+        model = getattr(self, "model_name", None)
+        attributes = {"reranker.model_name": model, "reranker.top_k": asked, "korag.texts": len(filled)}
+        with span("korag.rerank", "RERANKER", attributes) as reranking:
+            scores, relevance = self._score(query, [candidates[index] for index in filled], show_progress)
+            if np.isnan(scores).any():  # they would be dropped silently otherwise
+                raise CheckpointError(
+                    "모델이 계산한 점수에 NaN이 있습니다. dtype='float32'로 불러 보세요. 그래도 같으면 파일이 "
+                    "손상된 것이니 모델을 다시 다운로드하세요.",
+                    "Some of the model's scores are NaN. Load it with dtype='float32'; if that does not "
+                    "help, its files are damaged: download the model again.",
+                )
+            if weight < 1:
+                with part("korag.fuse", "CHAIN", {"korag.fuse_weight": weight}) as fusing:
+                    scores = fuse(scores, None if first_stage is None else first_stage[filled], weight)
+                    fusing.found += len(scores)
+            if score_threshold is not None and relevance is not None:
+                scores = np.where(relevance >= score_threshold, scores, -np.inf)
+            positions = np.array(filled, np.int64)
+            best = top_k(scores, positions, asked)
+            ranked = [(int(positions[index]), float(scores[index])) for index in best]
+            reranking.set({"korag.found": len(ranked)})
+            reranking.set_documents("reranker.output_documents", ((None, score) for _, score in ranked))
+        return ranked
 
     def check_threshold(self, score_threshold: float | None) -> None:
         """Checks a threshold.

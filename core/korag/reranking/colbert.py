@@ -120,6 +120,11 @@ class Reranker(TextReranker):
         self.encoder: Encoder[TokenVectors] = as_encoder(encoder, family="late_interaction", query_length=query_length)
         self.cache = TokenCache() if cache is None else cache
 
+    @property
+    def model_name(self) -> str:
+        """Name of the encoder's model."""
+        return self.encoder.model_name
+
     def _score(
         self,
         query: str,

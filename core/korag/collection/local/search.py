@@ -15,6 +15,7 @@ from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
 from korag.collection.ranking import FindSpan, rank_hits, record_runs
 from korag.collection.runs import LegRuns, Run
+from korag.collection.spans import leg_part, search_span, set_found
 from korag.errors import InvalidArgumentError
 from korag.filters import parse, to_sql
 from korag.legs.base import Leg
@@ -59,8 +60,10 @@ class Searcher:
         query = self._legs[name].query_from_vector(vector)
         if options.k == 0:
             return []
-        hits: list[Hit]
-        (hits,) = self._find({name: [query]}, options)
+        with search_span([name], options, queries=1) as span:
+            hits: list[Hit]
+            (hits,) = self._find({name: [query]}, options)
+            set_found(span, [hits])
         return hits
 
     @repeated
@@ -121,13 +124,18 @@ class Searcher:
         prepared: dict[str, list[Any]] = {}
         found: dict[str, Iterator[NDArray[np.float32] | WindowScores]] = {}
         for name, encoded in queries.items():
-            live = [reader.legs[name] for reader in snapshot.readers]
-            prepared[name] = [self._legs[name].prepare(query, live) for query in encoded]
             leg = self._legs[name]
+            live = [reader.legs[name] for reader in snapshot.readers]
+            with leg_part(name, leg.encoder, k=fetch):
+                prepared[name] = [leg.prepare(query, live) for query in encoded]
             search = leg.search_windows if isinstance(leg, WindowedLeg) else leg.search
             found[name] = search(prepared[name], selection.slices(name), fetch, exact=options.exact)
         for position in range(len(next(iter(queries.values())))):
-            best = {name: _best(next(scores), selection.keys, fetch) for name, scores in found.items()}
+            best = {}
+            for name, scores in found.items():
+                with leg_part(name, self._legs[name].encoder, k=fetch) as part:
+                    best[name] = _best(next(scores), selection.keys, fetch)
+                    part.found += len(best[name][0])
             runs = {name: run for name, (run, _) in best.items()}
             spans = {name: span for name, (_, span) in best.items()}
             max_scores = {name: self._legs[name].max_score(prepared[name][position]) for name in runs}

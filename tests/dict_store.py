@@ -43,12 +43,18 @@ class DictStore(Collection):
         return self._rows
 
     def add(self, texts: Any, *, ids: Any = None, metadata: Any = None, show_progress: Any = None) -> list[str]:
-        rows = [Row(document, self._encode(document.text)) for document in check_documents(texts, ids, metadata)]
+        documents = check_documents(texts, ids, metadata)
         with self._lock:
-            for row in rows:  # last in order, if it replaces one
-                self._opened().pop(to_nfc(row.document.id), None)
-                self._opened()[to_nfc(row.document.id)] = row
-        return [row.document.id for row in rows]
+            rows = self._opened()
+            for document in documents:
+                id_ = to_nfc(document.id)
+                if id_ in rows and rows[id_].document.text == document.text:
+                    rows[id_] = Row(document, rows[id_].arrays)
+                else:  # last in order, if it replaces one
+                    arrays = self._encode(document.text)
+                    rows.pop(id_, None)
+                    rows[id_] = Row(document, arrays)
+        return [document.id for document in documents]
 
     def _encode(self, text: str) -> dict[str, Arrays]:
         return {

@@ -302,17 +302,17 @@ def name_weights(legs: Sequence[str], weights: Mapping[str, float] | Sequence[fl
 # -- metadata -------------------------------------------------------------------------------------------------
 
 
-def check_metadata(fields: object, index: int) -> dict[str, Any]:
+def check_metadata(fields: object, index: int | None = None) -> dict[str, Any]:
     """Returns a deep copy of JSON metadata.
 
     Args:
         fields: The metadata of one document.
-        index: The document's position, for the message.
+        index: The document's position, for the message; None for metadata of all documents.
 
     Raises:
         InvalidArgumentError: If it is not a dict of JSON values; the message has the path of the wrong one.
     """
-    place = f"metadata[{index}]"
+    place = "metadata" if index is None else f"metadata[{index}]"
     if not isinstance(fields, Mapping):
         raise InvalidArgumentError(
             f"{place}의 값 {fields!r:.80}은(는) dict가 아닙니다. 키가 문자열인 dict여야 합니다.",

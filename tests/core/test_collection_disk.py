@@ -632,7 +632,7 @@ def test_an_add_that_is_only_empty_needs_no_segment(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_committed_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("korag.collection.local.collection.COMMIT_DOCUMENTS", 2)
+    monkeypatch.setattr("korag.collection.local.editing.COMMIT_DOCUMENTS", 2)
     with Collection.open(tmp_path, **legs()) as collection:
         encode, calls = FakeEncoder.encode_documents, []
 

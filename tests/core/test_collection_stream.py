@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from korag import Collection
-from korag.collection import base
+from korag.collection import editing
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.testing import FakeDenseEncoder
 
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "COMMIT_DOCUMENTS", 4)
+    monkeypatch.setattr(editing, "COMMIT_DOCUMENTS", 4)
 
 
 def documents(count: int) -> list[tuple[str, str, dict[str, Any]]]:

@@ -77,6 +77,9 @@ class TestDocuments:
         names = list("사과나무숲속")
         retriever = kind.make_of_texts(["보증금 반환"] * 6, ids=names, k=6)
         assert ids(retriever.invoke("보증금")) == names
+        retriever.add_documents([Document(id="과", page_content="보증금 반환")])  # unchanged: it keeps its place
+        assert ids(retriever.invoke("보증금")) == names
+        retriever.add_documents([Document(id="과", page_content="도서관")])
         retriever.add_documents([Document(id="과", page_content="보증금 반환")])  # counts as newly added
         assert ids(retriever.invoke("보증금")) == list("사나무숲속과")
 

@@ -1,4 +1,4 @@
-"""The contract of every collection, and the types of its results and options.
+"""The contract of every collection.
 
 A store (a folder, a server) derives from `Collection` and implements its abstract methods; everything that merely uses
 a collection is typed against this class. `korag.testing.CollectionContract` tests a store.
@@ -9,247 +9,50 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.repair.repair import repaired
-from korag.checks import (
-    FusionMethod,
-    check_count,
-    check_flag,
-    check_fraction,
-    check_fusion,
-    check_weights,
-    reject_unknown,
-)
-from korag.collection.documents import StoredDocument, warn_empty
+from korag.checks import check_count, check_weights, reject_unknown
+from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, warn_empty
+from korag.collection.editing import Documents
+from korag.collection.hits import Hit
+from korag.collection.options import DEFAULT_FETCH_K, SearchOptions, SearchSettings
 from korag.collection.runs import LegRuns, runs_of_hits
 from korag.collection.spans import search_span, set_found
-from korag.collection.streaming import stream_into
 from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
-from korag.filters import parse
 from korag.fusion import DEFAULT_METHOD, Fusion
 from korag.text import check_text, check_texts, is_empty
 
+__all__ = [
+    "COMMIT_CHARACTERS",
+    "COMMIT_DOCUMENTS",
+    "DEFAULT_FETCH_K",
+    "Collection",
+    "Hit",
+    "SearchOptions",
+    "SearchSettings",
+]
+
 logger = logging.getLogger("korag")
-DEFAULT_FETCH_K = 100
-"""Candidates of each leg in a hybrid search."""
-COMMIT_DOCUMENTS = 2_048
-"""Documents encoded and committed together."""
-COMMIT_CHARACTERS = 2_000_000
-"""Characters above which fewer documents are: the vectors of all their windows are in memory at once."""
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A document found by a search.
-
-    Attributes:
-        id: The document's id.
-        score: Its score, of the leg's own kind or fused for a hybrid search. Comparable within one search only.
-        text: The text as it was added.
-        metadata: A copy of the metadata as it was added.
-        legs: (rank from 1, score) in each leg that found it.
-        relevance: How well it answers the query, in [0, 1]; thresholds apply to it. In a search with one leg, the score
-            as a fraction of the best one the query could get. Dense: the cosine. ColBERT: each query token's best
-            match, averaged. Sparse: against the query itself. BM25: against a document that repeats every query term
-            endlessly. Hybrid: the same scale for all combinations of legs and all fusions, on which 0.5 is the
-            threshold that rejects questions the collection cannot answer (`korag.collection.relevance` has the
-            formula); docs/evaluation.md has those of single legs, which depend on the model.
-        rewritten_query: What was searched for, if the query was repaired (see `SearchOptions.repair_query`).
-        span: Where the window that matched best begins and ends in the text, in characters, if the document is long
-            enough to be split into windows: that of the leg which ranks the document highest, of those with windows.
-            None for a document that was compared as a whole; `passage` is then the whole text.
-    """
-
-    id: str
-    score: float
-    text: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-    legs: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    relevance: float = 0.0
-    rewritten_query: str | None = None
-    span: tuple[int, int] | None = None
-
-    @property
-    def passage(self) -> str:
-        """The part of the text that matched best: the window at `span`, or the whole text."""
-        return self.text if self.span is None else self.text[slice(*self.span)]
-
-
-class SearchSettings(TypedDict, total=False):
-    """The fields of `SearchOptions` as keywords of `Collection.search`."""
-
-    k: int
-    using: str | None
-    where: Mapping[str, Any] | None
-    fetch_k: int | None
-    fusion: FusionMethod
-    weights: Mapping[str, float] | None
-    min_relevance: float | None
-    exact: bool
-    repair_query: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """Settings of a search. Checked when created, except for what depends on the collection's legs.
-
-    Attributes:
-        k: Hits at most.
-        using: A leg, or ``"hybrid"`` for all legs fused; None for the only leg, or hybrid if there are several.
-        where: Metadata filter, applied before the k best are taken (see `korag.filters`).
-        fetch_k: Candidates of each leg in a hybrid search; None for 100, or k if that is more.
-        fusion: ``"auto"`` for the collection's `fitted_fusion` if it has one, otherwise ``"anchored"``. The others are
-            the functions of `korag.fusion`: ``"anchored"`` by scaled scores, where legs with a model count as far as
-            they agree with the lexical ones, ``"weighted"`` by scaled scores, ``"rrf"`` by rank.
-        weights: Factor on the weight of each leg in a hybrid search; 1 where not given.
-        min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
-        exact: False lets the late-interaction leg score only promising documents: faster in large collections, at the
-            risk of missing some of the k best. Scores are the same. The other legs are always exact.
-        repair_query: Search for what was meant where the collection has no such words and the query is Korean typed on
-            an English keyboard (``wjstp`` for 전세) or the reverse, loose jamo (ㅈㅓㄴㅅㅔ), without spaces or with
-            spaces in the wrong places, or has one wrong jamo in a long word. The query searched for is in
-            `Hit.rewritten_query`. False searches for every query as it is.
-
-    Raises:
-        InvalidArgumentError: If a value breaks its rule.
-        FilterError: If `where` is not a filter.
-    """
-
-    k: int = 10
-    using: str | None = None
-    where: Mapping[str, Any] | None = None
-    fetch_k: int | None = None
-    fusion: FusionMethod = "auto"
-    weights: Mapping[str, float] | None = None
-    min_relevance: float | None = None
-    exact: bool = True
-    repair_query: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "k", check_count("k", self.k))
-        if self.fetch_k is not None:
-            object.__setattr__(self, "fetch_k", check_count("fetch_k", self.fetch_k))
-        check_fraction("min_relevance", self.min_relevance)
-        check_flag("exact", self.exact)
-        check_flag("repair_query", self.repair_query)
-        check_fusion(self.fusion)
-        parse(self.where)
-
-    @property
-    def candidates(self) -> int:
-        """Documents each leg contributes to a fusion; at least k."""
-        return max(self.k, DEFAULT_FETCH_K if self.fetch_k is None else self.fetch_k)
-
-
-class Collection(ABC):
+class Collection(Documents):
     """Documents with one representation per leg, added, filtered and searched.
 
     Texts are stored and returned as given; searching reads them as `korag.text.normalize` does.
     Empty documents are kept and never found.
     Safe for use by many threads.
     """
-
-    # -- documents ----------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def add(
-        self,
-        texts: Iterable[str],
-        *,
-        ids: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
-        show_progress: bool | None = None,
-    ) -> list[str]:
-        """Adds documents; one whose id exists replaces it and counts as newly inserted.
-
-        Everything is checked before any work is done. Documents are committed in batches; adding the same ids again
-        after an interruption completes the job.
-
-        Args:
-            texts: The documents, of up to 200 million characters each. Long ones are split into windows, or models read
-                their beginning, as the collection was made; BM25 indexes the whole text.
-            ids: Their ids, all different; generated if not given. Ids are the same if their NFC form is, here and in
-                `get`, `delete` and `add_stream`; a document has the form of its last addition.
-            metadata: A dict of JSON values for each document; copied.
-            show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
-
-        Returns:
-            The ids, in order.
-
-        Raises:
-            InvalidTextError: If a text or id is not a string.
-            InvalidArgumentError: If the numbers differ, an id occurs twice, or metadata is not JSON.
-        """
-
-    @abstractmethod
-    def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
-        """Removes documents by id, by filter, or those among `ids` that match the filter.
-
-        Returns:
-            How many were removed. Unknown ids are ignored.
-
-        Raises:
-            InvalidArgumentError: If neither is given.
-        """
-
-    @abstractmethod
-    def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
-        """Returns the documents that exist: by id in the order given, otherwise in insertion order.
-
-        Ids, and names and strings in `where`, are compared in NFC.
-        """
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of documents."""
-
-    def add_stream(
-        self,
-        documents: Iterable[tuple[str, str] | tuple[str, str, Mapping[str, Any] | None]],
-        *,
-        total: int | None = None,
-        show_progress: bool | None = None,
-    ) -> int:
-        """Adds documents from an iterable of any length in constant memory.
-
-        Documents are checked, encoded and committed 2,048 at a time. Those already stored with the same text and
-        metadata are skipped without encoding, so after an interruption the same call continues where it stopped. One
-        whose id exists with another text or other metadata replaces it.
-
-        Args:
-            documents: (id, text) or (id, text, metadata) for each; may be a generator.
-            total: Their number, for the progress bar's estimate of the time left; None if unknown.
-            show_progress: Show a progress bar; None shows one in a terminal.
-
-        Returns:
-            How many were added or replaced.
-
-        Raises:
-            InvalidTextError: If a text or id is not a string. Batches before it are stored.
-            InvalidArgumentError: If an entry is something else, an id occurs twice in a batch, or metadata is not
-                JSON.
-        """
-
-        def add(some: list[StoredDocument]) -> None:
-            self.add(
-                [document.text for document in some],
-                ids=[document.id for document in some],
-                metadata=[document.metadata for document in some],
-                show_progress=False,
-            )
-
-        return stream_into(documents, COMMIT_DOCUMENTS, get=self.get, add=add, total=total, show_progress=show_progress)
 
     # -- search -------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,10 @@ from korag.errors import InvalidTextError
 from korag.text import check_texts
 
 logger = logging.getLogger("korag")
+COMMIT_DOCUMENTS = 2_048
+"""Documents encoded and committed together."""
+COMMIT_CHARACTERS = 2_000_000
+"""Characters above which fewer documents are: the vectors of all their windows are in memory at once."""
 MAX_CHARACTERS = 200_000_000
 """Of a text: SQLite stores no more than 1 GB in a row, and a character may take 4 bytes."""
 
@@ -30,6 +35,16 @@ class StoredDocument:
     id: str
     text: str
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def is_same(one: StoredDocument, other: StoredDocument) -> bool:
+    """Returns True if nothing differs, not even ``1`` and ``True``, which are equal in Python."""
+    return one == other and to_json(one.metadata) == to_json(other.metadata)
+
+
+def to_json(metadata: Mapping[str, Any]) -> str:
+    """Returns metadata as it is stored."""
+    return json.dumps(metadata, ensure_ascii=False)
 
 
 def check_documents(

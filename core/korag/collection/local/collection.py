@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_choice, check_deletion, check_flag, check_ids
-from korag.collection.base import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, Collection, Hit, SearchOptions
-from korag.collection.documents import StoredDocument, check_documents, in_batches, warn_empty
+from korag.collection.base import Collection, Hit, SearchOptions
+from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.editing import Editor
 from korag.collection.local.fitted import NAME as FUSION_SETTING
 from korag.collection.local.fitted import check_fitted, read_fusion
 from korag.collection.local.lexicons import LexiconReader
@@ -38,13 +39,13 @@ from korag.collection.local.replacing import finish_interrupted
 from korag.collection.local.saving import save_copy
 from korag.collection.local.search import Searcher
 from korag.collection.local.segment_stores import SEGMENT_FOLDER, SegmentFolder, SegmentMemory, SegmentStore
-from korag.collection.local.segments import LegArrays, Segment
 from korag.collection.local.snapshot import SnapshotReader
 from korag.collection.local.stored_models import StoredModels
 from korag.collection.local.upgrade import upgrade_folder
 from korag.collection.local.verifying import VerifyReport, verify_folder
 from korag.collection.local.views import repeated
 from korag.collection.local.writing import Writer
+from korag.collection.metadata import MetadataChange
 from korag.collection.runs import LegRuns
 from korag.encoders.base import Encoder
 from korag.errors import ForeignFolderError, IndexStateError
@@ -55,7 +56,7 @@ from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowArguments, WindowSize, check_windows
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
-from korag.text import check_texts, is_empty, to_nfc
+from korag.text import check_texts, to_nfc
 
 
 class LocalCollection(Collection):
@@ -86,6 +87,7 @@ class LocalCollection(Collection):
         self._lexicons = LexiconReader(database)
         self._writer = Writer(database, segments, self._place)
         self._merger = Merger(self._writer, segments, self._reader, self._legs)
+        self._editor = Editor(database, segments, self._reader, self._writer, self._merger, self._legs)
 
     @classmethod
     def open(
@@ -263,12 +265,14 @@ class LocalCollection(Collection):
         metadata: Sequence[Mapping[str, Any]] | None = None,
         show_progress: bool | None = None,
     ) -> list[str]:
-        """Adds documents; those with an id that exists replace it and count as newly inserted.
+        """Adds documents; one whose id exists replaces it.
+
+        With the same text, the document keeps its vectors and its place, and nothing is encoded: only other metadata is
+        written, and nothing at all if that is the same too. With another text, it counts as newly inserted.
 
         Everything is checked first. Documents are then encoded and committed 2,048 at a time, or as many as have two
-        million characters; a process
-        killed in between, or a disk that is full, keeps the batches that were committed, and adding the same ids again
-        repairs it.
+        million characters. A process killed in between, or a disk that is full, keeps the batches that were committed,
+        and adding the same ids again completes the job. It also repairs documents that `verify` complains of.
 
         Args:
             texts: The documents.
@@ -287,28 +291,8 @@ class LocalCollection(Collection):
             StorageFullError: If there is not enough space; the batch in progress leaves nothing behind.
         """
         documents = check_documents(texts, ids, metadata)
-        if documents:
-            self._reader.read()  # merging reads every segment: a damaged one is an error before any work
-        for batch in in_batches(documents, COMMIT_DOCUMENTS, COMMIT_CHARACTERS):
-            self._add_batch(batch, show_progress)
+        self._editor.add(documents, show_progress=show_progress)
         return [document.id for document in documents]
-
-    def _add_batch(self, documents: list[StoredDocument], show_progress: bool | None) -> None:  # noqa: FBT001
-        filled = [index for index, document in enumerate(documents) if not is_empty(document.text)]
-        texts = [documents[index].text for index in filled]
-        if len(filled) < len(documents):
-            warn_empty(len(documents) - len(filled), len(documents))
-        encoded = {
-            name: LegArrays.encode(leg.codec, leg.encode_documents(texts, show_progress=show_progress), len(texts))
-            for name, leg in self._legs.items()
-        }
-        with self._writer.writing() as publish:
-            keys = self._database.upsert(documents)
-            if filled:
-                info = self._segments.prepare(Segment(keys[filled], encoded))
-                publish(info)
-                self._database.replace_segments([], [info])
-        self._merger.merge_if_worth()
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Removes documents by id, by filter, or those among `ids` that match the filter.
@@ -321,12 +305,33 @@ class LocalCollection(Collection):
         """
         check_deletion("where={}", ids=ids, where=where)
         checked = None if ids is None else check_ids(ids)
-        condition = self._condition(where)
-        with self._writer.writing():
-            keys = self._database.keys(*condition, ids=checked)
-            if len(keys):
-                self._database.delete(keys)
-        return len(keys)
+        return self._editor.delete(self._condition(where), checked)
+
+    def update_metadata(
+        self,
+        ids: Sequence[str],
+        metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        replace: bool = False,
+    ) -> list[str]:
+        """As `korag.collection.base.Collection.update_metadata`, in one commit; visible in every process at once.
+
+        Raises:
+            InvalidTextError: If an id is not a string.
+            InvalidArgumentError: If a document does not exist, an id occurs twice, the numbers differ, or metadata is
+                not JSON.
+            IndexStateError: If one of the documents is damaged.
+            CollectionLockedError: If another process is still writing after the time-out.
+            ReadOnlyError: If the folder cannot be written to.
+            StorageFullError: If there is not enough space.
+        """
+        change = MetadataChange(ids, metadata, replace=replace)
+        self._editor.update_metadata(change)
+        return change.ids
+
+    def keep_only(self, ids: Iterable[str]) -> int:
+        """As `korag.collection.base.Collection.keep_only`, in one commit."""
+        return self._editor.keep_only(check_ids(ids))
 
     def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
         """Returns the documents that exist: by id in the order given, otherwise in insertion order."""
@@ -342,6 +347,14 @@ class LocalCollection(Collection):
 
     def __len__(self) -> int:
         return self._database.count()
+
+    def count(self, where: Mapping[str, Any] | None = None) -> int:
+        """Number of documents that match a filter; of all documents without one."""
+        return self._database.count(*self._condition(where))
+
+    def ids(self, where: Mapping[str, Any] | None = None) -> list[str]:
+        """Returns the ids of the documents that match a filter, or of all, in insertion order."""
+        return list(self._database.id_by_key(None, *self._condition(where)).values())
 
     def compact(self) -> None:
         """Rewrites all segments without the vectors of deleted and replaced documents."""

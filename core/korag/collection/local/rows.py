@@ -7,13 +7,13 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from korag.collection.documents import StoredDocument
+from korag.collection.documents import StoredDocument, to_json
 from korag.errors import IndexStateError
 
 
 def to_row(key: int, document: StoredDocument) -> tuple[int, str, str, str, int]:
     """Returns key, id, text, metadata and checksum."""
-    metadata = json.dumps(document.metadata, ensure_ascii=False)
+    metadata = to_json(document.metadata)
     return key, document.id, document.text, metadata, checksum(key, document.id, document.text, metadata)
 
 

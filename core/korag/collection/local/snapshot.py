@@ -79,6 +79,14 @@ class Snapshot:
         filtered = self._filtered
         object.__setattr__(self, "_lock", Lock(lambda: LRUCache.__init__(filtered, FILTERS)))
 
+    def count_rows(self, keys: Iterable[int]) -> dict[int, int]:
+        """The number of live rows of each key: one if the document has vectors."""
+        wanted = np.fromiter(keys, np.int64)
+        rows = np.zeros(len(wanted), np.int64)
+        for reader in self.readers:
+            rows += np.isin(wanted, reader.keys[reader.live])
+        return dict(zip(wanted.tolist(), rows.tolist(), strict=True))
+
     def select(self, condition: tuple[str, Sequence[object]] | None, database: Database) -> FilteredRows:
         """Returns the documents that meet a condition; cached.
 

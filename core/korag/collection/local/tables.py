@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import unicodedata
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from korag.collection.documents import StoredDocument
 from korag.collection.local import schema
-from korag.collection.local.rows import checksum, from_row, to_row
+from korag.collection.local.rows import checksum, damaged_document, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
 from korag.errors import IndexStateError
 from korag.text import to_nfc
@@ -132,6 +133,23 @@ class Tables(ABC):
         self._advance(replaced)
         return np.arange(first, first + len(documents), dtype=np.int64)
 
+    def rewrite(self, documents: Iterable[tuple[int, StoredDocument]]) -> None:
+        """Gives stored documents other metadata, or their id in another form.
+
+        Args:
+            documents: With their keys, and with the texts that are stored.
+        """
+        is_changed = False
+        for key, document in documents:
+            self._remember_forms([document.id])
+            _, id_, _, metadata, crc = to_row(key, document)
+            self._connection.execute(
+                "UPDATE documents SET id = ?, metadata = ?, checksum = ? WHERE key = ?", (id_, metadata, crc, key)
+            )
+            is_changed = True
+        if is_changed:
+            self._advance(())
+
     def lacks_checksums(self) -> bool:
         """Returns True if an older format stored documents without one."""
         return bool(self._all("SELECT 1 FROM documents WHERE checksum IS NULL LIMIT 1"))
@@ -205,9 +223,36 @@ class Tables(ABC):
         """Keys of the ids that exist, ascending. Shape: (n,)."""
         return self.keys(ids=ids)
 
-    def id_by_key(self, ids: Sequence[str]) -> dict[int, str]:
-        """The keys of the ids that exist, with the id of each."""
-        return dict(self._select("key, id", "TRUE", (), ids))
+    def id_by_key(
+        self, ids: Sequence[str] | None = None, where: str = "TRUE", parameters: Sequence[object] = ()
+    ) -> dict[int, str]:
+        """Keys and ids, in insertion order, of the documents an SQL condition holds for; only among `ids` if given."""
+        found = dict(self._select("key, id", where, parameters, ids, order=""))  # without texts, as for `keys`
+        return {key: self._checked_id(key, found[key]) for key in sorted(found)}
+
+    def _checked_id(self, key: int, id_: object) -> str:
+        if not isinstance(id_, str):
+            raise damaged_document(key, id_, self.place)
+        return id_
+
+    def intact(self, ids: Sequence[str]) -> dict[str, tuple[int, StoredDocument]]:
+        """Keys and documents of ids, by their NFC form; without those that cannot stay as they are.
+
+        These are damaged ones, and ids of which an older KoRAG stored several forms.
+        """
+        rows: dict[str, list[Any]] = {}
+        for row in self._select("*", "TRUE", (), ids):
+            rows.setdefault(to_nfc(str(row[1])), []).append(row)
+        found = {}
+        for id_, own in rows.items():
+            with contextlib.suppress(IndexStateError):
+                if len(own) == 1:
+                    found[id_] = from_row(own[0], self.place)
+        return found
+
+    def details(self, ids: Sequence[str]) -> dict[int, tuple[str, str]]:
+        """Ids and metadata, by key, of the ids that exist; in JSON, as they are stored."""
+        return {key: (id_, metadata) for key, id_, metadata in self._select("key, id, metadata", "TRUE", (), ids)}
 
     def find(
         self, where: str, parameters: Sequence[object], *, ids: Sequence[str] | None = None
@@ -289,7 +334,7 @@ class Tables(ABC):
             raise self.damaged(f"settings: {name!r:.40}")
         return forms
 
-    def count(self) -> int:
-        """Number of documents."""
-        total: int = self._all("SELECT count(*) FROM documents")[0][0]
-        return total
+    def count(self, where: str = "TRUE", parameters: Sequence[object] = ()) -> int:
+        """Number of documents an SQL condition holds for."""
+        ((total,),) = self._select("count(*)", where, parameters, None, order="")
+        return int(total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from korag.testing.contract.documents import DocumentTests
+from korag.testing.contract.editing import EditingTests
 from korag.testing.contract.errors import ErrorTests
 from korag.testing.contract.fitting import FittingTests
 from korag.testing.contract.life import LifeTests
@@ -11,7 +12,9 @@ from korag.testing.contract.relevance import RelevanceTests
 from korag.testing.contract.search import SearchTests
 
 
-class CollectionContract(DocumentTests, SearchTests, OptionTests, RelevanceTests, FittingTests, ErrorTests, LifeTests):
+class CollectionContract(
+    DocumentTests, EditingTests, SearchTests, OptionTests, RelevanceTests, FittingTests, ErrorTests, LifeTests
+):
     """The contract of every store; see `korag.collection.base.Collection`.
 
     Inherit from it in a class whose name starts with ``Test`` and override the fixture `make`, which returns a

@@ -73,6 +73,10 @@ class LifeTests(ContractFixtures):
             lambda: collection.add_stream([("가", "글")]),
             lambda: collection.delete(IDS[:1]),
             lambda: len(collection),
+            lambda: collection.count({"x": 1}),
+            lambda: collection.ids(),
+            lambda: collection.update_metadata(IDS[:1], {"x": 1}),
+            lambda: collection.keep_only([]),
         ]
         for call in calls:
             with pytest.raises(KoragError):

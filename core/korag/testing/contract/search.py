@@ -137,6 +137,9 @@ class SearchTests(ContractFixtures):
         if using != "hybrid":
             assert len({hit.score for hit in hits}) == 1
         assert ids_of(collection.search(DOCUMENTS[1], k=3, using=using)) == ids[1::3][:3]
+        collection.add([texts[1]], ids=[ids[1]], metadata=[{"판": 2}])  # the same text: it keeps its place
+        assert ids_of(collection.search(DOCUMENTS[1], k=7, using=using, where={})) == ids[1::3]
+        collection.add(["바뀐 글"], ids=[ids[1]])
         collection.add([texts[1]], ids=[ids[1]])  # as newly inserted: now the last of its equals
         assert ids_of(collection.search(DOCUMENTS[1], k=7, using=using, where={})) == [*ids[4::3], ids[1]]
 

@@ -1,0 +1,82 @@
+"""Changes of stored metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace as replaced
+from typing import Any
+
+from korag.checks import check_distinct, check_flag, check_ids, check_lengths, check_list, check_metadata
+from korag.collection.documents import StoredDocument
+from korag.errors import InvalidArgumentError
+from korag.text import to_nfc
+
+_NAMED = 5
+"""Unknown ids in a message."""
+
+
+class MetadataChange:
+    """New metadata of some documents, checked.
+
+    Args:
+        ids: The documents.
+        metadata: A dict for all of them, or a list with one for each.
+        replace: Drop the keys that are not in it.
+
+    Attributes:
+        ids: The documents, in order.
+
+    Raises:
+        InvalidTextError: If an id is not a string.
+        InvalidArgumentError: If an id occurs twice, the numbers differ, or metadata is not JSON.
+    """
+
+    def __init__(
+        self,
+        ids: Iterable[str],
+        metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        replace: bool,
+    ) -> None:
+        self.ids = check_ids(ids)
+        check_distinct("ids", self.ids)
+        self._replace = check_flag("replace", replace)
+        if isinstance(metadata, Mapping):
+            given = [check_metadata(metadata)] * len(self.ids)
+        else:
+            given = [check_metadata(fields, index) for index, fields in enumerate(check_list("metadata", metadata))]
+        check_lengths(ids=self.ids, metadata=given)
+        self._given = dict(zip(map(to_nfc, self.ids), given, strict=True))
+
+    def apply(self, document: StoredDocument) -> StoredDocument:
+        """Returns a document with its new metadata."""
+        given = self._given[to_nfc(document.id)]
+        return replaced(document, metadata=given if self._replace else _merged(document.metadata, given))
+
+
+def check_known(ids: Sequence[str], existing: Iterable[str]) -> None:
+    """Raises if a document does not exist.
+
+    Args:
+        ids: The ids given.
+        existing: Those of them that exist, in any form.
+
+    Raises:
+        InvalidArgumentError: With the ids that do not.
+    """
+    known = set(map(to_nfc, existing))
+    if unknown := [id_ for id_ in ids if to_nfc(id_) not in known]:
+        named = ", ".join(f"{id_!r:.80}" for id_ in unknown[:_NAMED]) + (", …" if len(unknown) > _NAMED else "")
+        raise InvalidArgumentError(
+            f"컬렉션에 없는 id가 {len(unknown):,}개 있습니다: {named}. 있는 문서의 메타데이터만 고칠 수 있습니다. "
+            "새 문서는 add로 넣으세요. 아무것도 바꾸지 않았습니다.",
+            f"{len(unknown):,} of the ids are not in the collection: {named}. Only documents that exist can be given "
+            "other metadata; add new ones with `add`. Nothing was changed.",
+        )
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """A key in another Unicode form is the same key: of two, filters would go on finding the old value."""
+    composed = set(map(to_nfc, new))
+    kept = {name: value for name, value in old.items() if name in new or to_nfc(name) not in composed}
+    return {**kept, **new}

@@ -15,16 +15,13 @@ from langchain_core.vectorstores import VectorStore
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_count, reject_unknown
 from korag.collection.base import Collection, Hit
-from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike
-from korag.collection.local.opening import open_saved
+from korag.collection.local.opening import open_or_make, open_saved
 from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
-from korag.paths import check_path
-from korag.storage import is_taken
 from langchain_korag.documents import (
     delete_documents,
     get_documents,
@@ -87,39 +84,16 @@ class KoVectorStore(VectorStore):
         collection: Collection | None = None,
         load_stored_models: bool = False,
     ) -> None:
-        if collection is not None:
-            split = window != "auto" or stride is not None
-            if encoders is not None or path is not None or bm25 or tokenizer is not None or split:
-                raise InvalidArgumentError(
-                    "collection과 함께 encoders, path, bm25, tokenizer, window, stride를 넣을 수 없습니다. "
-                    "컬렉션에 이미 정해져 있습니다.",
-                    "collection cannot be combined with encoders, path, bm25, tokenizer, window or stride: the "
-                    "collection has its own.",
-                )
-            if not isinstance(collection, Collection):
-                raise InvalidArgumentError(
-                    f"collection={collection!r:.80}은(는) korag.Collection이 아닙니다. Collection.open('폴더')로 연 "
-                    "것을 넣으세요.",
-                    f"collection={collection!r:.80} is not a korag.Collection; pass one that Collection.open('folder') "
-                    "returned.",
-                )
-            self.collection: Collection = collection
-        elif path is None:
-            self.collection = LocalCollection.in_memory(
-                encoders=encoders, bm25=bm25, tokenizer=tokenizer, window=window, stride=stride
-            )
-        else:
-            existing = is_taken(check_path("path", path))
-            asked = bm25 or (None if existing else False)
-            self.collection = LocalCollection.open(
-                path,
-                encoders=encoders,
-                bm25=asked,
-                tokenizer=tokenizer,
-                window=window,
-                stride=stride,
-                load_stored_models=load_stored_models,
-            )
+        self.collection = open_or_make(
+            encoders,
+            path=path,
+            bm25=bm25,
+            tokenizer=tokenizer,
+            window=window,
+            stride=stride,
+            collection=collection,
+            load_stored_models=load_stored_models,
+        )
 
     @classmethod
     def from_texts(

@@ -8,3 +8,4 @@ from llamaindex_korag.retrievers import KoColBERTRetriever as KoColBERTRetriever
 from llamaindex_korag.retrievers import KoHybridRetriever as KoHybridRetriever
 from llamaindex_korag.retrievers import KoSpladeRetriever as KoSpladeRetriever
 from llamaindex_korag.sparse_embeddings import KoSparseEmbedding as KoSparseEmbedding
+from llamaindex_korag.vector_store import KoVectorStore as KoVectorStore

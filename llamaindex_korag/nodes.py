@@ -16,6 +16,7 @@ from llama_index.core.ingestion import run_transformations
 from llama_index.core.schema import (
     BaseNode,
     Document,
+    ImageNode,
     IndexNode,
     MediaResource,
     MetadataMode,
@@ -116,6 +117,12 @@ def document_hash(stored: StoredDocument) -> str | None:
     return described.get("ref_doc_hash")
 
 
+def is_pointer(stored: StoredDocument) -> bool:
+    """Returns whether a stored node is one that LlamaIndex keeps elsewhere too: an `IndexNode` or an `ImageNode`."""
+    described: Mapping[str, Any] = stored.metadata.get(NODE, {})
+    return described.get("class") in (IndexNode.__name__, ImageNode.__name__)
+
+
 def split(
     documents: Sequence[Document], transformations: Sequence[TransformComponent], *, show_progress: bool = False
 ) -> list[BaseNode]:
@@ -133,6 +140,17 @@ def split(
 def has_text(node: BaseNode) -> bool:
     """Returns whether a node has text besides its metadata."""
     return not is_empty(node.get_content(MetadataMode.NONE))
+
+
+def is_blank(node: object) -> bool:
+    """Returns whether something is a node with nothing in it besides metadata, neither text nor media."""
+    return isinstance(node, BaseNode) and not has_text(node) and _media(node) is None
+
+
+def _media(node: BaseNode) -> str | None:
+    """Returns the kind of a node's image, audio or video, if it has one."""
+    names = ("image", "image_path", "image_url", "image_resource", "audio_resource", "video_resource")
+    return next((name.partition("_")[0] for name in names if getattr(node, name, None)), None)
 
 
 def _check(nodes: Iterable[BaseNode]) -> list[BaseNode]:
@@ -159,13 +177,8 @@ def _check(nodes: Iterable[BaseNode]) -> list[BaseNode]:
 def _check_has_text(node: BaseNode, index: int) -> None:
     if has_text(node):
         return
-    media = ("image", "image_path", "image_url", "image_resource", "audio_resource", "video_resource")
-    if holds := next((name for name in media if getattr(node, name, None)), None):
-        kind, korean = next(
-            (name, word)
-            for name, word in (("image", "이미지"), ("audio", "소리"), ("video", "영상"))
-            if holds.startswith(name)
-        )
+    if kind := _media(node):
+        korean = {"image": "이미지", "audio": "소리", "video": "영상"}[kind]
         raise InvalidArgumentError(
             f"nodes[{index}](id {node.node_id!r})에는 {korean}만 있고 텍스트가 없습니다. KoRAG은 텍스트만 검색하니 "
             "설명을 text로 넣거나 그 노드를 빼세요.",

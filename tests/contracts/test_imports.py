@@ -23,6 +23,7 @@ PUBLIC = {
     "llamaindex_korag": [
         "FoundNode", "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever",
         "KoCrossEncoderRerank", "KoEmbedding", "KoHybridRetriever", "KoSparseEmbedding", "KoSpladeRetriever",
+        "KoVectorStore",
     ],
 }  # fmt: skip
 OTHER_FRAMEWORKS = {

@@ -1,0 +1,420 @@
+"""A vector store over a KoRAG collection."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.schema import BaseNode, MetadataMode
+from llama_index.core.vector_stores import MetadataFilters, VectorStoreQuery, VectorStoreQueryResult
+from llama_index.core.vector_stores.simple import DEFAULT_VECTOR_STORE, NAMESPACE_SEP
+from llama_index.core.vector_stores.types import (
+    DEFAULT_PERSIST_DIR,
+    DEFAULT_PERSIST_FNAME,
+    BasePydanticVectorStore,
+)
+
+from korag.analysis.tokenizers import TokenizerLike
+from korag.checks import check_choice, check_deletion, reject_unknown
+from korag.collection.base import Collection
+from korag.collection.local.manifest import EncoderLike
+from korag.collection.local.opening import open_or_make, open_saved
+from korag.errors import InvalidArgumentError
+from korag.legs.lexical import BM25Like
+from korag.legs.windows.settings import WindowSize
+from korag.paths import check_path
+from korag.text import check_text
+from llamaindex_korag.filters import to_where
+from llamaindex_korag.nodes import DOCUMENT_ID, is_blank, is_pointer, to_node, to_records
+from llamaindex_korag.store_embedding import KoStoreEmbedding
+from llamaindex_korag.store_query import plan_search
+
+logger = logging.getLogger("korag")
+
+
+class KoVectorStore(BasePydanticVectorStore):
+    """Nodes with dense, sparse, ColBERT and BM25 legs, as a LlamaIndex vector store.
+
+    >>> store = KoVectorStore(["mini-colbert"], bm25=True, path="index")
+    >>> pipeline = IngestionPipeline(
+    ...     transformations=[SentenceSplitter(), store.embed_model], vector_store=store, docstore=SimpleDocumentStore()
+    ... )
+    >>> pipeline.run(documents=documents)
+    >>> index = VectorStoreIndex.from_vector_store(store, embed_model=store.embed_model)
+    >>> retriever = index.as_retriever(similarity_top_k=4)
+
+    The collection encodes texts and queries with its own models. **Embeddings of nodes are therefore neither stored nor
+    searched**, and a model in `Settings.embed_model` would only cost time and money: give `embed_model` to the
+    pipeline and the index. A pipeline without an embedding model adds nothing to any store.
+
+    `llamaindex_korag.store_query` says what each ``vector_store_query_mode`` searches; a query without one searches the
+    only leg, or all of them fused. In ``hybrid``, `alpha` goes from 0 (words only: SPLADE, BM25) to 1 (vectors only:
+    dense, ColBERT), 0.5 being the usual weights; `hybrid_top_k` nodes are returned (`similarity_top_k` if not given) of
+    `sparse_top_k` candidates of each leg (100). ``vector_store_kwargs`` of a retriever may have `using`, `fusion`,
+    `weights`, `fetch_k`, `min_relevance`, `exact` and `repair_query` (see `korag.SearchOptions`), and in ``mmr``
+    `mmr_threshold` and `mmr_prefetch_factor` or `mmr_prefetch_k`. Filters apply before the best nodes are taken (see
+    `llamaindex_korag.filters`). A query is searched by its text; one that has an embedding only, by that with the dense
+    leg. An empty one with filters returns what matches them, without scores.
+
+    Nodes come back as they were added, but without embeddings, best first in every mode but ``mmr``; similarities are
+    scores of each leg's own kind, higher is better. The retrievers of this package find the same nodes in
+    `collection`, with relevance and repaired query: ``KoHybridRetriever(store.collection)``.
+
+    Attributes:
+        path: The collection's folder; None in memory.
+        metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
+    """
+
+    stores_text: bool = Field(default=True, frozen=True, exclude=True)
+    is_embedding_query: bool = Field(default=False, frozen=True, exclude=True)
+    path: str | None = Field(default=None, frozen=True, description="The collection's folder; None in memory.")
+    metadata_mode: MetadataMode = Field(default=MetadataMode.EMBED, description="Metadata in the searched text.")
+    _collection: Collection = PrivateAttr()
+    _warned: set[str] = PrivateAttr(default_factory=set)
+
+    def __init__(
+        self,
+        encoders: Sequence[EncoderLike] | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        bm25: BM25Like = False,
+        tokenizer: TokenizerLike = None,
+        window: WindowSize = "auto",
+        stride: int | None = None,
+        metadata_mode: MetadataMode | str = MetadataMode.EMBED,
+        collection: Collection | None = None,
+        load_stored_models: bool = False,
+        **unknown: Any,
+    ) -> None:
+        """Opens or makes the collection.
+
+        Args:
+            encoders: Names, paths or loaded encoders, at most one per family.
+            path: Folder of the collection, new or existing; None keeps it in memory.
+            bm25: Search with BM25 too: as for `korag.Collection.open`; an existing folder keeps its legs.
+            tokenizer: Short for a tokenizer as `bm25`.
+            window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
+            stride: Tokens from the beginning of a window to that of the next; as there.
+            metadata_mode: Metadata that is part of the searched text.
+            collection: An open collection, of any store, in place of the models, BM25 and the folder.
+            load_stored_models: Load models that an existing folder names from outside it; see `korag.Collection.open`.
+            unknown: Not accepted; any other keyword is an error.
+
+        Raises:
+            InvalidArgumentError: If there is nothing to search by, two models are of the same family, or an argument
+                breaks its rule.
+            FingerprintError: If the folder was built with other models.
+        """
+        reject_unknown(self, unknown, [name for name in inspect.signature(type(self)).parameters if name != "unknown"])
+        mode = MetadataMode(check_choice("metadata_mode", metadata_mode, [known.value for known in MetadataMode]))
+        opened = open_or_make(
+            encoders,
+            path=path,
+            bm25=bm25,
+            tokenizer=tokenizer,
+            window=window,
+            stride=stride,
+            collection=collection,
+            load_stored_models=load_stored_models,
+        )
+        folder = getattr(opened, "path", None)  # other stores may have none
+        super().__init__(path=None if folder is None else str(folder), metadata_mode=mode)  # type: ignore[call-arg]
+        self._collection = opened
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialised form."""
+        return "KoVectorStore"
+
+    @property
+    def collection(self) -> Collection:
+        """The nodes and their vectors."""
+        return self._collection
+
+    @property
+    def client(self) -> Collection:
+        """`collection` under LlamaIndex's name."""
+        return self._collection
+
+    @property
+    def embed_model(self) -> KoStoreEmbedding:
+        """The embedding model to give to a pipeline or an index with this store: it makes no vectors of its own."""
+        return KoStoreEmbedding()
+
+    # -- nodes --------------------------------------------------------------------------------------------
+
+    def add(self, nodes: Sequence[BaseNode], **add_kwargs: Any) -> list[str]:
+        """Adds nodes, replacing those with the same ids.
+
+        Args:
+            nodes: The nodes; not modified. Blank ones are left out.
+            add_kwargs: `show_progress`; any other keyword is an error.
+
+        Returns:
+            The ids of all nodes, in order.
+
+        Raises:
+            InvalidTextError: If something is not a node.
+            InvalidArgumentError: If a node has only media, an id occurs twice, metadata is not JSON, or an index node
+                points to something that cannot be stored.
+        """
+        reject_unknown(self, add_kwargs, ("show_progress",))
+        given = list(nodes)
+        filled = [node for node in given if not is_blank(node)]
+        records = to_records(filled, self.metadata_mode)
+        if records.objects:
+            name = next(iter(records.objects))
+            raise InvalidArgumentError(
+                f"index_id가 {name!r}인 IndexNode의 obj({type(records.objects[name]).__name__})는 저장할 수 없습니다. "
+                "obj=None으로 두고 리트리버의 object_map이나 VectorStoreIndex의 objects에 넣으세요.",
+                f"The obj of the IndexNode with index_id {name!r}, a {type(records.objects[name]).__name__}, cannot be "
+                "stored; set it to None and pass it in a retriever's object_map or in VectorStoreIndex(objects=...).",
+            )
+        if any(node.embedding for node in filled):
+            self._warn_once(
+                "노드에 다른 모델의 임베딩이 있지만 KoVectorStore는 저장하지 않습니다. 텍스트를 자기 모델로 인코딩하니 "
+                "IngestionPipeline과 VectorStoreIndex에 store.embed_model을 넣어 비용을 아끼세요. / The nodes have "
+                "embeddings of another model, which a KoVectorStore does not store: it encodes the texts with its own "
+                "models. Give store.embed_model to IngestionPipeline and VectorStoreIndex to save their cost."
+            )
+        if len(filled) < len(given):
+            logger.warning(
+                "노드 %d개 가운데 %d개는 텍스트가 없어 뺐습니다. / %d of %d nodes have no text and were left out.",
+                len(given), len(given) - len(filled), len(given) - len(filled), len(given),
+            )  # fmt: skip
+        records.add_to(self.collection, show_progress=add_kwargs.get("show_progress"))
+        return [node.node_id for node in given]
+
+    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """Returns nodes: by id in the order given, otherwise in insertion order.
+
+        Args:
+            node_ids: Their ids; unknown ones are ignored.
+            filters: Conditions on metadata.
+        """
+        return [to_node(stored) for stored in self.collection.get(node_ids, where=to_where(filters))]
+
+    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Removes all nodes of a document, and the document itself if it was indexed without splitting."""
+        reject_unknown(self, delete_kwargs, ())
+        self.collection.delete(where={DOCUMENT_ID: check_text(ref_doc_id, "ref_doc_id")})
+
+    def delete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Removes nodes by id, by filters, or those among `node_ids` that match the filters.
+
+        Args:
+            node_ids: Their ids; unknown ones are ignored.
+            filters: Conditions on metadata.
+            delete_kwargs: Not accepted.
+
+        Raises:
+            InvalidArgumentError: If neither is given; `clear` removes everything.
+        """
+        reject_unknown(self, delete_kwargs, ("node_ids", "filters"))
+        check_deletion("clear()", node_ids=node_ids, filters=filters)
+        self.collection.delete(node_ids, where=to_where(filters) or {})
+
+    def clear(self) -> None:
+        """Removes all nodes; the collection keeps its legs."""
+        self.collection.delete(where={})
+
+    # -- searching ----------------------------------------------------------------------------------------
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Finds nodes; the class says what a query may have.
+
+        Raises:
+            InvalidArgumentError: If the mode does not exist here or lacks its leg, or a setting breaks its rule or
+                would have no effect.
+            FilterError: If a filter's value does not fit its operator.
+        """
+        planned = plan_search(query, kwargs, self.collection.legs, owner=self)
+        if query.node_ids and self._are_pointers(query.node_ids):
+            self._warn_once(
+                "node_ids에 IndexNode와 ImageNode만 있어 다른 노드는 찾지 않습니다. 그런 노드가 있으면 "
+                "VectorStoreIndex.as_retriever()가 스스로 이렇게 합니다. 모두 찾으려면 VectorIndexRetriever(index, "
+                "object_map=...)를 쓰세요. / "
+                "node_ids has index and image nodes only, so no other node is found. VectorStoreIndex.as_retriever() "
+                "passes these by itself if there are any; to search all nodes, use VectorIndexRetriever(index, "
+                "object_map=...)."
+            )
+        if planned.lists_all:
+            stored = self.collection.get(where=planned.options.where)[: planned.options.k]
+            return VectorStoreQueryResult(nodes=[to_node(one) for one in stored], ids=[one.id for one in stored])
+        hits = planned.run(self.collection)
+        return VectorStoreQueryResult(
+            nodes=[to_node(hit) for hit in hits],
+            similarities=[hit.score for hit in hits],
+            ids=[hit.id for hit in hits],
+        )
+
+    def _are_pointers(self, node_ids: Sequence[str]) -> bool:
+        found = self.collection.get(node_ids)
+        return len(found) < len(self.collection) and all(is_pointer(one) for one in found)
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            logger.warning(message)
+
+    # -- async --------------------------------------------------------------------------------------------
+
+    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        """Async `add`, run in a thread."""
+        return await asyncio.to_thread(self.add, nodes, **kwargs)
+
+    async def aget_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Async `get_nodes`, run in a thread."""
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+
+    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Async `delete`, run in a thread."""
+        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
+
+    async def adelete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Async `delete_nodes`, run in a thread."""
+        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
+
+    async def aclear(self) -> None:
+        """Async `clear`, run in a thread."""
+        await asyncio.to_thread(self.clear)
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Async `query`, run in a thread."""
+        return await asyncio.to_thread(self.query, query, **kwargs)
+
+    # -- folders ------------------------------------------------------------------------------------------
+
+    def persist(
+        self,
+        persist_path: str | os.PathLike[str] = str(Path(DEFAULT_PERSIST_DIR) / DEFAULT_PERSIST_FNAME),
+        fs: AbstractFileSystem | None = None,
+    ) -> None:
+        """Writes the collection to a folder, replacing one that is there.
+
+        A store with a `path` saves every change itself. ``StorageContext.persist(persist_dir)`` makes a copy in
+        ``persist_dir``, which `from_persist_dir` opens.
+
+        Args:
+            persist_path: The folder.
+            fs: LlamaIndex's file system; only the local one.
+
+        Raises:
+            ForeignFolderError: If the folder contains something else.
+            ReadOnlyError: If it cannot be written.
+        """
+        _check_local(fs)
+        self.collection.save(persist_path, overwrite=True)
+
+    @classmethod
+    def from_persist_dir(
+        cls,
+        persist_dir: str | os.PathLike[str] = DEFAULT_PERSIST_DIR,
+        namespace: str = DEFAULT_VECTOR_STORE,
+        fs: AbstractFileSystem | None = None,
+        **options: Any,
+    ) -> Self:
+        """Opens what ``StorageContext.persist(persist_dir)`` wrote, or a store's own folder.
+
+        Args:
+            persist_dir: Either folder.
+            namespace: The store's name in the storage context.
+            fs: LlamaIndex's file system; only the local one.
+            options: As for `from_persist_path`.
+        """
+        folder = check_path("persist_dir", persist_dir)
+        inside = folder / f"{namespace}{NAMESPACE_SEP}{DEFAULT_PERSIST_FNAME}"
+        return cls.from_persist_path(inside if inside.is_dir() else folder, fs=fs, **options)
+
+    @classmethod
+    def from_persist_path(
+        cls,
+        persist_path: str | os.PathLike[str],
+        fs: AbstractFileSystem | None = None,
+        *,
+        encoders: Sequence[EncoderLike] | None = None,
+        bm25: BM25Like = None,
+        tokenizer: TokenizerLike = None,
+        metadata_mode: MetadataMode | str = MetadataMode.EMBED,
+        load_stored_models: bool = False,
+        **unknown: Any,
+    ) -> Self:
+        """Opens the folder of a store.
+
+        Args:
+            persist_path: The folder.
+            fs: LlamaIndex's file system; only the local one.
+            encoders: The models it was built with; None loads those recorded in the folder.
+            bm25: The lexical legs it was built with; None takes those recorded in the folder.
+            tokenizer: The tokenizer it was built with; needed only if it is your own function.
+            metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
+            load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
+            unknown: Not accepted; any other keyword is an error.
+
+        Raises:
+            IndexStateError: If there is nothing in the folder, or a model must be named.
+            FingerprintError: If it was built with other models.
+        """
+        known = ("encoders", "bm25", "tokenizer", "metadata_mode", "load_stored_models")
+        reject_unknown(cls, unknown, known)
+        _check_local(fs)
+        collection = open_saved(
+            persist_path,
+            encoders=encoders,
+            bm25=bm25,
+            tokenizer=tokenizer,
+            load_stored_models=load_stored_models,
+            made_by=f"KoVectorStore(encoders=[...], path='{persist_path}')",
+        )
+        return cls(collection=collection, metadata_mode=metadata_mode)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """Opens the folder of a store that `to_dict` described; `kwargs` as for the constructor.
+
+        Raises:
+            InvalidArgumentError: If it was in memory.
+        """
+        given = {**data, **kwargs}
+        if given.get("path") is None and given.get("collection") is None:
+            raise InvalidArgumentError(
+                "메모리에 있던 KoVectorStore라 dict에서 다시 만들 수 없습니다. KoVectorStore(path=...)로 만들거나 "
+                "persist(...)한 뒤 from_persist_dir로 여세요.",
+                "This KoVectorStore was in memory and cannot be made again from a dict: make it with "
+                "KoVectorStore(path=...), or persist it and use from_persist_dir.",
+            )
+        return super().from_dict(data, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"KoVectorStore({self.collection!r})"
+
+    __str__ = __repr__  # pydantic has one of its own
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"collection": self.collection, "metadata_mode": self.metadata_mode}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def _check_local(fs: AbstractFileSystem | None) -> None:
+    if fs is not None and not isinstance(fs, LocalFileSystem):
+        raise InvalidArgumentError(
+            f"fs={type(fs).__name__}: KoVectorStore는 이 컴퓨터의 폴더에만 저장합니다. fs 없이 저장한 폴더를 옮기세요.",
+            f"fs={type(fs).__name__}: a KoVectorStore is saved to folders of this machine only; save it without fs and "
+            "move the folder.",
+        )

@@ -233,6 +233,10 @@ class CollectionRetriever(BaseRetriever):
     def add_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
         """Adds nodes, replacing those with the same ids.
 
+        A node whose id LlamaIndex made up, in this run of a script, takes the id under which the same content is stored
+        already, and links to it follow, so that nothing is doubled (see `llamaindex_korag.recognition`). A docstore
+        beside the collection needs ids of your own: ``doc_id``, ``filename_as_id=True``, a splitter's ``id_func``.
+
         Args:
             nodes: The nodes; not modified. Their embeddings are not used.
             show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
@@ -311,7 +315,7 @@ class CollectionRetriever(BaseRetriever):
         return replace_documents(self, [document.id_], _from_one(nodes, document))
 
     def _add(self, records: Records, *, show_progress: bool | None) -> list[str]:
-        added = records.add_to(self.collection, show_progress=show_progress)
+        added = records.recognised(self.collection).add_to(self.collection, show_progress=show_progress)
         self.object_map.update(records.objects)
         return added
 

@@ -22,6 +22,7 @@ from llama_index.core.schema import (
     MetadataMode,
     Node,
     NodeWithScore,
+    RelatedNodeInfo,
     TextNode,
     TransformComponent,
 )
@@ -30,13 +31,16 @@ from korag.checks import check_distinct
 from korag.collection.base import Collection, Hit
 from korag.collection.documents import StoredDocument, check_documents
 from korag.errors import IndexStateError, InvalidArgumentError, InvalidTextError
-from korag.text import check_text, is_empty
+from korag.text import check_text, is_empty, to_nfc
+from llamaindex_korag.recognition import Known, content_key, has_made_up_id, is_random, stored_names
 
 logger = logging.getLogger("korag")
 NODE = "_korag_node"
 """Metadata key of everything in a node besides text and metadata."""
 NODE_ID, DOCUMENT_ID = f"{NODE}.id", f"{NODE}.ref_doc_id"
 """Filter keys of the node's id and of the id of its source document."""
+_CONTENT = "content"
+"""Key within `NODE` of a hash of the node's content; null if the node's id is the caller's."""
 _HOME = BaseNode.__module__
 
 
@@ -48,17 +52,39 @@ class Records:
         texts: The searched text of each node.
         ids: All different.
         metadata: One dict per node.
+        nodes: The nodes.
+        metadata_mode: Metadata that is part of the searched text.
         objects: Targets of index nodes by `IndexNode.index_id`, if they are not nodes and thus cannot be stored.
     """
 
     texts: list[str]
     ids: list[str]
     metadata: list[dict[str, Any]]
+    nodes: list[BaseNode]
+    metadata_mode: MetadataMode
     objects: dict[str, Any] = field(default_factory=dict)
 
     def add_to(self, collection: Collection, *, show_progress: bool | None = None) -> list[str]:
         """Adds the nodes, replacing those with the same ids; returns the ids."""
         return collection.add(self.texts, ids=self.ids, metadata=self.metadata, show_progress=show_progress)
+
+    def recognised(self, collection: Collection) -> Records:
+        """Returns the nodes under the ids that a collection has them under, if LlamaIndex made up theirs.
+
+        Links between the nodes, and to their documents, follow (see `llamaindex_korag.recognition`).
+        """
+        given = list(map(_known, self.ids, self.texts, self.metadata))
+        listed = [node.id for node in given if node.content is not None or is_random(node.id)]
+        found = collection.get(listed) if listed and len(collection) else []
+        there = {to_nfc(one.id): _known(one.id, one.text, one.metadata) for one in found if NODE in one.metadata}
+        new = [node for node in given if node.content is not None and to_nfc(node.id) not in there]
+        names = stored_names(new, given, _alike(new, collection)) if new and len(collection) else {}
+        # A node that was read from a collection has all its fields set, so its id looks like the caller's.
+        read = {id_ for id_, node in there.items() if node.content is not None}
+        made_up = [node.content is not None or to_nfc(node.id) in read for node in given]
+        if not names and not read:
+            return self
+        return _records([_renamed(node, names) for node in self.nodes], self.metadata_mode, made_up)
 
 
 def to_records(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Records:
@@ -73,21 +99,7 @@ def to_records(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Record
         InvalidArgumentError: If a node has no text, an id occurs twice, or metadata is not JSON.
     """
     checked = _check(nodes)
-    texts = [node.get_content(metadata_mode) for node in checked]
-    objects: dict[str, Any] = {}
-    metadata = []
-    for index, (node, text) in enumerate(zip(checked, texts, strict=True)):
-        check_text(text, f"nodes[{index}]")
-        if NODE in node.metadata:
-            raise InvalidArgumentError(
-                f"nodes[{index}]의 메타데이터에 KoRAG이 쓰는 키 '{NODE}'가 있습니다. 다른 이름을 쓰세요.",
-                f"The metadata of nodes[{index}] has the key '{NODE}', which KoRAG uses; give it another name.",
-            )
-        if isinstance(node, IndexNode) and node.obj is not None and not isinstance(node.obj, BaseNode):
-            objects[node.index_id] = node.obj
-        metadata.append({**node.metadata, NODE: _describe(node, text, f"nodes[{index}]")})
-    stored = check_documents(texts, [node.node_id for node in checked], metadata)
-    return Records(texts, [d.id for d in stored], [d.metadata for d in stored], objects)
+    return _records(checked, metadata_mode, [has_made_up_id(node) for node in checked])
 
 
 def to_node(found: Hit | StoredDocument) -> BaseNode:
@@ -191,28 +203,112 @@ def _check_has_text(node: BaseNode, index: int) -> None:
     )
 
 
+def _records(nodes: list[BaseNode], metadata_mode: MetadataMode, made_up: Sequence[bool]) -> Records:
+    """Describes nodes.
+
+    Args:
+        nodes: Checked nodes.
+        metadata_mode: Metadata that is part of the searched text.
+        made_up: Whether LlamaIndex made up the id of each.
+    """
+    texts = [node.get_content(metadata_mode) for node in nodes]
+    objects: dict[str, Any] = {}
+    metadata, all_fields = [], []
+    for index, (node, text) in enumerate(zip(nodes, texts, strict=True)):
+        check_text(text, f"nodes[{index}]")
+        if NODE in node.metadata:
+            raise InvalidArgumentError(
+                f"nodes[{index}]의 메타데이터에 KoRAG이 쓰는 키 '{NODE}'가 있습니다. 다른 이름을 쓰세요.",
+                f"The metadata of nodes[{index}] has the key '{NODE}', which KoRAG uses; give it another name.",
+            )
+        if isinstance(node, IndexNode) and node.obj is not None and not isinstance(node.obj, BaseNode):
+            objects[node.index_id] = node.obj
+        described, fields = _describe(node, text, f"nodes[{index}]")
+        metadata.append({**node.metadata, NODE: described})
+        all_fields.append(fields)
+    stored = check_documents(texts, [node.node_id for node in nodes], metadata)
+    for document, fields, generated in zip(stored, all_fields, made_up, strict=True):
+        key = _content(document.text, document.metadata, fields) if generated else None
+        document.metadata[NODE][_CONTENT] = key
+    return Records(texts, [d.id for d in stored], [d.metadata for d in stored], nodes, metadata_mode, objects)
+
+
+# -- nodes by their content -----------------------------------------------------------------------------------
+
+
+def _known(id_: str, text: str, metadata: Mapping[str, Any]) -> Known:
+    described = metadata[NODE]
+    if _CONTENT in described:
+        content = described[_CONTENT]
+    else:  # stored by an earlier version
+        content = _content(text, metadata, json.loads(described["fields"])) if is_random(id_) else None
+    return Known(id_, described["ref_doc_id"] or id_, content)
+
+
+def _content(text: str, metadata: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+    described = metadata[NODE]
+    own_text = (fields.get("text_resource") or fields).get("text")
+    source = described["ref_doc_id"]
+    return content_key(
+        described["class"],
+        text if own_text is None else own_text,
+        {name: value for name, value in metadata.items() if name != NODE},
+        fields,
+        None if source == described["id"] else source,
+    )
+
+
+def _alike(new: Sequence[Known], collection: Collection) -> Iterator[Known]:
+    """Yields stored nodes of the same contents or documents, and those of earlier versions, in order."""
+    same = [
+        {f"{NODE}.{_CONTENT}": {"$in": list({node.content for node in new})}},
+        {f"{NODE}.{_CONTENT}": {"$exists": False}, NODE_ID: {"$exists": True}},
+        {DOCUMENT_ID: {"$in": list({node.document for node in new})}},
+    ]
+    for stored in collection.get(where={"$or": same}):
+        yield _known(stored.id, stored.text, stored.metadata)
+
+
+def _renamed(node: BaseNode, names: Mapping[str, str]) -> BaseNode:
+    """Returns a node with other ids of its own and of the nodes it is linked to; itself if none of them changes."""
+
+    def linked(info: RelatedNodeInfo) -> RelatedNodeInfo:
+        return info.model_copy(update={"node_id": names[info.node_id]}) if info.node_id in names else info
+
+    links = {
+        kind: [linked(one) for one in info] if isinstance(info, list) else linked(info)
+        for kind, info in node.relationships.items()
+    }
+    if node.node_id not in names and links == node.relationships:
+        return node
+    return node.model_copy(update={"id_": names.get(node.node_id, node.node_id), "relationships": links})
+
+
 # -- whole nodes as JSON --------------------------------------------------------------------------------------
 
 
-def _describe(node: BaseNode, text: str, place: str) -> dict[str, Any]:
+def _describe(node: BaseNode, text: str, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what is stored under `NODE`, and the fields that it contains as JSON."""
     source = node.source_node
     # A document indexed without splitting is its own source.
     itself = (node.node_id, node.hash) if isinstance(node, Document) else (None, None)
     ref_doc_id, ref_doc_hash = (source.node_id, source.hash) if source else itself
     try:
-        fields = json.dumps(_fields(node, text), ensure_ascii=False)
+        fields = _fields(node, text)
+        dumped = json.dumps(fields, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(
             f"{place}({type(node).__name__})을(를) JSON으로 저장할 수 없습니다: {error}",
             f"{place}, a {type(node).__name__}, cannot be stored as JSON: {error}",
         ) from error
-    return {
+    described = {
         "id": node.node_id,
         "ref_doc_id": ref_doc_id,
         "ref_doc_hash": ref_doc_hash,
         "class": _class_name(type(node)),
-        "fields": fields,
+        "fields": dumped,
     }
+    return described, fields
 
 
 def _fields(node: BaseNode, text: str) -> dict[str, Any]:

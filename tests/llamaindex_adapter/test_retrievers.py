@@ -311,7 +311,7 @@ class TestNodes:
         (found,) = fresh.get_nodes([added])
         assert found.ref_doc_id == "문서-0"
         parts = SentenceSplitter().get_nodes_from_documents([version])
-        assert fresh.update_ref_doc(version, nodes=parts) == [parts[0].node_id]
+        assert fresh.update_ref_doc(version, nodes=parts) == [added]  # by its content
         assert len(fresh.get_nodes()) == 3
         with pytest.raises(InvalidArgumentError, match="comes from the document '문서-1'"):
             fresh.update_ref_doc(version, nodes=[*parts, fresh.get_nodes()[0]])

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +33,7 @@ from korag.legs.windows.settings import WindowSize
 from korag.paths import check_path
 from korag.text import check_text
 from llamaindex_korag.filters import to_where
+from llamaindex_korag.node_metadata import update_metadata
 from llamaindex_korag.nodes import DOCUMENT_ID, is_blank, is_pointer, to_node, to_records
 from llamaindex_korag.store_embedding import KoStoreEmbedding
 from llamaindex_korag.store_query import plan_search
@@ -224,6 +225,20 @@ class KoVectorStore(BasePydanticVectorStore):
         check_deletion("clear()", node_ids=node_ids, filters=filters)
         self.collection.delete(node_ids, where=to_where(filters) or {})
 
+    def update_metadata(
+        self,
+        node_ids: Sequence[str],
+        metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        replace: bool = False,
+    ) -> list[str]:
+        """Changes the metadata of nodes, all of them or none; see `llamaindex_korag.node_metadata.update_metadata`."""
+        return update_metadata(self.collection, node_ids, metadata, metadata_mode=self.metadata_mode, replace=replace)
+
+    def count(self, filters: MetadataFilters | None = None) -> int:
+        """Number of nodes that match filters; of all nodes without them."""
+        return self.collection.count(to_where(filters))
+
     def clear(self) -> None:
         """Removes all nodes; the collection keeps its legs."""
         self.collection.delete(where={})
@@ -288,6 +303,20 @@ class KoVectorStore(BasePydanticVectorStore):
     ) -> None:
         """Async `delete_nodes`, run in a thread."""
         await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
+
+    async def aupdate_metadata(
+        self,
+        node_ids: Sequence[str],
+        metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        replace: bool = False,
+    ) -> list[str]:
+        """Async `update_metadata`, run in a thread."""
+        return await asyncio.to_thread(self.update_metadata, node_ids, metadata, replace=replace)
+
+    async def acount(self, filters: MetadataFilters | None = None) -> int:
+        """Async `count`, run in a thread."""
+        return await asyncio.to_thread(self.count, filters)
 
     async def aclear(self) -> None:
         """Async `clear`, run in a thread."""

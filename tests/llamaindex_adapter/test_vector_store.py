@@ -57,6 +57,20 @@ def fresh(dense: DenseEncoder, nodes: list[TextNode]) -> KoVectorStore:
     return made
 
 
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch, fresh: KoVectorStore) -> list[str]:
+    """The texts that a dense model encodes from now on."""
+    seen: list[str] = []
+    original = DenseEncoder.encode_documents
+
+    def watched(self: DenseEncoder, texts: Any, **options: Any) -> Any:
+        seen.extend(texts)
+        return original(self, texts, **options)
+
+    monkeypatch.setattr(DenseEncoder, "encode_documents", watched)
+    return seen
+
+
 def _query(text: str | None = WIDE, k: int = 4, mode: str = "default", **fields: Any) -> VectorStoreQuery:
     return VectorStoreQuery(query_str=text, similarity_top_k=k, mode=VectorStoreQueryMode(mode), **fields)
 
@@ -108,6 +122,57 @@ class TestNodes:
         fresh.clear()
         assert fresh.get_nodes() == []
         assert fresh.collection.legs == ("dense", "bm25")
+
+    def test_count(self, store: KoVectorStore) -> None:
+        assert store.count() == 8
+        assert store.count(_filters(MetadataFilter(key="주제", value="규정"))) == 2
+
+    async def test_update_metadata(self, fresh: KoVectorStore, nodes: list[TextNode], encoded: list[str]) -> None:
+        """The page is not searched, so nothing is encoded for it; the topic is, so its nodes are encoded again."""
+        scores = fresh.query(_query()).similarities
+        assert fresh.update_metadata(["노드-1", "노드-0"], {"쪽": 70}) == ["노드-1", "노드-0"]
+        assert encoded == []
+        assert fresh.query(_query()).similarities == scores
+        assert [node.metadata for node in fresh.get_nodes()[:2]] == [
+            {"주제": "주거", "쪽": 70},
+            {"주제": "생활", "쪽": 70},
+        ]
+        await fresh.aupdate_metadata(["노드-0", "노드-1"], [{"주제": "소식지"}, {"쪽": 70}])
+        assert encoded == ["주제: 소식지\n\n" + nodes[0].text]
+        assert fresh.query(_query("소식지", mode="text_search")).ids == ["노드-0"]
+        assert await fresh.acount(_filters(MetadataFilter(key="주제", value="소식지"))) == 1
+        fresh.update_metadata(["노드-0"], {"쪽": 1}, replace=True)
+        expected = nodes[0].model_copy(update={"metadata": {"쪽": 1}})
+        assert fresh.get_nodes(["노드-0"]) == [expected]
+        assert fresh.query(_query("소식지", mode="text_search")).ids == []
+        fresh.delete("글-0")  # which nodes come from a document is not lost
+        assert [node.node_id for node in fresh.get_nodes()] == ["노드-2", "노드-3"]
+
+    def test_update_metadata_changes_all_or_nothing(self, fresh: KoVectorStore, nodes: list[TextNode]) -> None:
+        for node_ids, metadata in (
+            (["노드-0", "없음"], {"쪽": 1}),
+            (["노드-0", "노드-0"], {"쪽": 1}),
+            (["노드-0", "노드-1"], [{"쪽": 1}]),
+            (["노드-0"], {"쪽": float("nan")}),
+            (["노드-0"], {"_korag_node": {}}),
+            ("노드-0", {"쪽": 1}),
+        ):
+            with pytest.raises(KoragError):
+                fresh.update_metadata(node_ids, metadata)
+        assert fresh.get_nodes() == nodes[:4]
+
+    def test_update_metadata_keeps_to_the_mode_a_node_was_added_with(self, dense: DenseEncoder) -> None:
+        first = KoVectorStore([dense], bm25=True, metadata_mode="none")
+        first.add([TextNode(id_="가", text="글", metadata={"갈래": "소식지"})])
+        second = KoVectorStore(collection=first.collection)
+        second.update_metadata(["가"], {"갈래": "사용자 설명서"})
+        assert second.query(_query("설명서", mode="text_search")).ids == []
+
+    def test_update_metadata_of_documents_from_elsewhere(self, dense: DenseEncoder) -> None:
+        collection = Collection.in_memory(encoders=[dense])
+        collection.add(["글"], ids=["가"], metadata=[{"쪽": 1}])
+        KoVectorStore(collection=collection).update_metadata(["가"], {"장": 2})
+        assert [(one.text, one.metadata) for one in collection.get()] == [("글", {"쪽": 1, "장": 2})]
 
     def test_what_cannot_be_searched(self, fresh: KoVectorStore, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(InvalidArgumentError, match="has image but no text"):

@@ -1,0 +1,76 @@
+"""Changes of the metadata of stored nodes, which may be part of the text that is searched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_index.core.schema import MetadataMode
+
+from korag.collection.base import Collection
+from korag.collection.documents import StoredDocument, is_same
+from korag.collection.metadata import MetadataChange, check_known
+from korag.errors import InvalidArgumentError
+from korag.text import check_texts
+from llamaindex_korag.nodes import NODE, to_node, to_records
+
+
+def update_metadata(
+    collection: Collection,
+    node_ids: Sequence[str],
+    metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    metadata_mode: MetadataMode,
+    replace: bool = False,
+) -> list[str]:
+    """Changes the metadata of nodes, all of them or none.
+
+    Nodes whose searched text changes by that are encoded again and count as newly inserted; the others keep their
+    vectors and places.
+
+    Args:
+        collection: Where they are.
+        node_ids: Their ids, all different.
+        metadata: A dict of JSON values for all of them, or a list with one for each. Its keys are set, the node's
+            others stay.
+        metadata_mode: Metadata that is part of the searched text, where that is not seen from the stored text.
+        replace: The node has these keys only.
+
+    Returns:
+        The ids, in order.
+
+    Raises:
+        InvalidTextError: If an id is not a string.
+        InvalidArgumentError: If a node does not exist, an id occurs twice, the numbers differ, or metadata is not JSON.
+    """
+    change = MetadataChange(check_texts(node_ids, "node_ids"), metadata, replace=replace)
+    if any(NODE in fields for fields in ([metadata] if isinstance(metadata, Mapping) else metadata)):
+        raise InvalidArgumentError(
+            f"metadata에 KoRAG이 쓰는 키 '{NODE}'가 있습니다. 다른 이름을 쓰세요.",
+            f"metadata has the key '{NODE}', which KoRAG uses; give it another name.",
+        )
+    stored = collection.get(change.ids)
+    check_known(change.ids, [old.id for old in stored])
+    changed = [new for old in stored if not is_same(new := _changed(old, change, metadata_mode), old)]
+    if changed:
+        collection.add(
+            [new.text for new in changed],
+            ids=[new.id for new in changed],
+            metadata=[new.metadata for new in changed],
+        )
+    return change.ids
+
+
+def _changed(old: StoredDocument, change: MetadataChange, metadata_mode: MetadataMode) -> StoredDocument:
+    new = change.apply(old)
+    if NODE not in old.metadata:  # not stored from LlamaIndex
+        return new
+    node = to_node(old)
+    modes = (metadata_mode, *MetadataMode)
+    searched = next((mode for mode in modes if node.get_content(mode) == old.text), metadata_mode)
+    node.metadata = {name: value for name, value in new.metadata.items() if name != NODE}
+    records = to_records([node], searched)
+    described = records.metadata[0][NODE] | {
+        "ref_doc_hash": old.metadata[NODE]["ref_doc_hash"]
+    }  # its source is as it was
+    return StoredDocument(old.id, records.texts[0], {**node.metadata, NODE: described})

@@ -11,30 +11,28 @@ from langchain_core.documents import Document
 from langchain_core.indexing import DeleteResponse, UpsertResponse
 from langchain_core.indexing.base import DocumentIndex
 from langchain_core.runnables import run_in_executor
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checks import reject_unknown
 from korag.collection.base import Collection
+from korag.keywords import checks_keywords
+from langchain_korag.checked_model import CHECKED, CheckedModel
 from langchain_korag.documents import delete_documents, get_documents, to_records
 
 
-class CollectionDocuments(DocumentIndex):
+class CollectionDocuments(CheckedModel, DocumentIndex):
     """A retriever that owns its documents, for ``langchain_core.indexing.index()`` too.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # the input may contain a token
-    )
+    model_config = CHECKED
 
     collection: SkipJsonSchema[Collection] = Field(exclude=True, repr=False)
 
+    @checks_keywords
     def add_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
         """Adds documents, replacing those with the same ids.
 
@@ -50,6 +48,7 @@ class CollectionDocuments(DocumentIndex):
         """
         return to_records(documents, ids).add_to(self.collection)
 
+    @checks_keywords
     async def aadd_documents(self, documents: Iterable[Document], *, ids: Sequence[str] | None = None) -> list[str]:
         """Async `add_documents`, run in a thread."""
         return await run_in_executor(None, self.add_documents, documents, ids=ids)
@@ -94,6 +93,7 @@ class CollectionDocuments(DocumentIndex):
         removed = delete_documents(self.collection, ids, kwargs.get("filter"))
         return DeleteResponse(num_deleted=len(removed), succeeded=removed, num_failed=0, failed=[])
 
+    @checks_keywords
     def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes the documents and their vectors to a folder, for `load_local`.
 

@@ -12,11 +12,11 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import LangSmithRetrieverParams
 from langchain_core.runnables import RunnableSerializable, run_in_executor
 from langchain_core.runnables.utils import AnyConfigurableField
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import Family
-from korag.checks import check_count, check_flag, check_fraction, reject_unknown
+from korag.checks import reject_unknown
 from korag.collection.base import Collection, Hit
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike
@@ -25,10 +25,13 @@ from korag.deprecations import rename_keywords
 from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError
 from korag.filters import parse
+from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
+from langchain_korag.checked_model import korag_errors
 from langchain_korag.collection_documents import CollectionDocuments
 from langchain_korag.documents import how_to_make, texts_to_documents, to_document, to_records
+from langchain_korag.field_types import Count, Flag, Fraction
 from langchain_korag.search_options import search_options
 
 
@@ -47,11 +50,11 @@ class CollectionRetriever(CollectionDocuments):
         score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
     """
 
-    k: int = Field(default=4, ge=0)
+    k: Count = 4
     filter: dict[str, Any] | None = None
-    score_threshold: float | None = Field(default=None, ge=0, le=1)
-    exact: bool = True
-    repair_query: bool = True
+    score_threshold: Fraction | None = None
+    exact: Flag = True
+    repair_query: Flag = True
     score_key: str | None = "score"
 
     _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact", "repair_query")
@@ -59,14 +62,12 @@ class CollectionRetriever(CollectionDocuments):
     _renamed: ClassVar[Mapping[str, str]] = {}
     """Deprecated names of fields, with their new names."""
 
-    # In mode "before", because pydantic's own checks would turn "3" and True into numbers, and speak no Korean.
-
     @model_validator(mode="before")
     @classmethod
     def _check_names(cls, given: Any) -> Any:
         if isinstance(given, dict):
             given = rename_keywords(given, cls._renamed)
-            reject_unknown(cls, given, list(cls.model_fields))
+            reject_unknown(cls, given, cls._field_names())
             if "collection" not in given:
                 raise InvalidArgumentError(
                     f"collection이 없습니다. 문서로 만들려면 {cls.__name__}.from_documents(documents, ...)를 쓰세요.",
@@ -75,26 +76,11 @@ class CollectionRetriever(CollectionDocuments):
                 )
         return given
 
-    @field_validator("k", mode="before")
-    @classmethod
-    def _check_k(cls, k: Any) -> int:
-        return check_count("k", k)
-
     @field_validator("filter", mode="before")
     @classmethod
     def _check_filter(cls, filter: Any) -> Any:
         parse(filter)
         return filter
-
-    @field_validator("score_threshold", mode="before")
-    @classmethod
-    def _check_threshold(cls, threshold: Any) -> float | None:
-        return None if threshold is None else check_fraction("score_threshold", threshold)
-
-    @field_validator("exact", "repair_query", mode="before")
-    @classmethod
-    def _check_flag(cls, flag: Any, info: ValidationInfo) -> bool:
-        return check_flag(str(info.field_name), flag)
 
     @field_validator("collection")
     @classmethod
@@ -105,6 +91,7 @@ class CollectionRetriever(CollectionDocuments):
     # -- construction ------------------------------------------------------------------------------------
 
     @classmethod
+    @checks_keywords
     def from_texts(
         cls,
         texts: Iterable[str],
@@ -213,13 +200,14 @@ class CollectionRetriever(CollectionDocuments):
             legs: The legs it will have.
 
         Raises:
-            ValidationError: If a field breaks its rule.
+            InvalidArgumentError: If a field breaks its rule.
             IndexStateError: If a retriever of this class cannot search such a collection.
         """
         cls._check_legs(legs, f"legs={list(legs)}")
         draft = cls.model_construct(collection=None)  # a placeholder; assigning a field does not validate it
-        for name, value in fields.items():
-            cls.__pydantic_validator__.validate_assignment(draft, name, value, context={"legs": legs})
+        with korag_errors(cls):
+            for name, value in fields.items():
+                cls.__pydantic_validator__.validate_assignment(draft, name, value, context={"legs": legs})
 
     @classmethod
     def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:

@@ -13,6 +13,7 @@ from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
 from korag.scoring import unit_rows
 from korag.text import check_text
+from langchain_korag.field_types import Flag
 from langchain_korag.huggingface import read_settings
 from langchain_korag.model_fields import MODEL_SCHEMA, EncoderModel, model_field
 
@@ -56,7 +57,7 @@ class KoEmbeddings(EncoderModel, Embeddings):
     ] = model_field(DEFAULT_DENSE)
     encode_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
     query_encode_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
-    multi_process: bool = Field(default=False, frozen=True)
+    multi_process: Flag = Field(default=False, frozen=True)
     _unit: tuple[bool, bool] = PrivateAttr()
 
     @field_validator("multi_process")

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from korag.checkpoints.presets import Family
-from korag.checks import reject_unknown
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
+from langchain_korag.checked_model import MODEL_NAME, CheckedModel
+from langchain_korag.field_types import Flag
 from langchain_korag.huggingface import hide_tokens, without_tokens
 
 MODEL_SCHEMA = WithJsonSchema({"type": "string", "title": "Model"})
@@ -19,40 +20,20 @@ MODEL_SCHEMA = WithJsonSchema({"type": "string", "title": "Model"})
 
 
 def model_field(default: str) -> Any:
-    """Returns the pydantic field of `model`, which ``model_name=`` sets too."""
-    return Field(
-        default=default,
-        validation_alias=AliasChoices("model", "model_name"),
-        exclude=True,
-        repr=False,
-        frozen=True,
-    )
+    """Returns the pydantic field of `model`."""
+    return Field(default=default, exclude=True, repr=False, frozen=True)
 
 
-class EncoderModel(BaseModel):
+class EncoderModel(CheckedModel):
     """A pydantic model around one encoder; subclasses narrow `model` to their family and set its default."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # the input may contain a token
-        protected_namespaces=(),  # older pydantic reserves every name that begins with model_
-    )
-
     _family: ClassVar[Family]
+    _other_names = MODEL_NAME
 
     model: Encoder[Any] | str | os.PathLike[str]
     model_kwargs: dict[str, Any] = Field(default_factory=dict, frozen=True)
     cache_folder: str | None = Field(default=None, frozen=True)
-    show_progress: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_names(cls, given: Any) -> Any:
-        if isinstance(given, dict):
-            reject_unknown(cls, given, [*cls.model_fields, "model_name"])
-        return given
+    show_progress: Flag = False
 
     @field_validator("model", mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.configurable import DynamicRunnable
 from langchain_core.vectorstores import VectorStoreRetriever
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checks import check_count, reject_unknown
@@ -23,8 +23,10 @@ from korag.errors import InvalidArgumentError
 from korag.reranking.fusing import check_fuse_weight
 from korag.reranking.searched import searched_query
 from korag.text import check_text
+from langchain_korag.checked_model import CHECKED, CheckedModel
 from langchain_korag.collection_retriever import CollectionRetriever
 from langchain_korag.documents import check_documents
+from langchain_korag.field_types import Count
 from langchain_korag.rerankers import DocumentReranker
 
 _OWN = ("k", "fetch_k", "fuse_weight")
@@ -37,7 +39,7 @@ class Candidates(TypedDict):
     documents: list[Document]
 
 
-class KoRerankRetriever(BaseRetriever):
+class KoRerankRetriever(CheckedModel, BaseRetriever):
     """Finds candidates with one retriever and puts them in a reranker's order.
 
     >>> retriever = KoRerankRetriever(
@@ -71,17 +73,12 @@ class KoRerankRetriever(BaseRetriever):
             error with a compressor that is not KoRAG's.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # the input may contain a token
-    )
+    model_config = CHECKED
 
     base_retriever: SkipJsonSchema[RetrieverLike] = Field(exclude=True, repr=False)
     reranker: SkipJsonSchema[BaseDocumentCompressor] = Field(exclude=True, repr=False)
-    fetch_k: int = Field(default=20, ge=0)
-    k: int = Field(default=4, ge=0)
+    fetch_k: Count = 20
+    k: Count = 4
     fuse_weight: float | None = Field(default=None, ge=0, le=1)
 
     @field_validator("fuse_weight", mode="before")

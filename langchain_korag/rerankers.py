@@ -12,7 +12,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
@@ -26,10 +26,12 @@ from korag.reranking.cross_encoder import CrossEncoderReranker
 from korag.reranking.fusing import check_fuse_weight, ranked_scores
 from korag.reranking.searched import searched_query
 from korag.text import check_text
+from langchain_korag.checked_model import CHECKED, MODEL_NAME, CheckedModel
 from langchain_korag.documents import check_documents
+from langchain_korag.field_types import Count, Fraction
 
 
-class DocumentReranker(BaseDocumentCompressor):
+class DocumentReranker(CheckedModel, BaseDocumentCompressor):
     """Puts retrieved documents in the order a model gives them; each subclass has its own kind of model.
 
     Attributes:
@@ -45,18 +47,15 @@ class DocumentReranker(BaseDocumentCompressor):
             of the documents takes their place for a `fuse_weight`; None always takes the order.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # the input may contain a token
-    )
+    model_config = CHECKED
 
-    top_n: int | None = Field(default=3, ge=0)
+    top_n: Count | None = 3
     score_key: str | None = "relevance_score"
-    score_threshold: float | None = Field(default=None, ge=0, le=1)
+    score_threshold: Fraction | None = None
     fuse_weight: float | None = Field(default=None, ge=0, le=1)
     first_score_key: str | None = "score"
+
+    _other_names = MODEL_NAME
 
     @field_validator("fuse_weight", mode="before")
     @classmethod
@@ -140,7 +139,7 @@ class KoColBERTReranker(DocumentReranker):
         WrongFamilyError: If the model is not a late-interaction model.
     """
 
-    query_length: int | None = Field(
+    query_length: Count | None = Field(
         default=None, exclude=True, repr=False, frozen=True
     )  # before `model`, which uses it
     model: Annotated[

@@ -7,18 +7,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 from langchain_core.documents import Document
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator
 
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
-from korag.checks import FusionMethod, check_count, check_fusion, check_list, name_weights
+from korag.checks import FusionMethod, check_fusion, check_list, name_weights
 from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
+from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Choice, BM25Like, one_lexical
 from korag.legs.windows.settings import WindowSize
 from langchain_korag.collection_retriever import CollectionRetriever
+from langchain_korag.field_types import Count
 from langchain_korag.search_options import RENAMED
 
 
@@ -45,6 +47,7 @@ class _ModelRetriever(_OneLegRetriever):
     _family: ClassVar[Family]
 
     @classmethod
+    @checks_keywords
     def load_local(
         cls,
         path: str | os.PathLike[str],
@@ -106,6 +109,7 @@ class KoColBERTRetriever(_ModelRetriever):
     _family = "late_interaction"
 
     @classmethod
+    @checks_keywords
     def from_documents(
         cls,
         documents: Iterable[Document],
@@ -179,6 +183,7 @@ class KoSpladeRetriever(_ModelRetriever):
     _family = "sparse"
 
     @classmethod
+    @checks_keywords
     def from_documents(
         cls,
         documents: Iterable[Document],
@@ -237,6 +242,7 @@ class KoBM25Retriever(_OneLegRetriever):
     _leg = "bm25"
 
     @classmethod
+    @checks_keywords
     def from_documents(
         cls,
         documents: Iterable[Document],
@@ -273,6 +279,7 @@ class KoBM25Retriever(_OneLegRetriever):
         )
 
     @classmethod
+    @checks_keywords
     def load_local(
         cls,
         path: str | os.PathLike[str],
@@ -337,7 +344,7 @@ class KoHybridRetriever(CollectionRetriever):
 
     weights: dict[str, float] | None = None
     fusion: FusionMethod = "auto"
-    fetch_k: int | None = Field(default=None, ge=0)
+    fetch_k: Count | None = None
 
     _overrides = (*CollectionRetriever._overrides, "weights", "fusion", "fetch_k")
     _renamed = RENAMED
@@ -357,11 +364,6 @@ class KoHybridRetriever(CollectionRetriever):
     def _check_fusion(cls, fusion: Any) -> FusionMethod:
         return check_fusion(fusion)
 
-    @field_validator("fetch_k", mode="before")
-    @classmethod
-    def _check_fetch_k(cls, fetch_k: Any) -> int | None:
-        return None if fetch_k is None else check_count("fetch_k", fetch_k)
-
     @field_validator("weights", mode="before")
     @classmethod
     def _name_weights(cls, weights: Any, info: ValidationInfo) -> Any:
@@ -371,6 +373,7 @@ class KoHybridRetriever(CollectionRetriever):
 
     @classmethod
     @accepts_old_names(RENAMED)
+    @checks_keywords
     def from_documents(
         cls,
         documents: Iterable[Document],
@@ -423,6 +426,7 @@ class KoHybridRetriever(CollectionRetriever):
 
     @classmethod
     @accepts_old_names(RENAMED)
+    @checks_keywords
     def load_local(
         cls,
         path: str | os.PathLike[str],

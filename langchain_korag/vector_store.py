@@ -20,6 +20,7 @@ from korag.collection.local.opening import open_or_make, open_saved
 from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.errors import InvalidArgumentError
+from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from langchain_korag.documents import (
@@ -72,6 +73,7 @@ class KoVectorStore(VectorStore):
         FingerprintError: If the folder was built with other models.
     """
 
+    @checks_keywords
     def __init__(
         self,
         encoders: Sequence[EncoderLike] | None = None,
@@ -96,6 +98,7 @@ class KoVectorStore(VectorStore):
         )
 
     @classmethod
+    @checks_keywords
     def from_texts(
         cls,
         texts: Iterable[str],
@@ -122,6 +125,7 @@ class KoVectorStore(VectorStore):
         return cls.from_documents(documents, embedding, **({} if ids is None else {"ids": ids}), **kwargs)
 
     @classmethod
+    @checks_keywords
     def from_documents(cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
         """Creates a store and adds documents; arguments as for `from_texts`."""
         reject_unknown(cls, kwargs, _MAKING)  # first, because the rest may take long
@@ -132,6 +136,7 @@ class KoVectorStore(VectorStore):
         return store
 
     @classmethod
+    @checks_keywords
     async def afrom_documents(
         cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any
     ) -> Self:
@@ -139,6 +144,7 @@ class KoVectorStore(VectorStore):
         return await run_in_executor(None, cls.from_documents, documents, embedding, **kwargs)
 
     @classmethod
+    @checks_keywords
     async def afrom_texts(
         cls,
         texts: Iterable[str],
@@ -152,6 +158,7 @@ class KoVectorStore(VectorStore):
         return await run_in_executor(None, cls.from_texts, texts, embedding, metadatas, ids=ids, **kwargs)
 
     @classmethod
+    @checks_keywords
     def load_local(
         cls,
         path: str | os.PathLike[str],
@@ -184,6 +191,7 @@ class KoVectorStore(VectorStore):
         )
         return cls(collection=collection)
 
+    @checks_keywords
     def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes everything to a folder, for `load_local`; a store with a `path` saves every change itself.
 

@@ -21,28 +21,49 @@ T = TypeVar("T")
 FusionMethod: TypeAlias = Literal["auto", "anchored", "rrf", "weighted"]
 _FUSION_METHODS: tuple[FusionMethod, ...] = get_args(FusionMethod)
 _SYNONYMS = (
-    ("k", "top_k", "topk", "top_n", "n_results", "limit", "similarity_top_k"),
-    ("where", "filter", "filters"),
-    ("fusion", "method"),
-    ("model", "model_name", "models", "encoders", "embed_model", "embedding", "embeddings", "embedding_function"),
+    ("k", "top_k", "topk", "top_n", "n_results", "limit", "size", "similarity_top_k"),
+    ("fetch_k", "prefetch_k", "num_candidates", "candidates", "sparse_top_k", "hybrid_top_k"),
+    ("where", "filter", "filters", "pre_filter", "expr", "where_filter"),
+    ("fusion", "method", "fusion_mode", "fusion_type", "ranker_type"),
+    ("weights", "alpha", "retriever_weights", "ranker_params"),
+    ("using", "mode", "vector_query_mode", "retrieval_mode", "query_type"),
+    ("lambda_mult", "mmr_threshold", "mmr_lambda"),
     (
-        "path",
-        "persist_dir",
-        "persist_directory",
-        "persist_path",
-        "collection_name",
-        "index_name",
-        "table_name",
-        "uri",
-        "url",
+        *("model", "model_name", "models", "encoders", "encoder", "embedding", "embeddings", "embed_model"),
+        *("embedding_function", "reranker_model", "cross_encoder", "retrievers"),
     ),
-    ("collection", "client"),
+    ("reranker", "base_compressor", "compressor", "node_postprocessor"),
+    ("base_retriever", "retriever"),
+    ("documents", "nodes", "texts", "docs", "chunks"),
+    ("ids", "id", "doc_ids", "node_ids", "document_ids", "uuids"),
+    ("metadata", "metadatas", "payloads"),
+    ("collection", "vectorstore", "vector_store", "index", "docstore", "store", "client", "storage_context"),
+    (
+        *(
+            "path",
+            "persist_directory",
+            "persist_dir",
+            "persist_path",
+            "folder_path",
+            "folder",
+            "index_path",
+            "location",
+        ),
+        *("collection_name", "index_name", "table_name", "uri", "url"),
+    ),
     ("bm25", "enable_hybrid"),
-    ("ids", "id"),
-    ("metadata", "metadatas"),
-    ("min_relevance", "score_threshold", "threshold"),
+    ("tokenizer", "preprocess_func", "analyzer", "stemmer", "language"),
+    (
+        *("min_relevance", "score_threshold", "threshold", "similarity_cutoff", "similarity_threshold", "cutoff"),
+        "min_score",
+    ),
+    ("score_key", "score_field", "score_name"),
+    ("cache_folder", "cache_dir"),
+    ("show_progress", "show_progress_bar"),
+    ("window", "chunk_size"),
+    ("stride", "chunk_overlap"),
 )
-"""Names that KoRAG, LangChain, LlamaIndex and others have for the same keyword."""
+"""Names that KoRAG, LangChain, LlamaIndex and others have for the same keyword; of several real ones, the first."""
 _MAX_DEPTH = 100
 """Nesting of metadata. SQLite's JSON functions stop at 1,000, and a list may contain itself."""
 

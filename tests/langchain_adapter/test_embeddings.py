@@ -21,10 +21,10 @@ from langchain_core.stores import InMemoryByteStore
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from korag import DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
-from korag.errors import CheckpointNotFoundError, InvalidTextError, WrongFamilyError
+from korag.errors import CheckpointNotFoundError, InvalidArgumentError, InvalidTextError, KoragError, WrongFamilyError
 from langchain_korag import KoEmbeddings
 
 QUERY = "보증금은 언제 돌려받나요?"
@@ -261,7 +261,7 @@ class TestSettings:
 
     @pytest.mark.parametrize(("given", "named"), WRONG, ids=[str(given) for given, _ in WRONG])
     def test_the_others_are_errors(self, prompted: Path, given: dict[str, Any], named: str) -> None:
-        with pytest.raises(ValidationError, match=f"(?s)[가-힣].*\n.*{named}"):
+        with pytest.raises(KoragError, match=f"(?s)[가-힣].*\n.*{named}"):
             KoEmbeddings(model=prompted, **given)
 
     def test_truncated_vectors_are_the_reference_s_at_unit_length(self, prompted: Path) -> None:
@@ -292,17 +292,17 @@ class TestSettings:
     def test_a_loaded_encoder_must_agree(self, dense: DenseEncoder) -> None:
         assert KoEmbeddings(model=dense, model_kwargs={"query_prompt": "[Q] "}).model is dense
         for wrong in ({"query_prompt": "x"}, {"device": "cuda"}, {"token": "hf_x"}):
-            with pytest.raises(ValidationError, match=next(iter(wrong))):
+            with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
                 KoEmbeddings(model=dense, model_kwargs=wrong)
-        with pytest.raises(ValidationError, match="cache_folder"):
+        with pytest.raises(InvalidArgumentError, match="cache_folder"):
             KoEmbeddings(model=dense, cache_folder="x")
 
     def test_misspelt_and_frozen_fields(self, embeddings: KoEmbeddings) -> None:
         for wrong in ({"modle": "mini-dense"}, {"show_progress": "sometimes"}, {"model": "a", "model_name": "b"}):
-            with pytest.raises(ValidationError):
+            with pytest.raises(InvalidArgumentError):
                 KoEmbeddings(**wrong)  # type: ignore[arg-type]
         for name in ("model", "model_kwargs", "encode_kwargs", "cache_folder"):
-            with pytest.raises(ValidationError, match="frozen"):
+            with pytest.raises(InvalidArgumentError, match="frozen"):
                 setattr(embeddings.model_copy(), name, getattr(embeddings, name))
         changed = embeddings.model_copy()
         changed.show_progress = True
@@ -325,7 +325,7 @@ class TestSettings:
     def test_no_such_model(self) -> None:
         with pytest.raises(CheckpointNotFoundError, match="없는 모델"):
             KoEmbeddings(model="없는 모델")
-        with pytest.raises(ValidationError):
+        with pytest.raises(InvalidArgumentError):
             KoEmbeddings(model=3)  # type: ignore[arg-type]
 
 
@@ -338,7 +338,7 @@ class TestForm:
         assert b"SECRET" not in pickle.dumps(embeddings)
         assert "token" in embeddings.model_kwargs  # pickling took it from the pickle only
         assert KoEmbeddings(model="mini-dense", model_kwargs=embeddings.model_kwargs).model_kwargs["device"] == "cpu"
-        with pytest.raises(ValidationError) as caught:
+        with pytest.raises(InvalidArgumentError) as caught:
             KoEmbeddings(model="mini-dense", model_kwargs={"token": "hf_SECRET", "nonsense": 1})
         assert "SECRET" not in str(caught.value)
 

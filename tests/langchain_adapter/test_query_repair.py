@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from pydantic import ValidationError
 from retriever_kinds import Kind
 
 from korag import LateInteractionEncoder
@@ -33,7 +32,7 @@ async def test_retrievers_search_for_what_was_meant(kind: Kind, papers: list[Doc
     assert off.model_dump()["repair_query"] is False
     with pytest.raises(InvalidArgumentError, match="repair_query='no'"):
         retriever.invoke(TYPED, repair_query="no")
-    with pytest.raises(ValidationError, match="repair_query=1"):
+    with pytest.raises(InvalidArgumentError, match="repair_query=1"):
         kind.make(papers, repair_query=1)
 
 

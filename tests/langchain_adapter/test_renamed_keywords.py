@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import ConfigurableField
-from pydantic import ValidationError
 
 from korag import LateInteractionEncoder
 from korag.errors import InvalidArgumentError
@@ -48,7 +47,7 @@ def test_attribute(hybrid: KoHybridRetriever) -> None:
     assert warned(lambda: copied.method) == "weighted"
     warned(lambda: setattr(copied, "method", "rrf"))
     assert copied.fusion == "rrf"
-    with pytest.warns(DeprecationWarning, match="fusion="), pytest.raises(ValidationError, match="fusion='sum'"):
+    with pytest.warns(DeprecationWarning, match="fusion="), pytest.raises(InvalidArgumentError, match="fusion='sum'"):
         copied.method = "sum"
 
 
@@ -87,5 +86,5 @@ def test_both_names(hybrid: KoHybridRetriever, colbert: LateInteractionEncoder) 
     ):
         with pytest.raises(InvalidArgumentError, match="Both fusion and its old name method"):
             call()
-    with pytest.raises(ValidationError, match="Both fusion and its old name method"):
+    with pytest.raises(InvalidArgumentError, match="Both fusion and its old name method"):
         KoHybridRetriever(collection=hybrid.collection, **both)

@@ -20,7 +20,6 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda, Runnable
 from langchain_core.tools import create_retriever_tool
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from pydantic import ValidationError
 
 from korag import CrossEncoderReranker, LateInteractionEncoder
 from korag.errors import InvalidArgumentError, InvalidTextError
@@ -200,9 +199,9 @@ class TestKeywords:
     def test_wrong_fuse_weights(self, base: KoColBERTRetriever, retriever: KoRerankRetriever) -> None:
         with pytest.raises(InvalidArgumentError, match=r"fuse_weight=2.*재순위"):
             retriever.invoke(QUERY, fuse_weight=2)
-        with pytest.raises(ValidationError, match="fuse_weight=-1"):
+        with pytest.raises(InvalidArgumentError, match="fuse_weight=-1"):
             KoRerankRetriever(base_retriever=base, reranker=retriever.reranker, fuse_weight=-1)
-        with pytest.raises(ValidationError, match="Reversing is not one of KoRAG's rerankers"):
+        with pytest.raises(InvalidArgumentError, match="Reversing is not one of KoRAG's rerankers"):
             KoRerankRetriever(base_retriever=base, reranker=Reversing(), fuse_weight=0.5)
         with pytest.raises(InvalidArgumentError, match="Reversing은"):
             KoRerankRetriever(base_retriever=base, reranker=Reversing()).invoke(QUERY, fuse_weight=0.5)
@@ -245,11 +244,11 @@ class TestKeywords:
 
     def test_fields(self, base: KoColBERTRetriever, reranker: KoCrossEncoderReranker) -> None:
         for wrong in ({"topk": 3}, {"k": -1}, {"fetch_k": "viel"}, {"base_retriever": "이름"}, {"reranker": base}):
-            with pytest.raises(ValidationError, match=next(iter(wrong))):
+            with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
                 KoRerankRetriever(**{"base_retriever": base, "reranker": reranker, **wrong})
         assigned = KoRerankRetriever(base_retriever=base, reranker=reranker)
         assert (assigned.fetch_k, assigned.k) == (20, 4)
-        with pytest.raises(ValidationError):
+        with pytest.raises(InvalidArgumentError):
             assigned.k = -1
 
 

@@ -17,10 +17,9 @@ from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
-from pydantic import ValidationError
 
 from korag import LateInteractionEncoder, Reranker, load_encoder, maxsim
-from korag.errors import CheckpointNotFoundError, InvalidTextError, WrongFamilyError
+from korag.errors import CheckpointNotFoundError, InvalidArgumentError, InvalidTextError, WrongFamilyError
 from korag.reranking.colbert import TokenCache
 from langchain_korag import KoColBERTReranker, KoColBERTRetriever
 
@@ -258,10 +257,10 @@ class TestPlace:
 
     def test_fields_are_checked(self, colbert: LateInteractionEncoder) -> None:
         for wrong in ({"topn": 3}, {"top_n": -1}, {"top_n": "many"}, {"cache": {}}, {"score_key": 1}):
-            with pytest.raises(ValidationError):
+            with pytest.raises(InvalidArgumentError):
                 KoColBERTReranker(model=colbert, **wrong)  # type: ignore[arg-type]
         reranker = KoColBERTReranker(model=colbert)
-        with pytest.raises(ValidationError):
+        with pytest.raises(InvalidArgumentError):
             reranker.top_n = -1
 
     @pytest.mark.parametrize("model", ["mini-dense", "mini-splade"])
@@ -281,7 +280,7 @@ class TestPlace:
         assert isinstance(by_path, LateInteractionEncoder)
         with pytest.raises(CheckpointNotFoundError):
             KoColBERTReranker(model="없는 모델")
-        with pytest.raises(ValidationError, match="model=3"):
+        with pytest.raises(InvalidArgumentError, match="model=3"):
             KoColBERTReranker(model=3)  # type: ignore[arg-type]
 
     @pytest.mark.slow

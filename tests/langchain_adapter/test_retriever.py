@@ -19,7 +19,6 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import ConfigurableField, RunnableLambda, RunnablePassthrough
 from langchain_core.tools import create_retriever_tool
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from pydantic import ValidationError
 
 from korag import Collection, LateInteractionEncoder, load_encoder
 from korag.collection.local import collection as local
@@ -30,6 +29,7 @@ from korag.errors import (
     IndexStateError,
     InvalidArgumentError,
     InvalidTextError,
+    KoragError,
     WrongFamilyError,
 )
 from langchain_korag import KoColBERTRetriever
@@ -196,11 +196,11 @@ class TestKeywords:
     ) -> None:
         monkeypatch.setattr(LateInteractionEncoder, "encode_documents", lambda *_, **__: pytest.fail("encoded"))
         for wrong in ({"top_k": 3}, {"k": -1}, {"filter": {"쪽": {"$gtt": 1}}}):
-            with pytest.raises((ValidationError, InvalidArgumentError), match=next(iter(wrong))):
+            with pytest.raises(KoragError, match=next(iter(wrong))):
                 KoColBERTRetriever.from_documents(notices, model=colbert, **wrong)
 
     def test_a_misspelt_keyword_at_construction(self, shared: KoColBERTRetriever) -> None:
-        with pytest.raises(ValidationError, match="scorekey"):
+        with pytest.raises(InvalidArgumentError, match="scorekey"):
             KoColBERTRetriever(collection=shared.collection, scorekey="x")  # type: ignore[call-arg]
 
     def test_assignment_is_checked_too(self, shared: KoColBERTRetriever) -> None:
@@ -208,7 +208,7 @@ class TestKeywords:
         retriever.k = 1
         assert len(retriever.invoke(QUERY)) == 1
         assert shared.k == 3
-        with pytest.raises(ValidationError):
+        with pytest.raises(InvalidArgumentError):
             retriever.k = -1
         with pytest.raises(ValueError, match="top_k"):
             retriever.top_k = 3  # type: ignore[attr-defined]
@@ -320,7 +320,7 @@ class TestSharing:
         assert found.metadata.keys() == {"주제", "쪽"}
         assert configurable.with_config(config).invoke(QUERY) == [found]
         assert len(configurable.invoke(QUERY)) == 3
-        with pytest.raises(ValidationError):
+        with pytest.raises(InvalidArgumentError):
             configurable.invoke(QUERY, {"configurable": {"k": -1}})
 
     def test_copies_share_the_collection(self, shared: KoColBERTRetriever) -> None:

@@ -15,12 +15,11 @@ from langchain_core.load import dumpd
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import ConfigurableField
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from pydantic import ValidationError
 from retriever_kinds import QUERY, WIDE, Kind, ids, kind_of
 
 from korag import Collection, LateInteractionEncoder, SparseEncoder
 from korag.collection.local import collection as local
-from korag.errors import IndexStateError
+from korag.errors import IndexStateError, KoragError
 from langchain_korag import KoHybridRetriever
 from langchain_korag.collection_retriever import CollectionRetriever
 
@@ -235,7 +234,7 @@ class TestSharing:
         assert configurable.with_config(config).invoke("규정") == [found]
         assert len(configurable.invoke(WIDE)) == read_only_retriever.k
         for wrong in ({"k": -1}, {"k": "3"}, {"filter": {"주제": {"$like": "x"}}}, {"exact": 0}):
-            with pytest.raises(ValidationError, match=next(iter(wrong))):
+            with pytest.raises(KoragError, match=next(iter(wrong))):
                 configurable.invoke(QUERY, {"configurable": wrong})
 
     def test_configurable_weights(self, colbert: LateInteractionEncoder, papers: list[Document]) -> None:

@@ -17,7 +17,6 @@ from event_loop import assert_loop_stays_free
 from langchain_core.documents import Document
 from langchain_qdrant import QdrantVectorStore, RetrievalMode
 from langchain_qdrant.sparse_embeddings import SparseEmbeddings, SparseVector
-from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
 
 from korag import DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
@@ -112,9 +111,9 @@ class TestForm:
         assert (sparse.model.options.device, sparse.model.max_length) == ("cpu", 9)
         assert KoSparseEmbeddings(model_name="mini-splade").model_name == "mini-splade"  # type: ignore[call-arg]
         for wrong in ({"batch_size": 3}, {"model_kwargs": {"nonsense": 1}}, {"show_progress": "x"}, {"model": 3}):
-            with pytest.raises(ValidationError, match=next(iter(wrong))):
+            with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
                 KoSparseEmbeddings(**{"model": "mini-splade", **wrong})  # type: ignore[arg-type]
-        with pytest.raises(ValidationError, match="frozen"):
+        with pytest.raises(InvalidArgumentError, match="frozen"):
             sparse.model = "mini-splade"
 
     def test_a_model_of_another_family(

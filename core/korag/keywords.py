@@ -1,0 +1,73 @@
+"""Keywords of functions: other names for the same thing, and errors that name the right one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from korag.checks import reject_unknown
+from korag.errors import InvalidArgumentError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+MODEL_NAMES = {"model": "model_name", "model_name": "model"}
+"""Both are taken wherever one of them is: LangChain's classes say the first, LlamaIndex's the second."""
+
+
+def one_name(keywords: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Returns keywords with other names replaced by the one used here.
+
+    Args:
+        keywords: The keywords of the call.
+        names: The name used here, by other name.
+
+    Raises:
+        InvalidArgumentError: If a keyword is given under both names.
+    """
+    renamed = dict(keywords)
+    for other, name in names.items():
+        if other not in renamed:
+            continue
+        if name in renamed:
+            raise InvalidArgumentError(
+                f"{other}=과 {name}=은 같은 인자입니다. 둘 다 넣지 말고 하나만 넣으세요.",
+                f"{other} and {name} are the same argument; give only one of them.",
+            )
+        renamed[name] = renamed.pop(other)
+    return renamed
+
+
+def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a method: it takes `model` and `model_name` for each other, and wrong calls are KoRAG's errors.
+
+    A method with ``**keywords`` checks those itself.
+
+    Raises:
+        InvalidArgumentError: If the call names an argument that there is not, or leaves a required one out.
+    """
+    _, *parameters = inspect.signature(function).parameters.values()
+    known = [given.name for given in parameters if given.kind in (given.KEYWORD_ONLY, given.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(given.kind is given.VAR_KEYWORD for given in parameters)
+    required = [given for given in parameters if given.default is given.empty and given.name in known]
+    names = {other: name for other, name in MODEL_NAMES.items() if name in known and other not in known}
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **keywords: P.kwargs) -> R:
+        renamed: Any = one_name(keywords, names)
+        unknown = [name for name in renamed if name not in known]
+        given = len(args) - 1  # without self or cls
+        missing = [each.name for index, each in enumerate(required) if index >= given and each.name not in renamed]
+        if unknown and (missing or not takes_any):
+            reject_unknown(args[0], unknown, known)
+        if missing:
+            owner = args[0] if isinstance(args[0], type) else type(args[0])
+            place = f"{owner.__name__}.{function.__name__}"
+            raise InvalidArgumentError(
+                f"{place}에 {', '.join(missing)}이(가) 없습니다. 쓸 수 있는 것: {', '.join(known)}.",
+                f"{place} lacks {', '.join(missing)}. It takes: {', '.join(known)}.",
+            )
+        return function(*args, **renamed)
+
+    return checked

@@ -1,0 +1,139 @@
+"""The base of all pydantic models here: names are checked, and every error is one of KoRAG's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from korag.checks import reject_unknown
+from korag.errors import InvalidArgumentError, KoragError
+from korag.keywords import one_name
+from langchain_korag.field_types import showable
+
+_OF_LANGCHAIN = ("name", "tags", "metadata")
+"""Fields that every runnable or retriever has, listed last."""
+_MAY_HOLD_SECRETS = ("model_kwargs", "encode_kwargs", "query_encode_kwargs")
+_EXPECTED = {
+    "bool": ("True 또는 False", "True or False"),
+    "int": ("정수", "an integer"),
+    "float": ("수", "a number"),
+    "string": ("문자열", "a string"),
+    "dict": ("dict", "a dict"),
+    "list": ("리스트", "a list"),
+}
+"""Korean and English of a kind of value, by the beginning of pydantic's name for the error."""
+
+
+CHECKED = ConfigDict(
+    extra="forbid",
+    arbitrary_types_allowed=True,
+    validate_assignment=True,
+    hide_input_in_errors=True,  # the input may contain a token
+    protected_namespaces=(),  # older pydantic reserves every name that begins with model_
+)
+
+
+MODEL_NAME = {"model_name": "model"}
+"""Of classes with a `model`: LlamaIndex's name for it."""
+
+
+class CheckedModel(BaseModel):
+    """A pydantic model that raises KoRAG's errors where pydantic would raise a `ValidationError`.
+
+    Subclasses of LangChain's classes too repeat ``model_config = CHECKED``: of several bases, the last one's counts.
+    """
+
+    model_config = CHECKED
+
+    _other_names: ClassVar[Mapping[str, str]] = {}
+    """Other names of fields that are taken too, with the fields' own."""
+
+    def __init__(self, *values: object, **fields: Any) -> None:
+        if values:
+            name = next(iter(self._field_names()))
+            raise InvalidArgumentError(
+                f"{type(self).__name__}에는 이름을 붙여 넣으세요. 예: {name}=값. 쓸 수 있는 것: "
+                f"{', '.join(self._field_names())}.",
+                f"{type(self).__name__} takes keywords only, such as {name}=value. It takes: "
+                f"{', '.join(self._field_names())}.",
+            )
+        with korag_errors(type(self)):
+            super().__init__(**fields)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and not hasattr(type(self), name):
+            reject_unknown(self, [name], self._field_names())
+        with korag_errors(type(self)):
+            super().__setattr__(name, value)
+
+    @classmethod
+    def _field_names(cls) -> list[str]:
+        own = [name for name in cls.model_fields if name not in _OF_LANGCHAIN]
+        return own + [name for name in cls.model_fields if name in _OF_LANGCHAIN]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            given = one_name(given, cls._other_names)
+            reject_unknown(cls, given, cls._field_names())
+        return given
+
+
+@contextmanager
+def korag_errors(owner: type) -> Iterator[None]:
+    """Raises KoRAG's error in place of a `ValidationError`: a validator's own, or one with the same facts.
+
+    Args:
+        owner: The model that is created or changed, for the message.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raised = _translated(owner, error.errors(include_url=False))
+    else:
+        return
+    raise raised from None
+
+
+def _translated(owner: type, details: Sequence[ErrorDetails]) -> KoragError:
+    for detail in details:
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, KoragError):
+            return cause
+    first, cls = details[0], owner.__name__
+    if not first["loc"]:
+        return InvalidArgumentError(f"{cls}을(를) 만들 수 없습니다.", f"{cls} cannot be made: {first['msg']}.")
+    field = str(first["loc"][0])
+    if first["type"] == "missing":
+        return InvalidArgumentError(
+            f"{cls}에 {field}이(가) 없습니다. {field}=을 넣으세요.", f"{cls} lacks {field}; pass {field}=."
+        )
+    if first["type"] == "frozen_field":
+        return InvalidArgumentError(
+            f"{cls}의 {field}은(는) 만든 뒤에 바꿀 수 없습니다. 새로 만드세요.",
+            f"{field} of {cls} is frozen: it cannot be changed; create a new one.",
+        )
+    choices = dict(_expected(detail) for detail in details if str(detail["loc"][0]) == field)
+    shown = f"{field}={_shown(field, first)}"
+    return InvalidArgumentError(
+        f"{cls}의 {shown}: 쓸 수 없는 값입니다. 쓸 수 있는 것: {', '.join(choices)}.",
+        f"{shown} of {cls} is invalid; it must be {' or '.join(choices.values())}.",
+    )
+
+
+def _expected(detail: ErrorDetails) -> tuple[str, str]:
+    if detail["type"] == "is_instance_of":
+        name = detail["ctx"]["class"]
+        return name, f"a {name}"
+    kind = detail["type"].partition("_")[0]
+    return _EXPECTED.get(kind, (detail["msg"], detail["msg"]))
+
+
+def _shown(field: str, detail: ErrorDetails) -> str:
+    value = detail["input"]
+    return f"<{type(value).__name__}>" if field in _MAY_HOLD_SECRETS else f"{showable(value)!r:.80}"

@@ -1,0 +1,39 @@
+"""Types of pydantic fields with KoRAG's checks: pydantic's own would turn "3" and True into numbers."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from typing import Annotated, TypeAlias
+
+from pydantic import BeforeValidator, Field, ValidationInfo
+
+from korag.checks import check_count, check_flag, check_fraction
+
+
+def showable(value: object) -> object:
+    """Returns a simple value as it is, and for any other, which may hold a token, something that shows its type."""
+    simple = value is None or isinstance(value, str | bytes | numbers.Number | os.PathLike)
+    return value if simple else _Type(f"<{type(value).__name__}>")
+
+
+class _Type(str):
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _count(value: object, info: ValidationInfo) -> int:
+    return check_count(str(info.field_name), showable(value))
+
+
+def _flag(value: object, info: ValidationInfo) -> bool:
+    return check_flag(str(info.field_name), showable(value))
+
+
+def _fraction(value: object, info: ValidationInfo) -> float:
+    return check_fraction(str(info.field_name), showable(value))
+
+
+Count: TypeAlias = Annotated[int, Field(ge=0), BeforeValidator(_count)]
+Flag: TypeAlias = Annotated[bool, BeforeValidator(_flag)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1), BeforeValidator(_fraction)]

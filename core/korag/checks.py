@@ -49,7 +49,7 @@ _SYNONYMS = (
             "index_path",
             "location",
         ),
-        *("collection_name", "index_name", "table_name", "uri", "url"),
+        *("location", "collection_name", "index_name", "table_name", "uri", "url"),
     ),
     ("bm25", "enable_hybrid"),
     ("tokenizer", "preprocess_func", "analyzer", "stemmer", "language"),

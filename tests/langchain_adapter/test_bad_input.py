@@ -447,15 +447,16 @@ def test_a_read_only_folder(kind: Kind, papers: list[Document], tmp_path: Path) 
         store = KoVectorStore(collection=retriever.collection)
         assert retriever.invoke(QUERY) == expected
         for change in (
-            lambda: retriever.add_documents(papers[:1]),
+            lambda: retriever.add_documents([Document(id="문서-0", page_content="다른 글")]),
             lambda: retriever.delete(["문서-0"]),
             lambda: store.add_texts(["글"]),
             lambda: store.delete(["문서-0"]),
-            lambda: kind.make(papers, path=tmp_path / "law"),
+            lambda: kind.make([Document(page_content="새 글")], path=tmp_path / "law"),
         ):
             with pytest.raises(ReadOnlyError, match="permissions") as raised:
                 change()
             assert bilingual(raised.value)
+        assert kind.make(papers, path=tmp_path / "law", k=2).invoke(QUERY) == expected  # nothing to write
         assert retriever.invoke(QUERY) == expected
     assert kind.load(tmp_path / "law", k=2).invoke(QUERY) == expected
 

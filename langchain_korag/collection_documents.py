@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from langchain_core.documents import Document
@@ -19,9 +17,10 @@ from korag.collection.base import Collection
 from korag.keywords import checks_keywords
 from langchain_korag.checked_model import CHECKED, CheckedModel
 from langchain_korag.documents import delete_documents, get_documents, to_records
+from langchain_korag.owned_collection import OwnsCollection
 
 
-class CollectionDocuments(CheckedModel, DocumentIndex):
+class CollectionDocuments(OwnsCollection, CheckedModel, DocumentIndex):
     """A retriever that owns its documents, for ``langchain_core.indexing.index()`` too.
 
     Attributes:
@@ -92,18 +91,3 @@ class CollectionDocuments(CheckedModel, DocumentIndex):
         reject_unknown(self, kwargs, ("filter",))
         removed = delete_documents(self.collection, ids, kwargs.get("filter"))
         return DeleteResponse(num_deleted=len(removed), succeeded=removed, num_failed=0, failed=[])
-
-    @checks_keywords
-    def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Writes the documents and their vectors to a folder, for `load_local`.
-
-        A retriever created with ``path=`` saves every change itself; this makes a copy elsewhere.
-
-        Args:
-            path: The folder; empty or not existing, unless `overwrite`.
-            overwrite: Replace an existing collection.
-
-        Returns:
-            The folder.
-        """
-        return self.collection.save(path, overwrite=overwrite)

@@ -83,7 +83,10 @@ def delete_documents(collection: Collection, ids: Sequence[str] | None, filter: 
         InvalidArgumentError: If neither is given.
     """
     check_deletion("filter={}", ids=ids, filter=filter)
-    found = list(dict.fromkeys(document.id for document in collection.get(ids, where=filter)))
+    if ids is None:
+        found = collection.ids(filter)
+    else:
+        found = list(dict.fromkeys(document.id for document in collection.get(ids, where=filter)))
     collection.delete(found)
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.documents import Document
@@ -32,6 +31,7 @@ from langchain_korag.documents import (
     to_records,
 )
 from langchain_korag.embeddings import KoEmbeddings
+from langchain_korag.owned_collection import OwnsCollection
 from langchain_korag.search_options import RENAMED, search_options
 
 _SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact", "repair_query")
@@ -40,7 +40,7 @@ _ADDING = ("ids", "batch_size")
 _MAKING = ("encoders", "path", "bm25", "tokenizer", "window", "stride", "collection", "load_stored_models", "ids")
 
 
-class KoVectorStore(VectorStore):
+class KoVectorStore(OwnsCollection, VectorStore):
     """Documents with dense, sparse, ColBERT and BM25 legs, as a LangChain vector store.
 
     >>> store = KoVectorStore(["mini-colbert", "mini-splade"], bm25=True)
@@ -190,19 +190,6 @@ class KoVectorStore(VectorStore):
             made_by=how_to_make(path),
         )
         return cls(collection=collection)
-
-    @checks_keywords
-    def save_local(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Writes everything to a folder, for `load_local`; a store with a `path` saves every change itself.
-
-        Args:
-            path: The folder; empty or not existing, unless `overwrite`.
-            overwrite: Replace an existing collection.
-
-        Returns:
-            The folder.
-        """
-        return self.collection.save(path, overwrite=overwrite)
 
     @property
     def embeddings(self) -> KoEmbeddings | None:

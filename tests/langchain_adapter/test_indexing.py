@@ -104,8 +104,10 @@ def test_documents_keep_their_ids(records: RecordManager, make: Callable[[FakeDe
     settings: dict[str, Any] = {"key_encoder": lambda page: page.id, "cleanup": "full"}
     index(pages, records, target, **settings)
     assert [document.id for document in target.collection.get()] == ["쪽-0", "쪽-1", "쪽-2"]
+    encoded = encoder.documents_encoded
     done = index([*CHANGED_WITH_ID, *pages[1:]], records, target, force_update=True, **settings)
     assert done["num_updated"] == 3
+    assert encoder.documents_encoded == encoded + 1
     assert target.collection.get(["쪽-0"])[0].text == CHANGED[0].page_content
     assert len(target.collection) == 3
 

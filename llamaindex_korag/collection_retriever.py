@@ -14,30 +14,30 @@ from typing import Any, ClassVar, Self
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.indices.base import BaseIndex
-from llama_index.core.schema import BaseNode, Document, IndexNode, MetadataMode, NodeWithScore, QueryBundle, QueryType
-from llama_index.core.settings import Settings
+from llama_index.core.schema import BaseNode, IndexNode, MetadataMode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.storage.docstore import BaseDocumentStore
 from llama_index.core.vector_stores import MetadataFilters
 
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import Family
-from korag.checks import check_choice, check_count, check_deletion, reject_unknown
+from korag.checks import check_count, reject_unknown
 from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved, planned_legs
 from korag.encoders.load import as_encoder, as_encoders
-from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.fusion import reciprocal_rank_fusion
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.found import to_found
-from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records
+from llamaindex_korag.given import check_mode, check_query, check_sync, given_nodes
+from llamaindex_korag.node_methods import NodeMethods
+from llamaindex_korag.nodes import to_records
 
 
-class CollectionRetriever(BaseRetriever):
+class CollectionRetriever(NodeMethods, BaseRetriever):
     """Finds nodes of a KoRAG collection; each subclass searches in its own way.
 
     Attributes:
@@ -116,7 +116,7 @@ class CollectionRetriever(BaseRetriever):
         self.node_ids = None if node_ids is None else check_texts(node_ids, "node_ids")
         self.doc_ids = None if doc_ids is None else check_texts(doc_ids, "doc_ids")
         self.min_relevance, self.exact, self.repair_query = min_relevance, exact, repair_query
-        self.metadata_mode = _mode(metadata_mode)
+        self.metadata_mode = check_mode(metadata_mode)
         self._search_options(collection.legs, vars(self))
         known = {**(object_map or {}), **{node.index_id: node.obj for node in objects or ()}}
         super().__init__(callback_manager=callback_manager, object_map=known, verbose=verbose)
@@ -134,6 +134,7 @@ class CollectionRetriever(BaseRetriever):
         show_progress: bool | None,
         load_stored_models: bool,
         options: dict[str, Any],
+        sync: bool = False,
         models: Sequence[EncoderLike] = (),
         family: Family | None = None,
         query_length: int | None = None,
@@ -147,7 +148,10 @@ class CollectionRetriever(BaseRetriever):
         for name in ("node_ids", "doc_ids"):
             if options.get(name) is not None:
                 options[name] = check_texts(options[name], name)
-        records = to_records(_given(nodes, index, docstore), _mode(options.get("metadata_mode", MetadataMode.EMBED)))
+        records = to_records(
+            given_nodes(nodes, index, docstore), check_mode(options.get("metadata_mode", MetadataMode.EMBED))
+        )
+        check_sync(sync, path, len(records.ids))
         encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         legs = planned_legs(encoders, bm25=bm25, tokenizer=tokenizer)
         cls._check_legs(legs, f"legs={list(legs)}")
@@ -167,7 +171,9 @@ class CollectionRetriever(BaseRetriever):
                 load_stored_models=load_stored_models,
             )
         retriever = cls(collection, **options)
-        retriever._add(records, show_progress=show_progress)
+        added = retriever._add(records, show_progress=show_progress)
+        if sync:
+            collection.keep_only(added)
         return retriever
 
     @classmethod
@@ -228,115 +234,6 @@ class CollectionRetriever(BaseRetriever):
         """
         return self.collection.save(path, overwrite=overwrite)
 
-    # -- nodes --------------------------------------------------------------------------------------------
-
-    def add_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
-        """Adds nodes, replacing those with the same ids.
-
-        A node whose id LlamaIndex made up, in this run of a script, takes the id under which the same content is stored
-        already, and links to it follow, so that nothing is doubled (see `llamaindex_korag.recognition`). A docstore
-        beside the collection needs ids of your own: ``doc_id``, ``filename_as_id=True``, a splitter's ``id_func``.
-
-        Args:
-            nodes: The nodes; not modified. Their embeddings are not used.
-            show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
-
-        Returns:
-            Their ids, in order.
-
-        Raises:
-            InvalidTextError: If something is not a node.
-            InvalidArgumentError: If a node has no text, an id occurs twice, or metadata is not JSON.
-        """
-        return self._add(to_records(nodes, self.metadata_mode), show_progress=show_progress)
-
-    def get_nodes(
-        self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
-    ) -> list[BaseNode]:
-        """Returns nodes: by id in the order given, otherwise in insertion order.
-
-        Args:
-            node_ids: Their ids; unknown ones are ignored.
-            filters: Conditions on metadata.
-        """
-        return [to_node(stored) for stored in self.collection.get(node_ids, where=to_where(filters))]
-
-    def delete_nodes(self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None) -> int:
-        """Removes nodes by id, by filters, or those among `node_ids` that match the filters.
-
-        Args:
-            node_ids: Their ids; unknown ones are ignored.
-            filters: Conditions on metadata; ``MetadataFilters(filters=[])`` matches everything.
-
-        Returns:
-            How many were removed.
-
-        Raises:
-            InvalidArgumentError: If neither is given.
-        """
-        check_deletion("filters=MetadataFilters(filters=[])", node_ids=node_ids, filters=filters)
-        return self.collection.delete(node_ids, where=to_where(filters) or {})
-
-    def delete_ref_doc(self, ref_doc_id: str) -> int:
-        """Removes all nodes of a document, and the document itself if it was indexed without splitting.
-
-        Args:
-            ref_doc_id: The document's id.
-
-        Returns:
-            How many nodes were removed.
-        """
-        return self.collection.delete(where={DOCUMENT_ID: check_text(ref_doc_id, "ref_doc_id")})
-
-    def update_ref_doc(self, document: Document, *, nodes: Iterable[BaseNode] | None = None) -> list[str]:
-        """Replaces the nodes of a document by those of its new version.
-
-        The new ones are added before the old ones are removed, so that a search always finds the document.
-
-        Args:
-            document: The new version, with the id of the old one.
-            nodes: Its nodes; None splits it by ``Settings.transformations``, unless it was indexed without splitting.
-
-        Returns:
-            The ids of its nodes.
-
-        Raises:
-            InvalidTextError: If it is not a `Document`.
-            InvalidArgumentError: If one of `nodes` comes from another document.
-        """
-        if not isinstance(document, Document):
-            raise InvalidTextError(
-                f"document는 {type(document).__name__}입니다. LlamaIndex의 Document여야 합니다.",
-                f"document is a {type(document).__name__}; it must be a LlamaIndex Document.",
-            )
-        if nodes is None:
-            whole = bool(self.collection.get([document.id_]))
-            nodes = [document] if whole else split([document], Settings.transformations)
-        return replace_documents(self, [document.id_], _from_one(nodes, document))
-
-    def _add(self, records: Records, *, show_progress: bool | None) -> list[str]:
-        added = records.recognised(self.collection).add_to(self.collection, show_progress=show_progress)
-        self.object_map.update(records.objects)
-        return added
-
-    async def aadd_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
-        """Async `add_nodes`, run in a thread."""
-        return await asyncio.to_thread(self.add_nodes, nodes, show_progress=show_progress)
-
-    async def adelete_nodes(
-        self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
-    ) -> int:
-        """Async `delete_nodes`, run in a thread."""
-        return await asyncio.to_thread(self.delete_nodes, node_ids, filters=filters)
-
-    async def adelete_ref_doc(self, ref_doc_id: str) -> int:
-        """Async `delete_ref_doc`, run in a thread."""
-        return await asyncio.to_thread(self.delete_ref_doc, ref_doc_id)
-
-    async def aupdate_ref_doc(self, document: Document, *, nodes: Iterable[BaseNode] | None = None) -> list[str]:
-        """Async `update_ref_doc`, run in a thread."""
-        return await asyncio.to_thread(self.update_ref_doc, document, nodes=nodes)
-
     # -- searching ----------------------------------------------------------------------------------------
 
     # `wraps` marks these as already instrumented, so that a retrieval is one span, not two. pyright does not recognise
@@ -347,14 +244,14 @@ class CollectionRetriever(BaseRetriever):
         self, str_or_query_bundle: QueryType
     ) -> list[NodeWithScore]:
         """Finds nodes for a query."""
-        return super().retrieve(_check_query(str_or_query_bundle))
+        return super().retrieve(check_query(str_or_query_bundle))
 
     @functools.wraps(BaseRetriever.aretrieve)
     async def aretrieve(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, str_or_query_bundle: QueryType
     ) -> list[NodeWithScore]:
         """Async `retrieve`, run in a thread."""
-        return await super().aretrieve(_check_query(str_or_query_bundle))
+        return await super().aretrieve(check_query(str_or_query_bundle))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         options = self._search_options(self.collection.legs, vars(self))
@@ -404,79 +301,3 @@ class CollectionRetriever(BaseRetriever):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, callback_manager=CallbackManager())
-
-
-def replace_documents(
-    retriever: CollectionRetriever,
-    ref_doc_ids: Sequence[str],
-    nodes: Iterable[BaseNode],
-    *,
-    show_progress: bool | None = None,
-) -> list[str]:
-    """Adds the nodes of documents' new versions, then removes those of the old ones.
-
-    In this order, so that a search finds the documents at any moment.
-
-    Args:
-        retriever: The retriever that adds the nodes.
-        ref_doc_ids: The documents' ids.
-        nodes: All nodes of the new versions.
-        show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
-
-    Returns:
-        The ids of the nodes, in order.
-    """
-    added = retriever.add_nodes(nodes, show_progress=show_progress)
-    kept = set(added)
-    stored = retriever.collection.get(where={DOCUMENT_ID: {"$in": list(ref_doc_ids)}})
-    retriever.collection.delete([document.id for document in stored if document.id not in kept])
-    return added
-
-
-def _check_query(query: object) -> QueryType:
-    return query if isinstance(query, QueryBundle) else check_text(query, "query")
-
-
-def _mode(mode: MetadataMode | str) -> MetadataMode:
-    return MetadataMode(check_choice("metadata_mode", mode, [known.value for known in MetadataMode]))
-
-
-def _given(
-    nodes: Iterable[BaseNode] | None, index: BaseIndex[Any] | None, docstore: BaseDocumentStore | None
-) -> Iterable[BaseNode]:
-    """Returns the nodes to index, from the one source that is given."""
-    named = [name for name, value in (("nodes", nodes), ("index", index), ("docstore", docstore)) if value is not None]
-    if len(named) != 1:
-        raise InvalidArgumentError(
-            f"nodes, index, docstore 중 하나를 넣으세요(넣은 것: {', '.join(named) or '없음'}). 저장한 폴더를 "
-            "열려면 from_persist_dir을 쓰세요.",
-            f"Pass one of nodes, index and docstore (given: {', '.join(named) or 'none'}); to open a saved folder, use "
-            "from_persist_dir.",
-        )
-    if nodes is not None:
-        return nodes
-    if docstore is None:
-        assert index is not None  # noqa: S101 (for the type checker)
-        if get_nodes := getattr(index, "get_nodes", None):  # a KoColBERTIndex
-            found: list[BaseNode] = get_nodes()
-            return found
-        docstore = index.docstore
-        if not docstore.docs and getattr(getattr(index, "vector_store", None), "stores_text", False):
-            raise InvalidArgumentError(
-                "index의 docstore가 비어 있습니다. 노드는 벡터 저장소에만 있으니 nodes=로 넣으세요.",
-                "The docstore of index is empty because its vector store keeps the nodes; pass them as nodes=.",
-            )
-    return list(docstore.docs.values())
-
-
-def _from_one(nodes: Iterable[BaseNode], document: Document) -> list[BaseNode]:
-    checked = list(nodes)
-    for index, node in enumerate(checked):
-        if isinstance(node, BaseNode) and document.id_ not in (node.node_id, node.ref_doc_id):
-            raise InvalidArgumentError(
-                f"nodes[{index}]의 원본 문서는 {node.ref_doc_id!r}인데 {document.id_!r}의 노드로 넣었습니다. "
-                "relationships의 SOURCE를 그 문서로 두세요.",
-                f"nodes[{index}] comes from the document {node.ref_doc_id!r}, not from {document.id_!r}; make it the "
-                "SOURCE in its relationships.",
-            )
-    return checked

@@ -11,7 +11,8 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 from korag.collection.base import Hit
 from korag.reranking.searched import REWRITTEN, searched_query
 from korag.text import to_nfc
-from llamaindex_korag.nodes import named_class, to_node
+from llamaindex_korag.node_json import named_class
+from llamaindex_korag.nodes import to_node
 
 
 class FoundNode(NodeWithScore):

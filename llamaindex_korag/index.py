@@ -29,7 +29,7 @@ from korag.encoders.load import as_encoders
 from korag.errors import InvalidTextError
 from korag.legs.windows.settings import WindowSize
 from korag.text import to_nfc
-from llamaindex_korag.collection_retriever import replace_documents
+from llamaindex_korag.node_methods import replace_documents
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
 from llamaindex_korag.retrievers import KoColBERTRetriever
 

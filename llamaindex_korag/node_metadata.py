@@ -10,9 +10,9 @@ from llama_index.core.schema import MetadataMode
 from korag.collection.base import Collection
 from korag.collection.documents import StoredDocument, is_same
 from korag.collection.metadata import MetadataChange, check_known
-from korag.errors import InvalidArgumentError
 from korag.text import check_texts
-from llamaindex_korag.nodes import NODE, to_node, to_records
+from llamaindex_korag.node_json import describe
+from llamaindex_korag.nodes import CONTENT, NODE, check_reserved, known_by_content, to_node
 
 
 def update_metadata(
@@ -33,7 +33,7 @@ def update_metadata(
         node_ids: Their ids, all different.
         metadata: A dict of JSON values for all of them, or a list with one for each. Its keys are set, the node's
             others stay.
-        metadata_mode: Metadata that is part of the searched text, where that is not seen from the stored text.
+        metadata_mode: Metadata that is part of the searched text, where the stored text does not show it.
         replace: The node has these keys only.
 
     Returns:
@@ -44,11 +44,8 @@ def update_metadata(
         InvalidArgumentError: If a node does not exist, an id occurs twice, the numbers differ, or metadata is not JSON.
     """
     change = MetadataChange(check_texts(node_ids, "node_ids"), metadata, replace=replace)
-    if any(NODE in fields for fields in ([metadata] if isinstance(metadata, Mapping) else metadata)):
-        raise InvalidArgumentError(
-            f"metadata에 KoRAG이 쓰는 키 '{NODE}'가 있습니다. 다른 이름을 쓰세요.",
-            f"metadata has the key '{NODE}', which KoRAG uses; give it another name.",
-        )
+    for fields in [metadata] if isinstance(metadata, Mapping) else metadata:
+        check_reserved(fields, "metadata")
     stored = collection.get(change.ids)
     check_known(change.ids, [old.id for old in stored])
     changed = [new for old in stored if not is_same(new := _changed(old, change, metadata_mode), old)]
@@ -66,11 +63,13 @@ def _changed(old: StoredDocument, change: MetadataChange, metadata_mode: Metadat
     if NODE not in old.metadata:  # not stored from LlamaIndex
         return new
     node = to_node(old)
-    modes = (metadata_mode, *MetadataMode)
-    searched = next((mode for mode in modes if node.get_content(mode) == old.text), metadata_mode)
+    searched = [mode for mode in (metadata_mode, *MetadataMode) if node.get_content(mode) == old.text]
     node.metadata = {name: value for name, value in new.metadata.items() if name != NODE}
-    records = to_records([node], searched)
-    described = records.metadata[0][NODE] | {
-        "ref_doc_hash": old.metadata[NODE]["ref_doc_hash"]
-    }  # its source is as it was
-    return StoredDocument(old.id, records.texts[0], {**node.metadata, NODE: described})
+    text = node.get_content(searched[0]) if searched else old.text
+    described, _ = describe(node, text, f"nodes[{old.id!r}]")
+    # Its source is as it was, and so is the content that it is recognised by when a script adds it again.
+    kept = {
+        "ref_doc_hash": old.metadata[NODE]["ref_doc_hash"],
+        CONTENT: known_by_content(old.id, old.text, old.metadata).content,
+    }
+    return StoredDocument(old.id, text, {**node.metadata, NODE: described | kept})

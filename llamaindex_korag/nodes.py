@@ -18,9 +18,7 @@ from llama_index.core.schema import (
     Document,
     ImageNode,
     IndexNode,
-    MediaResource,
     MetadataMode,
-    Node,
     NodeWithScore,
     RelatedNodeInfo,
     TextNode,
@@ -30,8 +28,9 @@ from llama_index.core.schema import (
 from korag.checks import check_distinct
 from korag.collection.base import Collection, Hit
 from korag.collection.documents import StoredDocument, check_documents
-from korag.errors import IndexStateError, InvalidArgumentError, InvalidTextError
+from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.text import check_text, is_empty, to_nfc
+from llamaindex_korag.node_json import describe, make
 from llamaindex_korag.recognition import Known, content_key, has_made_up_id, is_random, stored_names
 
 logger = logging.getLogger("korag")
@@ -39,9 +38,8 @@ NODE = "_korag_node"
 """Metadata key of everything in a node besides text and metadata."""
 NODE_ID, DOCUMENT_ID = f"{NODE}.id", f"{NODE}.ref_doc_id"
 """Filter keys of the node's id and of the id of its source document."""
-_CONTENT = "content"
+CONTENT = "content"
 """Key within `NODE` of a hash of the node's content; null if the node's id is the caller's."""
-_HOME = BaseNode.__module__
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,12 @@ class Records:
 
         Links between the nodes, and to their documents, follow (see `llamaindex_korag.recognition`).
         """
-        given = list(map(_known, self.ids, self.texts, self.metadata))
+        given = list(map(known_by_content, self.ids, self.texts, self.metadata))
         listed = [node.id for node in given if node.content is not None or is_random(node.id)]
         found = collection.get(listed) if listed and len(collection) else []
-        there = {to_nfc(one.id): _known(one.id, one.text, one.metadata) for one in found if NODE in one.metadata}
+        there = {
+            to_nfc(one.id): known_by_content(one.id, one.text, one.metadata) for one in found if NODE in one.metadata
+        }
         new = [node for node in given if node.content is not None and to_nfc(node.id) not in there]
         names = stored_names(new, given, _alike(new, collection)) if new and len(collection) else {}
         # A node that was read from a collection has all its fields set, so its id looks like the caller's.
@@ -114,7 +114,7 @@ def to_node(found: Hit | StoredDocument) -> BaseNode:
     described = metadata.pop(NODE, None)
     if described is None:
         return TextNode(id_=found.id, text=found.text, metadata=metadata)
-    return _make(described["class"], json.loads(described["fields"]), found.text, metadata)
+    return make(described["class"], json.loads(described["fields"]), found.text, metadata)
 
 
 def source_id(stored: StoredDocument) -> str | None:
@@ -216,30 +216,36 @@ def _records(nodes: list[BaseNode], metadata_mode: MetadataMode, made_up: Sequen
     metadata, all_fields = [], []
     for index, (node, text) in enumerate(zip(nodes, texts, strict=True)):
         check_text(text, f"nodes[{index}]")
-        if NODE in node.metadata:
-            raise InvalidArgumentError(
-                f"nodes[{index}]의 메타데이터에 KoRAG이 쓰는 키 '{NODE}'가 있습니다. 다른 이름을 쓰세요.",
-                f"The metadata of nodes[{index}] has the key '{NODE}', which KoRAG uses; give it another name.",
-            )
+        check_reserved(node.metadata, f"nodes[{index}]")
         if isinstance(node, IndexNode) and node.obj is not None and not isinstance(node.obj, BaseNode):
             objects[node.index_id] = node.obj
-        described, fields = _describe(node, text, f"nodes[{index}]")
+        described, fields = describe(node, text, f"nodes[{index}]")
         metadata.append({**node.metadata, NODE: described})
         all_fields.append(fields)
     stored = check_documents(texts, [node.node_id for node in nodes], metadata)
     for document, fields, generated in zip(stored, all_fields, made_up, strict=True):
         key = _content(document.text, document.metadata, fields) if generated else None
-        document.metadata[NODE][_CONTENT] = key
+        document.metadata[NODE][CONTENT] = key
     return Records(texts, [d.id for d in stored], [d.metadata for d in stored], nodes, metadata_mode, objects)
+
+
+def check_reserved(metadata: Mapping[str, Any], place: str) -> None:
+    """Raises if metadata has the key that everything else in a node is stored under."""
+    if NODE in metadata:
+        raise InvalidArgumentError(
+            f"{place}의 메타데이터에 KoRAG이 쓰는 키 '{NODE}'가 있습니다. 다른 이름을 쓰세요.",
+            f"The metadata of {place} has the key '{NODE}', which KoRAG uses; give it another name.",
+        )
 
 
 # -- nodes by their content -----------------------------------------------------------------------------------
 
 
-def _known(id_: str, text: str, metadata: Mapping[str, Any]) -> Known:
+def known_by_content(id_: str, text: str, metadata: Mapping[str, Any]) -> Known:
+    """Returns a node as it is stored, by its content."""
     described = metadata[NODE]
-    if _CONTENT in described:
-        content = described[_CONTENT]
+    if CONTENT in described:
+        content = described[CONTENT]
     else:  # stored by an earlier version
         content = _content(text, metadata, json.loads(described["fields"])) if is_random(id_) else None
     return Known(id_, described["ref_doc_id"] or id_, content)
@@ -261,12 +267,12 @@ def _content(text: str, metadata: Mapping[str, Any], fields: Mapping[str, Any]) 
 def _alike(new: Sequence[Known], collection: Collection) -> Iterator[Known]:
     """Yields stored nodes of the same contents or documents, and those of earlier versions, in order."""
     same = [
-        {f"{NODE}.{_CONTENT}": {"$in": list({node.content for node in new})}},
-        {f"{NODE}.{_CONTENT}": {"$exists": False}, NODE_ID: {"$exists": True}},
+        {f"{NODE}.{CONTENT}": {"$in": list({node.content for node in new})}},
+        {f"{NODE}.{CONTENT}": {"$exists": False}, NODE_ID: {"$exists": True}},
         {DOCUMENT_ID: {"$in": list({node.document for node in new})}},
     ]
     for stored in collection.get(where={"$or": same}):
-        yield _known(stored.id, stored.text, stored.metadata)
+        yield known_by_content(stored.id, stored.text, stored.metadata)
 
 
 def _renamed(node: BaseNode, names: Mapping[str, str]) -> BaseNode:
@@ -282,101 +288,3 @@ def _renamed(node: BaseNode, names: Mapping[str, str]) -> BaseNode:
     if node.node_id not in names and links == node.relationships:
         return node
     return node.model_copy(update={"id_": names.get(node.node_id, node.node_id), "relationships": links})
-
-
-# -- whole nodes as JSON --------------------------------------------------------------------------------------
-
-
-def _describe(node: BaseNode, text: str, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns what is stored under `NODE`, and the fields that it contains as JSON."""
-    source = node.source_node
-    # A document indexed without splitting is its own source.
-    itself = (node.node_id, node.hash) if isinstance(node, Document) else (None, None)
-    ref_doc_id, ref_doc_hash = (source.node_id, source.hash) if source else itself
-    try:
-        fields = _fields(node, text)
-        dumped = json.dumps(fields, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(
-            f"{place}({type(node).__name__})을(를) JSON으로 저장할 수 없습니다: {error}",
-            f"{place}, a {type(node).__name__}, cannot be stored as JSON: {error}",
-        ) from error
-    described = {
-        "id": node.node_id,
-        "ref_doc_id": ref_doc_id,
-        "ref_doc_hash": ref_doc_hash,
-        "class": _class_name(type(node)),
-        "fields": dumped,
-    }
-    return described, fields
-
-
-def _fields(node: BaseNode, text: str) -> dict[str, Any]:
-    """Returns all fields except metadata and vectors; a text equal to the stored one is null."""
-    if isinstance(node, IndexNode):
-        target = node.obj
-        node = node.model_copy(update={"obj": None})  # dumping fails if it points to an index or a retriever
-        fields = node.model_dump(mode="json", exclude={"metadata", "embedding"})
-        if isinstance(target, BaseNode):
-            content = target.get_content(MetadataMode.NONE)
-            inner = {"text": content, "metadata": target.metadata, "fields": _fields(target, content)}
-            fields["obj"] = {"class": _class_name(type(target)), **inner}
-    else:
-        fields = node.model_dump(mode="json", exclude={"metadata", "embedding"})
-    for name, value in node:
-        if isinstance(value, MediaResource) and value.data is not None:  # dumps leave it out
-            fields[name]["data"] = value.data.decode("ascii")
-    holder = fields
-    if isinstance(node, Node):
-        fields.pop("text", None)  # a document's dump repeats it
-        holder = fields["text_resource"] or {}
-    if holder.get("text") == text:
-        holder["text"] = None
-    return fields
-
-
-def _make(class_name: str, fields: dict[str, Any], text: str, metadata: dict[str, Any]) -> BaseNode:
-    cls = _find_class(class_name)
-    fields.pop("class_name", None)
-    holder: dict[str, Any] = (fields.get("text_resource") or {}) if issubclass(cls, Node) else fields
-    if "text" in holder and holder["text"] is None:
-        holder["text"] = text
-    if target := fields.get("obj"):
-        fields["obj"] = _make(target["class"], target["fields"], target["text"], target["metadata"])
-    node: BaseNode = cls(**{**fields, "metadata": metadata})
-    return node
-
-
-def _class_name(cls: type[BaseNode]) -> str:
-    """Returns a class's name: bare for LlamaIndex's own, whose modules have changed before, else with its module."""
-    return cls.__qualname__ if cls.__module__ == _HOME else f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _find_class(name: str) -> type[Any]:
-    """Searches the loaded classes only: a name in a folder must never make Python import anything."""
-    for cls in _subclasses(BaseNode):
-        if _class_name(cls) == name:
-            return cls
-    raise _not_imported(name)
-
-
-def _not_imported(name: str) -> IndexStateError:
-    return IndexStateError(
-        f"저장된 노드의 클래스 {name}을(를) 찾을 수 없습니다. 그 클래스가 있는 모듈을 먼저 import하세요.",
-        f"The stored node is a {name}, which has not been imported; import its module first.",
-    )
-
-
-def named_class(name: str) -> type[BaseNode]:
-    """Returns the class of a node's dump, by its ``class_name``; LlamaIndex's own before others of that name."""
-    classes = [cls for cls in _subclasses(BaseNode) if cls.class_name() == name]
-    if not classes:
-        raise _not_imported(name)
-    found: type[BaseNode] = min(classes, key=lambda cls: cls.__module__ != _HOME)
-    return found
-
-
-def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
-    for subclass in cls.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)

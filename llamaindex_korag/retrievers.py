@@ -60,6 +60,7 @@ class _ModelRetriever(_OneLegRetriever):
         window: WindowSize = "auto",
         stride: int | None = None,
         path: str | os.PathLike[str] | None = None,
+        sync: bool = False,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
         **options: Any,
@@ -75,8 +76,9 @@ class _ModelRetriever(_OneLegRetriever):
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
             path: Folder of the collection, new or built with the same model, where nodes replace those with the
-                same ids; None keeps it in memory. `from_persist_dir` opens a folder
-                without adding anything.
+                same ids, and nothing is encoded that is there already (see `add_nodes`); None keeps it in memory.
+                `from_persist_dir` opens a folder without adding anything.
+            sync: Remove from the folder every node that is not given, after adding those that are.
             show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
             load_stored_models: Load other models that an existing folder names from outside it; see
                 `korag.Collection.open`.
@@ -92,7 +94,7 @@ class _ModelRetriever(_OneLegRetriever):
         return cls._build(
             nodes, index, docstore,
             models=[model], family=cls._family, query_length=query_length, window=window, stride=stride, path=path,
-            show_progress=show_progress,
+            sync=sync, show_progress=show_progress,
             load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
@@ -194,6 +196,7 @@ class KoBM25Retriever(_OneLegRetriever):
         bm25: BM25Choice = True,
         tokenizer: TokenizerLike = None,
         path: str | os.PathLike[str] | None = None,
+        sync: bool = False,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
         **options: Any,
@@ -207,13 +210,14 @@ class KoBM25Retriever(_OneLegRetriever):
             bm25: `korag.BM25` settings, in place of a tokenizer.
             tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             path: Folder of the collection; None keeps it in memory.
+            sync: Remove from the folder every node that is not given, after adding those that are.
             show_progress: Show a progress bar.
             load_stored_models: As for `KoColBERTRetriever.from_defaults`.
             options: Keywords of the constructor.
         """
         return cls._build(
             nodes, index, docstore,
-            bm25=one_lexical(bm25), tokenizer=tokenizer, path=path, show_progress=show_progress,
+            bm25=one_lexical(bm25), tokenizer=tokenizer, path=path, sync=sync, show_progress=show_progress,
             load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
@@ -313,6 +317,7 @@ class KoHybridRetriever(CollectionRetriever):
         window: WindowSize = "auto",
         stride: int | None = None,
         path: str | os.PathLike[str] | None = None,
+        sync: bool = False,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
         **options: Any,
@@ -329,6 +334,7 @@ class KoHybridRetriever(CollectionRetriever):
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
             path: Folder of the collection; None keeps it in memory.
+            sync: Remove from the folder every node that is not given, after adding those that are.
             show_progress: Show a progress bar.
             load_stored_models: As for `KoColBERTRetriever.from_defaults`.
             options: Keywords of the constructor, `weights`, `fusion` and `fetch_k` among them.
@@ -339,7 +345,7 @@ class KoHybridRetriever(CollectionRetriever):
         return cls._build(
             nodes, index, docstore,
             models=check_list("models", models), bm25=bm25, tokenizer=tokenizer, window=window, stride=stride,
-            path=path, show_progress=show_progress,
+            path=path, sync=sync, show_progress=show_progress,
             load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 

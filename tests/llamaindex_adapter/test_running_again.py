@@ -1,12 +1,16 @@
 """A script that indexes the same documents in every run, with ids that LlamaIndex makes up anew each time."""
 
+import os
 import pickle
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from llama_index.core import Document, VectorStoreIndex
+import pytest
+from llama_index.core import Document, SimpleDirectoryReader, VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.node_parser import HierarchicalNodeParser, SentenceSplitter, get_leaf_nodes
 from llama_index.core.retrievers import AutoMergingRetriever
@@ -15,7 +19,9 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.storage_context import StorageContext
 
 from korag import Collection
-from llamaindex_korag import KoBM25Retriever
+from korag.errors import InvalidArgumentError
+from korag.testing.encoders import FakeMultiVectorEncoder
+from llamaindex_korag import KoBM25Retriever, KoColBERTIndex, KoColBERTRetriever
 
 RULES = [f"제{number}조. 도서는 {number}주 동안 빌린다. 늦으면 {number * 100}원을 낸다." for number in range(1, 9)]
 PARKING = [f"{number}동 주차장은 {number}시에 연다. 방문 차량은 {number}시간까지 둔다." for number in range(1, 7)]
@@ -41,6 +47,118 @@ def check_links(retriever: Any, *, and_back: bool = True) -> None:
             if link is not None:
                 (other,) = retriever.get_nodes([link.node_id])
                 assert not and_back or getattr(other, back).node_id == node.node_id
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder of texts."""
+    folder = tmp_path / "글"
+    folder.mkdir()
+    for name, lines in (("대출.txt", RULES), ("주차.txt", PARKING)):
+        (folder / name).write_text("\n\n".join(lines), encoding="utf-8")
+    return folder
+
+
+class TestFiles:
+    def read(self, files: Path) -> list[BaseNode]:
+        return split(SimpleDirectoryReader(str(files)).load_data())
+
+    def run(self, files: Path, path: Path, **options: Any) -> tuple[KoColBERTRetriever, int]:
+        """One run of the script; returns how many texts it encoded."""
+        encoder = FakeMultiVectorEncoder()
+        retriever = KoColBERTRetriever.from_defaults(self.read(files), model_name=encoder, path=path, **options)
+        return retriever, encoder.documents_encoded
+
+    def test_nothing_is_doubled_or_encoded(self, files: Path, tmp_path: Path) -> None:
+        first, encoded = self.run(files, tmp_path / "색인")
+        assert encoded == len(first.collection) > 10
+        before = {node.node_id: node.get_content() for node in first.get_nodes()}
+        nodes = first.get_nodes()
+        first.collection.close()
+        again, encoded = self.run(files, tmp_path / "색인")
+        assert encoded == 0
+        assert {node.node_id: node.get_content() for node in again.get_nodes()} == before
+        assert again.get_nodes() == nodes
+        check_links(again)
+
+    def test_dates_of_a_file_do_not_make_it_another(self, files: Path, tmp_path: Path) -> None:
+        first, _ = self.run(files, tmp_path / "색인")
+        before = {node.node_id for node in first.get_nodes()}
+        first.collection.close()
+        for file in files.iterdir():
+            os.utime(file, (0, 86_400 * 3_650))
+        again, encoded = self.run(files, tmp_path / "색인")
+        assert encoded == 0
+        assert {node.node_id for node in again.get_nodes()} == before
+        assert {node.metadata["last_modified_date"] for node in again.get_nodes()} == {"1979-12-30"}
+
+    def test_of_a_changed_file_only_what_changed_is_new(self, files: Path, tmp_path: Path) -> None:
+        first, _ = self.run(files, tmp_path / "색인")
+        before = {node.get_content(): node.node_id for node in first.get_nodes()}
+        documents = {node.ref_doc_id for node in first.get_nodes()}
+        first.collection.close()
+        (files / "대출.txt").write_text("\n\n".join([*RULES[:-1], "제8조. 폐지한다."]), encoding="utf-8")
+        again, encoded = self.run(files, tmp_path / "색인", sync=True)
+        after = {node.get_content(): node.node_id for node in again.get_nodes()}
+        new = {*after} - {*before}
+        assert len(again.get_nodes()) == len(after)
+        assert 0 < encoded == len(new) < 3
+        assert all(after[text] == before[text] for text in {*after} & {*before})
+        assert "\n".join(after).count("제8조") == 1
+        assert {node.ref_doc_id for node in again.get_nodes()} == documents
+        check_links(again)
+
+    def test_without_sync_what_is_no_longer_given_stays(self, files: Path, tmp_path: Path) -> None:
+        first, _ = self.run(files, tmp_path / "색인")
+        count = len(first.collection)
+        first.collection.close()
+        (files / "주차.txt").unlink()
+        kept, encoded = self.run(files, tmp_path / "색인")
+        assert (len(kept.collection), encoded) == (count, 0)
+        kept.collection.close()
+        dropped, encoded = self.run(files, tmp_path / "색인", sync=True)
+        assert (texts(dropped), encoded) == (sorted(node.get_content() for node in self.read(files)), 0)
+
+    @pytest.mark.slow
+    def test_in_another_process(self, files: Path, tmp_path: Path) -> None:
+        code = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from llama_index.core import SimpleDirectoryReader
+from llama_index.core.node_parser import SentenceSplitter
+from korag.testing.encoders import FakeMultiVectorEncoder
+from llamaindex_korag import KoColBERTRetriever
+nodes = SentenceSplitter(chunk_size=48, chunk_overlap=0)(SimpleDirectoryReader({str(files)!r}).load_data())
+encoder = FakeMultiVectorEncoder()
+retriever = KoColBERTRetriever.from_defaults(nodes, model_name=encoder, path={str(tmp_path / "색인")!r})
+print("\\n", encoder.documents_encoded, *sorted(retriever.ids()))
+"""
+        runs = [
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            .stdout.splitlines()[-1]
+            .split()
+            for _ in range(2)
+        ]
+        assert int(runs[0][0]) == len(runs[0]) - 1
+        assert runs[1] == ["0", *runs[0][1:]]
+
+    def test_an_index_of_documents(self, files: Path, tmp_path: Path) -> None:
+        def run() -> tuple[KoColBERTIndex, int]:
+            encoder = FakeMultiVectorEncoder()
+            documents = SimpleDirectoryReader(str(files)).load_data()
+            index = KoColBERTIndex.from_documents(
+                documents, model_name=encoder, path=tmp_path / "색인", transformations=[SPLIT]
+            )
+            return index, encoder.documents_encoded
+
+        first, encoded = run()
+        assert encoded > 0
+        before = first.get_nodes()
+        first.collection.close()
+        again, encoded = run()
+        assert encoded == 0
+        assert again.get_nodes() == before
+        assert {*again.ref_doc_info} == {node.ref_doc_id for node in before}
 
 
 class TestNodes:
@@ -167,6 +285,17 @@ class TestDocuments:
         retriever.add_nodes(split([Document(text="\n\n".join(RULES))]))
         assert len(retriever.collection) == 2 * count
 
+    def test_update_ref_doc_encodes_what_changed(self) -> None:
+        encoder = FakeMultiVectorEncoder()
+        document = Document(text="\n\n".join(RULES), doc_id="규정")
+        retriever = KoColBERTRetriever.from_defaults(split([document]), model_name=encoder)
+        before = encoder.documents_encoded
+        new = Document(text="\n\n".join([*RULES[:-1], "제8조. 폐지한다."]), doc_id="규정")
+        retriever.update_ref_doc(new, nodes=split([new]))
+        assert 0 < encoder.documents_encoded - before < 3
+        assert texts(retriever) == sorted(node.get_content() for node in split([new]))
+        check_links(retriever)
+
     def test_index_and_docstore(self) -> None:
         def make() -> Any:
             return VectorStoreIndex(split([Document(text="\n\n".join(RULES))]), embed_model=MockEmbedding(embed_dim=4))
@@ -201,3 +330,13 @@ class TestDocuments:
             retriever, StorageContext.from_defaults(docstore=docstore), simple_ratio_thresh=0.2
         )
         assert {node.node_id for node in merging.retrieve("도서는 빌린다")} & parents
+
+
+def test_sync_needs_a_folder_and_nodes(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"sync=True.*path="):
+        bm25([TextNode(text="글")], sync=True)
+    with pytest.raises(InvalidArgumentError, match="sync='yes'"):
+        bm25([TextNode(text="글")], sync="yes")
+    with pytest.raises(InvalidArgumentError, match="would remove everything"):
+        bm25([], path=tmp_path / "색인", sync=True)
+    assert not (tmp_path / "색인").exists()

@@ -1,0 +1,115 @@
+"""Arguments of the retrievers, checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from llama_index.core.indices.base import BaseIndex
+from llama_index.core.schema import BaseNode, Document, MetadataMode, QueryBundle, QueryType
+from llama_index.core.storage.docstore import BaseDocumentStore
+
+from korag.checks import check_choice, check_flag
+from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.text import check_text
+
+
+def check_query(query: object) -> QueryType:
+    """Returns a query: a string, or LlamaIndex's bundle."""
+    return query if isinstance(query, QueryBundle) else check_text(query, "query")
+
+
+def check_mode(mode: MetadataMode | str) -> MetadataMode:
+    """Returns a metadata mode, which may be given by name."""
+    return MetadataMode(check_choice("metadata_mode", mode, [known.value for known in MetadataMode]))
+
+
+def given_nodes(
+    nodes: Iterable[BaseNode] | None, index: BaseIndex[Any] | None, docstore: BaseDocumentStore | None
+) -> Iterable[BaseNode]:
+    """Returns the nodes to index, from the one source that is given."""
+    named = [name for name, value in (("nodes", nodes), ("index", index), ("docstore", docstore)) if value is not None]
+    if len(named) != 1:
+        raise InvalidArgumentError(
+            f"nodes, index, docstore 중 하나를 넣으세요(넣은 것: {', '.join(named) or '없음'}). 저장한 폴더를 "
+            "열려면 from_persist_dir을 쓰세요.",
+            f"Pass one of nodes, index and docstore (given: {', '.join(named) or 'none'}); to open a saved folder, use "
+            "from_persist_dir.",
+        )
+    if nodes is not None:
+        return nodes
+    if docstore is None:
+        assert index is not None  # noqa: S101 (for the type checker)
+        if get_nodes := getattr(index, "get_nodes", None):  # a KoColBERTIndex
+            found: list[BaseNode] = get_nodes()
+            return found
+        docstore = index.docstore
+        if not docstore.docs and getattr(getattr(index, "vector_store", None), "stores_text", False):
+            raise InvalidArgumentError(
+                "index의 docstore가 비어 있습니다. 노드는 벡터 저장소에만 있으니 nodes=로 넣으세요.",
+                "The docstore of index is empty because its vector store keeps the nodes; pass them as nodes=.",
+            )
+    return list(docstore.docs.values())
+
+
+def check_document(document: object) -> Document:
+    """Returns a LlamaIndex document.
+
+    Raises:
+        InvalidTextError: If it is anything else.
+    """
+    if not isinstance(document, Document):
+        raise InvalidTextError(
+            f"document는 {type(document).__name__}입니다. LlamaIndex의 Document여야 합니다.",
+            f"document is a {type(document).__name__}; it must be a LlamaIndex Document.",
+        )
+    return document
+
+
+def check_sync(sync: object, path: str | os.PathLike[str] | None, given: int) -> bool:
+    """Returns whether nodes that are not given are removed.
+
+    Args:
+        sync: The argument.
+        path: Folder of the collection.
+        given: Number of nodes given.
+
+    Raises:
+        InvalidArgumentError: If it is no bool, there is no folder, or nothing is given.
+    """
+    if not check_flag("sync", sync):
+        return False
+    if path is None:
+        raise InvalidArgumentError(
+            "sync=True인데 path=가 없습니다. sync는 폴더에 저장된 노드 가운데 이번에 넣지 않은 것을 지웁니다. 메모리의 "
+            "새 컬렉션에는 지울 것이 없으니 path=를 넣거나 sync를 빼세요.",
+            "sync=True without path=: it removes nodes that a folder has and that are not given. A new collection in "
+            "memory has none; pass path=, or leave sync out.",
+        )
+    if not given:
+        raise InvalidArgumentError(
+            "sync=True인데 넣은 노드가 없어, 저장된 노드가 모두 지워집니다. 문서를 제대로 읽었는지 확인하세요. 정말 "
+            "모두 지우려면 delete_nodes(filters=MetadataFilters(filters=[]))를 쓰세요.",
+            "sync=True without any node would remove everything that is stored; check that your documents were read. "
+            "To remove everything, use delete_nodes(filters=MetadataFilters(filters=[])).",
+        )
+    return True
+
+
+def nodes_of(nodes: Iterable[BaseNode], document: Document) -> list[BaseNode]:
+    """Returns the nodes of a document.
+
+    Raises:
+        InvalidArgumentError: If one comes from another document.
+    """
+    checked = list(nodes)
+    for index, node in enumerate(checked):
+        if isinstance(node, BaseNode) and document.id_ not in (node.node_id, node.ref_doc_id):
+            raise InvalidArgumentError(
+                f"nodes[{index}]의 원본 문서는 {node.ref_doc_id!r}인데 {document.id_!r}의 노드로 넣었습니다. "
+                "relationships의 SOURCE를 그 문서로 두세요.",
+                f"nodes[{index}] comes from the document {node.ref_doc_id!r}, not from {document.id_!r}; make it the "
+                "SOURCE in its relationships.",
+            )
+    return checked

@@ -26,7 +26,7 @@ def test_readme_examples_print_what_they_say(name: str, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "build").mkdir()
     examples = _examples(name)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for code, expected in examples:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

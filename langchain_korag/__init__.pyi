@@ -7,4 +7,5 @@ from langchain_korag.retrievers import KoColBERTRetriever as KoColBERTRetriever
 from langchain_korag.retrievers import KoHybridRetriever as KoHybridRetriever
 from langchain_korag.retrievers import KoSpladeRetriever as KoSpladeRetriever
 from langchain_korag.sparse_embeddings import KoSparseEmbeddings as KoSparseEmbeddings
+from langchain_korag.structured_query import KoStructuredQueryTranslator as KoStructuredQueryTranslator
 from langchain_korag.vector_store import KoVectorStore as KoVectorStore

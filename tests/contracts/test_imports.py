@@ -18,7 +18,8 @@ PUBLIC = {
     ],
     "langchain_korag": [
         "KoBM25Retriever", "KoColBERTReranker", "KoColBERTRetriever", "KoCrossEncoderReranker", "KoEmbeddings",
-        "KoHybridRetriever", "KoRerankRetriever", "KoSparseEmbeddings", "KoSpladeRetriever", "KoVectorStore",
+        "KoHybridRetriever", "KoRerankRetriever", "KoSparseEmbeddings", "KoSpladeRetriever",
+        "KoStructuredQueryTranslator", "KoVectorStore",
     ],
     "llamaindex_korag": [
         "FoundNode", "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever",

@@ -36,7 +36,8 @@ class CollectionDocuments(OwnsCollection, CheckedModel, DocumentIndex):
         """Adds documents, replacing those with the same ids.
 
         Args:
-            documents: The documents; those without an id get a random one.
+            documents: The documents; those without an id get one derived from text and metadata, so that adding them
+                again changes nothing.
             ids: Ids in place of the documents' own.
 
         Returns:
@@ -56,7 +57,7 @@ class CollectionDocuments(OwnsCollection, CheckedModel, DocumentIndex):
         """Adds documents, replacing those with the same ids, as LangChain's indexing API calls it.
 
         Args:
-            items: The documents; those without an id get one.
+            items: The documents; those without an id get one, as in `add_documents`.
             kwargs: `batch_size`, which has no effect: batches are formed by length.
 
         Returns:

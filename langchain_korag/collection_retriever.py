@@ -30,8 +30,9 @@ from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from langchain_korag.checked_model import korag_errors
 from langchain_korag.collection_documents import CollectionDocuments
-from langchain_korag.documents import how_to_make, texts_to_documents, to_document, to_records
-from langchain_korag.field_types import Count, Flag, Fraction
+from langchain_korag.documents import how_to_make, texts_to_documents, to_records
+from langchain_korag.field_types import Count, Flag, Fraction, Key
+from langchain_korag.results import KEYS, Shown
 from langchain_korag.search_options import search_options
 
 
@@ -45,9 +46,11 @@ class CollectionRetriever(CollectionDocuments):
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a
             lower score, which has no fixed scale.
         exact: False lets a ColBERT search score only promising documents (see `korag.Collection.search`).
-        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`); documents
-            found that way have it as ``rewritten_query`` in their metadata.
-        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`).
+        score_key: Metadata key for the score, with which ``rewritten_query`` (what was searched for, if the query was
+            repaired) and ``span`` (the part of a long document that was found) are added too, where there are any. None
+            adds nothing: results are equal to the documents that were added.
+        id_key: Metadata key for the document's id; None for none. For ``EnsembleRetriever(id_key=...)``.
     """
 
     k: Count = 4
@@ -55,9 +58,10 @@ class CollectionRetriever(CollectionDocuments):
     score_threshold: Fraction | None = None
     exact: Flag = True
     repair_query: Flag = True
-    score_key: str | None = "score"
+    score_key: Key | None = None
+    id_key: Key | None = None
 
-    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact", "repair_query")
+    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact", "repair_query", *KEYS)
     """Fields that ``invoke``, ``ainvoke``, ``batch`` and ``stream`` accept as keywords."""
     _renamed: ClassVar[Mapping[str, str]] = {}
     """Deprecated names of fields, with their new names."""
@@ -81,6 +85,11 @@ class CollectionRetriever(CollectionDocuments):
     def _check_filter(cls, filter: Any) -> Any:
         parse(filter)
         return filter
+
+    @model_validator(mode="after")
+    def _check_keys_differ(self) -> Self:
+        Shown(self.score_key, self.id_key)
+        return self
 
     @field_validator("collection")
     @classmethod
@@ -139,7 +148,7 @@ class CollectionRetriever(CollectionDocuments):
     ) -> Self:
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
         cls._check_keywords(cls.from_documents, fields)
-        records = to_records(documents, ids, by_content=path is not None)
+        records = to_records(documents, ids)
         encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         cls._check_fields(fields, planned_legs(encoders, bm25=bm25, tokenizer=tokenizer))
         if path is None:
@@ -217,22 +226,26 @@ class CollectionRetriever(CollectionDocuments):
     # -- searching ----------------------------------------------------------------------------------------
 
     def similarity_search_with_score(self, query: str, **overrides: Any) -> list[tuple[Document, float]]:
-        """Finds documents and returns (document, score) pairs; the metadata contains no score.
+        """Finds documents, the same as ``invoke``, and returns (document, score) pairs.
 
         Args:
             query: The query.
             overrides: Keywords, as for ``invoke``.
         """
-        return [(to_document(hit), hit.score) for hit in self._search(query, overrides)]
+        shown, hits = self._search(query, overrides)
+        return [(shown.document(hit), hit.score) for hit in hits]
 
     async def asimilarity_search_with_score(self, query: str, **overrides: Any) -> list[tuple[Document, float]]:
         """Async `similarity_search_with_score`, run in a thread."""
         return await run_in_executor(None, self.similarity_search_with_score, query, **overrides)
 
-    def _search(self, query: str, overrides: dict[str, Any]) -> list[Hit]:
+    def _search(self, query: str, overrides: dict[str, Any]) -> tuple[Shown, list[Hit]]:
+        overrides = dict(overrides)
+        shown = Shown.take_from(overrides, {"score_key": self.score_key, "id_key": self.id_key})
         settings = self._settings(overrides)
         k = settings.pop("k")
-        return self.collection.search(query, options=search_options(k, settings | self._search_kwargs(settings)))
+        options = search_options(k, settings | self._search_kwargs(settings))
+        return shown, self.collection.search(query, options=options)
 
     def _search_kwargs(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Returns the settings that the subclass adds or changes, under LangChain's names."""
@@ -242,14 +255,13 @@ class CollectionRetriever(CollectionDocuments):
         """Returns the fields that a search uses, replaced by the overrides of this call."""
         overrides = rename_keywords(overrides, self._renamed)
         reject_unknown(self, overrides, self._overrides)
-        return {
-            name: getattr(self, name) if overrides.get(name) is None else overrides[name] for name in self._overrides
-        }
+        names = [name for name in self._overrides if name not in KEYS]
+        return {name: getattr(self, name) if overrides.get(name) is None else overrides[name] for name in names}
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **overrides: Any
     ) -> list[Document]:
-        return [to_document(hit, self.score_key, with_span=True) for hit in self._search(query, overrides)]
+        return [document for document, _ in self.similarity_search_with_score(query, **overrides)]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **overrides: Any

@@ -13,14 +13,12 @@ from typing import Any
 from langchain_core.documents import Document
 
 from korag.checks import check_deletion, check_lengths
-from korag.collection.base import Collection, Hit
+from korag.collection.base import Collection
+from korag.collection.documents import StoredDocument
 from korag.collection.documents import check_documents as check_columns
 from korag.errors import InvalidArgumentError, InvalidTextError
-from korag.reranking.searched import REWRITTEN
-from korag.text import check_texts
+from korag.text import check_texts, to_nfc
 
-SPAN = "span"
-"""Metadata key of the place of the window that a document was found by, as [begin, end] in its text."""
 _CONTENT = uuid.UUID("6b6f5261-6700-4000-8000-000000000001")
 """Namespace of ids derived from content."""
 
@@ -121,14 +119,41 @@ def check_documents(documents: Iterable[Document]) -> list[Document]:
     return documents
 
 
-def to_records(documents: Iterable[Document], ids: Sequence[str] | None = None, *, by_content: bool = False) -> Records:
+def group_equal(documents: Sequence[Document]) -> list[list[Document]]:
+    """Puts the occurrences of each document together, in the order of their first.
+
+    Documents are the same if their ids are, in any Unicode normalization form, or without ids if text and metadata are.
+    """
+    groups: dict[tuple[str, str], list[list[Document]]] = {}
+    found = []
+    for document in documents:
+        has_id = bool(document.id)
+        key = ("id", to_nfc(str(document.id))) if has_id else ("text", document.page_content)
+        candidates = groups.setdefault(key, [])
+        group = next((one for one in candidates if has_id or _equal_metadata(one[0], document)), None)
+        if group is None:
+            candidates.append(group := [])
+            found.append(group)
+        group.append(document)
+    return found
+
+
+def _equal_metadata(one: Document, other: Document) -> bool:
+    try:
+        return bool(one.metadata == other.metadata)
+    except ValueError:  # arrays, which compare by element
+        return False
+
+
+def to_records(documents: Iterable[Document], ids: Sequence[str] | None = None) -> Records:
     """Checks documents, before anything is created or changed for them.
+
+    Missing ids are derived from text and metadata, so that the same documents get the same ids in the next run of a
+    program and are not added twice.
 
     Args:
         documents: The documents; not modified.
         ids: Ids in place of the documents' own.
-        by_content: Derive missing ids from text and metadata, so that the same documents get the same ids in the next
-            run of a program; otherwise they are random.
 
     Raises:
         InvalidTextError: If something is not a `Document`, or a text or id no string.
@@ -137,33 +162,16 @@ def to_records(documents: Iterable[Document], ids: Sequence[str] | None = None, 
     documents = check_documents(documents)
     stored = check_columns([document.page_content for document in documents], ids, [d.metadata for d in documents])
     if ids is None:
-        generated = _content_ids(documents) if by_content else [str(uuid.uuid4()) for _ in documents]
-        own = [document.id or new for document, new in zip(documents, generated, strict=True)]
+        own = [document.id or new for document, new in zip(documents, _content_ids(stored), strict=True)]
         stored = check_columns([document.text for document in stored], own, [document.metadata for document in stored])
     return Records([d.text for d in stored], [d.id for d in stored], [d.metadata for d in stored])
 
 
-def _content_ids(documents: Sequence[Document]) -> list[str]:
+def _content_ids(documents: Sequence[StoredDocument]) -> list[str]:
     seen: Counter[str] = Counter()
     ids = []
     for document in documents:
-        content = json.dumps([document.page_content, document.metadata], sort_keys=True)
+        content = json.dumps([document.text, document.metadata], sort_keys=True)
         seen[content] += 1  # two equal documents get different ids
         ids.append(str(uuid.uuid5(_CONTENT, f"{seen[content]} {content}")))
     return ids
-
-
-def to_document(hit: Hit, score_key: str | None = None, *, with_span: bool = False) -> Document:
-    """Converts a hit to a new document, with ``rewritten_query`` in its metadata if the query was repaired.
-
-    Args:
-        hit: The hit.
-        score_key: Metadata key of the score; None leaves it out.
-        with_span: Add `korag.Hit.span` to the metadata of a document that was split into windows.
-    """
-    metadata = hit.metadata if score_key is None else {**hit.metadata, score_key: hit.score}
-    if hit.rewritten_query is not None:
-        metadata = {**metadata, REWRITTEN: hit.rewritten_query}
-    if with_span and hit.span is not None:
-        metadata = {**metadata, SPAN: list(hit.span)}
-    return Document(id=hit.id, page_content=hit.text, metadata=metadata)

@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from korag.checks import check_count, check_flag, check_fraction
+from langchain_korag.results import check_key
 
 
 def showable(value: object) -> object:
@@ -34,6 +35,11 @@ def _fraction(value: object, info: ValidationInfo) -> float:
     return check_fraction(str(info.field_name), showable(value))
 
 
+def _key(value: object, info: ValidationInfo) -> str | None:
+    return check_key(str(info.field_name), showable(value))
+
+
 Count: TypeAlias = Annotated[int, Field(ge=0), BeforeValidator(_count)]
 Flag: TypeAlias = Annotated[bool, BeforeValidator(_flag)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1), BeforeValidator(_fraction)]
+Key: TypeAlias = Annotated[str, BeforeValidator(_key)]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self, TypedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypedDict
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langchain_core.runnables.base import RunnableBindingBase
-from langchain_core.runnables.configurable import DynamicRunnable
-from langchain_core.vectorstores import VectorStoreRetriever
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
@@ -23,13 +19,14 @@ from korag.errors import InvalidArgumentError
 from korag.reranking.fusing import check_fuse_weight
 from korag.reranking.searched import searched_query
 from korag.text import check_text
+from langchain_korag.base_keywords import known_keywords
 from langchain_korag.checked_model import CHECKED, CheckedModel
-from langchain_korag.collection_retriever import CollectionRetriever
-from langchain_korag.documents import check_documents
-from langchain_korag.field_types import Count
+from langchain_korag.documents import check_documents, group_equal
+from langchain_korag.field_types import Count, Key
 from langchain_korag.rerankers import DocumentReranker
+from langchain_korag.results import HIT, KEYS, Found, Shown, best_score
 
-_OWN = ("k", "fetch_k", "fuse_weight")
+_OWN = ("k", "fetch_k", "fuse_weight", *KEYS)
 
 
 class Candidates(TypedDict):
@@ -37,6 +34,7 @@ class Candidates(TypedDict):
 
     query: str
     documents: list[Document]
+    scores: list[float | None]
 
 
 class KoRerankRetriever(CheckedModel, BaseRetriever):
@@ -57,11 +55,14 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
     scored by the repaired one.
 
     A reranker of KoRAG's fuses its score with the base retriever's by `fuse_weight`. A ColBERT model does so by default
-    where documents come with scores, as those of KoRAG's retrievers do (`KoColBERTReranker`).
+    where documents come with scores (`KoColBERTReranker`). KoRAG's retrievers and ``KoVectorStore.as_retriever()`` are
+    asked for them, with no `score_key` set; documents of others have them under the reranker's `first_score_key`, or
+    not at all.
 
-    `k`, `fetch_k`, `fuse_weight` and the base retriever's own keywords (``filter``) can be given to ``invoke``,
-    ``ainvoke``, ``batch`` and ``stream`` too. Each document is a copy with the reranker's score in its metadata. The
-    base retriever's run and the reranker's are children of this one's in traces and ``astream_events``.
+    `k`, `fetch_k`, `fuse_weight`, `score_key`, `id_key` and the base retriever's own keywords (``filter``) can be given
+    to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too. Each document is a copy of one that the base retriever
+    returned; one that it returned twice counts once. The base retriever's run and the reranker's are children of this
+    one's in traces and ``astream_events``.
 
     Attributes:
         base_retriever: Finds candidates: a retriever, or one with ``with_config`` or ``configurable_fields``.
@@ -71,15 +72,22 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
         k: Documents to return.
         fuse_weight: Weight of the reranker's score in [0, 1], in place of its own `fuse_weight`; None for its own. An
             error with a compressor that is not KoRAG's.
+        score_key: Metadata key for the reranker's score, with which ``rewritten_query`` and ``span`` of KoRAG's
+            retrievers are added too, where there are any; None for the reranker's own `score_key`. An error with a
+            compressor that is not KoRAG's.
+        id_key: Metadata key for the document's id; None for none. For ``EnsembleRetriever(id_key=...)``.
     """
 
     model_config = CHECKED
 
+    _answers_hit: ClassVar[bool] = True
     base_retriever: SkipJsonSchema[RetrieverLike] = Field(exclude=True, repr=False)
     reranker: SkipJsonSchema[BaseDocumentCompressor] = Field(exclude=True, repr=False)
     fetch_k: Count = 20
     k: Count = 4
     fuse_weight: float | None = Field(default=None, ge=0, le=1)
+    score_key: Key | None = None
+    id_key: Key | None = None
 
     @field_validator("fuse_weight", mode="before")
     @classmethod
@@ -87,8 +95,9 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
         return check_fuse_weight(weight)
 
     @model_validator(mode="after")
-    def _check_fusing(self) -> Self:
-        _check_can_fuse(self.reranker, self.fuse_weight)
+    def _check_reranker(self) -> Self:
+        _check_can_score(self.reranker, fuse_weight=self.fuse_weight, score_key=self.score_key)
+        Shown(self.score_key, self.id_key)
         return self
 
     def _get_relevant_documents(
@@ -99,15 +108,17 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
         k: int | None = None,
         fetch_k: int | None = None,
         fuse_weight: float | None = None,
+        score_key: str | None = None,
+        id_key: str | None = None,
         **base_keywords: Any,
     ) -> list[Document]:
-        plan = self._plan(query, k, fetch_k, fuse_weight, base_keywords)
+        config: RunnableConfig = {"callbacks": run_manager.get_child()}
+        keys = {"score_key": score_key, "id_key": id_key}
+        plan = self._plan(query, k, fetch_k, fuse_weight, {**base_keywords, **keys}, config)
         if plan.k == 0:
             return []
-        config: RunnableConfig = {"callbacks": run_manager.get_child()}
-        found = self.base_retriever.invoke(query, config, **plan.keywords)
-        candidates = plan.candidates(query, found)
-        return plan.results(self._rerun(plan).invoke(candidates, config)) if candidates["documents"] else []
+        ranking = plan.ranking(query, self.base_retriever.invoke(query, config, **plan.keywords))
+        return ranking.run().invoke(ranking.candidates, config) if ranking.found else []
 
     async def _aget_relevant_documents(
         self,
@@ -117,15 +128,17 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
         k: int | None = None,
         fetch_k: int | None = None,
         fuse_weight: float | None = None,
+        score_key: str | None = None,
+        id_key: str | None = None,
         **base_keywords: Any,
     ) -> list[Document]:
-        plan = self._plan(query, k, fetch_k, fuse_weight, base_keywords)
+        config: RunnableConfig = {"callbacks": run_manager.get_child()}
+        keys = {"score_key": score_key, "id_key": id_key}
+        plan = self._plan(query, k, fetch_k, fuse_weight, {**base_keywords, **keys}, config)
         if plan.k == 0:
             return []
-        config: RunnableConfig = {"callbacks": run_manager.get_child()}
-        found = await self.base_retriever.ainvoke(query, config, **plan.keywords)
-        candidates = plan.candidates(query, found)
-        return plan.results(await self._rerun(plan).ainvoke(candidates, config)) if candidates["documents"] else []
+        ranking = plan.ranking(query, await self.base_retriever.ainvoke(query, config, **plan.keywords))
+        return await ranking.run().ainvoke(ranking.candidates, config) if ranking.found else []
 
     def _plan(
         self,
@@ -134,32 +147,25 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
         fetch_k: int | None,
         fuse_weight: float | None,
         keywords: dict[str, Any],
+        config: RunnableConfig,
     ) -> _Plan:
         check_text(query, "query")
         k = self.k if k is None else check_count("k", k)
         fetch_k = max(k, self.fetch_k if fetch_k is None else check_count("fetch_k", fetch_k))
         fuse_weight = self.fuse_weight if fuse_weight is None else check_fuse_weight(fuse_weight)
-        _check_can_fuse(self.reranker, fuse_weight)
-        known = _known_keywords(self.base_retriever)
+        shown = Shown.take_from(keywords, {"score_key": self.score_key, "id_key": self.id_key})
+        _check_can_score(self.reranker, fuse_weight=fuse_weight, score_key=shown.score_key)
+        known = known_keywords(self.base_retriever, config)
         keywords = rename_keywords(keywords, known.renamed)
         if not known.any:
             reject_unknown(self, keywords, [*_OWN, *(name for name in known.names if name not in _OWN)])
-        return _Plan(k, fetch_k, fuse_weight, {"k": fetch_k, **keywords} if known.k else keywords)
-
-    def _rerun(self, plan: _Plan) -> RunnableLambda[Candidates, Sequence[Document]]:
-        """Wraps the reranker in a runnable; compressors are not runnables and would not appear in traces."""
+        asked = {**({"k": fetch_k} if known.k else {}), **keywords, **({HIT: True} if known.hit else {})}
         reranker = self.reranker
         if isinstance(reranker, DocumentReranker):
-            weight = {} if plan.fuse_weight is None else {"fuse_weight": plan.fuse_weight}
-            reranker = reranker.model_copy(update={"top_n": plan.k, **weight})
-
-        def rerank(given: Candidates, config: RunnableConfig) -> Sequence[Document]:
-            return reranker.compress_documents(given["documents"], given["query"], config.get("callbacks"))
-
-        async def arerank(given: Candidates, config: RunnableConfig) -> Sequence[Document]:
-            return await reranker.acompress_documents(given["documents"], given["query"], config.get("callbacks"))
-
-        return RunnableLambda(rerank, arerank, name=type(reranker).__name__)
+            shown = replace(shown, score_key=shown.score_key or reranker.score_key)
+            weight = {} if fuse_weight is None else {"fuse_weight": fuse_weight}
+            reranker = reranker.model_copy(update={"top_n": k, "score_key": shown.score_key, **weight})
+        return _Plan(k, fetch_k, reranker, shown, asked)
 
 
 @dataclass(frozen=True)
@@ -168,48 +174,69 @@ class _Plan:
 
     k: int
     fetch_k: int
-    fuse_weight: float | None
+    reranker: BaseDocumentCompressor
+    shown: Shown
     keywords: dict[str, Any]
 
-    def candidates(self, query: str, found: Sequence[Document]) -> Candidates:
-        """Returns the documents to rerank: copies, because some compressors modify their input."""
-        documents = check_documents(found)[: self.fetch_k]
-        copies = [document.model_copy(update={"metadata": dict(document.metadata)}) for document in documents]
-        return {"query": searched_query(query, [copy.metadata for copy in copies]), "documents": copies}
-
-    def results(self, reranked: Sequence[Document]) -> list[Document]:
-        return list(reranked)[: self.k]
-
-
-def _check_can_fuse(reranker: BaseDocumentCompressor, fuse_weight: float | None) -> None:
-    if fuse_weight is not None and not isinstance(reranker, DocumentReranker):
-        name = type(reranker).__name__
-        raise InvalidArgumentError(
-            f"fuse_weight={fuse_weight!r}: {name}은(는) KoRAG의 재순위 모델이 아니어서 점수를 결합할 수 없습니다. "
-            "KoColBERTReranker나 KoCrossEncoderReranker를 쓰거나 fuse_weight를 빼세요.",
-            f"fuse_weight={fuse_weight!r}: {name} is not one of KoRAG's rerankers, so its scores cannot be fused; use "
-            "KoColBERTReranker or KoCrossEncoderReranker, or omit fuse_weight.",
-        )
+    def ranking(self, query: str, documents: Sequence[Document]) -> _Ranking:
+        """Takes documents apart into those to rerank, each once, and what their search knows of them."""
+        key = self.reranker.first_score_key if isinstance(self.reranker, DocumentReranker) else None
+        plain, found = [], []
+        for group in group_equal(check_documents(documents))[: self.fetch_k]:
+            metadata = dict(group[0].metadata)
+            found.append(replace(Found.take_from(metadata), score=best_score(group, key)))
+            plain.append(group[0].model_copy(update={"metadata": metadata}))
+        searched = searched_query(query, [one.about_query() for one in found])
+        return _Ranking(self, {"query": searched, "documents": plain, "scores": [one.score for one in found]}, found)
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Keywords that a base retriever accepts when invoked."""
+class _Ranking:
+    """Candidates, and what their search knows of each."""
 
-    names: tuple[str, ...] = ()
-    any: bool = False
-    k: bool = False
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    plan: _Plan
+    candidates: Candidates
+    found: list[Found]
+
+    def run(self) -> RunnableLambda[Candidates, list[Document]]:
+        """Wraps the reranker in a runnable; compressors are not runnables and would not appear in traces."""
+        reranker = self.plan.reranker
+
+        def rerank(given: Candidates, config: RunnableConfig) -> list[Document]:
+            return self._results(reranker.compress_documents(self._copies(), given["query"], config.get("callbacks")))
+
+        async def arerank(given: Candidates, config: RunnableConfig) -> list[Document]:
+            return self._results(
+                await reranker.acompress_documents(self._copies(), given["query"], config.get("callbacks"))
+            )
+
+        return RunnableLambda(rerank, arerank, name=type(reranker).__name__)
+
+    def _copies(self) -> list[Document]:
+        """Returns copies, because some compressors modify their input; a reranker of KoRAG's is told the scores."""
+        told = isinstance(self.plan.reranker, DocumentReranker)
+        return [
+            document.model_copy(update={"metadata": {**document.metadata, **(found.as_metadata() if told else {})}})
+            for document, found in zip(self.candidates["documents"], self.found, strict=True)
+        ]
+
+    def _results(self, reranked: Sequence[Document]) -> list[Document]:
+        results = []
+        for document in list(reranked)[: self.plan.k]:
+            metadata = dict(document.metadata)
+            found = replace(Found.take_from(metadata), score=None)  # the order is no longer that of the score
+            metadata.update(self.plan.shown.added(document.id, found))
+            results.append(document.model_copy(update={"metadata": metadata}))
+        return results
 
 
-def _known_keywords(base: Runnable[Any, Any]) -> _Known:
-    while isinstance(base, RunnableBindingBase | DynamicRunnable):
-        base = base.bound if isinstance(base, RunnableBindingBase) else base.default
-    if isinstance(base, CollectionRetriever):
-        return _Known(base._overrides, k=True, renamed=base._renamed)
-    if not isinstance(base, BaseRetriever):
-        return _Known()
-    parameters = inspect.signature(base._get_relevant_documents).parameters
-    names = tuple(name for name, kind in parameters.items() if kind.kind is kind.KEYWORD_ONLY and name != "run_manager")
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    return _Known(names, takes_any, "k" in names or isinstance(base, VectorStoreRetriever))
+def _check_can_score(reranker: BaseDocumentCompressor, **settings: object) -> None:
+    for name, value in settings.items():
+        if value is not None and not isinstance(reranker, DocumentReranker):
+            theirs = type(reranker).__name__
+            raise InvalidArgumentError(
+                f"{name}={value!r}: {theirs}은(는) KoRAG의 재순위 모델이 아니어서 점수를 알 수 없습니다. "
+                f"KoColBERTReranker나 KoCrossEncoderReranker를 쓰거나 {name}을(를) 빼세요.",
+                f"{name}={value!r}: {theirs} is not one of KoRAG's rerankers, so its scores are not known; use "
+                f"KoColBERTReranker or KoCrossEncoderReranker, or omit {name}.",
+            )

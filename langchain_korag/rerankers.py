@@ -27,8 +27,9 @@ from korag.reranking.fusing import check_fuse_weight, ranked_scores
 from korag.reranking.searched import searched_query
 from korag.text import check_text
 from langchain_korag.checked_model import CHECKED, MODEL_NAME, CheckedModel
-from langchain_korag.documents import check_documents
-from langchain_korag.field_types import Count, Fraction
+from langchain_korag.documents import check_documents, group_equal
+from langchain_korag.field_types import Count, Fraction, Key
+from langchain_korag.results import best_score
 
 
 class DocumentReranker(CheckedModel, BaseDocumentCompressor):
@@ -36,24 +37,25 @@ class DocumentReranker(CheckedModel, BaseDocumentCompressor):
 
     Attributes:
         top_n: Documents to keep; None for all.
-        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        score_key: Metadata key for the score, such as ``"relevance_score"``; None leaves it out.
         score_threshold: Leave out documents of a lower relevance, in [0, 1]; the model's class in `korag` defines
             relevance.
         fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score the documents were found by,
             both scaled to [0, 1]. 1 ranks by this model alone. None is the model's default
             (`korag.reranking.base.TextReranker`) where the documents come with such scores, and 1 otherwise.
-        first_score_key: Metadata key of the score that the documents were found by: the `score_key` of KoRAG's
-            retrievers. Where a document has none, or the scores are not those of a ranked list, best first, the order
-            of the documents takes their place for a `fuse_weight`; None always takes the order.
+        first_score_key: Metadata key of the score that the documents were found by: the `score_key` given to KoRAG's
+            retrievers; `KoRerankRetriever` needs none. Where a document has no such score, or the scores are not those
+            of a ranked list, best first, the order of the documents takes their place for a `fuse_weight`; None always
+            takes the order.
     """
 
     model_config = CHECKED
 
     top_n: Count | None = 3
-    score_key: str | None = "relevance_score"
+    score_key: Key | None = None
     score_threshold: Fraction | None = None
     fuse_weight: float | None = Field(default=None, ge=0, le=1)
-    first_score_key: str | None = "score"
+    first_score_key: Key | None = "score"
 
     _other_names = MODEL_NAME
 
@@ -77,33 +79,35 @@ class DocumentReranker(CheckedModel, BaseDocumentCompressor):
         """Returns the best documents for a query, best first.
 
         Args:
-            documents: The candidates; not modified.
+            documents: The candidates; not modified. A document that is among them twice, by its id or, without one,
+                wholly equal, counts once: in its best place, with its best score.
             query: The query. If a KoRAG retriever repaired it and found all the documents so (``rewritten_query`` in
                 their metadata), they are scored by the repaired one.
             callbacks: Not used.
 
         Returns:
-            Copies with their ids, their metadata and the score; equal scores in input order. Documents
-            without text are left out.
+            Copies with their ids and metadata, and the score if there is a `score_key`; equal scores in input order.
+            Documents without text are left out.
 
         Raises:
             InvalidTextError: If the query is not a string, or a candidate not a `Document`.
         """
-        candidates = check_documents(documents)
+        groups = group_equal(check_documents(documents))
+        candidates = [group[0] for group in groups]
         ranked = self._text_reranker().rerank(
             searched_query(check_text(query, "query"), [document.metadata for document in candidates]),
             [document.page_content for document in candidates],
             top_n=self.top_n,
             score_threshold=self.score_threshold,
-            first_stage_scores=self._first_stage_scores(candidates),
+            first_stage_scores=self._first_stage_scores(groups),
             fuse_weight=self.fuse_weight,
         )
         return [self._scored(candidates[index], score) for index, score in ranked]
 
-    def _first_stage_scores(self, documents: Sequence[Document]) -> list[float] | None:
+    def _first_stage_scores(self, groups: Sequence[Sequence[Document]]) -> list[float] | None:
         if self.first_score_key is None:
             return None
-        return ranked_scores([document.metadata.get(self.first_score_key) for document in documents])
+        return ranked_scores([best_score(group, self.first_score_key) for group in groups])
 
     def _scored(self, document: Document, score: float) -> Document:
         extra = {} if self.score_key is None else {self.score_key: score}
@@ -116,7 +120,7 @@ class KoColBERTReranker(DocumentReranker):
     >>> reranker = KoColBERTReranker(model="mini-colbert", top_n=3)
     >>> reranker.compress_documents(documents, "보증금은 언제 돌려받나요?")
 
-    Returns copies with their ids, their metadata, and the MaxSim score under `score_key`, or the fused one; the
+    Returns copies with their ids and metadata; with a `score_key`, the MaxSim score under it, or the fused one. The
     documents passed in are not modified. Equal scores keep their order. Documents without text are left out. Reranking
     the same documents for another query only encodes that query.
 
@@ -124,15 +128,16 @@ class KoColBERTReranker(DocumentReranker):
         query_length: Longest query in tokens; None for the model's own. Not serialised, as it belongs to `model`.
         model: A name, a path, or a loaded late-interaction encoder; replaced by the encoder.
         top_n: Documents to keep; None for all.
-        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        score_key: Metadata key for the score, such as ``"relevance_score"``; None leaves it out.
         score_threshold: Leave out documents of a lower relevance, in [0, 1]: the mean over query tokens of each one's
             best match (see `korag.Reranker`), not MaxSim itself, which grows with the query.
         fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score the documents were found by,
             both scaled to [0, 1]. 1 ranks by this model alone. None is 0.3 where ten documents or more come with such
             scores, and 1 otherwise; with mini-colbert alone, the lists of a hybrid search get worse.
-        first_score_key: Metadata key of the score that the documents were found by: the `score_key` of KoRAG's
-            retrievers. Where a document has none, or the scores are not those of a ranked list, best first, the order
-            of the documents takes their place for a `fuse_weight`; None always takes the order.
+        first_score_key: Metadata key of the score that the documents were found by: the `score_key` given to KoRAG's
+            retrievers; `KoRerankRetriever` needs none. Where a document has no such score, or the scores are not those
+            of a ranked list, best first, the order of the documents takes their place for a `fuse_weight`; None always
+            takes the order.
         cache: Token vectors of recently seen documents; shared by copies.
 
     Raises:
@@ -162,22 +167,23 @@ class KoCrossEncoderReranker(DocumentReranker):
     >>> reranker = KoCrossEncoderReranker(model="dragonkue/bge-reranker-v2-m3-ko", top_n=3)
     >>> reranker.compress_documents(documents, "보증금은 언제 돌려받나요?")
 
-    Returns copies with their ids, their metadata, and the score under `score_key`; the documents passed in are not
-    modified. Equal scores keep their order. Documents without text are left out. Every document is read again
+    Returns copies with their ids and metadata, and the score under `score_key` if there is one; the documents passed in
+    are not modified. Equal scores keep their order. Documents without text are left out. Every document is read again
     for every query: slower than `KoColBERTReranker`, which keeps their vectors.
 
     Attributes:
         model: A name, a path, a loaded `korag.CrossEncoderReranker`, or a `BaseCrossEncoder` of LangChain's; a name
             or path is replaced by the model.
         top_n: Documents to keep; None for all.
-        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        score_key: Metadata key for the score, such as ``"relevance_score"``; None leaves it out.
         score_threshold: Leave out documents of a lower score, in [0, 1]; an error if the model's scores are not
             sigmoid outputs, and for a `BaseCrossEncoder`, whose range is unknown.
         fuse_weight: Weight of this model's score in [0, 1]; the rest goes to the score the documents were found by,
             both scaled to [0, 1]. 1 ranks by this model alone. None is 1.
-        first_score_key: Metadata key of the score that the documents were found by: the `score_key` of KoRAG's
-            retrievers. Where a document has none, or the scores are not those of a ranked list, best first, the order
-            of the documents takes their place for a `fuse_weight`; None always takes the order.
+        first_score_key: Metadata key of the score that the documents were found by: the `score_key` given to KoRAG's
+            retrievers; `KoRerankRetriever` needs none. Where a document has no such score, or the scores are not those
+            of a ranked list, best first, the order of the documents takes their place for a `fuse_weight`; None always
+            takes the order.
 
     Raises:
         WrongFamilyError: If the model is a dense, sparse or late-interaction model.

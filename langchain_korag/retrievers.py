@@ -89,9 +89,10 @@ class KoColBERTRetriever(_ModelRetriever):
     >>> retriever = KoColBERTRetriever.from_documents(documents, model="mini-colbert", k=4)
     >>> retriever.invoke("보증금은 언제 돌려받나요?", filter={"분류": "임대차"})
 
-    `k`, `filter`, `score_threshold` and `exact` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too;
-    they replace the retriever's own for that call, so ``filter={}`` searches everything. Results are new documents
-    with id, metadata, and the MaxSim score under `score_key`; scores are comparable for the same query only.
+    `k`, `filter`, `score_threshold`, `exact`, `score_key` and `id_key` can be given to ``invoke``, ``ainvoke``, ``batch``
+    and ``stream`` too; they replace the retriever's own for that call, so ``filter={}`` searches everything. Results
+    equal the documents that were added. With a `score_key` they have the MaxSim score, comparable for the same query
+    only, and ``rewritten_query`` and ``span`` where there are any.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
@@ -99,7 +100,8 @@ class KoColBERTRetriever(_ModelRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents whose best match per query token, averaged, is lower; in [0, 1].
         exact: False lets the search score only promising documents (see `korag.Collection.search`).
-        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        score_key: Metadata key for the score; None adds nothing to what a document was added with.
+        id_key: Metadata key for the document's id; None for none.
 
     Raises:
         IndexStateError: If the collection has no ColBERT vectors.
@@ -136,8 +138,8 @@ class KoColBERTRetriever(_ModelRetriever):
             path: Folder of the collection, new or built with the same model, where documents replace those
                 with the same ids; None keeps it in memory. `load_local` opens a folder without adding
                 anything.
-            ids: Ids in place of the documents' own. If there are none either, ids are generated: at random in memory;
-                from text and metadata in a folder, so that running a program again adds nothing twice.
+            ids: Ids in place of the documents' own. If there are none either, they are derived from text and metadata, so
+                that running a program again adds nothing twice.
             load_stored_models: Load other models that an existing folder names from outside it; see
                 `korag.Collection.open`.
             fields: Other fields of the retriever.
@@ -173,7 +175,8 @@ class KoSpladeRetriever(_ModelRetriever):
         score_threshold: Leave out documents whose score is a smaller fraction of the query's score with itself; in
             [0, 1].
         exact: No effect; only ColBERT searches can be approximate.
-        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        score_key: Metadata key for the score; None adds nothing to what a document was added with.
+        id_key: Metadata key for the document's id; None for none.
 
     Raises:
         IndexStateError: If the collection has no SPLADE vectors.
@@ -233,7 +236,8 @@ class KoBM25Retriever(_OneLegRetriever):
         score_threshold: Leave out documents whose score is a smaller fraction of the highest score the query could
             get; in [0, 1].
         exact: No effect; only ColBERT searches can be approximate.
-        score_key: Metadata key of the score, whose existing value is overwritten; None leaves it out.
+        score_key: Metadata key for the score; None adds nothing to what a document was added with.
+        id_key: Metadata key for the document's id; None for none.
 
     Raises:
         IndexStateError: If the collection has no BM25 leg.
@@ -321,8 +325,9 @@ class KoHybridRetriever(CollectionRetriever):
     >>> retriever.invoke("제6조의2", weights={"bm25": 2.0})
 
     Unlike in an ensemble of retrievers, documents are identified by id rather than text, filters apply to every leg
-    before its best are taken, and results have scores. `k`, `filter`, `score_threshold`, `exact`, `weights`,
-    `fusion` and `fetch_k` can be given to ``invoke``, ``ainvoke``, ``batch`` and ``stream`` too.
+    before its best are taken, and results have scores (`score_key`). `k`, `filter`, `score_threshold`, `exact`,
+    `weights`, `fusion`, `fetch_k`, `score_key` and `id_key` can be given to ``invoke``, ``ainvoke``, ``batch`` and
+    ``stream`` too.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
@@ -331,7 +336,8 @@ class KoHybridRetriever(CollectionRetriever):
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out
             most of what the documents cannot answer with the bundled models; ``korag eval --threshold`` finds yours.
         exact: False lets the ColBERT leg score only promising documents (see `korag.Collection.search`).
-        score_key: Metadata key of the fused score, whose existing value is overwritten; None leaves it out.
+        score_key: Metadata key for the fused score; None adds nothing to what a document was added with.
+        id_key: Metadata key for the document's id; None for none.
         weights: Factor on the weight of each leg, by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1
             where not given; or a list, in the order of the models, with BM25 last.
         fusion: As in `korag.SearchOptions`: ``"auto"`` for the collection's own or the library's default,

@@ -27,14 +27,15 @@ from langchain_korag.documents import (
     get_documents,
     how_to_make,
     texts_to_documents,
-    to_document,
     to_records,
 )
 from langchain_korag.embeddings import KoEmbeddings
 from langchain_korag.owned_collection import OwnsCollection
+from langchain_korag.results import KEYS, Shown
 from langchain_korag.search_options import RENAMED, search_options
 
-_SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact", "repair_query")
+_SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact", "repair_query", *KEYS)
+_BY_VECTOR = ("filter", "score_threshold", *KEYS)
 _DIVERSE = tuple(name for name in _SEARCH if name != "fetch_k")
 _ADDING = ("ids", "batch_size")
 _MAKING = ("encoders", "path", "bm25", "tokenizer", "window", "stride", "collection", "load_stored_models", "ids")
@@ -54,9 +55,10 @@ class KoVectorStore(OwnsCollection, VectorStore):
     `korag.Collection.search`), and for hybrid searches `fusion` (see `korag.SearchOptions`), `weights` by leg and
     `fetch_k` (candidates of each leg). Any other keyword is an error.
 
-    Results are new documents with their ids, and with the metadata they were added with and nothing else, but for
-    ``rewritten_query`` if the query was mistyped and repaired. Scores are of each leg's own kind; relevance scores are
-    in [0, 1].
+    Results are equal to the documents that were added. `score_key` names a metadata key for the score, with which
+    ``rewritten_query`` (what was searched for, if the query was mistyped) and ``span`` (the part of a long document
+    that was found) are added too; `id_key` names one for the id. Scores are of each leg's own kind; relevance scores
+    are in [0, 1].
 
     Args:
         encoders: Names, paths or loaded encoders, at most one per family.
@@ -130,7 +132,7 @@ class KoVectorStore(OwnsCollection, VectorStore):
         """Creates a store and adds documents; arguments as for `from_texts`."""
         reject_unknown(cls, kwargs, _MAKING)  # first, because the rest may take long
         ids = kwargs.pop("ids", None)
-        records = to_records(documents, ids, by_content=kwargs.get("path") is not None)
+        records = to_records(documents, ids)
         store = cls(**_with_embedding(embedding, kwargs))
         records.add_to(store.collection)
         return store
@@ -225,7 +227,8 @@ class KoVectorStore(OwnsCollection, VectorStore):
         """Adds documents, replacing those with the same ids.
 
         Args:
-            documents: The documents; those without an id get a new one.
+            documents: The documents; those without an id get one derived from text and metadata, so that adding them
+                again changes nothing.
             kwargs: `ids`, in place of the documents' own; `batch_size`, which LangChain's indexing API passes, has no
                 effect: batches are formed by length.
 
@@ -260,11 +263,12 @@ class KoVectorStore(OwnsCollection, VectorStore):
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """Returns the k best documents; the class lists the keywords."""
-        return [to_document(hit) for hit in self._search(query, k, kwargs)]
+        return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
         """Returns the k best documents with their scores; higher is better, in every leg."""
-        return [(to_document(hit), hit.score) for hit in self._search(query, k, kwargs)]
+        shown, hits = self._search(query, k, kwargs)
+        return [(shown.document(hit), hit.score) for hit in hits]
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **kwargs: Any
@@ -275,7 +279,8 @@ class KoVectorStore(OwnsCollection, VectorStore):
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        return [(to_document(hit), hit.relevance) for hit in self._search(query, k, kwargs)]
+        shown, hits = self._search(query, k, kwargs)
+        return [(shown.document(hit), hit.relevance) for hit in hits]
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
@@ -288,12 +293,13 @@ class KoVectorStore(OwnsCollection, VectorStore):
         Args:
             embedding: Shape: (dim,).
             k: Documents at most.
-            kwargs: `filter` and `score_threshold`.
+            kwargs: `filter`, `score_threshold`, `score_key` and `id_key`.
 
         Raises:
             InvalidArgumentError: If there is no dense leg, or the vector does not fit it.
         """
-        return [to_document(hit) for hit in self._search_by_vector(embedding, k, kwargs)]
+        shown, hits = self._search_by_vector(embedding, k, kwargs)
+        return [shown.document(hit) for hit in hits]
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -307,17 +313,15 @@ class KoVectorStore(OwnsCollection, VectorStore):
             lambda_mult: 1 for relevance alone, 0 for difference alone.
             kwargs: As for every search, except `fetch_k`.
         """
-        kwargs = rename_keywords(kwargs, RENAMED)
-        reject_unknown(self, kwargs, _DIVERSE)
-        hits = self._search(query, _candidates(k, fetch_k), kwargs)
-        return self._diversify(hits, k, lambda_mult, kwargs.get("using"))
+        found = self._search(query, _candidates(k, fetch_k), kwargs, known=_DIVERSE)
+        return self._diversify(found, k, lambda_mult, kwargs.get("using"))
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: Sequence[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """`max_marginal_relevance_search` for a query embedded with the dense model."""
-        hits = self._search_by_vector(embedding, _candidates(k, fetch_k), kwargs)
-        return self._diversify(hits, k, lambda_mult, "dense")
+        found = self._search_by_vector(embedding, _candidates(k, fetch_k), kwargs)
+        return self._diversify(found, k, lambda_mult, "dense")
 
     async def amax_marginal_relevance_search_by_vector(
         self, embedding: Sequence[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -327,21 +331,29 @@ class KoVectorStore(OwnsCollection, VectorStore):
             None, self.max_marginal_relevance_search_by_vector, embedding, k, fetch_k, lambda_mult, **kwargs
         )
 
-    def _search(self, query: str, k: int, keywords: dict[str, Any]) -> list[Hit]:
+    def _search(
+        self, query: str, k: int, keywords: dict[str, Any], *, known: tuple[str, ...] = _SEARCH
+    ) -> tuple[Shown, list[Hit]]:
         keywords = rename_keywords(keywords, RENAMED)
-        reject_unknown(self, keywords, _SEARCH)
-        return self.collection.search(query, options=search_options(k, keywords))
+        shown = Shown.take_from(keywords)
+        reject_unknown(self, keywords, known)
+        return shown, self.collection.search(query, options=search_options(k, keywords))
 
-    def _search_by_vector(self, vector: Sequence[float], k: int, keywords: dict[str, Any]) -> list[Hit]:
-        reject_unknown(self, keywords, ("filter", "score_threshold"))
+    def _search_by_vector(self, vector: Sequence[float], k: int, keywords: dict[str, Any]) -> tuple[Shown, list[Hit]]:
+        shown = Shown.take_from(keywords)
+        reject_unknown(self, keywords, _BY_VECTOR)
         options = search_options(k, keywords)
-        return self.collection.search_by_vector(
+        hits = self.collection.search_by_vector(
             vector, k=options.k, where=options.where, min_relevance=options.min_relevance
         )
+        return shown, hits
 
-    def _diversify(self, hits: list[Hit], k: int, lambda_mult: float, using: str | None) -> list[Document]:
+    def _diversify(
+        self, found: tuple[Shown, list[Hit]], k: int, lambda_mult: float, using: str | None
+    ) -> list[Document]:
+        shown, hits = found
         chosen = self.collection.diversify(hits, k=k, lambda_mult=lambda_mult, using=using)
-        return [to_document(hit) for hit in chosen]
+        return [shown.document(hit) for hit in chosen]
 
     def __len__(self) -> int:
         return len(self.collection)

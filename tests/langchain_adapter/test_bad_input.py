@@ -174,7 +174,7 @@ async def test_queries_that_are_no_text(
 async def test_misspelt_keywords_of_retrievers(
     kind: Kind, read_only_retriever: CollectionRetriever, tmp_path: Path
 ) -> None:
-    for keyword in ("topk", "filters", "score_key"):  # the last is a field, not a keyword of a search
+    for keyword in ("topk", "filters", "collection"):  # the last is a field, not a keyword of a search
         with pytest.raises(InvalidArgumentError, match=f"takes no '{keyword}'") as raised:
             read_only_retriever.invoke(QUERY, **{keyword: 3})
         assert bilingual(raised.value)

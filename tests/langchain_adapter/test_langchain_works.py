@@ -241,7 +241,7 @@ def test_the_record_manager_really_was_sqlite(tmp_path: Path, store: KoVectorSto
 
 
 async def test_contextual_compression(words: KoBM25Retriever, colbert: LateInteractionEncoder) -> None:
-    reranker = KoColBERTReranker(model=colbert, top_n=2)
+    reranker = KoColBERTReranker(model=colbert, top_n=2, score_key="relevance_score")
     compressed = ContextualCompressionRetriever(base_retriever=words, base_compressor=reranker)
     found = compressed.invoke(WIDE)
     assert found == list(reranker.compress_documents(words.invoke(WIDE), WIDE))
@@ -258,7 +258,7 @@ async def test_ensemble(words: KoBM25Retriever, searcher: KoColBERTRetriever) ->
 
 async def test_multi_query(searcher: KoColBERTRetriever) -> None:
     model = FakeListChatModel(responses=["보증금 반환\n도서관 휴관일"])
-    best = searcher.model_copy(update={"k": 1, "score_key": None})
+    best = searcher.model_copy(update={"k": 1})
     expected = [*best.invoke("보증금 반환"), *best.invoke("도서관 휴관일")]
     assert len(set(ids(expected))) == 2
     several = MultiQueryRetriever.from_llm(best, llm=model)

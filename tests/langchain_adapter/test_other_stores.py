@@ -38,7 +38,7 @@ def store(dense: DenseEncoder, splade: SparseEncoder, colbert: LateInteractionEn
 async def test_retrievers(
     cls: type[CollectionRetriever], options: SearchOptions, store: OtherStore, papers: list[Document], tmp_path: Path
 ) -> None:
-    retriever = cls(collection=store, k=2, score_threshold=0.01, score_key=None)
+    retriever = cls(collection=store, k=2, score_threshold=0.01)
     retriever.add_documents(papers)
     found = retriever.invoke(QUERY)
     assert found[0] == papers[0]

@@ -18,7 +18,7 @@ def shown(documents: list[Document]) -> list[Any]:
 
 
 async def test_retrievers_search_for_what_was_meant(kind: Kind, papers: list[Document]) -> None:
-    retriever = kind.make(papers, k=3)
+    retriever = kind.make(papers, k=3, score_key="score")
     expected = [(id_, score, MEANT) for id_, score, _ in shown(retriever.invoke(MEANT))]
     assert shown(retriever.invoke(TYPED)) == expected
     assert shown(await retriever.ainvoke(TYPED)) == expected
@@ -26,7 +26,9 @@ async def test_retrievers_search_for_what_was_meant(kind: Kind, papers: list[Doc
     assert scored[0].metadata["rewritten_query"] == MEANT
     assert all("rewritten_query" not in d.metadata for d in retriever.invoke(MEANT))
     assert all("rewritten_query" not in d.metadata for d in retriever.invoke(TYPED, repair_query=False))
-    off = kind.make(papers, k=3, repair_query=False)
+    plain = retriever.model_copy(update={"score_key": None})
+    assert plain.invoke(TYPED) == plain.invoke(MEANT)
+    off = kind.make(papers, k=3, repair_query=False, score_key="score")
     assert shown(off.invoke(TYPED)) != expected
     assert shown(off.invoke(TYPED, repair_query=True)) == expected
     assert off.model_dump()["repair_query"] is False
@@ -39,28 +41,30 @@ async def test_retrievers_search_for_what_was_meant(kind: Kind, papers: list[Doc
 def test_vector_store(papers: list[Document], colbert: LateInteractionEncoder) -> None:
     store = KoVectorStore([colbert], bm25=True)
     store.add_documents(papers)
-    found, expected = store.similarity_search(TYPED, k=2), store.similarity_search(MEANT, k=2)
-    assert [d.id for d in found] == [d.id for d in expected]
-    assert {d.metadata.pop("rewritten_query") for d in found} == {MEANT}
-    assert found == expected
+    found = store.similarity_search(TYPED, k=2)
+    assert found == store.similarity_search(MEANT, k=2)
+    scored, expected = (store.similarity_search(query, k=2, score_key="score") for query in (TYPED, MEANT))
+    assert {d.metadata.pop("rewritten_query") for d in scored} == {MEANT}
+    assert scored == expected
     assert store.get_by_ids([str(found[0].id)])[0].metadata == found[0].metadata
-    as_given = store.similarity_search(TYPED, k=2, repair_query=False)
+    as_given = store.similarity_search(TYPED, k=2, repair_query=False, score_key="score")
     assert all("rewritten_query" not in d.metadata for d in as_given)
 
 
 async def test_rerankers_score_by_the_repaired_query(papers: list[Document], colbert: LateInteractionEncoder) -> None:
-    reranker = KoColBERTReranker(model=colbert)
+    reranker = KoColBERTReranker(model=colbert, score_key="relevance_score")
     base = KoColBERTRetriever.from_documents(papers, model=colbert)
+    scoring = base.model_copy(update={"score_key": "score"})
     retriever = KoRerankRetriever(base_retriever=base, reranker=reranker, fetch_k=5, k=3)
     expected = [(d.id, d.metadata["relevance_score"]) for d in retriever.invoke(MEANT)]
     for found in (
         retriever.invoke(TYPED),
         await retriever.ainvoke(TYPED),
-        reranker.compress_documents(base.invoke(TYPED, k=5), TYPED),
+        reranker.compress_documents(scoring.invoke(TYPED, k=5), TYPED),
     ):
         assert [(d.id, d.metadata["relevance_score"]) for d in found] == expected
         assert {d.metadata["rewritten_query"] for d in found} == {MEANT}
-    mixed = [*base.invoke(TYPED, k=2), *base.invoke("연차 휴가", k=1)]  # found by different queries
+    mixed = [*scoring.invoke(TYPED, k=2), *scoring.invoke("연차 휴가", k=1)]  # found by different queries
     scored = reranker.compress_documents(mixed, MEANT)
     plain = [Document(d.page_content, id=d.id) for d in mixed]
     assert [d.metadata["relevance_score"] for d in scored] == [

@@ -54,7 +54,7 @@ def test_attribute(hybrid: KoHybridRetriever) -> None:
 @pytest.mark.slow
 def test_overrides(hybrid: KoHybridRetriever, colbert: LateInteractionEncoder) -> None:
     expected = hybrid.invoke(QUERY, fusion="rrf")
-    assert expected != hybrid.invoke(QUERY)
+    assert hybrid.invoke(QUERY, fusion="rrf", score_key="s") != hybrid.invoke(QUERY, score_key="s")
     assert warned(lambda: hybrid.invoke(QUERY, method="rrf")) == expected
     pairs = warned(lambda: hybrid.similarity_search_with_score(QUERY, method="rrf"))
     assert [document.id for document, _ in pairs] == [document.id for document in expected]

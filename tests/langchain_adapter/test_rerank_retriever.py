@@ -124,7 +124,7 @@ class TestResults:
         self, retriever: KoRerankRetriever, cross_encoder: CrossEncoderReranker, notices: list[Document]
     ) -> None:
         by_id = {notice.id: notice for notice in notices}
-        for document in retriever.invoke(QUERY, k=8):
+        for document in retriever.invoke(QUERY, k=8, score_key="relevance_score"):
             ((_, score),) = cross_encoder.rerank(QUERY, [document.page_content])
             assert document.metadata["relevance_score"] == pytest.approx(score, abs=1e-6)
             assert document.page_content == by_id[document.id].page_content
@@ -138,10 +138,11 @@ class TestResults:
         assert retriever.invoke(" ") == []
 
     def test_a_threshold_of_the_reranker(self, base: KoColBERTRetriever, reranker: KoCrossEncoderReranker) -> None:
-        everything = KoRerankRetriever(base_retriever=base, reranker=reranker, k=8).invoke(QUERY)
-        scores = [document.metadata["relevance_score"] for document in everything]
+        scored = KoRerankRetriever(base_retriever=base, reranker=reranker, k=8, score_key="점수")
+        everything = scored.invoke(QUERY)
+        scores = [document.metadata["점수"] for document in everything]
         bounded = reranker.model_copy(update={"score_threshold": scores[3]})
-        assert KoRerankRetriever(base_retriever=base, reranker=bounded, k=8).invoke(QUERY) == everything[:4]
+        assert scored.model_copy(update={"reranker": bounded}).invoke(QUERY) == everything[:4]
 
 
 class TestKeywords:
@@ -185,9 +186,13 @@ class TestKeywords:
     async def test_fuse_weight(
         self, base: KoColBERTRetriever, reranker: KoCrossEncoderReranker, retriever: KoRerankRetriever
     ) -> None:
-        candidates = base.invoke(QUERY, k=6)
+        candidates = base.invoke(QUERY, k=6, score_key="score")
+        for document in candidates:
+            assert document.metadata["score"] > 0
         fusing = reranker.model_copy(update={"top_n": 3, "fuse_weight": 0.2})
         expected = fusing.compress_documents(candidates, QUERY)
+        for document in expected:
+            del document.metadata["score"]
         assert expected != retriever.invoke(QUERY)
         assert retriever.invoke(QUERY, fuse_weight=0.2) == expected
         assert await retriever.ainvoke(QUERY, fuse_weight=0.2) == expected
@@ -323,7 +328,8 @@ class TestBases:
     def test_one_in_another(self, retriever: KoRerankRetriever, colbert: LateInteractionEncoder) -> None:
         outer = KoRerankRetriever(base_retriever=retriever, reranker=KoColBERTReranker(model=colbert), fetch_k=5, k=2)
         assert len(outer.invoke(QUERY)) == 2
-        assert {"relevance_score"} <= outer.invoke(QUERY, filter={"주제": "규정"})[0].metadata.keys()
+        found = outer.invoke(QUERY, filter={"주제": "규정"}, score_key="점수")
+        assert [document.metadata.keys() for document in found] == [{"주제", "표", "점수"}] * 2
 
     async def test_a_compressor_that_writes_to_what_it_is_given(self, notices: list[Document]) -> None:
         given = copy.deepcopy(notices)

@@ -31,7 +31,7 @@ SENTENCES = [f"제{index}조 {subject}{ending}." for subject in SUBJECTS for ind
 
 @pytest.fixture(scope="module")
 def reranker(colbert: LateInteractionEncoder) -> KoColBERTReranker:
-    return KoColBERTReranker(model=colbert, top_n=None)
+    return KoColBERTReranker(model=colbert, top_n=None, score_key="relevance_score")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,9 @@ class TestResults:
     ) -> None:
         vectors = [tokens.astype(np.float16) for tokens in colbert.encode_documents([p.page_content for p in passages])]
         scores = maxsim(colbert.encode_queries([QUERY])[0], vectors)
-        found = KoColBERTReranker(model=colbert, top_n=None).compress_documents(passages, QUERY)
+        found = KoColBERTReranker(model=colbert, top_n=None, score_key="relevance_score").compress_documents(
+            passages, QUERY
+        )
         assert [document.metadata["쪽"] for document in found] == list(np.argsort(-scores, kind="stable"))
         for document in found:
             assert document.metadata["relevance_score"] == float(scores[document.metadata["쪽"]])
@@ -95,7 +97,7 @@ class TestResults:
     ) -> None:
         retriever = KoColBERTRetriever.from_documents(passages, model=colbert, k=len(passages))
         alone = reranker.model_copy(update={"fuse_weight": 1.0})
-        for document in alone.compress_documents(retriever.invoke(QUERY), QUERY):
+        for document in alone.compress_documents(retriever.invoke(QUERY, score_key="score"), QUERY):
             assert document.metadata["relevance_score"] == pytest.approx(document.metadata["score"], abs=1e-2)
 
     @pytest.mark.slow
@@ -189,7 +191,7 @@ class TestCache:
         self, colbert: LateInteractionEncoder, reranker: KoColBERTReranker, passages: list[Document], max_bytes: int
     ) -> None:
         cache = TokenCache(max_bytes)
-        bounded = KoColBERTReranker(model=colbert, cache=cache, top_n=None)
+        bounded = KoColBERTReranker(model=colbert, cache=cache, top_n=None, score_key="relevance_score")
         expected = _scores(reranker.compress_documents(passages, QUERY))
         for _ in range(2):
             assert _scores(bounded.compress_documents(passages, QUERY)) == pytest.approx(expected, abs=1e-2)
@@ -199,7 +201,9 @@ class TestCache:
         self, reranker: KoColBERTReranker, passages: list[Document]
     ) -> None:
         other = load_encoder("mini-colbert", dim=32)
-        expected = KoColBERTReranker(model=other, top_n=None).compress_documents(passages, QUERY)
+        expected = KoColBERTReranker(model=other, top_n=None, score_key="relevance_score").compress_documents(
+            passages, QUERY
+        )
         assert expected != reranker.compress_documents(passages, QUERY)
         assert reranker.model_copy(update={"model": other}).compress_documents(passages, QUERY) == expected
         assigned = reranker.model_copy()
@@ -238,10 +242,10 @@ class TestPlace:
     async def test_64_at_once(self, colbert: LateInteractionEncoder, passages: list[Document]) -> None:
         chooser = random.Random(5)
         queries = [f"{subject} 안내" for subject in SUBJECTS]
-        warm = KoColBERTReranker(model=colbert, top_n=None)
+        warm = KoColBERTReranker(model=colbert, top_n=None, score_key="relevance_score")
         expected = {query: _scores(warm.compress_documents(passages, query)) for query in queries}
         calls = [(chooser.sample(passages, 5), chooser.choice(queries)) for _ in range(64)]
-        cold = KoColBERTReranker(model=colbert, top_n=None)
+        cold = KoColBERTReranker(model=colbert, top_n=None, score_key="relevance_score")
         results = await asyncio.gather(*(cold.acompress_documents(*call) for call in calls))
         for found, (given_, query) in zip(results, calls, strict=True):
             wanted = {passage.id: expected[query][passage.id] for passage in given_}
@@ -297,12 +301,12 @@ class TestPlace:
     def test_repr_dump_and_schema(self, colbert: LateInteractionEncoder) -> None:
         reranker = KoColBERTReranker(model=load_encoder("mini-colbert", token="hf_SECRET"))  # noqa: S106
         assert repr(reranker) == (
-            "KoColBERTReranker(top_n=3, score_key='relevance_score', score_threshold=None, fuse_weight=None, "
+            "KoColBERTReranker(top_n=3, score_key=None, score_threshold=None, fuse_weight=None, "
             "first_score_key='score')"
         )
         assert json.loads(reranker.model_dump_json()) == {
             "top_n": 3,
-            "score_key": "relevance_score",
+            "score_key": None,
             "score_threshold": None,
             "fuse_weight": None,
             "first_score_key": "score",

@@ -45,8 +45,8 @@ def reranker(
     request: pytest.FixtureRequest, colbert: LateInteractionEncoder, cross_encoder: CrossEncoderReranker
 ) -> Any:
     if request.param == "colbert":
-        return KoColBERTReranker(model=colbert, top_n=None)
-    return KoCrossEncoderReranker(model=cross_encoder, top_n=None)
+        return KoColBERTReranker(model=colbert, top_n=None, score_key="relevance_score")
+    return KoCrossEncoderReranker(model=cross_encoder, top_n=None, score_key="relevance_score")
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +240,7 @@ class TestEveryReranker:
     async def test_in_a_contextual_compression_retriever(
         self, reranker: DocumentReranker, colbert: LateInteractionEncoder, passages: list[Document]
     ) -> None:
-        base = KoColBERTRetriever.from_documents(passages, model=colbert, k=8, score_key=None)
+        base = KoColBERTRetriever.from_documents(passages, model=colbert, k=8)
         retriever = ContextualCompressionRetriever(base_retriever=base, base_compressor=reranker)
         expected = reranker.compress_documents(base.invoke(QUERY), QUERY)
         assert retriever.invoke(QUERY) == expected
@@ -332,9 +332,9 @@ class TestKoCrossEncoderReranker:
 
         pairs = [(QUERY, document.page_content) for document in passages]
         expected = CrossEncoder(str(chat_cross_encoder_folder), device="cpu").predict(pairs).tolist()
-        reranker = KoCrossEncoderReranker(model=chat_cross_encoder_folder, top_n=3)
+        reranker = KoCrossEncoderReranker(model=chat_cross_encoder_folder, top_n=3, score_key="점수")
         found = reranker.compress_documents(passages, QUERY)
-        assert [document.metadata[reranker.score_key] for document in found] == pytest.approx(
+        assert [document.metadata["점수"] for document in found] == pytest.approx(
             sorted(expected, reverse=True)[:3], abs=1e-5
         )
         assert found[0].id == passages[int(np.argmax(expected))].id
@@ -349,7 +349,7 @@ class TestKoCrossEncoderReranker:
         assert "SECRET" not in repr(reranker) + str(reranker.model_dump()) + str(pickle.dumps(reranker))
         assert json.loads(reranker.model_dump_json()) == {
             "top_n": 3,
-            "score_key": "relevance_score",
+            "score_key": None,
             "score_threshold": None,
             "fuse_weight": None,
             "first_score_key": "score",
@@ -367,7 +367,7 @@ class ByLength(BaseCrossEncoder):
 
 class TestLangChainsOwnCrossEncoders:
     async def test_any_base_cross_encoder(self, passages: list[Document]) -> None:
-        reranker = KoCrossEncoderReranker(model=ByLength(), top_n=None)
+        reranker = KoCrossEncoderReranker(model=ByLength(), top_n=None, score_key="relevance_score")
         found = reranker.compress_documents([Document(page_content=" "), *passages], QUERY)
         assert found == await reranker.acompress_documents(passages, QUERY)
         assert [document.metadata["relevance_score"] for document in found] == sorted(
@@ -382,8 +382,10 @@ class TestLangChainsOwnCrossEncoders:
             def score(self, text_pairs: list[tuple[str, str]]) -> Any:
                 return convert(super().score(text_pairs))
 
-        found = KoCrossEncoderReranker(model=Other()).compress_documents(passages, QUERY)
-        assert found == KoCrossEncoderReranker(model=ByLength()).compress_documents(passages, QUERY)
+        found = KoCrossEncoderReranker(model=Other(), score_key="relevance_score").compress_documents(passages, QUERY)
+        assert found == KoCrossEncoderReranker(model=ByLength(), score_key="relevance_score").compress_documents(
+            passages, QUERY
+        )
         assert type(found[0].metadata["relevance_score"]) is float
 
     @pytest.mark.parametrize("scores", [[1.0], [[1.0, 2.0]] * 8, [float("nan")] * 8])

@@ -85,7 +85,7 @@ class TestResults:
     def test_the_right_document_comes_first_with_id_metadata_and_score(
         self, shared: KoColBERTRetriever, notices: list[Document]
     ) -> None:
-        found = shared.invoke(QUERY)
+        found = shared.invoke(QUERY, score_key="score")
         assert [type(document) for document in found] == [Document] * 3
         assert (found[0].id, found[0].page_content) == (notices[0].id, notices[0].page_content)
         assert found[0].metadata == {**notices[0].metadata, "score": found[0].metadata["score"]}
@@ -95,7 +95,9 @@ class TestResults:
 
     def test_scores_are_those_of_the_collection(self, shared: KoColBERTRetriever) -> None:
         hits = shared.collection.search(QUERY, k=3, using="colbert")
-        assert [(d.id, d.metadata["score"]) for d in shared.invoke(QUERY)] == [(hit.id, hit.score) for hit in hits]
+        assert [(d.id, d.metadata["score"]) for d in shared.invoke(QUERY, score_key="score")] == [
+            (hit.id, hit.score) for hit in hits
+        ]
 
     @pytest.mark.parametrize("key", [None, "점수"])
     def test_score_key(self, shared: KoColBERTRetriever, notices: list[Document], key: str | None) -> None:
@@ -341,8 +343,8 @@ class TestSharing:
         assert fresh.invoke(QUERY) == expected
 
     def test_pickle(self, fresh: KoColBERTRetriever, shared: KoColBERTRetriever) -> None:
-        copied = pickle.loads(pickle.dumps(fresh.model_copy(update={"k": 1, "score_key": None})))  # noqa: S301
-        assert (copied.k, copied.score_key) == (1, None)
+        copied = pickle.loads(pickle.dumps(fresh.model_copy(update={"k": 1, "score_key": "점수"})))  # noqa: S301
+        assert (copied.k, copied.score_key) == (1, "점수")
         assert [document.id for document in copied.invoke(QUERY)] == [fresh.invoke(QUERY)[0].id]
 
     def test_pickle_of_a_folder_is_its_path(
@@ -387,8 +389,12 @@ class TestAsync:
         )
         assert [found for found in results if found is not None] == [expected] * 24
         alone = KoColBERTRetriever.from_documents([*notices[:4], *long], model=fresh.collection.encoders["colbert"])
-        together = {document.id: document.metadata["score"] for document in fresh.invoke("휴관일", k=28)}
-        apart = {document.id: document.metadata["score"] for document in alone.invoke("휴관일", k=28)}
+        together = {
+            document.id: document.metadata["score"] for document in fresh.invoke("휴관일", k=28, score_key="score")
+        }
+        apart = {
+            document.id: document.metadata["score"] for document in alone.invoke("휴관일", k=28, score_key="score")
+        }
         assert together == pytest.approx(apart, abs=2e-2)  # float16; a document cut at query length is off by more
 
     async def test_the_event_loop_is_not_blocked(
@@ -455,7 +461,7 @@ class TestDocuments:
     def test_from_texts(self, documents: list[str], colbert: LateInteractionEncoder) -> None:
         metadatas = [{"쪽": index} for index in range(len(documents))]
         ids = [str(index) for index in range(len(documents))]
-        retriever = KoColBERTRetriever.from_texts(documents, metadatas, ids=ids, model=colbert, k=1, score_key=None)
+        retriever = KoColBERTRetriever.from_texts(documents, metadatas, ids=ids, model=colbert, k=1)
         assert retriever.invoke(QUERY) == [Document(id="0", page_content=documents[0], metadata={"쪽": 0})]
         with pytest.raises(InvalidTextError):
             KoColBERTRetriever.from_texts("문자열 하나", model=colbert)
@@ -477,7 +483,7 @@ class TestFolder:
         for model in (None, "mini-colbert", colbert):
             loaded = KoColBERTRetriever.load_local(tmp_path / "law", model=model, k=2)
             assert loaded.invoke(QUERY) == expected
-        custom = KoColBERTRetriever.load_local(str(tmp_path / "law"), k=1, filter={"주제": "음식"}, score_key=None)
+        custom = KoColBERTRetriever.load_local(str(tmp_path / "law"), k=1, filter={"주제": "음식"})
         assert custom.invoke(QUERY) == [notices[2]]
 
     def test_from_documents_again_replaces_by_id(

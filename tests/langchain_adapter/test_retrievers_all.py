@@ -77,8 +77,9 @@ async def every_way(retriever: CollectionRetriever, query: str, **keywords: Any)
     assert end["data"]["output"] == expected
     pairs = retriever.similarity_search_with_score(query, **keywords)
     assert await retriever.asimilarity_search_with_score(query, **keywords) == pairs
-    assert [(document.id, score) for document, score in pairs] == [(d.id, d.metadata["score"]) for d in expected]
-    assert all("score" not in document.metadata for document, _ in pairs)
+    assert [document for document, _ in pairs] == expected
+    scored = retriever.invoke(query, **keywords, score_key="score")
+    assert [(document.id, score) for document, score in pairs] == [(d.id, d.metadata["score"]) for d in scored]
     return expected
 
 
@@ -92,7 +93,7 @@ class TestKeywords:
 
     @pytest.mark.slow
     async def test_score_threshold(self, read_only_retriever: CollectionRetriever) -> None:
-        hits = read_only_retriever._search(WIDE, {"k": 8})
+        _, hits = read_only_retriever._search(WIDE, {"k": 8})
         limit = hits[1].relevance
         kept = [hit.id for hit in hits if hit.relevance >= limit]
         assert 0 < len(kept) < len(hits)
@@ -154,11 +155,11 @@ class TestKeywords:
             "auto", [hit.id for hit in retriever.collection.search(WIDE, k=8)],
         )  # fmt: skip
         # By rank, a leg of weight 0 says nothing of the order: BM25's own first, then what it did not find, scored 0.
-        found = retriever.invoke(WIDE, weights={"colbert": 0}, fusion="rrf")
+        found = retriever.invoke(WIDE, weights={"colbert": 0}, fusion="rrf", score_key="score")
         assert ids(found)[: len(words)] == [hit.id for hit in words]
         assert [document.metadata["score"] for document in found[len(words) :]] == [0.0] * (8 - len(words))
         ranks, scores = (
-            [document.metadata["score"] for document in retriever.invoke(WIDE, fusion=fusion)]
+            [document.metadata["score"] for document in retriever.invoke(WIDE, fusion=fusion, score_key="score")]
             for fusion in ("rrf", "weighted")
         )
         assert 1 / 61 < max(ranks) <= 2 / 61 < 1 <= max(scores) <= 2
@@ -174,7 +175,7 @@ class TestResults:
     def test_the_right_document_comes_first(
         self, read_only_retriever: CollectionRetriever, papers: list[Document]
     ) -> None:
-        found = read_only_retriever.invoke(QUERY)
+        found = read_only_retriever.invoke(QUERY, score_key="score")
         assert (found[0].id, found[0].page_content) == (papers[0].id, papers[0].page_content)
         scores = [document.metadata["score"] for document in found]
         assert all(type(score) is float for score in scores)
@@ -224,13 +225,13 @@ class TestSharing:
         monkeypatch.setattr(Collection, "add", lambda *_, **__: pytest.fail("indexed again"))
         for encoder in read_only_retriever.collection.encoders.values():
             monkeypatch.setattr(type(encoder), "_load", lambda *_, **__: pytest.fail("loaded again"))
-        config: Any = {"configurable": {"k": 1, "filter": {"주제": "규정"}, "key": None, "exact": False}}
+        config: Any = {"configurable": {"k": 1, "filter": {"주제": "규정"}, "key": "점수", "exact": False}}
         prepared, _ = configurable.prepare(config)  # type: ignore[attr-defined]
         assert prepared.collection is read_only_retriever.collection
         assert (prepared.exact, read_only_retriever.exact) == (False, True)
         assert type(prepared) is type(read_only_retriever)
         (found,) = configurable.invoke("규정", config)
-        assert found.metadata.keys() == {"주제", "쪽"}
+        assert found.metadata.keys() == {"주제", "쪽", "점수"}
         assert configurable.with_config(config).invoke("규정") == [found]
         assert len(configurable.invoke(WIDE)) == read_only_retriever.k
         for wrong in ({"k": -1}, {"k": "3"}, {"filter": {"주제": {"$like": "x"}}}, {"exact": 0}):

@@ -43,7 +43,7 @@ class TestDocuments:
     @pytest.mark.slow
     def test_from_texts(self, kind: Kind, documents: list[str]) -> None:
         names = [str(index) for index in range(len(documents))]
-        retriever = kind.make_of_texts(documents, [{"쪽": int(n)} for n in names], ids=names, k=1, score_key=None)
+        retriever = kind.make_of_texts(documents, [{"쪽": int(n)} for n in names], ids=names, k=1)
         assert retriever.invoke(QUERY) == [Document(id="0", page_content=documents[0], metadata={"쪽": 0})]
         made = kind.make_of_texts(iter(documents[:3]))
         assert len(set(ids(made.invoke(QUERY, k=3)))) == len(made.invoke(QUERY, k=3)) > 0
@@ -90,7 +90,7 @@ class TestFolders:
         built = kind.make(papers, path=tmp_path / "law", k=2)
         expected = built.invoke(WIDE)
         assert kind.load(tmp_path / "law", k=2).invoke(WIDE) == expected
-        bare = kind.cls.load_local(str(tmp_path / "law"), k=1, score_key=None)  # type: ignore[attr-defined]
+        bare = kind.cls.load_local(str(tmp_path / "law"), k=1)  # type: ignore[attr-defined]
         assert bare.invoke(QUERY) == papers[:1]
         built.add_documents([Document(id="새", page_content="자전거 보관소")])
         assert ids(kind.load(tmp_path / "law", k=1).invoke("자전거 보관소")) == ["새"]
@@ -139,8 +139,8 @@ class TestTexts:
         assert read_only_retriever.invoke(query) == read_only_retriever.invoke(QUERY)
         texts = [unicodedata.normalize("NFD", paper.page_content) for paper in papers]
         decomposed = kind.make_of_texts(texts, ids=ids(papers))
-        composed = read_only_retriever.invoke(QUERY, k=4)
-        found = decomposed.invoke(QUERY, k=4)
+        composed = read_only_retriever.invoke(QUERY, k=4, score_key="score")
+        found = decomposed.invoke(QUERY, k=4, score_key="score")
         assert [(d.id, d.metadata["score"]) for d in found] == [(d.id, d.metadata["score"]) for d in composed]
         assert found[0].page_content == texts[0] != papers[0].page_content  # returned as it was given
 

@@ -28,7 +28,7 @@ MAKERS = {
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_the_answer_at_the_end_of_a_long_document(kind, on_disk, tmp_path):
     retriever = MAKERS[kind](**WINDOWS, **({"path": tmp_path / "folder"} if on_disk else {}))
-    found = {document.id: document for document in retriever.invoke(QUESTION)}
+    found = {document.id: document for document in retriever.invoke(QUESTION, score_key="score")}
     long, short = found["긴 글"], found.get("짧은 글")
     assert long.page_content == FILLER * 30 + ANSWER
     begin, end = long.metadata["span"]

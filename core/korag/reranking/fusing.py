@@ -61,7 +61,7 @@ def check_first_stage(scores: Sequence[float] | None, count: int) -> Floats | No
             f"There are {len(given)} first_stage_scores for {count} texts; give one for each.",
         )
     for index, score in enumerate(given):
-        if not _is_number(score):
+        if not is_number(score):
             raise InvalidArgumentError(
                 f"first_stage_scores[{index}]={score!r:.80}: 유한한 수여야 합니다.",
                 f"first_stage_scores[{index}]={score!r:.80} is invalid; it must be a finite number.",
@@ -79,7 +79,7 @@ def ranked_scores(scores: Sequence[object]) -> list[float] | None:
         scores: What came with each document; None where nothing did.
     """
     numbers: list[Any] = list(scores)
-    if not numbers or not all(map(_is_number, numbers)):
+    if not numbers or not all(map(is_number, numbers)):
         return None
     if any(after > before for before, after in pairwise(numbers)):
         return None
@@ -108,5 +108,6 @@ def _scale(scores: Floats) -> Floats:
     return (scores - least) / (greatest - least) if greatest > least else np.ones_like(scores)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tells whether a value can be a score: finite, and not a bool."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(float(value))

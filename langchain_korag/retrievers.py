@@ -89,10 +89,10 @@ class KoColBERTRetriever(_ModelRetriever):
     >>> retriever = KoColBERTRetriever.from_documents(documents, model="mini-colbert", k=4)
     >>> retriever.invoke("보증금은 언제 돌려받나요?", filter={"분류": "임대차"})
 
-    `k`, `filter`, `score_threshold`, `exact`, `score_key` and `id_key` can be given to ``invoke``, ``ainvoke``, ``batch``
-    and ``stream`` too; they replace the retriever's own for that call, so ``filter={}`` searches everything. Results
-    equal the documents that were added. With a `score_key` they have the MaxSim score, comparable for the same query
-    only, and ``rewritten_query`` and ``span`` where there are any.
+    `k`, `filter`, `score_threshold`, `exact`, `score_key` and `id_key` can be given to ``invoke``, ``ainvoke``,
+    ``batch`` and ``stream`` too; they replace the retriever's own for that call, so ``filter={}`` searches everything.
+    Results equal the documents that were added. With a `score_key` they have the MaxSim score, comparable for the same
+    query only, and ``rewritten_query`` and ``span`` where there are any.
 
     Attributes:
         collection: The documents and their vectors; shared by copies of the retriever.
@@ -138,8 +138,8 @@ class KoColBERTRetriever(_ModelRetriever):
             path: Folder of the collection, new or built with the same model, where documents replace those
                 with the same ids; None keeps it in memory. `load_local` opens a folder without adding
                 anything.
-            ids: Ids in place of the documents' own. If there are none either, they are derived from text and metadata, so
-                that running a program again adds nothing twice.
+            ids: Ids in place of the documents' own. If there are none either, they are derived from text and metadata,
+                so that running a program again adds nothing twice.
             load_stored_models: Load other models that an existing folder names from outside it; see
                 `korag.Collection.open`.
             fields: Other fields of the retriever.

@@ -58,6 +58,15 @@ def test_the_evaluation_page_prints_what_it_says() -> None:
     assert printed.getvalue() == expected
 
 
+def test_the_bm25_page_prints_what_it_says() -> None:
+    pytest.importorskip("kiwipiepy")
+    ((code, expected),) = _examples("docs/bm25.md")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "bm25.md", "exec"), {})  # noqa: S102 (our own page)
+    assert printed.getvalue() == expected
+
+
 def test_the_tracing_page_prints_what_it_says() -> None:
     """In a process of its own: a tracer provider is configured once."""
     ((code, expected),) = _examples("docs/tracing.md")

@@ -1,4 +1,5 @@
 from korag.analysis.settings import BM25 as BM25
+from korag.analysis.tokenizers import KiwiTokenizer as KiwiTokenizer
 from korag.collection import Collection as Collection
 from korag.collection import Hit as Hit
 from korag.collection import SearchOptions as SearchOptions

@@ -12,7 +12,7 @@ import korag
 HEAVY = ("torch", "transformers", "sentence_transformers")
 PUBLIC = {
     "korag": [
-        "BM25", "Collection", "CrossEncoderReranker", "DenseEncoder", "Fusion", "Hit", "KoragError",
+        "BM25", "Collection", "CrossEncoderReranker", "DenseEncoder", "Fusion", "Hit", "KiwiTokenizer", "KoragError",
         "LateInteractionEncoder", "Reranker", "SearchOptions", "SparseEncoder", "anchored_fusion", "fit_fusion",
         "load_encoder", "maxsim", "reciprocal_rank_fusion", "weighted_fusion",
     ],

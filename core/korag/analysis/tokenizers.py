@@ -10,11 +10,10 @@ are different articles, and bigrams of them are almost the same.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import add
 from typing import Any, Protocol
@@ -22,9 +21,10 @@ from typing import Any, Protocol
 from korag._optional import require
 from korag.analysis.identifiers import find_identifiers
 from korag.analysis.scripts import HAN, HANGUL, KANA, LETTER_OR_DIGIT
+from korag.analysis.synonyms import Groups, SynonymsLike, check_synonyms
+from korag.analysis.user_words import FULL_WIDTH, UserWords, UserWordsLike, check_user_words, kiwi_with
 from korag.analysis.versions import VERSION
 from korag.errors import InvalidArgumentError
-from korag.forking import Lock
 from korag.text import check_texts, to_nfc
 
 TokenizeFunction = Callable[[str], Sequence[str]]
@@ -49,7 +49,6 @@ _TOKEN = re.compile(
     r"|\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)*"
     rf"|{LETTER_OR_DIGIT}+(?:(?<=\d)\.\d+)*"  # begins with a letter: digits have matched above
 )
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # to ASCII
 
 
 def _fold(text: str) -> str:
@@ -58,8 +57,8 @@ def _fold(text: str) -> str:
 
 
 def _prepare(texts: Sequence[str]) -> list[str]:
-    """Checked texts in NFC, full-width ASCII folded: Kiwi takes a full-width letter for a symbol."""
-    return [to_nfc(text).translate(_FULL_WIDTH) for text in check_texts(texts)]
+    """Checked texts in NFC, full-width ASCII folded."""
+    return [to_nfc(text).translate(FULL_WIDTH) for text in check_texts(texts)]
 
 
 def _bigrams(text: str, version: int) -> list[str]:
@@ -116,17 +115,6 @@ class BigramTokenizer:
 
 
 _CONTENT_TAGS = frozenset({"VV", "VA", "VX", "MM", "MAG", "XR", "XPN", "XSN", "SL", "SH", "SN"})
-# By process: a Kiwi's worker threads do not survive a fork, and the child's first call to it would hang.
-_kiwis: dict[int, Any] = {}
-_kiwi_lock = Lock()
-
-
-def _kiwi() -> Any:
-    """This process's Kiwi, loaded at first use (about a second) and shared by all threads."""
-    with _kiwi_lock:
-        if os.getpid() not in _kiwis:
-            _kiwis[os.getpid()] = require("kiwipiepy", extra="kiwi").Kiwi()
-        return _kiwis[os.getpid()]
 
 
 def _is_content(tag: str) -> bool:
@@ -141,25 +129,60 @@ class KiwiTokenizer:
     Kept: nouns (``N*``), verbs and adjectives (``VV VA VX``), determiners and adverbs (``MM MAG``), roots and
     affixes (``XR XPN XSN``), foreign words, Chinese characters, numbers (``SL SH SN``), addresses, tags and
     emoji (``W_*``); particles, endings and punctuation are dropped. Statute references are treated as
-    `BigramTokenizer` treats them. All share one Kiwi per process.
+    `BigramTokenizer` treats them. All of the same dictionary share one Kiwi per process, which takes 400 MB.
+
+    >>> KiwiTokenizer(user_words=["달맞이페이", ("해늘 포인트", "NNP")])(["해늘포인트로 달맞이페이 충전"])
+    [['해늘포인트', '달맞이페이', '충전']]
 
     Args:
+        user_words: Names and terms that Kiwi would take apart: words, (word, tag) or (word, tag, score), or
+            ``{word: tag}``; NNP, a proper noun, where no tag is given. Those with a space are found without it too.
+            Recorded with a collection, which cannot be opened with others.
+        synonyms: Short for `korag.BM25`'s own: those of the queries of the leg that has this tokenizer.
         version: Of the analysis; see `korag.analysis.versions`.
+
+    Raises:
+        InvalidTextError: If a word is not a string.
+        InvalidArgumentError: If a word or its tag or score is invalid, or `synonyms` are.
     """
 
-    version: int = VERSION
+    user_words: UserWordsLike = None
+    synonyms: SynonymsLike = field(default=None, kw_only=True)
+    version: int = field(default=VERSION, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "user_words", check_user_words(self.user_words))
+        object.__setattr__(self, "synonyms", check_synonyms(self.synonyms))
 
     @property
     def name(self) -> str:
-        """``"kiwi"``."""
+        """``"kiwi"``, whatever the dictionary."""
         return "kiwi"
+
+    def __repr__(self) -> str:
+        words = ", ".join(repr(word.form) for word in self.words[:3]) + (", …" if len(self.words) > 3 else "")
+        return f"{type(self).__name__}({f'user_words=[{words}]' if words else ''})"
+
+    @property
+    def words(self) -> UserWords:
+        """The dictionary that `user_words` means."""
+        return check_user_words(self.user_words)
+
+    @property
+    def synonym_groups(self) -> Groups:
+        """The synonyms that the argument means."""
+        return check_synonyms(self.synonyms)
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
         """Returns the tokens of every text; Kiwi works on the whole list, on all cores."""
         pieces = [list(_pieces(text)) for text in _prepare(texts)]
         flat = [piece for own in pieces for piece in own]
-        analysed = _kiwi().tokenize(flat, pretokenized=partial(_whole_spans, version=self.version))
-        contents = (_content(piece, morphemes, self.version) for piece, morphemes in zip(flat, analysed, strict=True))
+        words = self.words
+        analysed = kiwi_with(words).tokenize(flat, pretokenized=partial(_whole_spans, version=self.version))
+        contents = (
+            _content(piece, morphemes, self.version, words.spaced)
+            for piece, morphemes in zip(flat, analysed, strict=True)
+        )
         return [[token for _ in own for token in next(contents)] for own in pieces]
 
 
@@ -198,12 +221,14 @@ def _whole_spans(text: str, *, version: int) -> list[tuple[int, int, str]]:
     return [(identifier.start, identifier.end, "NNP") for identifier in find_identifiers(text, version)]
 
 
-def _content(text: str, morphemes: Sequence[Any], version: int) -> list[str]:
+def _content(text: str, morphemes: Sequence[Any], version: int, spaced: frozenset[str]) -> list[str]:
     identifiers = {identifier.start: identifier.tokens for identifier in find_identifiers(text, version)}
     tokens: list[str] = []
     for morpheme in morphemes:
         if morpheme.start in identifiers:
             tokens += identifiers[morpheme.start]
+        elif morpheme.form in spaced:
+            tokens.append(_fold(morpheme.form.replace(" ", "")))
         elif _is_content(morpheme.tag):
             tokens.append(_fold(morpheme.form.replace(",", "") if morpheme.tag == "SN" else morpheme.form))
     return tokens
@@ -265,23 +290,25 @@ def resolve_tokenizer(tokenizer: TokenizerLike = None) -> Tokenizer:
 
     Args:
         tokenizer: ``None`` or ``"bigram"``, ``"kiwi"``, a function ``str -> list[str]``, or something this
-            function returned before.
+            function returned before, such as a `KiwiTokenizer` with a dictionary.
 
     Raises:
         InvalidArgumentError: If it is none of these.
         MissingDependencyError: If ``"kiwi"`` is asked for and kiwipiepy is not installed.
     """
+    if isinstance(tokenizer, KiwiTokenizer):
+        require("kiwipiepy", extra="kiwi")  # an error now rather than after hours of encoding
     if isinstance(tokenizer, BigramTokenizer | KiwiTokenizer | CustomTokenizer):
         return tokenizer
     if tokenizer is None or tokenizer == "bigram":
         return BigramTokenizer()
     if tokenizer == "kiwi":
-        require("kiwipiepy", extra="kiwi")  # an error now rather than after hours of encoding
-        return KiwiTokenizer()
+        return resolve_tokenizer(KiwiTokenizer())
     if callable(tokenizer) and not isinstance(tokenizer, type):
         return CustomTokenizer(tokenizer)  # type: ignore[arg-type]
     raise InvalidArgumentError(
         f"tokenizer={tokenizer!r:.60}은(는) 알 수 없는 토크나이저입니다. "
-        "'bigram', 'kiwi' 또는 함수(str -> list[str])를 넣으세요.",
-        f"tokenizer={tokenizer!r:.60} is not a tokenizer; pass 'bigram', 'kiwi' or a function (str -> list[str]).",
+        "'bigram', 'kiwi', korag.KiwiTokenizer(...) 또는 함수(str -> list[str])를 넣으세요.",
+        f"tokenizer={tokenizer!r:.60} is not a tokenizer; pass 'bigram', 'kiwi', korag.KiwiTokenizer(...) or a "
+        "function (str -> list[str]).",
     )

@@ -8,7 +8,6 @@ docs/bm25.md has the measurements against SQLite's FTS5 and bm25s.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +21,17 @@ from korag.analysis.analyzer import Analyzer
 from korag.analysis.marks import is_alternative, is_identifier
 from korag.analysis.settings import BM25
 from korag.analysis.synonyms import SynonymsLike, check_synonyms
-from korag.analysis.tokenizers import TokenizerLike
+from korag.analysis.tokenizers import KiwiTokenizer, TokenizerLike
 from korag.analysis.versions import VERSION
 from korag.errors import FingerprintError, FormatVersionError, InvalidArgumentError
 from korag.legs.arrays import check_array, check_names, check_rows, check_starts, is_ascending, require
 from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, damaged_entry, score_all
+from korag.legs.recorded_tokenizer import (
+    check_same_tokenizer,
+    is_recorded_tokenizer,
+    record_tokenizer,
+    restore_tokenizer,
+)
 from korag.scoring import Ints, concatenate, sparse_cosines
 
 K1, B = 1.2, 0.75
@@ -207,14 +212,14 @@ class BM25Leg(ModelFreeLeg):
         version: int = VERSION,
     ) -> None:
         super().__init__(codec)
-        settings = BM25(tokenizer, trim_questions=trim_questions, hanja=hanja, synonyms=synonyms)
+        settings = BM25(restore_tokenizer(tokenizer), trim_questions=trim_questions, hanja=hanja, synonyms=synonyms)
         self.analyzer = Analyzer(settings, version)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The tokenizer's name, and the other settings; version 1 had the name alone."""
+        """The tokenizer as `record_tokenizer` does, and the other settings; version 1 had its name alone."""
         own = self.analyzer.settings
-        named: dict[str, Any] = {"tokenizer": own.resolved_tokenizer.name}
+        named: dict[str, Any] = {"tokenizer": record_tokenizer(own.resolved_tokenizer)}
         if own.hanja:
             named["hanja"] = True
         if own.synonym_groups:
@@ -239,14 +244,10 @@ class BM25Leg(ModelFreeLeg):
         """As `Leg.reopen`; a function must be given again, because only its name is recorded."""
         settings = recorded.get("settings")
         tokenizer = settings.get("tokenizer") if isinstance(settings, dict) else None
-        if not isinstance(tokenizer, str) or not re.fullmatch(r"bigram|kiwi|custom:.*", tokenizer, re.DOTALL):
+        if not is_recorded_tokenizer(tokenizer):
             raise damaged_entry(name, place, "settings")
-        if tokenizer.startswith("custom:") and (given or {}).get("tokenizer") is None:
-            raise FingerprintError(
-                f"{place}의 BM25 색인은 직접 만든 토크나이저 {tokenizer!r}로 만들었습니다. tokenizer=에 그 함수를 "
-                "넣으세요.",
-                f"The BM25 index of {place} was made with the custom tokenizer {tokenizer!r}; pass it as tokenizer=.",
-            )
+        given = _apart(given or {})
+        check_same_tokenizer(tokenizer, given.get("tokenizer"), name=name, place=place)
         version = _version(settings or {}, name=name, place=place)
         before = {"hanja": False} | ({"trim_questions": False} if version == 1 else {})
         completed = before | {"version": version} | (settings or {})
@@ -305,6 +306,14 @@ class BM25Leg(ModelFreeLeg):
         counts = np.concatenate([np.zeros(0, np.float32), *(counts for _, counts in vectors)]).astype(np.float32)
         starts = np.cumsum([0, *(len(held) for held, _ in vectors)])
         return sparse_cosines(sp.csr_array((counts, columns, starts), shape=(len(vectors), len(terms))))
+
+
+def _apart(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with a tokenizer's synonyms as the setting that they are short for."""
+    if not isinstance(tokenizer := given.get("tokenizer"), KiwiTokenizer) or not tokenizer.synonym_groups:
+        return dict(given)
+    own = BM25(tokenizer, synonyms=given.get("synonyms"))
+    return {**given, "tokenizer": own.tokenizer, "synonyms": own.synonyms}
 
 
 def _version(settings: Mapping[str, Any], *, name: str, place: str) -> int:

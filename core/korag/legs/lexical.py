@@ -20,8 +20,8 @@ def lexical_settings(bm25: BM25Like, tokenizer: TokenizerLike = None) -> dict[st
 
     Args:
         bm25: True for one leg with bigrams (or what an existing collection has recorded), a tokenizer (``"bigram"``,
-            ``"kiwi"``, a function from text to tokens) or `BM25` settings for one with these, a list of tokenizers or
-            settings for several; False or None for none.
+            ``"kiwi"``, a `KiwiTokenizer`, a function from text to tokens) or `BM25` settings for one with these, a list
+            of tokenizers or settings for several; False or None for none.
         tokenizer: Short for ``bm25=tokenizer``, beside ``bm25=True`` or None.
 
     Raises:
@@ -85,8 +85,8 @@ def _settings(choice: object, bm25: object) -> dict[str, Any]:
 
 def _invalid(bm25: object) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"bm25={bm25!r:.80}: True, False, 'bigram', 'kiwi', 함수(str -> list[str]), korag.BM25(...) 또는 이들의 "
-        "리스트(['bigram', 'kiwi'])여야 합니다.",
-        f"bm25={bm25!r:.80} is invalid; it must be True, False, 'bigram', 'kiwi', a function (str -> list[str]), "
-        "korag.BM25(...), or a list of them (['bigram', 'kiwi']).",
+        f"bm25={bm25!r:.80}: True, False, 'bigram', 'kiwi', korag.KiwiTokenizer(...), 함수(str -> list[str]), "
+        "korag.BM25(...) 또는 이들의 리스트(['bigram', 'kiwi'])여야 합니다.",
+        f"bm25={bm25!r:.80} is invalid; it must be True, False, 'bigram', 'kiwi', korag.KiwiTokenizer(...), a "
+        "function (str -> list[str]), korag.BM25(...), or a list of them (['bigram', 'kiwi']).",
     )

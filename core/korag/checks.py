@@ -1,13 +1,12 @@
 """Argument checks: each returns the checked value or raises `InvalidArgumentError`, before any work starts.
 
 The first argument of a check is the argument's name as the caller wrote it, for the message. Checks of texts are in
-`korag.text`, those of `where` filters in `korag.filters`.
+`korag.text`, those of metadata in `korag.metadata`, those of `where` filters in `korag.filters`.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import numbers
 import os
@@ -64,8 +63,6 @@ _SYNONYMS = (
     ("stride", "chunk_overlap"),
 )
 """Names that KoRAG, LangChain, LlamaIndex and others have for the same keyword; of several real ones, the first."""
-_MAX_DEPTH = 100
-"""Nesting of metadata. SQLite's JSON functions stop at 1,000, and a list may contain itself."""
 
 
 # -- single values --------------------------------------------------------------------------------------------
@@ -331,74 +328,3 @@ def name_weights(legs: Sequence[str], weights: Mapping[str, float] | Sequence[fl
         return check_weights(legs, dict(zip(legs, weights, strict=True)))
     mapping: Any = weights  # possibly a string; the check reports it
     return check_weights(legs, mapping)
-
-
-# -- metadata -------------------------------------------------------------------------------------------------
-
-
-def check_metadata(fields: object, index: int | None = None) -> dict[str, Any]:
-    """Returns a deep copy of JSON metadata.
-
-    Args:
-        fields: The metadata of one document.
-        index: The document's position, for the message; None for metadata of all documents.
-
-    Raises:
-        InvalidArgumentError: If it is not a dict of JSON values; the message has the path of the wrong one.
-    """
-    place = "metadata" if index is None else f"metadata[{index}]"
-    if not isinstance(fields, Mapping):
-        raise InvalidArgumentError(
-            f"{place}의 값 {fields!r:.80}은(는) dict가 아닙니다. 키가 문자열인 dict여야 합니다.",
-            f"{place} is {fields!r:.80}; it must be a dict with string keys.",
-        )
-    fields = dict(fields)
-    _check_json(fields, place, 0)
-    copied: dict[str, Any] = json.loads(json.dumps(fields))
-    return copied
-
-
-def _check_json(value: object, place: str, depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise InvalidArgumentError(
-            f"{place:.80}…: 메타데이터가 {_MAX_DEPTH}단계보다 깊게 중첩되었습니다. 중첩을 줄이세요.",
-            f"{place:.80}… is nested more than {_MAX_DEPTH} levels deep; flatten it.",
-        )
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise _not_json(place, key, "키가 문자열이 아닙니다", "is a key, but not a string")
-            _check_string(key, place)
-            _check_json(inner, f"{place}[{key!r}]", depth + 1)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            _check_json(inner, f"{place}[{index}]", depth + 1)
-    elif isinstance(value, str):
-        _check_string(value, place)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise _not_json(place, value, "유한한 수가 아닙니다", "is not a finite number")
-    elif isinstance(value, int):
-        try:
-            float(value)  # SQLite reads integers of more than 64 bits as floats
-        except OverflowError:
-            size = f"{value.bit_length():,}-bit integer"
-            raise _not_json(place, size, "너무 큰 정수입니다", "is too large") from None
-    elif value is not None:
-        raise _not_json(place, value, "JSON 값이 아닙니다", "is not a JSON value")
-
-
-def _check_string(value: str, place: str) -> None:
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise _not_json(
-            place, value, "NUL이나 짝이 없는 서로게이트가 들어 있습니다", "contains NUL or a lone surrogate"
-        )
-
-
-def _not_json(place: str, value: object, korean: str, english: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{place}: {value!a:.80} — {korean}. 메타데이터에는 문자열, 유한한 수, bool, None과 이들의 list, dict만 넣을 "
-        "수 있습니다. 날짜는 isoformat() 문자열로, numpy 값은 .item()으로 바꾸세요.",
-        f"{place}: {value!a:.80} {english}. Metadata may hold strings, finite numbers, bools, None, and lists and "
-        "dicts of these; convert dates with isoformat(), numpy values with .item().",
-    )

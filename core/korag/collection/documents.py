@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from korag.checks import check_distinct, check_ids, check_lengths, check_list, check_metadata
+from korag.checks import check_distinct, check_ids, check_lengths, check_list
 from korag.errors import InvalidTextError
+from korag.metadata import check_metadata
 from korag.text import check_texts
 
 logger = logging.getLogger("korag")
@@ -63,12 +64,13 @@ def check_documents(
                 f"texts[{index}]의 길이가 {len(text):,}자입니다. {MAX_CHARACTERS:,}자까지 저장합니다. 나누어 넣으세요.",
                 f"texts[{index}] has {len(text):,} characters; {MAX_CHARACTERS:,} can be stored. Split it.",
             )
+    is_named = ids is not None
     ids = [str(uuid.uuid4()) for _ in texts] if ids is None else check_ids(ids)
     metadata = [{} for _ in texts] if metadata is None else check_list("metadata", metadata)
     check_lengths(texts=texts, ids=ids, metadata=metadata)
     check_distinct("ids", ids)
     return [
-        StoredDocument(id_, text, check_metadata(fields, index))
+        StoredDocument(id_, text, check_metadata(fields, index, id_=id_ if is_named else None))
         for index, (id_, text, fields) in enumerate(zip(ids, texts, metadata, strict=True))
     ]
 

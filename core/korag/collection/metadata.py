@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as replaced
 from typing import Any
 
-from korag.checks import check_distinct, check_flag, check_ids, check_lengths, check_list, check_metadata
+from korag.checks import check_distinct, check_flag, check_ids, check_lengths, check_list
 from korag.collection.documents import StoredDocument
 from korag.errors import InvalidArgumentError
+from korag.metadata import check_metadata
 from korag.text import to_nfc
 
 _NAMED = 5
@@ -44,8 +45,12 @@ class MetadataChange:
         if isinstance(metadata, Mapping):
             given = [check_metadata(metadata)] * len(self.ids)
         else:
-            given = [check_metadata(fields, index) for index, fields in enumerate(check_list("metadata", metadata))]
-        check_lengths(ids=self.ids, metadata=given)
+            listed = check_list("metadata", metadata)
+            check_lengths(ids=self.ids, metadata=listed)
+            given = [
+                check_metadata(fields, index, id_=id_)
+                for index, (id_, fields) in enumerate(zip(self.ids, listed, strict=True))
+            ]
         self._given = dict(zip(map(to_nfc, self.ids), given, strict=True))
 
     def apply(self, document: StoredDocument) -> StoredDocument:

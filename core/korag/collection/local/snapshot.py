@@ -83,7 +83,7 @@ class Snapshot:
         """The number of live rows of each key: one if the document has vectors."""
         wanted = np.fromiter(keys, np.int64)
         rows = np.zeros(len(wanted), np.int64)
-        for reader in self.readers:
+        for reader in self.readers if len(wanted) else ():
             rows += np.isin(wanted, reader.keys[reader.live])
         return dict(zip(wanted.tolist(), rows.tolist(), strict=True))
 

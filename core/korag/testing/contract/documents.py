@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import pytest
 
 from korag.collection.base import Collection
@@ -158,6 +159,21 @@ class DocumentTests(ContractFixtures):
         }  # fmt: skip
         small.add(["글"], ids=["a"], metadata=[fields])
         assert small.get(["a"])[0].metadata == fields
+
+    def test_scalars_of_numpy_are_stored_as_numbers(self, small: Collection) -> None:
+        fields = {
+            "쪽": np.int64(3),
+            "비율": np.float32(0.5),
+            "공개": np.bool_(1),
+            "값": np.array(7),
+            "부서": np.str_("법무"),
+        }
+        small.add(["글"], ids=["a"], metadata=[fields])
+        expected = {"쪽": 3, "비율": 0.5, "공개": True, "값": 7, "부서": "법무"}
+        (document,) = small.get(where={"쪽": 3, "공개": True, "비율": {"$lt": 1}})
+        assert {name: (type(value), value) for name, value in document.metadata.items()} == {
+            name: (type(value), value) for name, value in expected.items()
+        }
 
     def test_empty_documents_are_kept_and_never_found(self, small: Collection) -> None:
         empty = ["", "   ", "\n\t\u3000\u200b", "\0"]

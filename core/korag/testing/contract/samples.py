@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import decimal
 import math
+import uuid
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from korag.collection.base import Hit
 
@@ -34,7 +40,14 @@ CIRCULAR.append(CIRCULAR)
 BAD_METADATA: dict[str, Any] = {
     "function": {"날짜": copy.copy},
     "tuple": {"쪽": (1, 2)},
+    "set": {"쪽": [{1, 2}]},
     "bytes": {"b": b"x"},
+    "path": {"파일": PurePosixPath("보고서.pdf")},
+    "UUID": {"x": uuid.UUID(int=1)},
+    "date": {"날짜": datetime.date(2024, 5, 1)},
+    "decimal": {"금액": decimal.Decimal("1.50")},
+    "array": {"x": np.zeros(2)},
+    "NaN of numpy": {"x": np.float32("nan")},
     "nan": {"x": math.nan},
     "infinite": {"x": [math.inf]},
     "key": {1: "x"},

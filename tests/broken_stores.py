@@ -9,7 +9,7 @@ from typing import Any
 
 from korag.collection import LocalCollection
 from korag.collection.base import Hit, SearchOptions
-from korag.collection.documents import StoredDocument
+from korag.collection.documents import StoredDocument, check_documents
 from korag.filters import matches, parse
 from korag.text import normalize
 
@@ -114,6 +114,49 @@ class LosesUpserts(LocalCollection):
         if ids is not None and self.get(ids):
             return list(ids)
         return super().add(texts, ids=ids, metadata=metadata, show_progress=show_progress)
+
+
+class EncodesEqualTexts(LocalCollection):
+    def add(self, texts: Any, *, ids: Any = None, metadata: Any = None, show_progress: Any = None) -> list[str]:
+        documents = check_documents(texts, ids, metadata)
+        self.delete([document.id for document in documents])
+        return super().add(
+            [document.text for document in documents],
+            ids=[document.id for document in documents],
+            metadata=[document.metadata for document in documents],
+            show_progress=show_progress,
+        )
+
+
+class KeepsOldMetadata(LocalCollection):
+    def add(self, texts: Any, *, ids: Any = None, metadata: Any = None, show_progress: Any = None) -> list[str]:
+        documents = check_documents(texts, ids, metadata)
+        stored = {document.id: document.text for document in self.get()}
+        new = [document for document in documents if stored.get(document.id) != document.text]
+        super().add([d.text for d in new], ids=[d.id for d in new], metadata=[d.metadata for d in new])
+        return [document.id for document in documents]
+
+
+class ChangesOneByOne(LocalCollection):
+    def update_metadata(self, ids: Any, metadata: Any, *, replace: bool = False) -> list[str]:
+        if not isinstance(metadata, Mapping):
+            return super().update_metadata(ids, metadata, replace=replace)
+        return [super(ChangesOneByOne, self).update_metadata([id_], metadata, replace=replace)[0] for id_ in ids]
+
+
+class ReplacesMetadata(LocalCollection):
+    def update_metadata(self, ids: Any, metadata: Any, *, replace: bool = False) -> list[str]:
+        return super().update_metadata(ids, metadata, replace=replace is not None)
+
+
+class CountsAll(LocalCollection):
+    def count(self, where: Any = None) -> int:
+        return len(self)
+
+
+class KeepsWhatItWasNotGiven(LocalCollection):
+    def keep_only(self, ids: Any) -> int:
+        return self.delete(ids)
 
 
 class AddsOneByOne(LocalCollection):

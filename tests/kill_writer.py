@@ -124,8 +124,12 @@ def write_and_die(folder: Path, log: Log, step: int) -> None:
             log.change(added, [], functools.partial(collection.add, added.values(), ids=list(added)))
         added = {"b0d0": "글 b0d0 판1", "n": "글 n 판1"}
         log.change(added, [], functools.partial(collection.add, added.values(), ids=list(added)))
+        metadata = [{"판": 1} for _ in added]  # the same texts
+        log.change({}, [], functools.partial(collection.add, added.values(), ids=list(added), metadata=metadata))
+        log.change({}, [], functools.partial(collection.update_metadata, collection.ids(), {"확인": True}))
         log.change({}, ["b1d0", "b1d1"], functools.partial(collection.delete, ["b1d0", "b1d1"]))
         log.change({}, [], collection.compact)
+        log.change({}, ["n"], functools.partial(collection.keep_only, [id_ for id_ in collection.ids() if id_ != "n"]))
     log.tell("end")
 
 
@@ -160,6 +164,8 @@ def check(collection: Collection, expected: Documents) -> list[str]:
         lost = [id_ for id_ in expected if stored.get(id_) != expected[id_]]
         extra = [id_ for id_ in stored if id_ not in expected]
         problems.append(f"{len(lost)} lost or old ({lost[:3]}), {len(extra)} too many ({extra[:3]})")
+    if collection.count({"확인": True}) not in (0, len(stored)):
+        problems.append("metadata was changed in part")
     if len(collection) != len(stored):
         problems.append(f"len is {len(collection)}, get returns {len(stored)}")
     keys = np.concatenate(

@@ -118,6 +118,8 @@ def perform(objects: dict[int, Collection], what: str, slot: int, *rest: Any) ->
             collection.add(list(rest[0].values()), ids=list(rest[0]))
         case "delete":
             collection.delete(rest[0])
+        case "keep":
+            collection.keep_only(rest[0])
         case "compact":
             collection.compact()
         case "save":
@@ -347,12 +349,14 @@ class Machine:
         drawn = self.rng.random()
         if drawn < 0.2 and documents:
             gone = self.rng.sample(sorted(documents), self.rng.randint(1, min(3, len(documents))))
-            return "delete", [gone], {id_: text for id_, text in documents.items() if id_ not in gone}
+            left = {id_: text for id_, text in documents.items() if id_ not in gone}
+            return ("delete", [gone], left) if drawn < 0.1 else ("keep", [list(left)], left)
         if drawn < 0.3:
             return "compact", [], documents
         self._number += 1
         some = self.rng.sample(sorted(documents), min(2, len(documents))) if drawn < 0.5 else []
-        added = self.new(3) | {id_: f"글 {id_} 판{self._number}" for id_ in some}
+        same = {id_: documents[id_] for id_ in some[:1]}  # one whose text stays
+        added = self.new(3) | {id_: f"글 {id_} 판{self._number}" for id_ in some} | same
         return "add", [added], documents | added
 
     def call(self, object_: Object, what: str, *arguments: Any, valid: bool | None = None) -> Any:

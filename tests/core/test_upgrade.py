@@ -115,6 +115,27 @@ def test_an_old_collection_is_opened_as_it_is(old: Path) -> None:
     assert versions(old) == [dict.fromkeys(CURRENT)] * 3
 
 
+@pytest.mark.parametrize(("version", "reopen"), [(2, reopen), (3, reopen_dense)])
+def test_an_old_collection_keeps_its_vectors_when_metadata_changes(
+    tmp_path: Path, version: int, reopen: Callable[[Path], Collection]
+) -> None:
+    folder = shutil.copytree(OLD.with_name(f"format_{version}") / "collection", tmp_path / "법 규정")
+    expected = json.loads((OLD.with_name(f"format_{version}") / "expected.json").read_text("utf-8"))
+    with reopen(folder) as collection:
+        stored = collection.get()
+        names = [path.name for path in (folder / "segments").iterdir()]
+        collection.add([d.text for d in stored], ids=[d.id for d in stored], metadata=[d.metadata for d in stored])
+        assert Database(folder / FILE).version() == version  # nothing to write
+        collection.update_metadata([stored[0].id], {"확인": "했음"})
+        assert Database(folder / FILE).version() == FORMAT_VERSION
+        assert collection.ids({"확인": "했음"}) == [stored[0].id]
+        assert [hit.id for hit in collection.search(stored[0].text, where={"확인": "했음"})] == [stored[0].id]
+        collection.add([stored[0].text], ids=[stored[0].id], metadata=[stored[0].metadata])
+        check_answers(collection, expected=expected)
+        assert [path.name for path in (folder / "segments").iterdir()] == names
+    assert Collection.verify(folder).ok
+
+
 def test_an_old_collection_in_a_read_only_folder(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(old)
     monkeypatch.setattr(database_module, "is_read_only", lambda _: True)

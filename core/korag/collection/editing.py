@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from korag.checks import check_ids
-from korag.collection.metadata import MetadataChange, check_known
 from korag.collection.documents import COMMIT_DOCUMENTS, StoredDocument, is_same
+from korag.collection.metadata import MetadataChange, check_known
 from korag.collection.streaming import stream_into
 from korag.text import to_nfc
 

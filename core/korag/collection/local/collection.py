@@ -15,7 +15,6 @@ from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_choice, check_deletion, check_flag, check_ids
 from korag.collection.base import Collection, Hit, SearchOptions
-from korag.collection.metadata import MetadataChange
 from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.editing import Editor
@@ -46,6 +45,7 @@ from korag.collection.local.upgrade import upgrade_folder
 from korag.collection.local.verifying import VerifyReport, verify_folder
 from korag.collection.local.views import repeated
 from korag.collection.local.writing import Writer
+from korag.collection.metadata import MetadataChange
 from korag.collection.runs import LegRuns
 from korag.encoders.base import Encoder
 from korag.errors import ForeignFolderError, IndexStateError

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from korag.collection.metadata import MetadataChange, check_known
 from korag.collection.documents import (
     COMMIT_CHARACTERS,
     COMMIT_DOCUMENTS,
@@ -23,6 +22,7 @@ from korag.collection.local.segments import LegArrays, Segment
 from korag.collection.local.snapshot import SnapshotReader
 from korag.collection.local.views import repeated
 from korag.collection.local.writing import Writer
+from korag.collection.metadata import MetadataChange, check_known
 from korag.legs.base import Leg
 from korag.text import is_empty, to_nfc
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.tokenizers import TokenizerLike
-from korag.checks import check_choice, check_deletion, check_flag, check_ids
+from korag.checks import check_choice, check_flag
 from korag.collection.base import Collection, Hit, SearchOptions
-from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.local.database import DATABASE_FILE, Database
+from korag.collection.local.documents import LocalDocuments
 from korag.collection.local.editing import Editor
 from korag.collection.local.fitted import NAME as FUSION_SETTING
 from korag.collection.local.fitted import check_fitted, read_fusion
@@ -45,21 +44,19 @@ from korag.collection.local.upgrade import upgrade_folder
 from korag.collection.local.verifying import VerifyReport, verify_folder
 from korag.collection.local.views import repeated
 from korag.collection.local.writing import Writer
-from korag.collection.metadata import MetadataChange
 from korag.collection.runs import LegRuns
 from korag.encoders.base import Encoder
 from korag.errors import ForeignFolderError, IndexStateError
-from korag.filters import parse, to_sql
 from korag.fusion import Fusion
 from korag.legs.base import Leg, ModelFreeLeg
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowArguments, WindowSize, check_windows
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
-from korag.text import check_texts, to_nfc
+from korag.text import check_texts
 
 
-class LocalCollection(Collection):
+class LocalCollection(LocalDocuments, Collection):
     """Documents with one representation per leg, in a folder or in memory. Made by `open` or `in_memory`.
 
     Many threads may use one collection, and many processes one folder: one writes at a time, the others wait. Whatever
@@ -257,105 +254,6 @@ class LocalCollection(Collection):
 
     # -- documents ----------------------------------------------------------------------------------------
 
-    def add(
-        self,
-        texts: Iterable[str],
-        *,
-        ids: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
-        show_progress: bool | None = None,
-    ) -> list[str]:
-        """Adds documents; one whose id exists replaces it.
-
-        With the same text, the document keeps its vectors and its place, and nothing is encoded: only other metadata is
-        written, and nothing at all if that is the same too. With another text, it counts as newly inserted.
-
-        Everything is checked first. Documents are then encoded and committed 2,048 at a time, or as many as have two
-        million characters. A process killed in between, or a disk that is full, keeps the batches that were committed,
-        and adding the same ids again completes the job. It also repairs documents that `verify` complains of.
-
-        Args:
-            texts: The documents.
-            ids: Their ids, all different; generated if not given. Ids are the same if their NFC form is.
-            metadata: A dict of JSON values for each; copied.
-            show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
-
-        Returns:
-            The ids, in order.
-
-        Raises:
-            InvalidTextError: If a text or id is not a string.
-            InvalidArgumentError: If numbers differ, an id is repeated, or metadata is not JSON.
-            CollectionLockedError: If another process is still writing after the time-out.
-            ReadOnlyError: If the folder cannot be written to.
-            StorageFullError: If there is not enough space; the batch in progress leaves nothing behind.
-        """
-        documents = check_documents(texts, ids, metadata)
-        self._editor.add(documents, show_progress=show_progress)
-        return [document.id for document in documents]
-
-    def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
-        """Removes documents by id, by filter, or those among `ids` that match the filter.
-
-        Returns:
-            How many were removed. Unknown ids are ignored.
-
-        Raises:
-            InvalidArgumentError: If neither is given.
-        """
-        check_deletion("where={}", ids=ids, where=where)
-        checked = None if ids is None else check_ids(ids)
-        return self._editor.delete(self._condition(where), checked)
-
-    def update_metadata(
-        self,
-        ids: Sequence[str],
-        metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        *,
-        replace: bool = False,
-    ) -> list[str]:
-        """As `korag.collection.base.Collection.update_metadata`, in one commit; visible in every process at once.
-
-        Raises:
-            InvalidTextError: If an id is not a string.
-            InvalidArgumentError: If a document does not exist, an id occurs twice, the numbers differ, or metadata is
-                not JSON.
-            IndexStateError: If one of the documents is damaged.
-            CollectionLockedError: If another process is still writing after the time-out.
-            ReadOnlyError: If the folder cannot be written to.
-            StorageFullError: If there is not enough space.
-        """
-        change = MetadataChange(ids, metadata, replace=replace)
-        self._editor.update_metadata(change)
-        return change.ids
-
-    def keep_only(self, ids: Iterable[str]) -> int:
-        """As `korag.collection.base.Collection.keep_only`, in one commit."""
-        return self._editor.keep_only(check_ids(ids))
-
-    def get(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> list[StoredDocument]:
-        """Returns the documents that exist: by id in the order given, otherwise in insertion order."""
-        condition = self._condition(where)
-        if ids is None:
-            return self._database.find(*condition)
-        checked = check_ids(ids)
-        found: dict[str, list[StoredDocument]] = {}
-        for document in self._database.find(*condition, ids=checked):
-            found.setdefault(to_nfc(document.id), []).append(document)  # older KoRAGs stored two forms of an id
-        # An id may be given twice.
-        return [copy.deepcopy(document) for id_ in checked for document in found.get(to_nfc(id_), ())]
-
-    def __len__(self) -> int:
-        return self._database.count()
-
-    def count(self, where: Mapping[str, Any] | None = None) -> int:
-        """Number of documents that match a filter; of all documents without one."""
-        return self._database.count(*self._condition(where))
-
-    def ids(self, where: Mapping[str, Any] | None = None) -> list[str]:
-        """Returns the ids of the documents that match a filter, or of all, in insertion order."""
-        return list(self._database.id_by_key(None, *self._condition(where)).values())
-
     def compact(self) -> None:
         """Rewrites all segments without the vectors of deleted and replaced documents."""
         self._merger.merge_all()
@@ -444,9 +342,6 @@ class LocalCollection(Collection):
 
     def _similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
         return self._searcher.similarities(ids, legs)
-
-    def _condition(self, where: Mapping[str, Any] | None) -> tuple[str, list[object]]:
-        return to_sql(parse(where))
 
     # -- copies -------------------------------------------------------------------------------------------
 

@@ -65,33 +65,50 @@ class Editor:
             self._add(batch, show_progress)
 
     def _add(self, documents: list[StoredDocument], show_progress: bool | None) -> None:  # noqa: FBT001
-        keys, changed = self._compare(documents)
-        if not changed:
-            return
-        while True:
+        keys, is_changed = self._compare(documents)
+        while is_changed:
             new = [document for document in documents if document.id not in keys]
-            encoded = self._encode(new, show_progress)
             kept = {keys[document.id]: document for document in documents if document.id in keys}
-            with self._writer.writing() as publish:
-                # Another process may have changed them since.
-                stored = self._database.details([document.id for document in kept.values()])
-                if kept.keys() <= stored.keys():
-                    self._database.rewrite(
-                        (key, document)
-                        for key, document in kept.items()
-                        if stored[key] != (document.id, to_json(document.metadata))
-                    )
-                    if new:
-                        inserted = self._database.upsert(new)
-                        if encoded is not None:
-                            rows, legs = encoded
-                            info = self._segments.prepare(Segment(inserted[rows], legs))
-                            publish(info)
-                            self._database.replace_segments([], [info])
-                    break
-            keys = {id_: key for id_, key in keys.items() if key in stored}
-        if new:
+            lost = self._write(kept, new, self._encode(new, show_progress))
+            if not lost:
+                break
+            keys = {id_: key for id_, key in keys.items() if key not in lost}
+        if len(keys) < len(documents):
             self._merger.merge_if_worth()
+
+    def _write(
+        self,
+        kept: Mapping[int, StoredDocument],
+        new: Sequence[StoredDocument],
+        encoded: tuple[list[int], dict[str, LegArrays]] | None,
+    ) -> set[int]:
+        """Commits a batch, unless another process has replaced or removed documents since they were looked up.
+
+        Args:
+            kept: Documents whose texts and vectors stay, by key.
+            new: The others.
+            encoded: As of `_encode`.
+
+        Returns:
+            The keys of `kept` that do not exist any more; nothing is written then.
+        """
+        with self._writer.writing() as publish:
+            stored = self._database.details([document.id for document in kept.values()])
+            if lost := kept.keys() - stored.keys():
+                return lost
+            self._database.rewrite(
+                (key, document)
+                for key, document in kept.items()
+                if stored[key] != (document.id, to_json(document.metadata))
+            )
+            if new:
+                inserted = self._database.upsert(new)
+                if encoded is not None:
+                    rows, legs = encoded
+                    info = self._segments.prepare(Segment(inserted[rows], legs))
+                    publish(info)
+                    self._database.replace_segments([], [info])
+        return set()
 
     @repeated
     def _compare(self, documents: Sequence[StoredDocument]) -> tuple[dict[str, int], bool]:

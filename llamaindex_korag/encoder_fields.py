@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from korag.checkpoints.presets import Family
 from korag.checks import reject_unknown
+from korag.collection.local.manifest import EncoderLike
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.encoders.options import PoolingMode
@@ -121,3 +123,10 @@ class EncoderFields(BaseModel):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**{**state["fields"], "model_name": state["encoder"]})  # type: ignore[misc]
+
+
+def encoders_of(encoders: Sequence[EncoderLike | EncoderFields] | None) -> Sequence[EncoderLike] | None:
+    """Returns encoders, with embedding objects replaced by the models in them, all their settings included."""
+    if not isinstance(encoders, list | tuple):
+        return encoders  # type: ignore[return-value]  # None, or what the collection refuses
+    return [one._encoder if isinstance(one, EncoderFields) else one for one in encoders]

@@ -32,6 +32,7 @@ from korag.text import to_nfc
 from llamaindex_korag.node_methods import replace_documents
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
 from llamaindex_korag.retrievers import KoColBERTRetriever
+from llamaindex_korag.vector_store import KoVectorStore
 
 _TYPE = "KoColBERTIndex is not in a storage context: use index.persist(path), KoColBERTIndex.load_from_disk(path)"
 """Shown in the KeyError of ``load_index_from_storage``; for a known type it would create another kind of index."""
@@ -222,6 +223,11 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
     def collection(self) -> Collection:
         """The nodes and their vectors."""
         return self._retriever.collection
+
+    @property
+    def vector_store(self) -> KoVectorStore:
+        """The nodes as a vector store, for an ingestion pipeline that adds to this index."""
+        return KoVectorStore(collection=self.collection, metadata_mode=self._retriever.metadata_mode)
 
     def as_retriever(self, **kwargs: Any) -> KoColBERTRetriever:
         """Creates a retriever.

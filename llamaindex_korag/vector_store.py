@@ -32,6 +32,7 @@ from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from korag.paths import check_path
 from korag.text import check_text
+from llamaindex_korag.encoder_fields import EncoderFields, encoders_of
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.node_metadata import update_metadata
 from llamaindex_korag.nodes import DOCUMENT_ID, is_blank, is_pointer, to_node, to_records
@@ -39,6 +40,21 @@ from llamaindex_korag.store_embedding import KoStoreEmbedding
 from llamaindex_korag.store_query import plan_search
 
 logger = logging.getLogger("korag")
+_EMBEDDINGS = (
+    "노드에 다른 모델의 임베딩이 있지만 KoVectorStore는 저장하지 않습니다. 텍스트를 자기 모델로 인코딩하니 "
+    "IngestionPipeline과 VectorStoreIndex에 store.embed_model을 넣어 비용을 아끼세요. / The nodes have "
+    "embeddings of another model, which a KoVectorStore does not store: it encodes the texts with its own "
+    "models. Give store.embed_model to IngestionPipeline and VectorStoreIndex to save their cost."
+)
+_POINTERS = (
+    "node_ids에 IndexNode와 ImageNode만 있어 다른 노드는 찾지 않습니다. 그런 노드가 있으면 "
+    "VectorStoreIndex.as_retriever()가 스스로 이렇게 합니다. 모두 찾으려면 VectorIndexRetriever(index, "
+    "object_map=...)를 쓰세요. / "
+    "node_ids has index and image nodes only, so no other node is found. VectorStoreIndex.as_retriever() "
+    "passes these by itself if there are any; to search all nodes, use VectorIndexRetriever(index, "
+    "object_map=...)."
+)
+"""Warnings, each logged once by a store."""
 
 
 class KoVectorStore(BasePydanticVectorStore):
@@ -67,7 +83,8 @@ class KoVectorStore(BasePydanticVectorStore):
 
     Nodes come back as they were added, but without embeddings, best first in every mode but ``mmr``; similarities are
     scores of each leg's own kind, higher is better. The retrievers of this package find the same nodes in
-    `collection`, with relevance and repaired query: ``KoHybridRetriever(store.collection)``.
+    `collection`, with relevance and repaired query: ``KoHybridRetriever(store.collection)``. Use them for query
+    transformations like HyDE too, which LlamaIndex hands to a vector store only as an embedding.
 
     Attributes:
         path: The collection's folder; None in memory.
@@ -83,7 +100,7 @@ class KoVectorStore(BasePydanticVectorStore):
 
     def __init__(
         self,
-        encoders: Sequence[EncoderLike] | None = None,
+        encoders: Sequence[EncoderLike | EncoderFields] | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
         bm25: BM25Like = False,
@@ -98,7 +115,8 @@ class KoVectorStore(BasePydanticVectorStore):
         """Opens or makes the collection.
 
         Args:
-            encoders: Names, paths or loaded encoders, at most one per family.
+            encoders: Names, paths, loaded encoders, or `KoEmbedding` and `KoSparseEmbedding` objects, whose settings
+                hold; at most one per family.
             path: Folder of the collection, new or existing; None keeps it in memory.
             bm25: Search with BM25 too: as for `korag.Collection.open`; an existing folder keeps its legs.
             tokenizer: Short for a tokenizer as `bm25`.
@@ -117,7 +135,7 @@ class KoVectorStore(BasePydanticVectorStore):
         reject_unknown(self, unknown, [name for name in inspect.signature(type(self)).parameters if name != "unknown"])
         mode = MetadataMode(check_choice("metadata_mode", metadata_mode, [known.value for known in MetadataMode]))
         opened = open_or_make(
-            encoders,
+            encoders_of(encoders),
             path=path,
             bm25=bm25,
             tokenizer=tokenizer,
@@ -180,12 +198,7 @@ class KoVectorStore(BasePydanticVectorStore):
                 "stored; set it to None and pass it in a retriever's object_map or in VectorStoreIndex(objects=...).",
             )
         if any(node.embedding for node in filled):
-            self._warn_once(
-                "노드에 다른 모델의 임베딩이 있지만 KoVectorStore는 저장하지 않습니다. 텍스트를 자기 모델로 인코딩하니 "
-                "IngestionPipeline과 VectorStoreIndex에 store.embed_model을 넣어 비용을 아끼세요. / The nodes have "
-                "embeddings of another model, which a KoVectorStore does not store: it encodes the texts with its own "
-                "models. Give store.embed_model to IngestionPipeline and VectorStoreIndex to save their cost."
-            )
+            self._warn_once(_EMBEDDINGS)
         if len(filled) < len(given):
             logger.warning(
                 "노드 %d개 가운데 %d개는 텍스트가 없어 뺐습니다. / %d of %d nodes have no text and were left out.",
@@ -254,15 +267,8 @@ class KoVectorStore(BasePydanticVectorStore):
             FilterError: If a filter's value does not fit its operator.
         """
         planned = plan_search(query, kwargs, self.collection.legs, owner=self)
-        if query.node_ids and self._are_pointers(query.node_ids):
-            self._warn_once(
-                "node_ids에 IndexNode와 ImageNode만 있어 다른 노드는 찾지 않습니다. 그런 노드가 있으면 "
-                "VectorStoreIndex.as_retriever()가 스스로 이렇게 합니다. 모두 찾으려면 VectorIndexRetriever(index, "
-                "object_map=...)를 쓰세요. / "
-                "node_ids has index and image nodes only, so no other node is found. VectorStoreIndex.as_retriever() "
-                "passes these by itself if there are any; to search all nodes, use VectorIndexRetriever(index, "
-                "object_map=...)."
-            )
+        if query.node_ids and _POINTERS not in self._warned and self._are_pointers(query.node_ids):
+            self._warn_once(_POINTERS)
         if planned.lists_all:
             stored = self.collection.get(where=planned.options.where)[: planned.options.k]
             return VectorStoreQueryResult(nodes=[to_node(one) for one in stored], ids=[one.id for one in stored])
@@ -375,7 +381,7 @@ class KoVectorStore(BasePydanticVectorStore):
         persist_path: str | os.PathLike[str],
         fs: AbstractFileSystem | None = None,
         *,
-        encoders: Sequence[EncoderLike] | None = None,
+        encoders: Sequence[EncoderLike | EncoderFields] | None = None,
         bm25: BM25Like = None,
         tokenizer: TokenizerLike = None,
         metadata_mode: MetadataMode | str = MetadataMode.EMBED,
@@ -403,7 +409,7 @@ class KoVectorStore(BasePydanticVectorStore):
         _check_local(fs)
         collection = open_saved(
             persist_path,
-            encoders=encoders,
+            encoders=encoders_of(encoders),
             bm25=bm25,
             tokenizer=tokenizer,
             load_stored_models=load_stored_models,

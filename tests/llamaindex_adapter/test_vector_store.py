@@ -17,7 +17,7 @@ from other_store import OtherStore
 
 from korag import Collection, DenseEncoder, LateInteractionEncoder, SparseEncoder
 from korag.errors import FilterError, IndexStateError, InvalidArgumentError, InvalidTextError, KoragError
-from llamaindex_korag import KoBM25Retriever, KoHybridRetriever, KoVectorStore
+from llamaindex_korag import KoBM25Retriever, KoEmbedding, KoHybridRetriever, KoSparseEmbedding, KoVectorStore
 
 QUERY = "보증금은 언제 돌려받나요?"
 WIDE = "보증금 계약, 도서관 휴관일, 연차 휴가 신청과 환불 규정"
@@ -456,6 +456,13 @@ class TestMaking:
         (hit,) = windows.collection.search("전기 요금")
         assert hit.span is not None
         assert repr(store) == str(store) == f"KoVectorStore({store.collection!r})"
+
+    def test_embedding_objects_with_their_settings(self) -> None:
+        store = KoVectorStore([KoEmbedding(model_name="mini-dense", dim=64), KoSparseEmbedding("mini-splade")])
+        assert store.collection.legs == ("dense", "sparse")
+        assert store.collection.encoders["dense"].load_arguments["dim"] == 64
+        with pytest.raises(InvalidArgumentError, match="KoStoreEmbedding"):
+            KoVectorStore([store.embed_model])  # type: ignore[list-item]
 
     @pytest.mark.parametrize(
         ("name", "meant"),

@@ -20,14 +20,14 @@ from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.node_parser import SemanticSplitterNodeParser, SentenceSplitter
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import QueryFusionRetriever
-from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, TextNode
+from llama_index.core.schema import BaseNode, IndexNode, MetadataMode, NodeWithScore, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import FilterCondition, MetadataFilter, MetadataFilters
 from llama_index.core.vector_stores.types import MetadataInfo, VectorStoreInfo
 
 from korag import DenseEncoder, LateInteractionEncoder
 from korag.errors import InvalidArgumentError
-from llamaindex_korag import KoBM25Retriever, KoVectorStore
+from llamaindex_korag import KoBM25Retriever, KoColBERTIndex, KoVectorStore
 
 QUERY = "보증금은 언제 돌려받나요?"
 TOPICS = ["주거", "생활", "음식", "쇼핑", "직장", "규정", "규정", "직장"]
@@ -362,6 +362,16 @@ class TestAutoRetriever:
         )
         assert set(_sources(retriever.retrieve("규정을 알려 주세요"))) == sources
         assert set(_sources(await retriever.aretrieve("규정을 알려 주세요"))) == sources
+
+
+def test_a_pipeline_into_a_colbert_index(colbert: LateInteractionEncoder, notices: list[Document]) -> None:
+    index = KoColBERTIndex(model_name=colbert)
+    pipeline = _pipeline(index.vector_store)
+    pipeline.run(documents=notices)
+    assert _sources(index.as_retriever(similarity_top_k=1).retrieve(QUERY)) == ["글-0"]
+    pipeline.run(documents=_changed(notices))
+    assert sorted(index.ref_doc_info) == [f"글-{number}" for number in range(8)]
+    assert index.vector_store.metadata_mode is MetadataMode.EMBED
 
 
 def test_colbert_alone(colbert: LateInteractionEncoder, notices: list[Document]) -> None:

@@ -165,13 +165,18 @@ def _media(node: BaseNode) -> str | None:
     return next((name.partition("_")[0] for name in names if getattr(node, name, None)), None)
 
 
-def _check(nodes: Iterable[BaseNode]) -> list[BaseNode]:
+def check_nodes(nodes: Iterable[BaseNode]) -> list[BaseNode]:
+    """Returns nodes as a list; a single one is an error. Whether they are nodes is checked by `to_records`."""
     if isinstance(nodes, BaseNode | str | Mapping) or not isinstance(nodes, Iterable):
         raise InvalidTextError(
             f"nodes의 값은 {type(nodes).__name__} 하나입니다. 노드의 리스트여야 합니다: [노드].",
             f"nodes is a single {type(nodes).__name__}; it must be a list of nodes: [node].",
         )
-    checked = list(nodes)
+    return list(nodes)
+
+
+def _check(nodes: Iterable[BaseNode]) -> list[BaseNode]:
+    checked = check_nodes(nodes)
     for index, node in enumerate(checked):
         if not isinstance(node, BaseNode):
             fix = ("node.node를", "take its node.node") if isinstance(node, NodeWithScore) else (

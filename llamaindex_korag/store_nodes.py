@@ -18,7 +18,7 @@ from korag.errors import InvalidArgumentError
 from korag.text import check_text
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.node_metadata import update_metadata
-from llamaindex_korag.nodes import DOCUMENT_ID, is_blank, to_node, to_records
+from llamaindex_korag.nodes import DOCUMENT_ID, check_nodes, is_blank, to_node, to_records
 
 logger = logging.getLogger("korag")
 _EMBEDDINGS = (
@@ -65,7 +65,7 @@ class StoreNodes(BasePydanticVectorStore):
                 points to something that cannot be stored.
         """
         reject_unknown(self, add_kwargs, ("show_progress",))
-        given = list(nodes)
+        given = check_nodes(nodes)
         filled = [node for node in given if not is_blank(node)]
         records = to_records(filled, self.metadata_mode)
         if records.objects:

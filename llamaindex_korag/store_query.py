@@ -102,7 +102,8 @@ def plan_search(
     _check_effects(query, mode, keywords)
     using = _leg(mode, legs, keywords.get("using"), by_vector=vector is not None)
     several = using in (None, "hybrid") and len(legs) > 1
-    settings = {name: keywords[name] for name in _SEARCH if keywords.get(name) is not None} | {"using": using}
+    settings: dict[str, Any] = {name: keywords[name] for name in _SEARCH if keywords.get(name) is not None}
+    settings["using"] = using
     if several:
         settings |= _hybrid(query, legs, keywords)
     k = _count(query, several=several, lone_sparse=mode in (_Mode.SPARSE, _Mode.TEXT_SEARCH))

@@ -18,7 +18,7 @@ from llama_index.core.vector_stores.simple import DEFAULT_VECTOR_STORE, NAMESPAC
 from llama_index.core.vector_stores.types import DEFAULT_PERSIST_DIR, DEFAULT_PERSIST_FNAME
 
 from korag.analysis.tokenizers import TokenizerLike
-from korag.checks import check_choice, reject_unknown
+from korag.checks import reject_unknown
 from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_or_make, open_saved
@@ -27,6 +27,7 @@ from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from korag.paths import check_path
 from llamaindex_korag.encoder_fields import EncoderFields, encoders_of
+from llamaindex_korag.given import check_mode
 from llamaindex_korag.nodes import is_pointer, to_node
 from llamaindex_korag.store_embedding import KoStoreEmbedding
 from llamaindex_korag.store_nodes import StoreNodes
@@ -114,7 +115,7 @@ class KoVectorStore(StoreNodes):
             FingerprintError: If the folder was built with other models.
         """
         reject_unknown(self, unknown, [name for name in inspect.signature(type(self)).parameters if name != "unknown"])
-        mode = MetadataMode(check_choice("metadata_mode", metadata_mode, [known.value for known in MetadataMode]))
+        mode = check_mode(metadata_mode)
         opened = open_or_make(
             encoders_of(encoders),
             path=path,

@@ -179,6 +179,8 @@ class TestNodes:
             fresh.add([ImageNode(id_="그림", image_url="https://example.com/a.png")])
         with pytest.raises(InvalidTextError, match="is a str"):
             fresh.add(["글"])  # type: ignore[list-item]
+        with pytest.raises(InvalidTextError, match="a single TextNode"):
+            fresh.add(TextNode(text="글"))  # type: ignore[arg-type]
         with pytest.raises(InvalidArgumentError, match=r"index_id '안쪽'.*object_map"):
             fresh.add([IndexNode(text="가리키는 글", index_id="안쪽", obj=KoBM25Retriever.from_defaults([]))])
         assert len(fresh.get_nodes()) == 4

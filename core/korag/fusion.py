@@ -1,7 +1,8 @@
 """Fuses several rankings into one: anchored, weighted and reciprocal rank fusion.
 
 All work on ids, never on texts, and are deterministic: equal scores keep the order in which their ids were first seen,
-leg by leg, rank by rank.
+leg by leg, rank by rank. An id that a leg repeats counts once, at its best place; strings are the same if their NFC
+form is, and returned as they were first seen.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self, TypeVar
 
 from korag.checks import FusionMethod, check_fusion, check_weights
 from korag.errors import InvalidArgumentError
+from korag.text import to_nfc
 
 Id = TypeVar("Id", bound=Hashable)
 DEFAULT_METHOD: FusionMethod = "anchored"
@@ -30,7 +33,7 @@ def reciprocal_rank_fusion(
 ) -> list[tuple[Id, float]]:
     """Fuses rankings by rank alone: ``score(d) = Σ_legs weight / (c + rank)``, ranks from 1.
 
-    A leg without the id adds nothing; an id repeated in a leg counts once, at its better rank.
+    A leg without the id adds nothing.
 
     Args:
         rankings: Ids of each leg, best first.
@@ -50,8 +53,9 @@ def reciprocal_rank_fusion(
             f"c={c!r} is invalid; it must be a number of at least 0.",
         )
     terms: dict[Id, list[float]] = {}
+    first: dict[Hashable, Id] = {}
     for leg, ranking in rankings.items():
-        for rank, id_ in enumerate(dict.fromkeys(ranking), start=1):
+        for rank, id_ in enumerate(dict.fromkeys(_first_seen(id_, first) for id_ in ranking), start=1):
             terms.setdefault(id_, []).append(weights[leg] / (c + rank))
     return _add_up(terms)
 
@@ -69,9 +73,11 @@ def weighted_fusion(
         (id, score), best first. A leg without the id adds 0; a leg whose scores are all equal adds 1 for each id.
 
     Raises:
-        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
+        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number, or a score is not a finite
+            number.
     """
-    return _sum_scaled({leg: _scale(run) for leg, run in runs.items()}, check_weights(runs, weights))
+    factors = check_weights(runs, weights)
+    return _sum_scaled({leg: _scale(scores) for leg, scores in _best_scores(runs).items()}, factors)
 
 
 def anchored_fusion(
@@ -106,14 +112,15 @@ def anchored_fusion(
         (id, score), best first; 1 for the best of every leg, 0 for the last.
 
     Raises:
-        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number.
+        InvalidArgumentError: If `weights` names an unknown leg or holds a negative number, or a score is not a finite
+            number.
     """
     factors = check_weights(runs, weights)
-    scores = {leg: _best_scores(run) for leg, run in runs.items() if run and factors[leg] > 0}
+    scores = {leg: own for leg, own in _best_scores(runs).items() if own and factors[leg] > 0}
     if not scores:
         return []
-    asked = max(map(len, scores.values())) if depth is None else depth
-    raised = {leg: _raise(own, complete=leg in lexical and len(own) < asked) for leg, own in scores.items()}
+    asked = max(len(runs[leg]) for leg in scores) if depth is None else depth
+    raised = {leg: _raise(own, complete=leg in lexical and len(runs[leg]) < asked) for leg, own in scores.items()}
     pool = len(set().union(*raised.values()))
     scaled = {leg: _standardize(own, pool) for leg, own in raised.items()}
     own = _anchored_weights(raised, lexical)
@@ -208,17 +215,35 @@ def _product(one: Mapping[str, float] | None, other: Mapping[str, float] | None)
     return {leg: one.get(leg, 1.0) * other.get(leg, 1.0) for leg in {**one, **other}}
 
 
-def _best_scores(run: Sequence[tuple[Id, float]]) -> dict[Id, float]:
-    """The score of each id; the best of one that is repeated."""
-    scores: dict[Id, float] = {}
-    for id_, score in run:
-        scores[id_] = max(score, scores.get(id_, score))
-    return scores
+def _first_seen(id_: Id, first: dict[Hashable, Id]) -> Id:
+    """The form in which an id was first seen, which `first` remembers by NFC form."""
+    return first.setdefault(to_nfc(id_) if isinstance(id_, str) else id_, id_)
 
 
-def _scale(run: Sequence[tuple[Id, float]]) -> dict[Id, float]:
+def _best_scores(runs: Mapping[str, Sequence[tuple[Id, float]]]) -> dict[str, dict[Id, float]]:
+    """The score of each id in each leg; the best of one that is repeated."""
+    first: dict[Hashable, Id] = {}
+    found: dict[str, dict[Id, float]] = {}
+    for leg, run in runs.items():
+        scores = found[leg] = {}
+        for index, entry in enumerate(run):
+            id_, score = _checked(entry, f"runs['{leg}'][{index}]")
+            id_ = _first_seen(id_, first)
+            scores[id_] = max(score, scores.get(id_, score))
+    return found
+
+
+def _checked(entry: tuple[Id, float], place: str) -> tuple[Id, float]:
+    if isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[1], Real) and math.isfinite(entry[1]):
+        return entry[0], float(entry[1])
+    raise InvalidArgumentError(
+        f"{place}={entry!r:.80}: (id, 점수)여야 하고 점수는 유한한 수여야 합니다.",
+        f"{place}={entry!r:.80} must be (id, score) with a finite score.",
+    )
+
+
+def _scale(scores: Mapping[Id, float]) -> dict[Id, float]:
     """Scales scores to [0, 1] by their minimum and maximum; all equal ones become 1."""
-    scores = _best_scores(run)
     least, greatest = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
     if greatest > least:
         return {id_: (score - least) / (greatest - least) for id_, score in scores.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,38 @@ def test_rrf_by_hand() -> None:
 
 def test_an_id_twice_in_a_leg_counts_once_at_its_better_rank() -> None:
     assert reciprocal_rank_fusion({"x": ["a", "b", "a", "c", "b"]}) == reciprocal_rank_fusion({"x": ["a", "b", "c"]})
+
+
+@pytest.mark.parametrize("fuse", [weighted_fusion, anchored_fusion])
+def test_an_id_twice_in_a_leg_counts_once_with_its_better_score(fuse: Any) -> None:
+    others = [("c", 2.0), ("a", 1.0)]
+    twice = {"bm25": [("a", 3.0), ("b", 2.0), ("a", 9.0), ("d", 1.0), ("b", 0.5)], "dense": others}
+    assert fuse(twice) == fuse({"bm25": [("a", 9.0), ("b", 2.0), ("d", 1.0)], "dense": others})
+
+
+@pytest.mark.parametrize("fuse", [reciprocal_rank_fusion, weighted_fusion, anchored_fusion])
+def test_an_id_in_two_unicode_forms_counts_once_as_it_was_first_seen(fuse: Any) -> None:
+    """File names of macOS are decomposed, those of other systems are not."""
+    name = "계약서.pdf"
+    apart = unicodedata.normalize("NFD", name)
+    legs: dict[str, Any] = {"bm25": [(name, 3.0), ("b", 2.0), ("c", 1.0)], "dense": [("b", 5.0), (apart, 4.0)]}
+    same = legs | {"dense": [("b", 5.0), (name, 4.0)]}
+    if fuse is reciprocal_rank_fusion:
+        legs, same = ({leg: [id_ for id_, _ in run] for leg, run in given.items()} for given in (legs, same))
+    assert fuse(legs) == fuse(same)
+
+
+@pytest.mark.parametrize("fuse", [weighted_fusion, anchored_fusion])
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, None, "0.5"])
+def test_a_score_that_is_no_finite_number_is_named(fuse: Any, score: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"runs\['dense'\]\[1\].*유한한 수"):
+        fuse({"bm25": [("a", 1.0)], "dense": [("a", 1.0), ("b", score)]})
+
+
+@pytest.mark.parametrize("fuse", [weighted_fusion, anchored_fusion])
+def test_ids_without_scores_are_named(fuse: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"runs\['bm25'\]\[0\]='ab'"):
+        fuse({"bm25": ["ab", "cd"]})
 
 
 def test_rrf_weights_and_constant() -> None:

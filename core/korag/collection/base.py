@@ -254,8 +254,12 @@ class Collection(Documents):
                     f"hits[{index}]={hit!r:.80}: Hit이어야 합니다. 이 컬렉션의 search가 반환한 결과를 넣으세요.",
                     f"hits[{index}]={hit!r:.80} must be a Hit; pass the result of this collection's `search`.",
                 )
-        ids, similarities = self._similarities([hit.id for hit in hits], self._choose_legs(using))
-        by_id = {hit.id: hit for hit in hits}
+        by_id: dict[str, Hit] = {}
+        for hit in hits:  # of several searches, perhaps: a document counts once, as it was found best
+            known = by_id.setdefault(hit.id, hit)
+            if hit.relevance > known.relevance:
+                by_id[hit.id] = hit
+        ids, similarities = self._similarities(list(by_id), self._choose_legs(using))
         relevance = np.array([by_id[id_].relevance for id_ in ids], np.float32)
         chosen = maximal_marginal_relevance(relevance, similarities, k=k, lambda_mult=lambda_mult)
         return [by_id[ids[index]] for index in chosen]

@@ -30,7 +30,8 @@ def rank_hits(
     """Turns what each leg found for a query into hits.
 
     Args:
-        runs: What each leg found: `SearchOptions.candidates` documents if there are several legs, else k.
+        runs: What each leg found: `SearchOptions.candidates` documents if there are several legs, else k. A key that is
+            repeated counts once, at its first place.
         max_scores: The score of a perfect match in each leg (`korag.legs.base.Leg.max_score`).
         documents: Returns the documents of some keys; those deleted meanwhile are left out of the hits.
         options: Number of hits, fusion, and threshold.
@@ -41,6 +42,7 @@ def rank_hits(
     Returns:
         Hits, best first; equal scores in insertion order.
     """
+    runs = {leg: _once(run) for leg, run in runs.items()}
     relevance: Callable[[float], float]
     if len(runs) == 1:
         ((leg, run),) = runs.items()
@@ -99,6 +101,13 @@ def record_runs(
     stored = documents({key for run in runs.values() for key, _ in run})
     ids = {key: document.id for key, document in stored.items()}
     return LegRuns(runs, ids, confidences or {}, options.candidates)
+
+
+def _once(run: Run) -> Run:
+    scores: dict[int, float] = {}
+    for key, score in run:
+        scores.setdefault(key, score)
+    return list(scores.items())
 
 
 def _fraction(score: float, max_score: float) -> float:

@@ -1,4 +1,5 @@
 from langchain_korag.embeddings import KoEmbeddings as KoEmbeddings
+from langchain_korag.migration import read_documents as read_documents
 from langchain_korag.rerank_retriever import KoRerankRetriever as KoRerankRetriever
 from langchain_korag.rerankers import KoColBERTReranker as KoColBERTReranker
 from langchain_korag.rerankers import KoCrossEncoderReranker as KoCrossEncoderReranker

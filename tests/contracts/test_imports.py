@@ -19,7 +19,7 @@ PUBLIC = {
     "langchain_korag": [
         "KoBM25Retriever", "KoColBERTReranker", "KoColBERTRetriever", "KoCrossEncoderReranker", "KoEmbeddings",
         "KoHybridRetriever", "KoRerankRetriever", "KoSparseEmbeddings", "KoSpladeRetriever",
-        "KoStructuredQueryTranslator", "KoVectorStore",
+        "KoStructuredQueryTranslator", "KoVectorStore", "read_documents",
     ],
     "llamaindex_korag": [
         "FoundNode", "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever",

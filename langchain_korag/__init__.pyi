@@ -1,6 +1,7 @@
 from langchain_korag.embeddings import KoEmbeddings as KoEmbeddings
 from langchain_korag.migration import read_documents as read_documents
 from langchain_korag.rerank_retriever import KoRerankRetriever as KoRerankRetriever
+from langchain_korag.reranker_provider import register_reranker_provider as register_reranker_provider
 from langchain_korag.rerankers import KoColBERTReranker as KoColBERTReranker
 from langchain_korag.rerankers import KoCrossEncoderReranker as KoCrossEncoderReranker
 from langchain_korag.retrievers import KoBM25Retriever as KoBM25Retriever

@@ -139,6 +139,7 @@ class CollectionRetriever(CollectionDocuments):
         models: Sequence[EncoderLike],
         load_stored_models: bool,
         fields: dict[str, Any],
+        sync: bool = False,
         family: Family | None = None,
         query_length: int | None = None,
         bm25: BM25Like = None,
@@ -149,6 +150,7 @@ class CollectionRetriever(CollectionDocuments):
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
         cls._check_keywords(cls.from_documents, fields)
         records = to_records(documents, ids)
+        records.check_sync(sync, existing=path is not None)
         encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         cls._check_fields(fields, planned_legs(encoders, bm25=bm25, tokenizer=tokenizer))
         if path is None:
@@ -166,7 +168,7 @@ class CollectionRetriever(CollectionDocuments):
                 load_stored_models=load_stored_models,
             )
         retriever = cls(collection=collection, **fields)
-        records.add_to(collection)
+        records.add_to(collection, sync=sync)
         return retriever
 
     @classmethod

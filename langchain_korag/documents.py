@@ -12,7 +12,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from korag.checks import check_deletion, check_lengths
+from korag.checks import check_deletion, check_flag, check_lengths
 from korag.collection.base import Collection
 from korag.collection.documents import StoredDocument
 from korag.collection.documents import check_documents as check_columns
@@ -37,9 +37,40 @@ class Records:
     ids: list[str]
     metadata: list[dict[str, Any]]
 
-    def add_to(self, collection: Collection) -> list[str]:
-        """Adds the documents and returns their ids."""
-        return collection.add(self.texts, ids=self.ids, metadata=self.metadata)
+    def add_to(self, collection: Collection, *, sync: bool = False) -> list[str]:
+        """Adds the documents and returns their ids; with `sync`, removes all others afterwards."""
+        ids = collection.add(self.texts, ids=self.ids, metadata=self.metadata)
+        if sync:
+            collection.keep_only(ids)
+        return ids
+
+    def check_sync(self, sync: object, *, existing: bool) -> bool:
+        """Returns whether documents that are not given are removed.
+
+        Args:
+            sync: The argument.
+            existing: The collection may have documents.
+
+        Raises:
+            InvalidArgumentError: If it is no bool, the collection is new, or no document is given.
+        """
+        if not check_flag("sync", sync):
+            return False
+        if not existing:
+            raise InvalidArgumentError(
+                "sync=True인데 path=가 없습니다. sync는 폴더에 저장된 문서 가운데 이번에 넣지 않은 것을 지웁니다. "
+                "메모리의 새 컬렉션에는 지울 것이 없으니 path=를 넣거나 sync를 빼세요.",
+                "sync=True without path=: it removes documents that a folder has and that are not given. A new "
+                "collection in memory has none; pass path=, or leave sync out.",
+            )
+        if not self.texts:
+            raise InvalidArgumentError(
+                "sync=True인데 넣은 문서가 없어, 저장된 문서가 모두 지워집니다. 문서를 제대로 읽었는지 확인하세요. "
+                "정말 모두 지우려면 delete(filter={})를 쓰세요.",
+                "sync=True without any document would remove everything that is stored; check that your documents "
+                "were read. To remove everything, use delete(filter={}).",
+            )
+        return True
 
 
 def texts_to_documents(texts: Iterable[str], metadatas: Iterable[dict[str, Any]] | None) -> list[Document]:

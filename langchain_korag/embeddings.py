@@ -79,6 +79,11 @@ class KoEmbeddings(EncoderModel, Embeddings):
         self._unit = (settings.normalize_queries, settings.normalize_documents)
 
     @property
+    def scales(self) -> bool:
+        """Tells whether queries or documents are scaled to unit length, even if the model does not."""
+        return any(self._unit)
+
+    @property
     def cache_namespace(self) -> str:
         """Namespace for a cache of these vectors: differs whenever the vectors would.
 

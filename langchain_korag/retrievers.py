@@ -123,6 +123,7 @@ class KoColBERTRetriever(_ModelRetriever):
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
+        sync: bool = False,
         load_stored_models: bool = False,
         **fields: Any,
     ) -> Self:
@@ -140,6 +141,8 @@ class KoColBERTRetriever(_ModelRetriever):
                 anything.
             ids: Ids in place of the documents' own. If there are none either, they are derived from text and metadata,
                 so that running a program again adds nothing twice.
+            sync: Remove the documents of the folder that are not given, after adding; those that are unchanged are
+                not encoded again either way. An error without `path`.
             load_stored_models: Load other models that an existing folder names from outside it; see
                 `korag.Collection.open`.
             fields: Other fields of the retriever.
@@ -151,6 +154,7 @@ class KoColBERTRetriever(_ModelRetriever):
             documents,
             ids=ids,
             path=path,
+            sync=sync,
             models=[model],
             family=cls._family,
             query_length=query_length,
@@ -198,6 +202,7 @@ class KoSpladeRetriever(_ModelRetriever):
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
+        sync: bool = False,
         load_stored_models: bool = False,
         **fields: Any,
     ) -> Self:
@@ -210,6 +215,7 @@ class KoSpladeRetriever(_ModelRetriever):
             documents,
             ids=ids,
             path=path,
+            sync=sync,
             models=[model],
             family=cls._family,
             query_length=query_length,
@@ -256,6 +262,7 @@ class KoBM25Retriever(_OneLegRetriever):
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
+        sync: bool = False,
         load_stored_models: bool = False,
         **fields: Any,
     ) -> Self:
@@ -268,6 +275,7 @@ class KoBM25Retriever(_OneLegRetriever):
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
             ids: Ids in place of the documents' own; as there.
+            sync: As there.
             load_stored_models: As there.
             fields: Other fields of the retriever.
         """
@@ -275,6 +283,7 @@ class KoBM25Retriever(_OneLegRetriever):
             documents,
             ids=ids,
             path=path,
+            sync=sync,
             models=(),
             bm25=one_lexical(bm25),
             tokenizer=tokenizer,
@@ -394,6 +403,7 @@ class KoHybridRetriever(CollectionRetriever):
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
         ids: Sequence[str] | None = None,
+        sync: bool = False,
         load_stored_models: bool = False,
         **fields: Any,
     ) -> Self:
@@ -411,6 +421,7 @@ class KoHybridRetriever(CollectionRetriever):
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
             ids: Ids in place of the documents' own; as there.
+            sync: As there.
             load_stored_models: As there.
             fields: Other fields of the retriever.
 
@@ -421,6 +432,7 @@ class KoHybridRetriever(CollectionRetriever):
             documents,
             ids=ids,
             path=path,
+            sync=sync,
             models=check_list("models", models),
             bm25=bm25,
             tokenizer=tokenizer,

@@ -18,7 +18,6 @@ from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_or_make, open_saved
 from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
-from korag.errors import InvalidArgumentError
 from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
@@ -30,6 +29,7 @@ from langchain_korag.documents import (
     to_records,
 )
 from langchain_korag.embeddings import KoEmbeddings
+from langchain_korag.given_embedding import check_encoders, with_embedding
 from langchain_korag.owned_collection import OwnsCollection
 from langchain_korag.results import KEYS, Shown
 from langchain_korag.search_options import RENAMED, search_options
@@ -38,7 +38,9 @@ _SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold",
 _BY_VECTOR = ("filter", "score_threshold", *KEYS)
 _DIVERSE = tuple(name for name in _SEARCH if name != "fetch_k")
 _ADDING = ("ids", "batch_size")
-_MAKING = ("encoders", "path", "bm25", "tokenizer", "window", "stride", "collection", "load_stored_models", "ids")
+_MAKING = (
+    "encoders", "path", "bm25", "tokenizer", "window", "stride", "collection", "load_stored_models", "ids", "sync",
+)  # fmt: skip
 
 
 class KoVectorStore(OwnsCollection, VectorStore):
@@ -88,6 +90,8 @@ class KoVectorStore(OwnsCollection, VectorStore):
         collection: Collection | None = None,
         load_stored_models: bool = False,
     ) -> None:
+        check_encoders(encoders)
+        self._given: KoEmbeddings | None = None
         self.collection = open_or_make(
             encoders,
             path=path,
@@ -114,14 +118,17 @@ class KoVectorStore(OwnsCollection, VectorStore):
 
         Args:
             texts: The texts.
-            embedding: A `KoEmbeddings`, whose model becomes the dense leg; or None, and `encoders` instead.
+            embedding: A `KoEmbeddings`, whose model becomes the dense leg with all its settings; or None, and
+                `encoders` instead.
             metadatas: A dict of JSON values for each text.
             ids: Their ids; generated if not given.
-            kwargs: Arguments of the constructor.
+            kwargs: Arguments of the constructor, and `sync`: True removes the documents of a folder that are not given,
+                after adding; those that are unchanged are not encoded again either way.
 
         Raises:
             InvalidArgumentError: If `embedding` is another class: a ColBERT or SPLADE leg needs a model, and vectors
-                of an unknown model cannot be checked against the next one's.
+                of an unknown model cannot be checked against the next one's. Or if it scales vectors that its model
+                compares by dot product, unscaled.
         """
         documents = texts_to_documents(texts, metadatas)
         return cls.from_documents(documents, embedding, **({} if ids is None else {"ids": ids}), **kwargs)
@@ -131,10 +138,12 @@ class KoVectorStore(OwnsCollection, VectorStore):
     def from_documents(cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
         """Creates a store and adds documents; arguments as for `from_texts`."""
         reject_unknown(cls, kwargs, _MAKING)  # first, because the rest may take long
-        ids = kwargs.pop("ids", None)
-        records = to_records(documents, ids)
-        store = cls(**_with_embedding(embedding, kwargs))
-        records.add_to(store.collection)
+        records = to_records(documents, kwargs.pop("ids", None))
+        existing = any(kwargs.get(name) is not None for name in ("path", "collection"))
+        sync = records.check_sync(kwargs.pop("sync", False), existing=existing)
+        store = cls(**with_embedding(embedding, kwargs))
+        store._given = embedding if isinstance(embedding, KoEmbeddings) else None
+        records.add_to(store.collection, sync=sync)
         return store
 
     @classmethod
@@ -195,8 +204,10 @@ class KoVectorStore(OwnsCollection, VectorStore):
 
     @property
     def embeddings(self) -> KoEmbeddings | None:
-        """The dense model, if there is one."""
+        """Embeds as the dense leg does, if there is one: the object given, or one with the leg's model."""
         dense = self.collection.encoders.get("dense")
+        if self._given is not None and self._given.model is dense:
+            return self._given
         return KoEmbeddings(model=dense) if isinstance(dense, DenseEncoder) else None
 
     # -- documents ----------------------------------------------------------------------------------------
@@ -365,17 +376,3 @@ class KoVectorStore(OwnsCollection, VectorStore):
 def _candidates(k: int, fetch_k: int) -> int:
     """Returns the number of documents to choose from: at least as many as to return."""
     return max(check_count("k", k), check_count("fetch_k", fetch_k))
-
-
-def _with_embedding(embedding: Embeddings | None, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Adds the model of a `KoEmbeddings` to the encoders."""
-    if embedding is None:
-        return arguments
-    if not isinstance(embedding, KoEmbeddings):
-        raise InvalidArgumentError(
-            f"embedding이 {type(embedding).__name__}입니다. KoEmbeddings(model=...)를 넣거나 encoders=['모델 이름']을 "
-            "쓰세요. 다른 임베딩에는 LangChain의 InMemoryVectorStore나 FAISS가 맞습니다.",
-            f"embedding is a {type(embedding).__name__}; pass KoEmbeddings(model=...), or encoders=['model name']. For "
-            "other embeddings use LangChain's InMemoryVectorStore or FAISS.",
-        )
-    return {**arguments, "encoders": [embedding.model, *(arguments.get("encoders") or [])]}

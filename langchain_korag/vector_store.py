@@ -9,7 +9,7 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_count, reject_unknown
@@ -21,6 +21,7 @@ from korag.encoders.dense import DenseEncoder
 from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
+from langchain_korag.checked_model import korag_errors
 from langchain_korag.documents import (
     delete_documents,
     get_documents,
@@ -32,6 +33,7 @@ from langchain_korag.embeddings import KoEmbeddings
 from langchain_korag.given_embedding import check_encoders, with_embedding
 from langchain_korag.owned_collection import OwnsCollection
 from langchain_korag.results import KEYS, Shown
+from langchain_korag.retriever_keywords import check_retriever_keywords
 from langchain_korag.search_options import RENAMED, search_options
 
 _SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact", "repair_query", *KEYS)
@@ -365,6 +367,20 @@ class KoVectorStore(OwnsCollection, VectorStore):
         shown, hits = found
         chosen = self.collection.diversify(hits, k=k, lambda_mult=lambda_mult, using=using)
         return [shown.document(hit) for hit in chosen]
+
+    def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
+        """Returns a retriever over this store.
+
+        Args:
+            kwargs: ``search_type`` (``"similarity"``, ``"similarity_score_threshold"``, ``"mmr"``), ``search_kwargs``
+                (`k` and the keywords of a search; for ``"mmr"`` also `lambda_mult`), ``tags``, ``metadata``, ``name``.
+
+        Raises:
+            InvalidArgumentError: If one of them, or one in ``search_kwargs``, is unknown or has a wrong value.
+        """
+        kwargs = check_retriever_keywords(self.collection, kwargs, _SEARCH)
+        with korag_errors(VectorStoreRetriever):
+            return super().as_retriever(**kwargs)
 
     def __len__(self) -> int:
         return len(self.collection)

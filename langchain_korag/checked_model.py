@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from korag.checks import reject_unknown
-from korag.errors import InvalidArgumentError, KoragError
+from korag.errors import InvalidArgumentError
+from korag.field_errors import field_error
 from korag.keywords import one_name
-from langchain_korag.field_types import showable
 
 _OF_LANGCHAIN = ("name", "tags", "metadata")
 """Fields that every runnable or retriever has, listed last."""
 _MAY_HOLD_SECRETS = ("model_kwargs", "encode_kwargs", "query_encode_kwargs")
-_EXPECTED = {
-    "bool": ("True 또는 False", "True or False"),
-    "int": ("정수", "an integer"),
-    "float": ("수", "a number"),
-    "string": ("문자열", "a string"),
-    "dict": ("dict", "a dict"),
-    "list": ("리스트", "a list"),
-}
-"""Korean and English of a kind of value, by the beginning of pydantic's name for the error."""
 
 
 CHECKED = ConfigDict(
@@ -94,46 +84,7 @@ def korag_errors(owner: type) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raised = _translated(owner, error.errors(include_url=False))
+        raised = field_error(owner, error.errors(include_url=False), secret=_MAY_HOLD_SECRETS)
     else:
         return
     raise raised from None
-
-
-def _translated(owner: type, details: Sequence[ErrorDetails]) -> KoragError:
-    for detail in details:
-        cause = detail.get("ctx", {}).get("error")
-        if isinstance(cause, KoragError):
-            return cause
-    first, cls = details[0], owner.__name__
-    if not first["loc"]:
-        return InvalidArgumentError(f"{cls}을(를) 만들 수 없습니다.", f"{cls} cannot be made: {first['msg']}.")
-    field = str(first["loc"][0])
-    if first["type"] == "missing":
-        return InvalidArgumentError(
-            f"{cls}에 {field}이(가) 없습니다. {field}=을 넣으세요.", f"{cls} lacks {field}; pass {field}=."
-        )
-    if first["type"] == "frozen_field":
-        return InvalidArgumentError(
-            f"{cls}의 {field}은(는) 만든 뒤에 바꿀 수 없습니다. 새로 만드세요.",
-            f"{field} of {cls} is frozen: it cannot be changed; create a new one.",
-        )
-    choices = dict(_expected(detail) for detail in details if str(detail["loc"][0]) == field)
-    shown = f"{field}={_shown(field, first)}"
-    return InvalidArgumentError(
-        f"{cls}의 {shown}: 쓸 수 없는 값입니다. 쓸 수 있는 것: {', '.join(choices)}.",
-        f"{shown} of {cls} is invalid; it must be {' or '.join(choices.values())}.",
-    )
-
-
-def _expected(detail: ErrorDetails) -> tuple[str, str]:
-    if detail["type"] == "is_instance_of":
-        name = detail["ctx"]["class"]
-        return name, f"a {name}"
-    kind = detail["type"].partition("_")[0]
-    return _EXPECTED.get(kind, (detail["msg"], detail["msg"]))
-
-
-def _shown(field: str, detail: ErrorDetails) -> str:
-    value = detail["input"]
-    return f"<{type(value).__name__}>" if field in _MAY_HOLD_SECRETS else f"{showable(value)!r:.80}"

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
-import os
 from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from korag.checks import check_count, check_flag, check_fraction
+from korag.field_errors import showable
 from langchain_korag.results import check_key
-
-
-def showable(value: object) -> object:
-    """Returns a simple value as it is, and for any other, which may hold a token, something that shows its type."""
-    simple = value is None or isinstance(value, str | bytes | numbers.Number | os.PathLike)
-    return value if simple else _Type(f"<{type(value).__name__}>")
-
-
-class _Type(str):
-    __slots__ = ()
-    __repr__ = str.__str__
 
 
 def _count(value: object, info: ValidationInfo) -> int:

@@ -20,19 +20,28 @@ from llama_index.core.vector_stores import MetadataFilters
 
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import Family
-from korag.checks import check_count, reject_unknown
+from korag.checks import check_count, check_flag, check_list, reject_unknown
 from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved, planned_legs
-from korag.encoders.load import as_encoder, as_encoders
+from korag.encoders.load import as_encoder, as_encoders, load_encoder
 from korag.fusion import reciprocal_rank_fusion
+from korag.keywords import checks_keywords, reject_setting
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from korag.text import check_text, check_texts
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.found import to_found
-from llamaindex_korag.given import check_mode, check_query, check_sync, given_nodes
+from llamaindex_korag.given import (
+    check_collection,
+    check_mode,
+    check_query,
+    check_sync,
+    checks_constructor,
+    given_nodes,
+    wrong_kind,
+)
 from llamaindex_korag.node_methods import NodeMethods
 from llamaindex_korag.nodes import to_records
 
@@ -66,7 +75,10 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
     """Attributes that are fields of `SearchOptions`, with the field's name."""
     _embedding_strs: ClassVar[bool] = True
     """Search with the strings that a query transformation such as HyDE generated."""
+    _loaded_as: ClassVar[str | None] = None
+    """The argument of the class methods for a loaded model, with braces in its place; None if there is none."""
 
+    @checks_constructor
     def __init__(
         self,
         collection: Collection,
@@ -109,7 +121,7 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
             FilterError: If a filter's value does not fit its operator.
         """
         reject_unknown(self, unknown, self._options)
-        self._check_legs(collection.legs, collection)
+        self._check_legs(check_collection(self, collection).legs, collection)
         self.collection = collection
         self.similarity_top_k = similarity_top_k
         self.filters = filters
@@ -118,8 +130,7 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         self.min_relevance, self.exact, self.repair_query = min_relevance, exact, repair_query
         self.metadata_mode = check_mode(metadata_mode)
         self._search_options(collection.legs, vars(self))
-        known = {**(object_map or {}), **{node.index_id: node.obj for node in objects or ()}}
-        super().__init__(callback_manager=callback_manager, object_map=known, verbose=verbose)
+        super().__init__(**_of_llamaindex(callback_manager, object_map, objects, verbose))
 
     # -- construction ------------------------------------------------------------------------------------
 
@@ -145,6 +156,8 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
     ) -> Self:
         # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
         cls._check_keywords("from_defaults", options)
+        if show_progress is not None:
+            check_flag("show_progress", show_progress)
         for name in ("node_ids", "doc_ids"):
             if options.get(name) is not None:
                 options[name] = check_texts(options[name], name)
@@ -206,14 +219,19 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
     def _check_keywords(cls, method: str, options: Iterable[str]) -> None:
         """Raises for a keyword that is neither the method's own nor the constructor's."""
         parameters = inspect.signature(getattr(cls, method)).parameters.values()
-        own = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-        reject_unknown(cls, options, [*own, *cls._options])
+        own = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        known = list(dict.fromkeys([*own, *cls._options]))
+        if cls._loaded_as is None:
+            reject_unknown(cls, options, known)
+        else:
+            reject_setting(cls, options, known, loader=load_encoder, argument=cls._loaded_as)
 
     @classmethod
     def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:
         """Raises `IndexStateError` if a retriever of this class cannot search these legs of `owner`."""
         raise NotImplementedError
 
+    @checks_keywords
     def persist(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Writes the nodes and their vectors to a folder, for `from_persist_dir`.
 
@@ -301,3 +319,26 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, callback_manager=CallbackManager())
+
+
+def _of_llamaindex(
+    callback_manager: CallbackManager | None,
+    object_map: Mapping[str, Any] | None,
+    objects: Sequence[IndexNode] | None,
+    verbose: object,
+) -> dict[str, Any]:
+    """Checks what LlamaIndex's retriever takes, and returns it."""
+    if not isinstance(callback_manager, CallbackManager | None):
+        raise wrong_kind("callback_manager", callback_manager, "CallbackManager")
+    if not isinstance(object_map, Mapping | None):
+        raise wrong_kind("object_map", object_map, "dict")
+    known = dict(object_map or {})
+    for index, node in enumerate(check_list("objects", () if objects is None else objects)):
+        if not isinstance(node, IndexNode):
+            raise wrong_kind(f"objects[{index}]", node, "IndexNode")
+        known[node.index_id] = node.obj
+    return {
+        "callback_manager": callback_manager,
+        "object_map": known,
+        "verbose": check_flag("verbose", verbose),
+    }

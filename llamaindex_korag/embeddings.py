@@ -7,7 +7,6 @@ from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_validator
-from llama_index.core.callbacks import CallbackManager
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
 from korag.checkpoints.presets import DEFAULT_DENSE
@@ -16,6 +15,7 @@ from korag.encoders.dense import DenseEncoder
 from korag.text import check_text, check_texts
 from llamaindex_korag.embeddings_cache import EmbeddingsCache
 from llamaindex_korag.encoder_fields import EncoderFields
+from llamaindex_korag.given import wrong_kind
 
 _YOUNGER = ("query_length", "pooling")
 """Fields that 0.1.0 did not have."""
@@ -53,16 +53,19 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
     embeddings_cache: Any | None = Field(default=None, exclude=True, description="A key-value store for vectors.")
     _encoder: DenseEncoder = PrivateAttr()  # pyright: ignore[reportIncompatibleVariableOverride]  # narrowed to the family
 
-    @field_validator("callback_manager", mode="before")
+    @field_validator("embeddings_cache", mode="before")
     @classmethod
-    def _default_callbacks(cls, manager: CallbackManager | None) -> CallbackManager:
-        return manager or CallbackManager()
+    def _separate(cls, store: object) -> EmbeddingsCache | None:
+        if not isinstance(store, BaseKVStore | None):
+            raise wrong_kind("embeddings_cache", store, "BaseKVStore")
+        return store if store is None or isinstance(store, EmbeddingsCache) else EmbeddingsCache(store)
 
-    @field_validator("embeddings_cache")
+    @field_validator("rate_limiter", mode="before")
     @classmethod
-    def _separate(cls, store: Any) -> Any:
-        known = isinstance(store, EmbeddingsCache) or not isinstance(store, BaseKVStore)
-        return store if known else EmbeddingsCache(store)
+    def _check_limiter(cls, limiter: object) -> object:
+        if limiter is not None and not hasattr(limiter, "acquire"):
+            raise wrong_kind("rate_limiter", limiter, "BaseRateLimiter")
+        return limiter
 
     @classmethod
     def class_name(cls) -> str:

@@ -6,29 +6,25 @@ import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from korag.checkpoints.presets import Family
-from korag.checks import reject_unknown
+from korag.checks import check_count
 from korag.collection.local.manifest import EncoderLike
 from korag.encoders.base import Encoder
-from korag.encoders.load import as_encoder
+from korag.encoders.load import as_encoder, load_encoder
 from korag.encoders.options import PoolingMode
+from korag.keywords import checks_keywords, reject_setting
+from llamaindex_korag.checked_fields import CHECKED, CheckedFields
 
 DEFAULT_BATCH_SIZE = 128
 """Texts per LlamaIndex batch. Memory is bounded by the encoder's own batches, which are sized by tokens."""
 
 
-class EncoderFields(BaseModel):
+class EncoderFields(CheckedFields):
     """Everything that changes vectors, as serialised fields; how the model is run is the encoder's business."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # the input may contain a token
-        protected_namespaces=("pydantic_model_",),  # older pydantic reserves every name that begins with model_
-    )
+    model_config = CHECKED
 
     _family: ClassVar[Family]
 
@@ -57,6 +53,13 @@ class EncoderFields(BaseModel):
     num_workers: int | None = Field(default=None, exclude=True, description="Batches embedded at once in async.")
     _encoder: Encoder[Any] = PrivateAttr()
 
+    @field_validator("embed_batch_size", "num_workers", mode="before")
+    @classmethod
+    def _check_count(cls, count: Any, info: ValidationInfo) -> int | None:
+        name = str(info.field_name)
+        return None if count is None and name == "num_workers" else check_count(name, count, at_least=1)
+
+    @checks_keywords
     def __init__(
         self,
         model_name: str | os.PathLike[str] | Encoder[Any] | None = None,
@@ -77,6 +80,7 @@ class EncoderFields(BaseModel):
 
         Args:
             model_name: A name, a path, or a loaded encoder of the class's family; None for the class's default model.
+                ``model=`` is taken too.
             revision: Hub branch, tag or commit.
             dim: Size of a vector; None for the model's. A sparse model has no choice of sizes.
             query_prompt: Put before every query; None for the model's own.
@@ -94,7 +98,10 @@ class EncoderFields(BaseModel):
             WrongFamilyError: If the model is of another family; the message names the class to use.
             InvalidArgumentError: If a loaded encoder is given with settings it was not loaded with.
         """
-        reject_unknown(self, more, list(type(self).model_fields))  # before the default model is looked for
+        known = list(type(self).model_fields)  # checked before the default model is looked for
+        reject_setting(self, more, known, loader=load_encoder, argument="model_name={}")
+        rest = {"embed_batch_size": embed_batch_size, "num_workers": num_workers, **more}
+        self._check_fields(rest)
         encoder = as_encoder(
             type(self).model_fields["model_name"].default if model_name is None else model_name,
             family=self._family,
@@ -105,13 +112,13 @@ class EncoderFields(BaseModel):
             max_length=max_length,
             query_length=query_length,
             pooling=pooling,
-            adapter=adapter if adapter is None else os.fspath(adapter),
+            adapter=os.fspath(adapter) if isinstance(adapter, os.PathLike) else adapter,
         )
         # Every load argument must be a field, so that the fields load the same encoder again; one without a field
         # fails loudly here, as an unknown keyword.
         loaded = {**encoder.load_arguments, "model_name": encoder.load_arguments["model"]}
         del loaded["model"], loaded["family"]
-        super().__init__(**loaded, embed_batch_size=embed_batch_size, num_workers=num_workers, **more)
+        super().__init__(**loaded, **rest)
         self._encoder = encoder
 
     def __getstate__(self) -> dict[str, Any]:

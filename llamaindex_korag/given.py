@@ -2,17 +2,72 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec
 
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import BaseNode, Document, MetadataMode, QueryBundle, QueryType
 from llama_index.core.storage.docstore import BaseDocumentStore
 
 from korag.checks import check_choice, check_flag
+from korag.collection.base import Collection
 from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.keywords import MODEL_NAMES, checks_keywords
 from korag.text import check_text
+
+P = ParamSpec("P")
+
+
+def checks_constructor(init: Callable[P, None]) -> Callable[P, None]:
+    """Decorates a retriever's constructor: keywords of ``from_defaults`` are an error that names it."""
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **keywords: P.kwargs) -> None:
+        cls: Any = type(args[0])
+        makes = [name for name in inspect.signature(cls.from_defaults).parameters if name != "options"]
+        for name in keywords:
+            if name in ("documents", *makes, *MODEL_NAMES) and name not in cls._options:
+                raise InvalidArgumentError(
+                    f"{cls.__name__}(collection, ...)에는 '{name}' 인자가 없습니다. 노드로 만들려면 {cls.__name__}."
+                    f"from_defaults(nodes, ...)를 쓰세요. 쓸 수 있는 것: {', '.join(makes)}.",
+                    f"{cls.__name__}(collection, ...) takes no '{name}'. To create one from nodes, use {cls.__name__}."
+                    f"from_defaults(nodes, ...), which takes: {', '.join(makes)}.",
+                )
+        checks_keywords(init)(*args, **keywords)
+
+    return checked
+
+
+def check_collection(owner: object, collection: object) -> Collection:
+    """Returns a collection.
+
+    Args:
+        owner: The retriever over it.
+        collection: The argument.
+
+    Raises:
+        InvalidArgumentError: If it is anything else.
+    """
+    if not isinstance(collection, Collection):
+        name = type(owner).__name__
+        raise InvalidArgumentError(
+            f"{name}의 collection이 {type(collection).__name__}입니다. KoRAG 컬렉션이어야 합니다. 노드로 만들려면 "
+            f"{name}.from_defaults(nodes, ...)를 쓰세요.",
+            f"collection of {name} is a {type(collection).__name__}; it must be a KoRAG collection. To create one from "
+            f"nodes, use {name}.from_defaults(nodes, ...).",
+        )
+    return collection
+
+
+def wrong_kind(name: str, value: object, kind: str) -> InvalidArgumentError:
+    """Returns the error for an argument of the wrong class."""
+    return InvalidArgumentError(
+        f"{name}={value!r:.80}: {kind}이(가) 아닙니다. {kind}을(를) 넣으세요.",
+        f"{name}={value!r:.80} is no {kind}; pass one.",
+    )
 
 
 def check_query(query: object) -> QueryType:
@@ -40,7 +95,8 @@ def given_nodes(
     if nodes is not None:
         return nodes
     if docstore is None:
-        assert index is not None  # noqa: S101 (for the type checker)
+        if not isinstance(index, BaseIndex):
+            raise wrong_kind("index", index, "BaseIndex")
         if get_nodes := getattr(index, "get_nodes", None):  # a KoColBERTIndex
             found: list[BaseNode] = get_nodes()
             return found
@@ -50,6 +106,8 @@ def given_nodes(
                 "index의 docstore가 비어 있습니다. 노드는 벡터 저장소에만 있으니 nodes=로 넣으세요.",
                 "The docstore of index is empty because its vector store keeps the nodes; pass them as nodes=.",
             )
+    if not isinstance(docstore, BaseDocumentStore):
+        raise wrong_kind("docstore", docstore, "BaseDocumentStore")
     return list(docstore.docs.values())
 
 

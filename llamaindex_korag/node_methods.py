@@ -12,6 +12,7 @@ from llama_index.core.vector_stores import MetadataFilters
 
 from korag.checks import check_deletion
 from korag.collection.base import Collection
+from korag.keywords import checks_keywords
 from korag.text import check_text
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.given import check_document, nodes_of
@@ -26,6 +27,7 @@ class NodeMethods:
     metadata_mode: MetadataMode
     object_map: dict[str, Any]
 
+    @checks_keywords
     def add_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
         """Adds nodes, replacing those with the same ids.
 
@@ -46,6 +48,7 @@ class NodeMethods:
         """
         return self._add(to_records(nodes, self.metadata_mode), show_progress=show_progress)
 
+    @checks_keywords
     def get_nodes(
         self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
@@ -57,14 +60,17 @@ class NodeMethods:
         """
         return [to_node(stored) for stored in self.collection.get(node_ids, where=to_where(filters))]
 
+    @checks_keywords
     def ids(self, *, filters: MetadataFilters | None = None) -> list[str]:
         """Returns the ids of the nodes that match filters, or of all, in insertion order."""
         return self.collection.ids(to_where(filters))
 
+    @checks_keywords
     def count(self, filters: MetadataFilters | None = None) -> int:
         """Number of nodes that match filters; of all nodes without them."""
         return self.collection.count(to_where(filters))
 
+    @checks_keywords
     def update_metadata(
         self,
         node_ids: Sequence[str],
@@ -92,6 +98,7 @@ class NodeMethods:
         """
         return update_metadata(self.collection, node_ids, metadata, replace=replace, metadata_mode=self.metadata_mode)
 
+    @checks_keywords
     def delete_nodes(self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None) -> int:
         """Removes nodes by id, by filters, or those among `node_ids` that match the filters.
 
@@ -108,6 +115,7 @@ class NodeMethods:
         check_deletion("filters=MetadataFilters(filters=[])", node_ids=node_ids, filters=filters)
         return self.collection.delete(node_ids, where=to_where(filters) or {})
 
+    @checks_keywords
     def delete_ref_doc(self, ref_doc_id: str) -> int:
         """Removes all nodes of a document, and the document itself if it was indexed without splitting.
 
@@ -119,6 +127,7 @@ class NodeMethods:
         """
         return self.collection.delete(where={DOCUMENT_ID: check_text(ref_doc_id, "ref_doc_id")})
 
+    @checks_keywords
     def update_ref_doc(self, document: Document, *, nodes: Iterable[BaseNode] | None = None) -> list[str]:
         """Replaces the nodes of a document by those of its new version.
 
@@ -146,10 +155,12 @@ class NodeMethods:
         self.object_map.update(records.objects)
         return added
 
+    @checks_keywords
     async def aadd_nodes(self, nodes: Iterable[BaseNode], *, show_progress: bool | None = None) -> list[str]:
         """Async `add_nodes`, run in a thread."""
         return await asyncio.to_thread(self.add_nodes, nodes, show_progress=show_progress)
 
+    @checks_keywords
     async def aupdate_metadata(
         self,
         node_ids: Sequence[str],
@@ -160,16 +171,19 @@ class NodeMethods:
         """Async `update_metadata`, run in a thread."""
         return await asyncio.to_thread(self.update_metadata, node_ids, metadata, replace=replace)
 
+    @checks_keywords
     async def adelete_nodes(
         self, node_ids: Sequence[str] | None = None, *, filters: MetadataFilters | None = None
     ) -> int:
         """Async `delete_nodes`, run in a thread."""
         return await asyncio.to_thread(self.delete_nodes, node_ids, filters=filters)
 
+    @checks_keywords
     async def adelete_ref_doc(self, ref_doc_id: str) -> int:
         """Async `delete_ref_doc`, run in a thread."""
         return await asyncio.to_thread(self.delete_ref_doc, ref_doc_id)
 
+    @checks_keywords
     async def aupdate_ref_doc(self, document: Document, *, nodes: Iterable[BaseNode] | None = None) -> list[str]:
         """Async `update_ref_doc`, run in a thread."""
         return await asyncio.to_thread(self.update_ref_doc, document, nodes=nodes)

@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from typing import Any, Self
 
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_validator, model_validator
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # it re-exports
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
@@ -14,22 +14,25 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
-from korag.checks import check_fraction, reject_unknown
-from korag.encoders.load import as_encoder
+from korag.checks import check_count, check_flag, check_fraction
+from korag.encoders.load import as_encoder, load_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.errors import InvalidArgumentError
+from korag.keywords import checks_keywords, reject_setting
 from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker
 from korag.reranking.cross_encoder import CrossEncoderReranker, cross_encoder_with
 from korag.reranking.fusing import check_fuse_weight, ranked_scores
 from korag.text import check_text
+from llamaindex_korag.checked_fields import CHECKED, CheckedFields
 from llamaindex_korag.found import distinct, query_of, scored_again
+from llamaindex_korag.given import check_mode
 
 RETRIEVAL_SCORE = "retrieval_score"
 dispatcher = get_dispatcher(__name__)
 
 
-class NodeReranker(BaseNodePostprocessor):
+class NodeReranker(CheckedFields, BaseNodePostprocessor):
     """Puts retrieved nodes in the order a model gives them; each subclass has its own kind of model.
 
     Nodes that a KoRAG retriever found with a repaired query (`FoundNode.rewritten_query`) are scored by it.
@@ -55,13 +58,7 @@ class NodeReranker(BaseNodePostprocessor):
             `fuse_weight`.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,  # the input may contain a token
-        protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
-    )
+    model_config = CHECKED
 
     model_name: str = Field(frozen=True, description="Name or path of the model.")
     revision: str | None = Field(default=None, frozen=True, description="Hub branch, tag or commit.")
@@ -82,7 +79,6 @@ class NodeReranker(BaseNodePostprocessor):
         *,
         reranker: TextReranker,
         arguments: dict[str, Any],
-        callback_manager: CallbackManager | None,
         **fields: Any,
     ) -> None:
         # Every load argument must be a field, so that the fields load the same model again; one without a field fails
@@ -90,8 +86,23 @@ class NodeReranker(BaseNodePostprocessor):
         fields |= {name: value for name, value in arguments.items() if name not in ("model", "family")}
         fields["model_name"] = arguments["model"]
         reranker.check_threshold(fields.get("score_threshold"))
-        super().__init__(callback_manager=callback_manager or CallbackManager(), **fields)
+        super().__init__(**fields)
         self._reranker = reranker
+
+    @field_validator("top_n", mode="before")
+    @classmethod
+    def _check_count(cls, top_n: Any) -> int:
+        return check_count("top_n", top_n)
+
+    @field_validator("metadata_mode", mode="before")
+    @classmethod
+    def _check_mode(cls, mode: Any) -> MetadataMode:
+        return check_mode(mode)
+
+    @field_validator("keep_retrieval_score", mode="before")
+    @classmethod
+    def _check_keep(cls, keep: Any) -> bool:
+        return check_flag("keep_retrieval_score", keep)
 
     @field_validator("score_threshold", mode="before")
     @classmethod
@@ -223,6 +234,7 @@ class KoColBERTRerank(NodeReranker):
         default=None, frozen=True, description="Longest query in tokens; None for the model's own."
     )
 
+    @checks_keywords
     def __init__(
         self,
         model_name: str | os.PathLike[str] | LateInteractionEncoder = DEFAULT_COLBERT,
@@ -244,7 +256,7 @@ class KoColBERTRerank(NodeReranker):
         """Checks the model; it is loaded at first use.
 
         Args:
-            model_name: A name, a path, or a loaded late-interaction encoder.
+            model_name: A name, a path, or a loaded late-interaction encoder. ``model=`` is taken too.
             revision: Hub branch, tag or commit.
             dim: Matryoshka dimension; None for the largest, or the loaded encoder's.
             query_prompt: Put before every query; None for the model's own.
@@ -264,7 +276,18 @@ class KoColBERTRerank(NodeReranker):
             InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with, or another argument is
                 invalid.
         """
-        reject_unknown(self, unknown, list(type(self).model_fields))  # before the default model is looked for
+        known = list(type(self).model_fields)  # checked before the default model is looked for
+        reject_setting(self, unknown, known, loader=load_encoder, argument="model_name={}")
+        rest = {
+            "callback_manager": callback_manager,
+            "top_n": top_n,
+            "metadata_mode": metadata_mode,
+            "keep_retrieval_score": keep_retrieval_score,
+            "score_threshold": score_threshold,
+            "fuse_weight": fuse_weight,
+            **unknown,
+        }
+        self._check_fields(rest)
         encoder = as_encoder(
             model_name,
             family="late_interaction",
@@ -275,17 +298,7 @@ class KoColBERTRerank(NodeReranker):
             max_length=max_length,
             query_length=query_length,
         )
-        super().__init__(
-            reranker=Reranker(encoder),
-            arguments=encoder.load_arguments,
-            callback_manager=callback_manager,
-            top_n=top_n,
-            metadata_mode=metadata_mode,
-            keep_retrieval_score=keep_retrieval_score,
-            score_threshold=score_threshold,
-            fuse_weight=fuse_weight,
-            **unknown,
-        )
+        super().__init__(reranker=Reranker(encoder), arguments=encoder.load_arguments, **rest)
 
     @classmethod
     def class_name(cls) -> str:
@@ -328,6 +341,7 @@ class KoCrossEncoderRerank(NodeReranker):
 
     model_name: str = Field(default=DEFAULT_CROSS_ENCODER, frozen=True, description="Name or path of a cross-encoder.")
 
+    @checks_keywords
     def __init__(
         self,
         model_name: str | os.PathLike[str] | CrossEncoderReranker = DEFAULT_CROSS_ENCODER,
@@ -345,7 +359,7 @@ class KoCrossEncoderRerank(NodeReranker):
         """Checks the model; it is loaded at first use.
 
         Args:
-            model_name: A name, a path, or a loaded `korag.CrossEncoderReranker`.
+            model_name: A name, a path, or a loaded `korag.CrossEncoderReranker`. ``model=`` is taken too.
             revision: Hub branch, tag or commit.
             max_length: Longest pair in tokens; None for the model's own.
             top_n: Nodes to keep.
@@ -362,19 +376,20 @@ class KoCrossEncoderRerank(NodeReranker):
             InvalidArgumentError: If a loaded model comes with settings it was not loaded with, another argument is
                 invalid, or there is a `score_threshold` and the scores are not in [0, 1].
         """
-        reject_unknown(self, unknown, list(type(self).model_fields))
-        model = cross_encoder_with(model_name, revision=revision, max_length=max_length)
-        super().__init__(
-            reranker=model,
-            arguments=model.load_arguments,
-            callback_manager=callback_manager,
-            top_n=top_n,
-            metadata_mode=metadata_mode,
-            keep_retrieval_score=keep_retrieval_score,
-            score_threshold=score_threshold,
-            fuse_weight=fuse_weight,
+        known = list(type(self).model_fields)
+        reject_setting(self, unknown, known, loader=CrossEncoderReranker, argument="model_name={}")
+        rest = {
+            "callback_manager": callback_manager,
+            "top_n": top_n,
+            "metadata_mode": metadata_mode,
+            "keep_retrieval_score": keep_retrieval_score,
+            "score_threshold": score_threshold,
+            "fuse_weight": fuse_weight,
             **unknown,
-        )
+        }
+        self._check_fields(rest)
+        model = cross_encoder_with(model_name, revision=revision, max_length=max_length)
+        super().__init__(reranker=model, arguments=model.load_arguments, **rest)
 
     @classmethod
     def class_name(cls) -> str:

@@ -17,9 +17,11 @@ from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
+from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Choice, BM25Like, one_lexical
 from korag.legs.windows.settings import WindowSize
 from llamaindex_korag.collection_retriever import CollectionRetriever
+from llamaindex_korag.given import checks_constructor
 
 _RENAMED = {"method": "fusion"}
 
@@ -47,8 +49,10 @@ class _ModelRetriever(_OneLegRetriever):
 
     _family: ClassVar[Family]
     _default: ClassVar[str]
+    _loaded_as = "model_name={}"
 
     @classmethod
+    @checks_keywords
     def from_defaults(
         cls,
         nodes: Iterable[BaseNode] | None = None,
@@ -71,7 +75,7 @@ class _ModelRetriever(_OneLegRetriever):
             nodes: The nodes; they keep their ids and are not modified.
             index: An index whose docstore has the nodes, in place of `nodes`.
             docstore: A docstore with the nodes, in place of `nodes`.
-            model_name: A name, a path, or a loaded encoder; None for the class's own model.
+            model_name: A name, a path, or a loaded encoder; None for the class's own model. ``model=`` is taken too.
             query_length: Longest query in tokens; None for the model's own.
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
@@ -99,6 +103,7 @@ class _ModelRetriever(_OneLegRetriever):
         )  # fmt: skip
 
     @classmethod
+    @checks_keywords
     def from_persist_dir(
         cls,
         path: str | os.PathLike[str],
@@ -112,7 +117,7 @@ class _ModelRetriever(_OneLegRetriever):
 
         Args:
             path: The folder.
-            model_name: The model it was built with; None loads the one recorded in the folder.
+            model_name: The model it was built with, or ``model=``; None loads the one recorded in the folder.
             query_length: Longest query in tokens that `model_name` was loaded with; None for its own.
             load_stored_models: Load models that the folder names from outside it; see `korag.Collection.open`.
             options: Keywords of the constructor.
@@ -187,6 +192,7 @@ class KoBM25Retriever(_OneLegRetriever):
     _embedding_strs = False
 
     @classmethod
+    @checks_keywords
     def from_defaults(
         cls,
         nodes: Iterable[BaseNode] | None = None,
@@ -222,6 +228,7 @@ class KoBM25Retriever(_OneLegRetriever):
         )  # fmt: skip
 
     @classmethod
+    @checks_keywords
     def from_persist_dir(
         cls,
         path: str | os.PathLike[str],
@@ -273,10 +280,12 @@ class KoHybridRetriever(CollectionRetriever):
         fetch_k: Candidates of each leg; None for 100, or `similarity_top_k` if that is more.
     """
 
+    _loaded_as = "models=[{}]"
     _options = (*CollectionRetriever._options, "weights", "fusion", "fetch_k")
     _fields: ClassVar[Mapping[str, str]] = {**CollectionRetriever._fields, "fusion": "fusion", "fetch_k": "fetch_k"}
     method = renamed_attribute("method", "fusion")
 
+    @checks_constructor
     @accepts_old_names(_RENAMED)
     def __init__(
         self,
@@ -304,6 +313,7 @@ class KoHybridRetriever(CollectionRetriever):
         super().__init__(collection, **options)
 
     @classmethod
+    @checks_keywords
     @accepts_old_names(_RENAMED)
     def from_defaults(
         cls,
@@ -350,6 +360,7 @@ class KoHybridRetriever(CollectionRetriever):
         )  # fmt: skip
 
     @classmethod
+    @checks_keywords
     @accepts_old_names(_RENAMED)
     def from_persist_dir(
         cls,

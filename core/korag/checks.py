@@ -61,6 +61,9 @@ _SYNONYMS = (
     ("show_progress", "show_progress_bar"),
     ("window", "chunk_size"),
     ("stride", "chunk_overlap"),
+    ("query_prompt", "query_instruction", "query_prompt_name"),
+    ("document_prompt", "text_instruction", "text_prompt", "embed_instruction", "passage_prompt"),
+    ("fusion", "mode"),
 )
 """Names that KoRAG, LangChain, LlamaIndex and others have for the same keyword; of several real ones, the first."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from korag.checks import reject_unknown
@@ -50,6 +50,7 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
     _, *parameters = inspect.signature(function).parameters.values()
     known = [given.name for given in parameters if given.kind in (given.KEYWORD_ONLY, given.POSITIONAL_OR_KEYWORD)]
     takes_any = any(given.kind is given.VAR_KEYWORD for given in parameters)
+    positional = [given.name for given in parameters if given.kind is given.POSITIONAL_OR_KEYWORD]
     required = [given for given in parameters if given.default is given.empty and given.name in known]
     names = {other: name for other, name in MODEL_NAMES.items() if name in known and other not in known}
 
@@ -58,12 +59,17 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         renamed: Any = one_name(keywords, names)
         unknown = [name for name in renamed if name not in known]
         given = len(args) - 1  # without self or cls
+        if twice := [name for name in positional[:given] if name in renamed]:
+            raise InvalidArgumentError(
+                f"{twice[0]}을(를) 두 번 넣었습니다. 이름 없이 넣은 인자도 {twice[0]}입니다. 하나만 넣으세요.",
+                f"{twice[0]} is given twice: the argument without a name is {twice[0]} too. Give only one of them.",
+            )
         missing = [each.name for index, each in enumerate(required) if index >= given and each.name not in renamed]
         if unknown and (missing or not takes_any):
             reject_unknown(args[0], unknown, known)
         if missing:
             owner = args[0] if isinstance(args[0], type) else type(args[0])
-            place = f"{owner.__name__}.{function.__name__}"
+            place = owner.__name__ if function.__name__ == "__init__" else f"{owner.__name__}.{function.__name__}"
             raise InvalidArgumentError(
                 f"{place}에 {', '.join(missing)}이(가) 없습니다. 쓸 수 있는 것: {', '.join(known)}.",
                 f"{place} lacks {', '.join(missing)}. It takes: {', '.join(known)}.",
@@ -71,3 +77,32 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **renamed)
 
     return checked
+
+
+def reject_setting(
+    owner: object, given: Iterable[str], known: Sequence[str], *, loader: Callable[..., Any], argument: str
+) -> None:
+    """`reject_unknown` where a model is passed, which has settings of its own.
+
+    Args:
+        owner: Whose method it is: an object, or the class of a class method.
+        given: Names of the keywords passed.
+        known: Names of the keywords accepted.
+        loader: Loads the model.
+        argument: How the loaded model is passed, with braces in its place: ``"model_name={}"``.
+
+    Raises:
+        InvalidArgumentError: If one is unknown; of a setting of the loader, the message says where it goes.
+    """
+    settings = inspect.signature(loader).parameters
+    owner_name = (owner if isinstance(owner, type) else type(owner)).__name__
+    for name in given:
+        if name not in known and name in settings and name not in MODEL_NAMES:
+            call = argument.format(f"{loader.__name__}('...', {name}=...)")
+            raise InvalidArgumentError(
+                f"{owner_name}에는 '{name}' 인자가 없습니다. 모델의 설정이니 모델을 불러올 때 넣으세요: {call}. 쓸 수 "
+                f"있는 것: {', '.join(known)}.",
+                f"{owner_name} takes no '{name}'. It is a setting of the model, so it goes where that is loaded: "
+                f"{call}. It takes: {', '.join(known)}.",
+            )
+    reject_unknown(owner, given, known)

@@ -31,7 +31,6 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
-from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from korag import DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
@@ -359,11 +358,11 @@ class TestFields:
             with pytest.raises(InvalidArgumentError, match=next(iter(unknown))):
                 KoEmbedding(dense, **unknown)
         with pytest.raises(InvalidArgumentError, match="Did you mean model_name"):
-            KoEmbedding(model="mini-dense")  # not an error about the default model, which may not be there
+            KoEmbedding(encoder="mini-dense")  # not an error about the default model, which may not be there
         for wrong in ({"embed_batch_size": 0}, {"num_workers": "many"}):
-            with pytest.raises(ValidationError, match=next(iter(wrong))):
+            with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
                 KoEmbedding(dense, **wrong)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="embeddings_cache"):
+        with pytest.raises(InvalidArgumentError, match="embeddings_cache"):
             KoEmbedding(dense, embeddings_cache={})  # type: ignore[arg-type]
         embedding = KoEmbedding(dense)
         for name in (
@@ -377,7 +376,7 @@ class TestFields:
             "pooling",
             "adapter",
         ):
-            with pytest.raises(ValidationError, match="frozen"):
+            with pytest.raises(InvalidArgumentError, match="frozen"):
                 setattr(embedding, name, getattr(embedding, name))
         embedding.embed_batch_size = 4
 

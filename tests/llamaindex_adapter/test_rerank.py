@@ -20,7 +20,6 @@ from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRan
 from llama_index.core.llms import MockLLM
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import ImageNode, IndexNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
-from pydantic import ValidationError
 
 from korag import DenseEncoder, LateInteractionEncoder, Reranker, load_encoder, maxsim
 from korag.errors import InvalidArgumentError, InvalidTextError, UnknownDimError, WrongFamilyError
@@ -392,13 +391,13 @@ class TestFields:
                 KoColBERTRerank(colbert, **wrong)
         for cls in (KoColBERTRerank, KoCrossEncoderRerank):
             with pytest.raises(InvalidArgumentError, match="Did you mean model_name"):
-                cls(model="mini-colbert")  # not an error about the default model, which may not be there
+                cls(encoder="mini-colbert")  # not an error about the default model, which may not be there
         with pytest.raises(InvalidArgumentError, match="topn"):
             KoColBERTRerank.from_dict({**KoColBERTRerank(colbert).to_dict(), "topn": 3})
 
     def test_wrong_values(self, colbert: LateInteractionEncoder) -> None:
         for wrong in ({"top_n": -1}, {"top_n": None}, {"metadata_mode": "some"}):
-            with pytest.raises(ValidationError):
+            with pytest.raises(InvalidArgumentError):
                 KoColBERTRerank(colbert, **wrong)  # type: ignore[arg-type]
         with pytest.raises(UnknownDimError, match="32, 64, 96, 128"):
             KoColBERTRerank("mini-colbert", dim=100)
@@ -407,10 +406,10 @@ class TestFields:
         rerank = KoColBERTRerank(colbert)
         rerank.top_n = 1
         rerank.metadata_mode = MetadataMode.NONE
-        with pytest.raises(ValidationError):
+        with pytest.raises(InvalidArgumentError):
             rerank.top_n = -1
         for name in ("model_name", "dim", "query_prompt", "document_prompt", "max_length", "query_length", "revision"):
-            with pytest.raises(ValidationError, match="frozen"):
+            with pytest.raises(InvalidArgumentError, match="frozen"):
                 setattr(rerank, name, getattr(rerank, name))
 
     def test_a_model_of_another_family(self, dense: DenseEncoder) -> None:

@@ -21,7 +21,6 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQueryMode
 from llama_index.vector_stores.qdrant import QdrantVectorStore
-from pydantic import ValidationError
 from qdrant_client import QdrantClient
 
 from korag import DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
@@ -145,9 +144,9 @@ class TestFields:
                 KoSparseEmbedding(splade, **settings)  # type: ignore[arg-type]
         with pytest.raises(InvalidArgumentError, match="device"):
             KoSparseEmbedding(splade, device="cpu")
-        with pytest.raises(ValidationError, match="embed_batch_size"):
+        with pytest.raises(InvalidArgumentError, match="embed_batch_size"):
             KoSparseEmbedding(splade, embed_batch_size=0)
-        with pytest.raises(ValidationError, match="frozen"):
+        with pytest.raises(InvalidArgumentError, match="frozen"):
             KoSparseEmbedding(splade).max_length = 3
 
     def test_a_model_of_another_family(

@@ -65,9 +65,14 @@ def _expected(detail: Mapping[str, Any]) -> tuple[str, str]:
 def showable(value: object) -> object:
     """Returns a simple value as it is, and for any other, which may hold a token, something that shows its type."""
     simple = value is None or isinstance(value, str | bytes | numbers.Number | os.PathLike)
-    return value if simple else _Type(f"<{type(value).__name__}>")
+    return value if simple else _Type(type(value))
 
 
-class _Type(str):
-    __slots__ = ()
-    __repr__ = str.__str__
+class _Type:
+    """Stands for a value whose type alone is shown; no check takes it for a string."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{self._kind.__name__}>"

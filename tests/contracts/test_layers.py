@@ -21,7 +21,8 @@ LAYERS = [
     {
         "korag.kernels", "korag.scoring", "korag.fusion", "korag.diversity", "korag.workers", "korag.text",
         "korag.characters", "korag.checks", "korag.deprecations", "korag.errors", "korag.field_errors",
-        "korag.forking", "korag.keywords", "korag.metadata", "korag.paths", "korag.storage", "korag.tracing", "korag._lazy", "korag._optional",
+        "korag.forking", "korag.keywords", "korag.metadata", "korag.paths", "korag.storage",
+        "korag.tracing", "korag._lazy", "korag._optional",
     },
 ]  # fmt: skip
 """From top to bottom."""

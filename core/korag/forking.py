@@ -98,7 +98,8 @@ class Gate:
             with changed:
                 self._uses[thread] -= 1
                 if not self._uses[thread]:
-                    del self._uses[thread]
+                    # not `del`: the garbage collector may close a collection right here, which uses this too
+                    self._uses.pop(thread, None)
                     changed.notify_all()
 
     def _stop(self) -> None:

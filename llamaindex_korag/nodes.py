@@ -238,7 +238,7 @@ def check_reserved(metadata: Mapping[str, Any], place: str) -> None:
     """Raises if metadata has the key that everything else in a node is stored under."""
     if NODE in metadata:
         raise InvalidArgumentError(
-            f"{place}의 메타데이터에 KoRAG이 쓰는 키 '{NODE}'가 있습니다. 다른 이름을 쓰세요.",
+            f"{place}의 메타데이터에 KoRAG이 쓰는 키 '{NODE}'이(가) 있습니다. 다른 이름을 쓰세요.",
             f"The metadata of {place} has the key '{NODE}', which KoRAG uses; give it another name.",
         )
 

@@ -174,8 +174,8 @@ def _leg(mode: _Mode, legs: tuple[str, ...], using: str | None, *, by_vector: bo
         return using
     if using is not None:
         raise InvalidArgumentError(
-            f"using={using!r}와 vector_store_query_mode={mode.value!r}를 함께 넣었습니다. 모드가 검색 방식을 정하니 "
-            "하나만 넣으세요.",
+            f"using={using!r}과(와) vector_store_query_mode={mode.value!r}을(를) 함께 넣었습니다. 모드가 검색 "
+            "방식을 정하니 하나만 넣으세요.",
             f"Both using={using!r} and vector_store_query_mode={mode.value!r} are given; the mode says what is "
             "searched: give one of them.",
         )
@@ -197,7 +197,7 @@ def _hybrid(query: VectorStoreQuery, legs: tuple[str, ...], keywords: Mapping[st
     for field, keyword in (("alpha", "weights"), ("sparse_top_k", "fetch_k")):
         if getattr(query, field) is not None and keywords.get(keyword) is not None:
             raise InvalidArgumentError(
-                f"{field}와 {keyword}를 함께 넣었습니다. 같은 것을 정하니 하나만 넣으세요.",
+                f"{field}과(와) {keyword}을(를) 함께 넣었습니다. 같은 것을 정하니 하나만 넣으세요.",
                 f"Both {field} and {keyword} are given; they set the same thing: give one of them.",
             )
     if query.alpha is not None:

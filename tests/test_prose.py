@@ -1,6 +1,8 @@
 """Habits of prose that CONTRIBUTING rules out, in docstrings, comments, messages and documents."""
 
+import ast
 import io
+import itertools
 import re
 import tokenize
 from pathlib import Path
@@ -61,6 +63,46 @@ def _habits(path: Path) -> list[str]:
 def test_plain_words() -> None:
     found = [habit for path in _FILES if path != Path(__file__) for habit in _habits(path)]
     assert not found, "CONTRIBUTING.md, Vocabulary:\n" + "\n".join(found)
+
+
+_PARTICLE = re.compile(r"['\"]?(이|가|을|를|은|는|와|과|로|으로)(?![가-힣(])")
+_FIXED = {"at_least", "MAIN_MEASURE"}
+"""Expressions whose ending is known, so that a particle can agree with it; so is that of a percentage."""
+
+
+def _particles(source: str) -> list[str]:
+    """Values known only at run time with a particle behind that does not agree with every ending."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for value, after in itertools.pairwise(node.values) if isinstance(node, ast.JoinedStr) else ():
+            if not isinstance(value, ast.FormattedValue) or not isinstance(after, ast.Constant):
+                continue
+            percentage = value.format_spec is not None and ast.unparse(value.format_spec).rstrip("'\"").endswith("%")
+            if _PARTICLE.match(after.value) and ast.unparse(value.value) not in _FIXED and not percentage:
+                found.append(f"{after.lineno}: {{{ast.unparse(value.value)}}}{after.value[:20]}")
+    return found
+
+
+def test_particles_agree_with_every_value() -> None:
+    """``dim=32이`` is wrong and ``dim=33이`` is right: write 이(가), or put the value first."""
+    found = [
+        f"{path.relative_to(ROOT)}:{particle}"
+        for folder in ("core", "langchain_korag", "llamaindex_korag")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for particle in _particles(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "CONTRIBUTING.md, Error messages:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("f'dim={dim!r}이 없습니다'", True), ("f\"'{name}'를 빼세요\"", True), ("f'{name}이(가) 없습니다'", False),
+        ("f'{share:.1%}를 잃습니다'", False), ("f'{name}: 가지가 없습니다'", False), ("f'{count}가지 중 하나'", False),
+    ],
+)  # fmt: skip
+def test_particles_are_found(text: str, *, wrong: bool) -> None:
+    assert bool(_particles(text)) is wrong
 
 
 @pytest.mark.parametrize(

@@ -240,11 +240,22 @@ def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str]) ->
     for name in given:
         if name not in known:
             meant = _closest(name, known)
-            korean, english = (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else ("", "")
+            korean, english = (
+                (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else _of_a_model(name, known)
+            )
             raise InvalidArgumentError(
                 f"{owner_name}에는 '{name}' 인자가 없습니다.{korean} 쓸 수 있는 것: {', '.join(known)}.",
                 f"{owner_name} takes no '{name}'.{english} It takes: {', '.join(known)}.",
             )
+
+
+def _of_a_model(name: str, known: Sequence[str]) -> tuple[str, str]:
+    """Returns the advice for a setting of a model where models are given as a list, each with settings of its own."""
+    models = next((each for each in ("encoders", "models") if each in known), None)
+    if models is None or name not in _MODEL_SETTINGS:
+        return "", ""
+    call = f"{models}=[korag.load_encoder('mini-colbert', {name}=…)]"
+    return f" 모델마다 정하는 설정입니다: {call}.", f" It is a setting of one model: {call}."
 
 
 def _closest(name: str, known: Sequence[str]) -> str | None:
@@ -253,6 +264,34 @@ def _closest(name: str, known: Sequence[str]) -> str | None:
         if name in synonyms and (found := [other for other in synonyms if other in known]):
             return found[0]
     return next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.65)), None)
+
+
+_MODEL_SETTINGS = frozenset({
+    "query_length", "max_length", "dim", "dtype", "device", "backend", "query_prompt", "document_prompt", "adapter",
+    "pooling", "batch_tokens", "query_cache", "trust_remote_code", "revision", "family",
+})  # fmt: skip
+"""Keywords of `korag.load_encoder`."""
+_LEGS = {
+    "late_interaction": "colbert", "multi_vector": "colbert", "multivector": "colbert", "maxsim": "colbert",
+    "splade": "sparse", "vector": "dense", "embedding": "dense", "semantic": "dense", "similarity": "dense",
+    "lexical": "bm25", "keyword": "bm25", "text_search": "bm25", "all": "hybrid", "rrf": "hybrid", "fusion": "hybrid",
+}  # fmt: skip
+"""Legs by what else they are called: their families, kinds of models, and other stores' names."""
+
+
+def meant_leg(name: object, legs: Collection[str]) -> tuple[str, str]:
+    """Returns " 혹시 …인가요?" and " Did you mean …?" for a leg that there is not; empty if none is like it.
+
+    Args:
+        name: What was given for a leg.
+        legs: The names there are.
+    """
+    plain = str(name).strip().lower().replace("-", "_").replace(" ", "_")
+    lower = {leg.lower(): leg for leg in legs}
+    meant = lower.get(plain) or lower.get(_LEGS.get(plain, ""))
+    if meant is None:
+        meant = next(iter(difflib.get_close_matches(plain, list(legs), 1, cutoff=0.65)), None)
+    return (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else ("", "")
 
 
 def check_deletion(everything: str, **selectors: object) -> None:
@@ -290,9 +329,10 @@ def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) ->
     weights = weights or {}
     for leg, weight in weights.items():
         if leg not in legs:
+            korean, english = meant_leg(leg, legs)
             raise InvalidArgumentError(
-                f"weights에 없는 검색 방식 '{leg}'이(가) 있습니다. 쓸 수 있는 이름: {', '.join(legs)}.",
-                f"weights names '{leg}', which is not a leg; the legs are: {', '.join(legs)}.",
+                f"weights에 없는 검색 방식 '{leg}'이(가) 있습니다.{korean} 쓸 수 있는 이름: {', '.join(legs)}.",
+                f"weights names '{leg}', which is not a leg.{english} The legs are: {', '.join(legs)}.",
             )
         if not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
             raise InvalidArgumentError(

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from korag.commands import evaluate, merge, models, train, verify
+from korag.commands.options import ReaderGoneError
+from korag.commands.parser import Parser
 from korag.errors import KoragError
 
 COMMANDS = (models, train, merge, evaluate, verify)
@@ -21,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line after ``korag``; None for the process's own.
 
     Returns:
-        The exit code: 0; 2 for a mistake of the user's, with a message; 130 if interrupted.
+        The exit code: 0; 2 for a mistake of the user's, with a message; 130 if interrupted; 141 if nobody reads the
+        output any more, as in ``korag models | head``.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # tests and notebooks replace the streams
@@ -30,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
+    except ReaderGoneError:
+        return 141  # 128 + SIGPIPE, as other commands whose reader has had enough
     except KoragError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -43,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands; each sets ``run`` to its function."""
-    parser = argparse.ArgumentParser(
-        prog="korag", description="한국어 검색 모델 도구. Tools for Korean retrieval models."
-    )
+    parser = Parser(prog="korag", description="한국어 검색 모델 도구. Tools for Korean retrieval models.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_arguments(subparsers)

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {"korag": ROOT / "core", "langchain_korag": ROOT, "llamaindex_korag": ROOT}
 LAYERS = [
     {"langchain_korag", "llamaindex_korag"},
+    {"korag.__main__"},
     {"korag.cli"},
     {"korag.commands"},
     {"korag.training"},

@@ -90,6 +90,52 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
     assert "usage: korag" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "korean", "english"),
+    [
+        ([], "꼭 필요한 인자가 없습니다: COMMAND", "required: COMMAND"),
+        (["evall"], "COMMAND 'evall': 다음 중 하나여야 합니다", "invalid choice: 'evall'"),
+        (["models", "--family", "bert"], "--family 'bert': 다음 중 하나여야 합니다", "invalid choice: 'bert'"),
+        (["models", "--famly", "dense"], "없는 인자입니다: --famly", "unrecognized arguments: --famly"),
+        (["eval", "x", "--k", "열"], "--k '열': 정수여야 합니다", "invalid int value: '열'"),
+        (["eval", "x", "--k"], "--k 값이 하나 있어야 합니다", "expected one argument"),
+        (["eval", "x", "--models"], "--models 값이 모자랍니다", "expected at least one argument"),
+    ],
+)
+def test_wrong_usage_is_explained_in_korean_and_english(
+    arguments: list[str], korean: str, english: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    usage, said, same = capsys.readouterr().err.rstrip("\n").rsplit("\n", 2)
+    assert usage.startswith("usage: korag")
+    assert korean in said
+    assert english in same
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "korag", "models", "--family", "dense"], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("[dense]")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    """As in ``korag models | head``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "korag", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 def test_help_is_in_korean_and_english(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["eval", "--help"])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.repair.repair import repaired
-from korag.checks import check_count, check_weights, reject_unknown
+from korag.checks import check_count, check_weights, meant_leg, reject_unknown
 from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, warn_empty
 from korag.collection.editing import Documents
 from korag.collection.hits import Hit
@@ -178,10 +178,11 @@ class Collection(Documents):
             return legs
         if using in legs:
             return (using,)
-        choices = ", ".join((*legs, *(["hybrid"] if len(legs) > 1 else [])))
+        choices = (*legs, *(["hybrid"] if len(legs) > 1 else []))
+        korean, english = meant_leg(using, choices)
         raise InvalidArgumentError(
-            f"using={using!r}은(는) 이 컬렉션에 없습니다. 쓸 수 있는 값: {choices}.",
-            f"using={using!r} is not in this collection; it offers: {choices}.",
+            f"using={using!r}은(는) 이 컬렉션에 없습니다.{korean} 쓸 수 있는 값: {', '.join(choices)}.",
+            f"using={using!r} is not in this collection.{english} It offers: {', '.join(choices)}.",
         )
 
     @abstractmethod

@@ -38,10 +38,15 @@ def malformed(option: str, text: str, form: str, example: str = "") -> InvalidAr
     )
 
 
+class ReaderGoneError(Exception):
+    """The process that read standard output has ended."""
+
+
 def write(text: str) -> None:
     """Writes text and a line end to standard output.
 
     Raises:
+        ReaderGoneError: If nobody reads it any more.
         StorageFullError: If it goes to a file and there is no space left.
         StorageError: If it cannot be written for another reason.
     """
@@ -51,4 +56,6 @@ def write(text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):  # or Python would fail once more at exit, with what is left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGoneError from error
         raise storage_error(error, Path("stdout"), writing=True) from error

@@ -340,6 +340,6 @@ def _check_dim(checkpoint: Checkpoint, dim: int) -> int:
         return int(dim)
     dims = ", ".join(map(str, checkpoint.dims))
     raise UnknownDimError(
-        f"'{name}'에는 dim={dim!r}이 없습니다. 쓸 수 있는 차원: {dims}.",
+        f"dim={dim!r}: '{name}'에 없는 차원입니다. 쓸 수 있는 차원: {dims}.",
         f"'{name}' has no dim={dim!r}; available: {dims}.",
     )

@@ -81,7 +81,7 @@ class Codec(ABC):
         """
         if version != self.version:
             raise FormatVersionError(
-                f"'{self.name}' 코덱은 버전 {version}을 읽지 못합니다(지금 버전 {self.version}).",
+                f"'{self.name}' 코덱은 버전 {version}을(를) 읽지 못합니다(지금 버전 {self.version}).",
                 f"The codec '{self.name}' cannot read version {version} (it is at version {self.version}).",
             )
         return arrays

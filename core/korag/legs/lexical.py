@@ -35,7 +35,7 @@ def lexical_settings(bm25: BM25Like, tokenizer: TokenizerLike = None) -> dict[st
         return {"bm25": {}} if bm25 else {}
     if tokenizer is not None:
         raise InvalidArgumentError(
-            f"tokenizer={tokenizer!r:.60}와 bm25={bm25!r:.60} 모두에 토크나이저를 넣었습니다. 하나만 넣으세요.",
+            f"tokenizer={tokenizer!r:.60}과(와) bm25={bm25!r:.60} 모두에 토크나이저를 넣었습니다. 하나만 넣으세요.",
             f"Both tokenizer={tokenizer!r:.60} and bm25={bm25!r:.60} give a tokenizer; give one of them.",
         )
     if not isinstance(bm25, list | tuple):

@@ -51,7 +51,8 @@ def check_same_tokenizer(recorded: Any, given: Any, *, name: str, place: str) ->
     """
     if isinstance(recorded, str) and recorded.startswith("custom:") and given is None:
         raise FingerprintError(
-            f"{place}의 BM25 색인은 직접 만든 토크나이저 {recorded!r}로 만들었습니다. tokenizer=에 그 함수를 넣으세요.",
+            f"{place}의 BM25 색인은 직접 만든 토크나이저 {recorded!r}(으)로 만들었습니다. tokenizer=에 그 함수를 "
+            "넣으세요.",
             f"The BM25 index of {place} was made with the custom tokenizer {recorded!r}; pass it as tokenizer=.",
         )
     was, now = _words(recorded), None if given is None else _words(given)

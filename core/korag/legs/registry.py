@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from korag.checks import meant_leg
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
 from korag.fusion import LEXICAL
@@ -134,7 +135,7 @@ def register_leg(
     for row in _legs.values():
         if family is not None and row.family == family:
             raise InvalidArgumentError(
-                f"family={family!r}에는 이미 '{row.name}'이 있습니다. 인코더 종류마다 검색 방식은 하나입니다.",
+                f"family={family!r}에는 이미 '{row.name}'이(가) 있습니다. 인코더 종류마다 검색 방식은 하나입니다.",
                 f"family={family!r} already has the leg '{row.name}'; there is one leg per family of encoders.",
             )
     needed = ModelFreeLeg if family is None else EncoderLeg
@@ -210,9 +211,10 @@ def leg_type(name: str, *, argument: str = "legs") -> LegType:
     """
     if name not in _legs:
         known = ", ".join(_legs)
+        korean, english = meant_leg(name, _legs)
         raise InvalidArgumentError(
-            f"{argument}={name!r}: 그런 검색 방식이 없습니다. 등록된 것: {known}.",
-            f"{argument}={name!r}: there is no such leg. Registered: {known}.",
+            f"{argument}={name!r}: 그런 검색 방식이 없습니다.{korean} 등록된 것: {known}.",
+            f"{argument}={name!r}: there is no such leg.{english} Registered: {known}.",
         )
     return _legs[name]
 

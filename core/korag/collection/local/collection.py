@@ -48,6 +48,7 @@ from korag.collection.runs import LegRuns
 from korag.encoders.base import Encoder
 from korag.errors import ForeignFolderError, IndexStateError
 from korag.fusion import Fusion
+from korag.keywords import checks_keywords
 from korag.legs.base import Leg, ModelFreeLeg
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowArguments, WindowSize, check_windows
@@ -87,6 +88,7 @@ class LocalCollection(LocalDocuments, Collection):
         self._editor = Editor(database, segments, self._reader, self._writer, self._merger, self._legs)
 
     @classmethod
+    @checks_keywords
     def open(
         cls,
         path: str | os.PathLike[str],
@@ -180,6 +182,7 @@ class LocalCollection(LocalDocuments, Collection):
             raise
 
     @classmethod
+    @checks_keywords
     def in_memory(
         cls,
         *,

@@ -115,7 +115,7 @@ def with_bm25(
     given = lexical_settings(bm25, tokenizer)
     if bm25 is False and (twice := [name for name in LEXICAL if name in settings]):
         raise InvalidArgumentError(
-            f"legs에 '{twice[0]}'를 넣고 bm25=False도 넣었습니다. 하나만 넣으세요.",
+            f"legs에 '{twice[0]}'을(를) 넣고 bm25=False도 넣었습니다. 하나만 넣으세요.",
             f"legs names '{twice[0]}', but bm25=False is given; give one of them.",
         )
     expanded = {name: dict(own) for name, own in settings.items()}
@@ -123,7 +123,7 @@ def with_bm25(
         if (twice := [field for field in own if expanded.get(name, {}).get(field) is not None]) and own:
             short = "tokenizer=" if tokenizer is not None else "bm25="
             raise InvalidArgumentError(
-                f"{short}와 legs의 '{name}' 설정 모두에 {twice[0]}을(를) 넣었습니다. 하나만 넣으세요.",
+                f"{short}과(와) legs의 '{name}' 설정 모두에 {twice[0]}을(를) 넣었습니다. 하나만 넣으세요.",
                 f"Both {short} and the settings of '{name}' in legs give {twice[0]}; give one of them.",
             )
         expanded[name] = expanded.get(name, {}) | own
@@ -304,14 +304,14 @@ def reopen_legs(
     if bm25 is not None and (bm25 is not False) != ("bm25" in manifest):
         state, built = ("있습니다", "with") if "bm25" in manifest else ("없습니다", "without")
         raise FingerprintError(
-            f"bm25={bm25!r:.60}로 열었지만 {place}에는 BM25 색인이 {state}. bm25 인자를 빼고 열거나 새 폴더에 다시 "
+            f"bm25={bm25!r:.60}(으)로 열었지만 {place}에는 BM25 색인이 {state}. bm25 인자를 빼고 열거나 새 폴더에 다시 "
             "색인하세요.",
             f"Opened with bm25={bm25!r:.60}, but {place} was built {built} BM25. Leave bm25 out, or index again into a "
             "new folder.",
         )
     if tokenizer is not None and "bm25" not in manifest:
         raise FingerprintError(
-            f"tokenizer={tokenizer!r:.60}를 넣었지만 {place}에는 BM25 색인이 없습니다. tokenizer를 빼고 열거나 새 "
+            f"tokenizer={tokenizer!r:.60}을(를) 넣었지만 {place}에는 BM25 색인이 없습니다. tokenizer를 빼고 열거나 새 "
             "폴더에 bm25=True로 다시 색인하세요.",
             f"tokenizer={tokenizer!r:.60} was given, but {place} was built without BM25. Leave tokenizer out, or index "
             "again into a new folder with bm25=True.",

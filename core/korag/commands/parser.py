@@ -1,0 +1,43 @@
+"""A parser whose errors are in Korean and English."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import NoReturn
+
+_KOREAN = (
+    (r"the following arguments are required: (?P<what>.+)", "꼭 필요한 인자가 없습니다: {what}"),
+    (r"unrecognized arguments: (?P<what>.+)", "없는 인자입니다: {what}"),
+    (r"invalid choice: (?P<value>.+?),? \(choose from (?P<what>.+)\)", "{value}: 다음 중 하나여야 합니다: {what}"),
+    (r"invalid int value: (?P<value>.+)", "{value}: 정수여야 합니다"),
+    (r"invalid float value: (?P<value>.+)", "{value}: 수여야 합니다"),
+    (r"invalid \w+ value: (?P<value>.+)", "{value}: 쓸 수 없는 값입니다"),
+    (r"expected one argument", "값이 하나 있어야 합니다"),
+    (r"expected (?:at least one argument|\d+ arguments?)", "값이 모자랍니다"),
+    (r"not allowed with argument (?P<what>.+)", "{what}: 함께 쓸 수 없습니다"),
+    (r"ignored explicit argument (?P<value>.+)", "{value}: 값을 받지 않는 인자입니다"),
+    (r"ambiguous option: (?P<value>.+?) could match (?P<what>.+)", "{value}: 어느 것인지 알 수 없습니다: {what}"),
+)
+"""Messages of `argparse` by pattern."""
+_ARGUMENT = re.compile(r"argument (?P<name>.+?): ")
+
+
+class Parser(argparse.ArgumentParser):
+    """An `argparse.ArgumentParser` that explains mistakes in Korean first; so do those of its subcommands."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints usage and message, and exits with 2."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {_in_korean(message)}\n{self.prog}: {message}\n")
+
+
+def _in_korean(message: str) -> str:
+    argument = _ARGUMENT.match(message)
+    rest = message if argument is None else message[argument.end() :]
+    place = "" if argument is None else f"{argument['name']} "
+    for pattern, korean in _KOREAN:
+        if found := re.fullmatch(pattern, rest, re.DOTALL):
+            return place + korean.format(**found.groupdict())
+    return f"{place}명령이 잘못되었습니다. 도움말: korag --help"

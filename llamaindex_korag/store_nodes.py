@@ -35,7 +35,9 @@ class StoreNodes(BasePydanticVectorStore):
 
     stores_text: bool = Field(default=True, frozen=True, exclude=True)
     is_embedding_query: bool = Field(default=False, frozen=True, exclude=True)
-    metadata_mode: MetadataMode = Field(default=MetadataMode.EMBED, description="Metadata in the searched text.")
+    metadata_mode: MetadataMode = Field(
+        default=MetadataMode.EMBED, frozen=True, description="Metadata in the searched text."
+    )
     _collection: Collection = PrivateAttr()
     _warned: set[str] = PrivateAttr(default_factory=set)
 

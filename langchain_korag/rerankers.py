@@ -24,12 +24,11 @@ from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker, TokenCache
 from korag.reranking.cross_encoder import CrossEncoderReranker
 from korag.reranking.fusing import check_fuse_weight, ranked_scores
-from korag.reranking.searched import searched_query
 from korag.text import check_text
 from langchain_korag.checked_model import CHECKED, MODEL_NAME, CheckedModel
 from langchain_korag.documents import check_documents, group_equal
 from langchain_korag.field_types import Count, Fraction, Key
-from langchain_korag.results import best_score
+from langchain_korag.results import best_score, searched_by
 
 
 class DocumentReranker(CheckedModel, BaseDocumentCompressor):
@@ -95,7 +94,7 @@ class DocumentReranker(CheckedModel, BaseDocumentCompressor):
         groups = group_equal(check_documents(documents))
         candidates = [group[0] for group in groups]
         ranked = self._text_reranker().rerank(
-            searched_query(check_text(query, "query"), [document.metadata for document in candidates]),
+            searched_by(check_text(query, "query"), candidates),
             [document.page_content for document in candidates],
             top_n=self.top_n,
             score_threshold=self.score_threshold,

@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from korag.collection.base import Hit
 from korag.errors import InvalidArgumentError
 from korag.reranking.fusing import is_number
-from korag.reranking.searched import REWRITTEN
+from korag.reranking.searched import REWRITTEN, searched_query
 
 KEYS = ("score_key", "id_key")
 """Keywords of a search that name metadata keys."""
@@ -130,3 +130,8 @@ def best_score(occurrences: Sequence[Document], key: str | None) -> float | None
     metadata: list[dict[Any, Any]] = [document.metadata for document in occurrences]
     scores: list[Any] = [one[HIT].get("score") if HIT in one else one.get(key) for one in metadata]
     return max(map(float, filter(is_number, scores)), default=None)
+
+
+def searched_by(query: str, documents: Sequence[Document]) -> str:
+    """Returns the query that all documents were found by, if it was repaired, otherwise the query itself."""
+    return searched_query(query, [document.metadata.get(HIT, document.metadata) for document in documents])

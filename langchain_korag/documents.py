@@ -191,7 +191,8 @@ def to_records(documents: Iterable[Document], ids: Sequence[str] | None = None) 
         InvalidArgumentError: If the numbers of ids and documents differ, an id occurs twice, or metadata is not JSON.
     """
     documents = check_documents(documents)
-    stored = check_columns([document.page_content for document in documents], ids, [d.metadata for d in documents])
+    texts, metadata = [document.page_content for document in documents], [document.metadata for document in documents]
+    stored = check_columns(texts, ids, metadata, names=[document.id for document in documents])
     if ids is None:
         own = [document.id or new for document, new in zip(documents, _content_ids(stored), strict=True)]
         stored = check_columns([document.text for document in stored], own, [document.metadata for document in stored])

@@ -49,9 +49,19 @@ def to_json(metadata: Mapping[str, Any]) -> str:
 
 
 def check_documents(
-    texts: Iterable[str], ids: Sequence[str] | None, metadata: Sequence[Mapping[str, Any]] | None
+    texts: Iterable[str],
+    ids: Sequence[str] | None,
+    metadata: Sequence[Mapping[str, Any]] | None,
+    *,
+    names: Sequence[str | None] | None = None,
 ) -> list[StoredDocument]:
     """Puts texts, ids and metadata together; ids are generated if not given.
+
+    Args:
+        texts: The texts.
+        ids: Their ids, all different.
+        metadata: A dict of JSON values for each; copied.
+        names: Ids of documents for errors of their metadata, where `ids` is not given; None where there is none.
 
     Raises:
         InvalidTextError: If a text is not a string, or longer than 200 million characters.
@@ -64,13 +74,15 @@ def check_documents(
                 f"texts[{index}]의 길이가 {len(text):,}자입니다. {MAX_CHARACTERS:,}자까지 저장합니다. 나누어 넣으세요.",
                 f"texts[{index}] has {len(text):,} characters; {MAX_CHARACTERS:,} can be stored. Split it.",
             )
-    is_named = ids is not None
-    ids = [str(uuid.uuid4()) for _ in texts] if ids is None else check_ids(ids)
+    if ids is not None:
+        names = ids = check_ids(ids)
+    else:
+        ids = [str(uuid.uuid4()) for _ in texts]
     metadata = [{} for _ in texts] if metadata is None else check_list("metadata", metadata)
     check_lengths(texts=texts, ids=ids, metadata=metadata)
     check_distinct("ids", ids)
     return [
-        StoredDocument(id_, text, check_metadata(fields, index, id_=id_ if is_named else None))
+        StoredDocument(id_, text, check_metadata(fields, index, id_=names[index] if names else None))
         for index, (id_, text, fields) in enumerate(zip(ids, texts, metadata, strict=True))
     ]
 

@@ -37,7 +37,7 @@ def opened(folder: Path) -> Collection:
 
 def content(folder: Path) -> Documents:
     with opened(folder) as collection:
-        found = {document.id: document.text for document in collection.get()}
+        found = {document.id: document.text + document.metadata.get("덧글", "") for document in collection.get()}
         collection.search("글", k=3)
         return found
 
@@ -92,12 +92,17 @@ def attempt(
     new = {f"{i}": f"새 글 {i} " * rng.randint(1, 200) for i in range(rng.randint(0, 30), rng.randint(40, 200))}
     with opened(other) as collection:
         collection.add(["다른 글"], ids=["다른"])
-    operation = rng.choice(["add", "delete", "compact", "save", "save over", "new", "text", "folder"])
+    operation = rng.choice(["add", "metadata", "delete", "compact", "save", "save over", "new", "text", "folder"])
+
+    note = "덧글" * rng.randint(1, 2_000)
 
     def run() -> None:
         if operation == "add":
             with opened(folder) as collection:
                 collection.add(list(new.values()), ids=list(new))
+        elif operation == "metadata":
+            with opened(folder) as collection:
+                collection.update_metadata(list(texts), {"덧글": note})
         elif operation == "delete":
             with opened(folder) as collection:
                 collection.delete(list(texts)[::2])
@@ -120,7 +125,12 @@ def attempt(
             with atomic_folder(copy) as unfinished:
                 (unfinished / "가중치").write_bytes(bytes(300_000))
 
-    after = {"add": texts | new, "delete": {id_: texts[id_] for id_ in list(texts)[1::2]}}.get(operation, texts)
+    changed = {
+        "add": texts | new,
+        "metadata": {id_: text + note for id_, text in texts.items()},
+        "delete": {id_: texts[id_] for id_ in list(texts)[1::2]},
+    }
+    after = changed.get(operation, texts)
     failed = False
     try:
         with limit(place, rng):

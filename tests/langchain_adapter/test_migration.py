@@ -13,6 +13,8 @@ from langchain_core.documents import Document
 from retriever_kinds import QUERY, WIDE, ids
 
 from korag import DenseEncoder
+from korag.checks import reject_unknown
+from korag.errors import InvalidArgumentError
 from langchain_korag import KoBM25Retriever, KoCrossEncoderReranker, KoEmbeddings, KoHybridRetriever, KoVectorStore
 
 PAGE = Path(__file__).parents[2] / "docs/migration.md"
@@ -56,13 +58,22 @@ def page(laws: list[Document], cross_encoder_folder: Path, tmp_path_factory: pyt
 
 def test_every_line_of_today_has_one_of_ours() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert (len(THEIRS.findall(text)), len(OURS.findall(text))) == (5, 8)
+    assert (len(THEIRS.findall(text)), len(OURS.findall(text))) == (5, 11)
     for code in THEIRS.findall(text):
         compile(code, PAGE.name, "exec")
     korean, english = text.split("## In English")
     rows = [re.findall(r"^\| `.*", part, re.MULTILINE) for part in (korean, english)]
     assert len(rows[0]) == len(rows[1]) == 6
     assert [row.split("|")[1] for row in rows[0]] == [row.split("|")[1] for row in rows[1]]
+
+
+def test_the_table_of_names_is_what_errors_say() -> None:
+    rows = re.findall(r"^\| .* · .* \| `(\w+)` \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == 17
+    for ours, elsewhere in rows:
+        for theirs in re.findall(r"`(\w+)`", elsewhere):
+            with pytest.raises(InvalidArgumentError, match=f"Did you mean {ours}\\?"):
+                reject_unknown(KoVectorStore, [theirs], [ours])
 
 
 @pytest.mark.slow
@@ -84,6 +95,9 @@ def test_our_code_finds_what_it_should(page: dict[str, Any], laws: list[Document
     assert [document.id for document, _ in page["pairs"]] == ids(page["hybrid"].invoke(QUERY, k=2))
     assert len(page["compressed"].invoke(QUERY)) == 3
     assert page["hybrid"].weights == {"dense": 0.6, "bm25": 0.4}
+    assert [document.id for document in page["moved"].collection.get()] == ids(laws)
+    assert page["indexed"].count() == len(laws)
+    assert page["small"].top_n == 3
 
 
 @pytest.mark.slow

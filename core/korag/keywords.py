@@ -74,7 +74,7 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
                 f"{place}에 {', '.join(missing)}이(가) 없습니다. 쓸 수 있는 것: {', '.join(known)}.",
                 f"{place} lacks {', '.join(missing)}. It takes: {', '.join(known)}.",
             )
-        return function(*args, **renamed)
+        return function(*args, **renamed)  # pyright: ignore[reportCallIssue]  # the names of the function's own
 
     return checked
 

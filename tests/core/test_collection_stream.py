@@ -76,6 +76,16 @@ def test_what_changed_is_replaced() -> None:
     assert collection.get([rows[4][0]])[0].metadata == {"번호": "넷"}
 
 
+def test_metadata_that_only_python_takes_for_equal_is_changed() -> None:
+    encoder = FakeDenseEncoder()
+    collection = Collection.in_memory(encoders=[encoder])
+    collection.add_stream([("가", "본문", {"공개": 1, "쪽": 2})])
+    assert collection.add_stream([("가", "본문", {"공개": True, "쪽": 2})]) == 1
+    assert collection.ids({"공개": True}) == ["가"]
+    assert collection.add_stream([("가", "본문", {"쪽": 2, "공개": True})]) == 0
+    assert encoder.documents_encoded == 1
+
+
 def test_metadata_may_be_left_out_and_empty_texts_are_kept() -> None:
     collection = Collection.in_memory(encoders=[FakeDenseEncoder()])
     assert collection.add_stream([("가", "본문"), ("나", "", None), ("다", "본문", {"x": 1})]) == 3

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from korag.collection.documents import StoredDocument, check_documents, to_json
+from korag.collection.documents import StoredDocument, check_documents
 from korag.encoders.batching import batched
 from korag.errors import InvalidArgumentError
 from korag.filters.ast import in_nfc
@@ -54,7 +55,8 @@ def _differs(document: StoredDocument, stored: StoredDocument | None) -> bool:
     """The forms of ids and metadata do not count: a Mac and a PC give one file's name differently."""
     if stored is None or document.text != stored.text:
         return True
-    return to_json(in_nfc(document.metadata)) != to_json(in_nfc(stored.metadata))
+    # As JSON, because 1 and True are equal in Python.
+    return json.dumps(in_nfc(document.metadata), sort_keys=True) != json.dumps(in_nfc(stored.metadata), sort_keys=True)
 
 
 def _checked(documents: Iterable[Any], size: int) -> Iterator[list[StoredDocument]]:

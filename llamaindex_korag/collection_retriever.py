@@ -25,9 +25,9 @@ from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.manifest import EncoderLike
 from korag.collection.local.opening import open_saved, planned_legs
-from korag.encoders.load import as_encoder, as_encoders, load_encoder
+from korag.encoders.load import as_encoder, as_encoders
 from korag.fusion import reciprocal_rank_fusion
-from korag.keywords import checks_keywords, reject_setting
+from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from korag.text import check_text, check_texts
@@ -75,8 +75,6 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
     """Attributes that are fields of `SearchOptions`, with the field's name."""
     _embedding_strs: ClassVar[bool] = True
     """Search with the strings that a query transformation such as HyDE generated."""
-    _loaded_as: ClassVar[str | None] = None
-    """The argument of the class methods for a loaded model, with braces in its place; None if there is none."""
 
     @checks_constructor
     def __init__(
@@ -164,7 +162,7 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         records = to_records(
             given_nodes(nodes, index, docstore), check_mode(options.get("metadata_mode", MetadataMode.EMBED))
         )
-        check_sync(sync, path, len(records.ids))
+        check_sync(sync, existing=path is not None, given=len(records.ids))
         encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         legs = planned_legs(encoders, bm25=bm25, tokenizer=tokenizer)
         cls._check_legs(legs, f"legs={list(legs)}")
@@ -221,10 +219,7 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         parameters = inspect.signature(getattr(cls, method)).parameters.values()
         own = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
         known = list(dict.fromkeys([*own, *cls._options]))
-        if cls._loaded_as is None:
-            reject_unknown(cls, options, known)
-        else:
-            reject_setting(cls, options, known, loader=load_encoder, argument=cls._loaded_as)
+        reject_unknown(cls, options, known)
 
     @classmethod
     def _check_legs(cls, legs: tuple[str, ...], owner: object) -> None:

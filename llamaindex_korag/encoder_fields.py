@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 from llama_index.core.bridge.pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from korag.checkpoints.presets import Family
-from korag.checks import check_count
+from korag.checks import check_count, reject_unknown
 from korag.collection.local.manifest import EncoderLike
 from korag.encoders.base import Encoder
-from korag.encoders.load import as_encoder, load_encoder
+from korag.encoders.load import as_encoder
 from korag.encoders.options import PoolingMode
-from korag.keywords import checks_keywords, reject_setting
+from korag.keywords import checks_keywords
 from llamaindex_korag.checked_fields import CHECKED, CheckedFields
 
 DEFAULT_BATCH_SIZE = 128
@@ -98,8 +98,7 @@ class EncoderFields(CheckedFields):
             WrongFamilyError: If the model is of another family; the message names the class to use.
             InvalidArgumentError: If a loaded encoder is given with settings it was not loaded with.
         """
-        known = list(type(self).model_fields)  # checked before the default model is looked for
-        reject_setting(self, more, known, loader=load_encoder, argument="model_name={}")
+        reject_unknown(self, more, list(type(self).model_fields))  # before the default model is looked for
         rest = {"embed_batch_size": embed_batch_size, "num_workers": num_workers, **more}
         self._check_fields(rest)
         encoder = as_encoder(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec
 
@@ -125,20 +124,20 @@ def check_document(document: object) -> Document:
     return document
 
 
-def check_sync(sync: object, path: str | os.PathLike[str] | None, given: int) -> bool:
+def check_sync(sync: object, *, existing: bool, given: int) -> bool:
     """Returns whether nodes that are not given are removed.
 
     Args:
         sync: The argument.
-        path: Folder of the collection.
-        given: Number of nodes given.
+        existing: Whether the collection may have nodes already.
+        given: Number of nodes or documents given.
 
     Raises:
         InvalidArgumentError: If it is no bool, there is no folder, or nothing is given.
     """
     if not check_flag("sync", sync):
         return False
-    if path is None:
+    if not existing:
         raise InvalidArgumentError(
             "sync=True인데 path=가 없습니다. sync는 폴더에 저장된 노드 가운데 이번에 넣지 않은 것을 지웁니다. 메모리의 "
             "새 컬렉션에는 지울 것이 없으니 path=를 넣거나 sync를 빼세요.",
@@ -171,3 +170,43 @@ def nodes_of(nodes: Iterable[BaseNode], document: Document) -> list[BaseNode]:
                 "SOURCE in its relationships.",
             )
     return checked
+
+
+def check_documents(documents: Iterable[Document]) -> list[Document]:
+    """Returns documents as a list.
+
+    Raises:
+        InvalidTextError: If something is not a LlamaIndex document.
+    """
+    if isinstance(documents, BaseNode | str) or not isinstance(documents, Iterable):
+        raise InvalidTextError(
+            f"documents의 값은 {type(documents).__name__} 하나입니다. Document의 리스트여야 합니다: [문서].",
+            f"documents is a single {type(documents).__name__}; it must be a list of Documents: [document].",
+        )
+    checked = list(documents)
+    for index, document in enumerate(checked):
+        if not isinstance(document, Document):
+            raise InvalidTextError(
+                f"documents[{index}]은(는) {type(document).__name__}입니다. LlamaIndex의 Document여야 합니다. "
+                "나눈 노드는 KoColBERTIndex(nodes=[...])나 insert_nodes로 넣으세요.",
+                f"documents[{index}] is a {type(document).__name__}; it must be a LlamaIndex Document. Nodes go into "
+                "KoColBERTIndex(nodes=[...]) or insert_nodes.",
+            )
+    return checked
+
+
+@functools.cache
+def engine_keywords() -> tuple[str, ...]:
+    """Returns the keywords of the engines that can be created from an index."""
+    from llama_index.core.chat_engine import (
+        CondensePlusContextChatEngine,
+        CondenseQuestionChatEngine,
+        ContextChatEngine,
+        SimpleChatEngine,
+    )
+    from llama_index.core.query_engine import RetrieverQueryEngine
+
+    engines = (CondensePlusContextChatEngine, CondenseQuestionChatEngine, ContextChatEngine, SimpleChatEngine)
+    makers = [RetrieverQueryEngine.from_args, *(engine.from_defaults for engine in engines)]
+    names = [name for make in makers for name in inspect.signature(make).parameters]
+    return tuple(name for name in dict.fromkeys(names) if name not in ("retriever", "kwargs"))

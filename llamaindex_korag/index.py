@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -26,9 +25,10 @@ from korag.checks import reject_unknown
 from korag.collection.base import Collection
 from korag.collection.local.manifest import EncoderLike
 from korag.encoders.load import as_encoders
-from korag.errors import InvalidTextError
+from korag.keywords import checks_keywords
 from korag.legs.windows.settings import WindowSize
 from korag.text import to_nfc
+from llamaindex_korag.given import check_documents, check_sync, engine_keywords
 from llamaindex_korag.node_methods import replace_documents
 from llamaindex_korag.nodes import DOCUMENT_ID, document_hash, source_id, split, to_node
 from llamaindex_korag.retrievers import KoColBERTRetriever
@@ -63,6 +63,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
 
     index_struct_cls = KoColBERTStruct
 
+    @checks_keywords
     def __init__(
         self,
         nodes: Sequence[BaseNode] | None = None,
@@ -86,7 +87,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
 
         Args:
             nodes: The nodes; they keep their ids and are not modified.
-            model_name: A name, a path, or a loaded late-interaction encoder.
+            model_name: A name, a path, or a loaded late-interaction encoder. ``model=`` is taken too.
             query_length: Longest query in tokens; None for the model's own.
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
@@ -107,7 +108,8 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             InvalidArgumentError: If a node has no text, an id occurs twice, or an argument breaks its rule.
             FingerprintError: If the folder was built with another model.
         """
-        reject_unknown(self, unknown, [name for name in inspect.signature(type(self)).parameters if name != "unknown"])
+        known = [name for name in inspect.signature(type(self)).parameters if name != "unknown"]
+        reject_unknown(self, unknown, known)
         given = [*(nodes or ()), *(objects or ())]
         if collection is None:
             self._retriever = KoColBERTRetriever.from_defaults(
@@ -135,6 +137,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         )
 
     @classmethod
+    @checks_keywords
     def from_documents(
         cls,
         documents: Sequence[Document],
@@ -142,20 +145,28 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         show_progress: bool = False,  # noqa: FBT001, FBT002 (LlamaIndex's signature)
         callback_manager: CallbackManager | None = None,
         transformations: list[TransformComponent] | None = None,
+        *,
+        sync: bool = False,
         **options: Any,
     ) -> Self:
         """Splits documents and indexes their nodes.
 
         Args:
             documents: The documents. If the folder has nodes of a document with the same id, they are kept if the
-                document has not changed, and replaced otherwise.
+                document has not changed, and replaced otherwise. Nodes of documents with random ids, which are others
+                in every run, are recognised by their content (see `llamaindex_korag.recognition`).
             storage_context: LlamaIndex's; this index keeps nothing in it.
             show_progress: Show progress bars.
             callback_manager: LlamaIndex's callbacks.
             transformations: Splitting of documents; None for ``Settings.transformations``.
+            sync: Remove from the folder, or the collection given, all nodes that do not belong to the documents given,
+                after adding; what is unchanged is not encoded.
             options: Keywords of the constructor: `model_name`, `query_length`, `window`, `stride`, `path`,
                 `metadata_mode`, `collection`, `load_stored_models`.
         """
+        documents = check_documents(documents)
+        existing = any(options.get(name) is not None for name in ("path", "collection"))
+        check_sync(sync, existing=existing, given=len(documents))
         index = cls(
             storage_context=storage_context,
             callback_manager=callback_manager,
@@ -163,10 +174,14 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             show_progress=show_progress,
             **options,
         )
-        index.refresh_ref_docs(documents)
+        with index._callback_manager.as_trace("refresh_ref_docs"):
+            _, ids = index._refresh(documents)
+        if check_sync(sync, existing=existing, given=len(ids)):
+            index.collection.keep_only(ids)
         return index
 
     @classmethod
+    @checks_keywords
     def load_from_disk(
         cls,
         path: str | os.PathLike[str],
@@ -195,6 +210,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         return cls(collection=saved.collection, **options)
 
     @classmethod
+    @checks_keywords
     def from_persist_dir(
         cls,
         path: str | os.PathLike[str],
@@ -240,7 +256,7 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             InvalidArgumentError: If a keyword is none of these.
         """
         own = KoColBERTRetriever._options
-        reject_unknown(KoColBERTRetriever, kwargs, [*own, *(name for name in _engine_keywords() if name not in own)])
+        reject_unknown(KoColBERTRetriever, kwargs, [*own, *(name for name in engine_keywords() if name not in own)])
         options = {name: value for name, value in kwargs.items() if name in own}
         options.setdefault("callback_manager", self._callback_manager)
         options.setdefault("metadata_mode", self._retriever.metadata_mode)
@@ -256,6 +272,24 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
     ) -> list[BaseNode]:
         """Returns nodes: by id in the order given, otherwise in insertion order."""
         return self._retriever.get_nodes(node_ids, filters=filters)
+
+    def ids(self, *, filters: MetadataFilters | None = None) -> list[str]:
+        """Returns the ids of the nodes that match filters, or of all, in insertion order."""
+        return self._retriever.ids(filters=filters)
+
+    def count(self, filters: MetadataFilters | None = None) -> int:
+        """Number of nodes that match filters; of all nodes without them."""
+        return self._retriever.count(filters)
+
+    def update_metadata(
+        self,
+        node_ids: Sequence[str],
+        metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        replace: bool = False,
+    ) -> list[str]:
+        """Changes the metadata of nodes, all of them or none; see `KoColBERTRetriever.update_metadata`."""
+        return self._retriever.update_metadata(node_ids, metadata, replace=replace)
 
     @property
     def ref_doc_info(self) -> dict[str, RefDocInfo]:
@@ -355,57 +389,27 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         """
         reject_unknown(self, update_kwargs, ["insert_kwargs", "update_kwargs"])
         with self._callback_manager.as_trace("refresh_ref_docs"):
-            documents = _check(documents)
-            where = {DOCUMENT_ID: {"$in": [document.id_ for document in documents]}}
-            found = self.collection.get(where=where)
-            known = {to_nfc(source_id(stored) or ""): document_hash(stored) for stored in found}
-            changed = [known.get(to_nfc(document.id_)) != document.hash for document in documents]
-            self._replace([document for document, new in zip(documents, changed, strict=True) if new])
+            changed, _ = self._refresh(check_documents(documents))
             return changed
 
     async def arefresh_ref_docs(self, documents: Sequence[Document], **update_kwargs: Any) -> list[bool]:
         """Async `refresh_ref_docs`, run in a thread."""
         return await asyncio.to_thread(self.refresh_ref_docs, documents, **update_kwargs)
 
-    def _replace(self, documents: Iterable[Document]) -> None:
+    def _refresh(self, documents: Sequence[Document]) -> tuple[list[bool], list[str]]:
+        """Indexes documents that are new or have changed; returns which, and the ids of the nodes of all."""
+        stored = self.collection.get(where={DOCUMENT_ID: {"$in": [document.id_ for document in documents]}})
+        known = {to_nfc(source_id(one) or ""): document_hash(one) for one in stored}
+        changed = [known.get(to_nfc(document.id_)) != document.hash for document in documents]
+        old = {to_nfc(document.id_) for document, new in zip(documents, changed, strict=True) if not new}
+        kept = [one.id for one in stored if to_nfc(source_id(one) or "") in old]
+        added = self._replace([document for document, new in zip(documents, changed, strict=True) if new])
+        return changed, [*kept, *added]
+
+    def _replace(self, documents: Iterable[Document]) -> list[str]:
         """Adds the nodes of all documents together, then removes those of their previous versions."""
-        documents = _check(documents)
+        documents = check_documents(documents)
         nodes = split(documents, self._transformations or Settings.transformations, show_progress=self._show_progress)
-        replace_documents(
+        return replace_documents(
             self._retriever, [document.id_ for document in documents], nodes, show_progress=self._show_progress or None
         )
-
-
-def _check(documents: Iterable[Document]) -> list[Document]:
-    if isinstance(documents, BaseNode | str) or not isinstance(documents, Iterable):
-        raise InvalidTextError(
-            f"documents의 값은 {type(documents).__name__} 하나입니다. Document의 리스트여야 합니다: [문서].",
-            f"documents is a single {type(documents).__name__}; it must be a list of Documents: [document].",
-        )
-    checked = list(documents)
-    for index, document in enumerate(checked):
-        if not isinstance(document, Document):
-            raise InvalidTextError(
-                f"documents[{index}]은(는) {type(document).__name__}입니다. LlamaIndex의 Document여야 합니다. "
-                "나눈 노드는 KoColBERTIndex(nodes=[...])나 insert_nodes로 넣으세요.",
-                f"documents[{index}] is a {type(document).__name__}; it must be a LlamaIndex Document. Nodes go into "
-                "KoColBERTIndex(nodes=[...]) or insert_nodes.",
-            )
-    return checked
-
-
-@functools.cache
-def _engine_keywords() -> tuple[str, ...]:
-    """Returns the keywords of the engines that can be created from an index."""
-    from llama_index.core.chat_engine import (
-        CondensePlusContextChatEngine,
-        CondenseQuestionChatEngine,
-        ContextChatEngine,
-        SimpleChatEngine,
-    )
-    from llama_index.core.query_engine import RetrieverQueryEngine
-
-    engines = (CondensePlusContextChatEngine, CondenseQuestionChatEngine, ContextChatEngine, SimpleChatEngine)
-    makers = [RetrieverQueryEngine.from_args, *(engine.from_defaults for engine in engines)]
-    names = [name for make in makers for name in inspect.signature(make).parameters]
-    return tuple(name for name in dict.fromkeys(names) if name not in ("retriever", "kwargs"))

@@ -14,11 +14,11 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_CROSS_ENCODER
-from korag.checks import check_count, check_flag, check_fraction
-from korag.encoders.load import as_encoder, load_encoder
+from korag.checks import check_count, check_flag, check_fraction, reject_unknown
+from korag.encoders.load import as_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.errors import InvalidArgumentError
-from korag.keywords import checks_keywords, reject_setting
+from korag.keywords import checks_keywords
 from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker
 from korag.reranking.cross_encoder import CrossEncoderReranker, cross_encoder_with
@@ -276,8 +276,7 @@ class KoColBERTRerank(NodeReranker):
             InvalidArgumentError: If a loaded encoder comes with settings it was not loaded with, or another argument is
                 invalid.
         """
-        known = list(type(self).model_fields)  # checked before the default model is looked for
-        reject_setting(self, unknown, known, loader=load_encoder, argument="model_name={}")
+        reject_unknown(self, unknown, list(type(self).model_fields))  # before the default model is looked for
         rest = {
             "callback_manager": callback_manager,
             "top_n": top_n,
@@ -376,8 +375,7 @@ class KoCrossEncoderRerank(NodeReranker):
             InvalidArgumentError: If a loaded model comes with settings it was not loaded with, another argument is
                 invalid, or there is a `score_threshold` and the scores are not in [0, 1].
         """
-        known = list(type(self).model_fields)
-        reject_setting(self, unknown, known, loader=CrossEncoderReranker, argument="model_name={}")
+        reject_unknown(self, unknown, list(type(self).model_fields), loader=CrossEncoderReranker.__name__)
         rest = {
             "callback_manager": callback_manager,
             "top_n": top_n,

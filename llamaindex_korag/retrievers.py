@@ -49,7 +49,6 @@ class _ModelRetriever(_OneLegRetriever):
 
     _family: ClassVar[Family]
     _default: ClassVar[str]
-    _loaded_as = "model_name={}"
 
     @classmethod
     @checks_keywords
@@ -280,7 +279,6 @@ class KoHybridRetriever(CollectionRetriever):
         fetch_k: Candidates of each leg; None for 100, or `similarity_top_k` if that is more.
     """
 
-    _loaded_as = "models=[{}]"
     _options = (*CollectionRetriever._options, "weights", "fusion", "fetch_k")
     _fields: ClassVar[Mapping[str, str]] = {**CollectionRetriever._fields, "fusion": "fusion", "fetch_k": "fetch_k"}
     method = renamed_attribute("method", "fusion")

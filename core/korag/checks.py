@@ -225,13 +225,14 @@ def check_distinct(name: str, ids: Iterable[str]) -> None:
 # -- keywords -------------------------------------------------------------------------------------------------
 
 
-def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str]) -> None:
+def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str], *, loader: str = "load_encoder") -> None:
     """Raises for a keyword that would otherwise be dropped silently.
 
     Args:
         owner: Whose method it is: an object, or the class of a class method.
         given: Names of the keywords passed.
         known: Names of the keywords accepted.
+        loader: The name in `korag` of what loads a model to pass here.
 
     Raises:
         InvalidArgumentError: If one is unknown; the message suggests the closest match.
@@ -241,7 +242,7 @@ def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str]) ->
         if name not in known:
             meant = _closest(name, known)
             korean, english = (
-                (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else _of_a_model(name, known)
+                (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else _of_a_model(name, known, loader)
             )
             raise InvalidArgumentError(
                 f"{owner_name}에는 '{name}' 인자가 없습니다.{korean} 쓸 수 있는 것: {', '.join(known)}.",
@@ -249,13 +250,17 @@ def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str]) ->
             )
 
 
-def _of_a_model(name: str, known: Sequence[str]) -> tuple[str, str]:
-    """Returns the advice for a setting of a model where models are given as a list, each with settings of its own."""
-    models = next((each for each in ("encoders", "models") if each in known), None)
-    if models is None or name not in _MODEL_SETTINGS:
+def _of_a_model(name: str, known: Sequence[str], loader: str) -> tuple[str, str]:
+    """Returns the advice for a setting of a model where loaded models are passed, which have settings of their own."""
+    takes = next((each for each in ("encoders", "models", "model_name") if each in known), None)
+    if takes is None or name not in _MODEL_SETTINGS[loader]:
         return "", ""
-    call = f"{models}=[korag.load_encoder('mini-colbert', {name}=…)]"
-    return f" 모델마다 정하는 설정입니다: {call}.", f" It is a setting of one model: {call}."
+    loaded = f"korag.{loader}('…', {name}=…)"
+    call = f"{takes}={loaded}" if takes == "model_name" else f"{takes}=[{loaded}]"
+    return (
+        f" 모델의 설정이니 모델을 불러올 때 넣으세요: {call}.",
+        f" It is a setting of a model, for where that is loaded: {call}.",
+    )
 
 
 def _closest(name: str, known: Sequence[str]) -> str | None:
@@ -266,11 +271,28 @@ def _closest(name: str, known: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.65)), None)
 
 
-_MODEL_SETTINGS = frozenset({
-    "query_length", "max_length", "dim", "dtype", "device", "backend", "query_prompt", "document_prompt", "adapter",
-    "pooling", "batch_tokens", "query_cache", "trust_remote_code", "revision", "family",
-})  # fmt: skip
-"""Keywords of `korag.load_encoder`."""
+_OF_EVERY_MODEL = (
+    *(
+        "max_length",
+        "dtype",
+        "device",
+        "backend",
+        "batch_tokens",
+        "revision",
+        "cache_folder",
+        "local_files_only",
+        "token",
+    ),
+    "trust_remote_code",
+)
+_MODEL_SETTINGS = {
+    "CrossEncoderReranker": _OF_EVERY_MODEL,
+    "load_encoder": (
+        *(*_OF_EVERY_MODEL, "query_length", "dim", "query_prompt", "document_prompt", "adapter", "pooling"),
+        *("query_cache", "family"),
+    ),
+}
+"""Keywords of what loads a model, by its name in `korag`."""
 _LEGS = {
     "late_interaction": "colbert", "multi_vector": "colbert", "multivector": "colbert", "maxsim": "colbert",
     "splade": "sparse", "vector": "dense", "embedding": "dense", "semantic": "dense", "similarity": "dense",

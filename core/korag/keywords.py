@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from korag.checks import reject_unknown
@@ -77,32 +77,3 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **renamed)  # pyright: ignore[reportCallIssue]  # the names of the function's own
 
     return checked
-
-
-def reject_setting(
-    owner: object, given: Iterable[str], known: Sequence[str], *, loader: Callable[..., Any], argument: str
-) -> None:
-    """`reject_unknown` where a model is passed, which has settings of its own.
-
-    Args:
-        owner: Whose method it is: an object, or the class of a class method.
-        given: Names of the keywords passed.
-        known: Names of the keywords accepted.
-        loader: Loads the model.
-        argument: How the loaded model is passed, with braces in its place: ``"model_name={}"``.
-
-    Raises:
-        InvalidArgumentError: If one is unknown; of a setting of the loader, the message says where it goes.
-    """
-    settings = inspect.signature(loader).parameters
-    owner_name = (owner if isinstance(owner, type) else type(owner)).__name__
-    for name in given:
-        if name not in known and name in settings and name not in MODEL_NAMES:
-            call = argument.format(f"{loader.__name__}('...', {name}=...)")
-            raise InvalidArgumentError(
-                f"{owner_name}에는 '{name}' 인자가 없습니다. 모델의 설정이니 모델을 불러올 때 넣으세요: {call}. 쓸 수 "
-                f"있는 것: {', '.join(known)}.",
-                f"{owner_name} takes no '{name}'. It is a setting of the model, so it goes where that is loaded: "
-                f"{call}. It takes: {', '.join(known)}.",
-            )
-    reject_unknown(owner, given, known)

@@ -19,6 +19,7 @@ from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 
 from korag import Collection, LateInteractionEncoder, load_encoder
 from korag.errors import FingerprintError, ForeignFolderError, InvalidArgumentError, InvalidTextError, WrongFamilyError
+from korag.testing.encoders import FakeMultiVectorEncoder
 from llamaindex_korag import KoBM25Retriever, KoColBERTIndex, KoColBERTRetriever
 
 QUERY = "보증금은 언제 돌려받나요?"
@@ -245,3 +246,23 @@ class TestFolder:
         assert context.docstore.docs == {}
         loaded = load_index_from_storage(context, index_id=other.index_id, embed_model=MockEmbedding(embed_dim=2))
         assert isinstance(loaded, VectorStoreIndex)
+
+
+def test_metadata_and_the_names_of_the_model(documents: list[str]) -> None:
+    encoder = FakeMultiVectorEncoder()
+    nodes = [TextNode(id_=f"{number}", text=text) for number, text in enumerate(documents)]
+    index = KoColBERTIndex(nodes, model=encoder)
+    assert index.update_metadata(["1"], {"주제": "생활"}) == ["1"]
+    assert encoder.documents_encoded == len(documents) + 1
+    topic = MetadataFilters(filters=[MetadataFilter(key="주제", value="생활")])
+    assert (index.count(topic), index.ids(filters=topic), index.count()) == (1, ["1"], len(documents))
+    with pytest.raises(InvalidArgumentError, match="same argument"):
+        KoColBERTIndex(nodes, model=encoder, model_name=encoder)
+    with pytest.raises(InvalidArgumentError, match=r"model_name=korag.load_encoder\(.*device="):
+        KoColBERTIndex(nodes, device="cpu")
+    with pytest.raises(InvalidArgumentError, match="Did you mean path"):
+        KoColBERTIndex.from_documents([], persist_dir="x")
+    with pytest.raises(InvalidArgumentError, match="Did you mean documents"):
+        KoColBERTIndex.from_documents(nodes=nodes)
+    with pytest.raises(InvalidArgumentError, match="lacks path"):
+        KoColBERTIndex.load_from_disk()

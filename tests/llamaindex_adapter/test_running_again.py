@@ -160,6 +160,42 @@ print("\\n", encoder.documents_encoded, *sorted(retriever.ids()))
         assert again.get_nodes() == before
         assert {*again.ref_doc_info} == {node.ref_doc_id for node in before}
 
+    def test_an_index_in_step_with_its_files(self, files: Path, tmp_path: Path) -> None:
+        def run(**own_ids: bool) -> tuple[list[str], int]:
+            encoder = FakeMultiVectorEncoder()
+            documents = SimpleDirectoryReader(str(files), **own_ids).load_data()  # type: ignore[arg-type]
+            index = KoColBERTIndex.from_documents(
+                documents, model_name=encoder, path=tmp_path / "색인", transformations=[SPLIT], sync=True
+            )
+            found = texts(index)
+            assert index.ids() == [node.node_id for node in index.get_nodes()]
+            assert index.count() == len(found)
+            index.collection.close()
+            return found, encoder.documents_encoded
+
+        everything, encoded = run()
+        assert len(everything) == encoded
+        assert run() == (everything, 0)
+        (files / "주차.txt").unlink()
+        lending = sorted(node.get_content() for node in self.read(files))
+        assert run() == (lending, 0)
+        assert run(filename_as_id=True) == (lending, len(lending))  # ids of one's own are others
+        (files / "대출.txt").write_text("\n\n".join(RULES[:-1]), encoding="utf-8")
+        fewer = sorted(node.get_content() for node in self.read(files))
+        found, encoded = run(filename_as_id=True)
+        assert found == fewer
+        assert encoded < 3
+
+    def test_an_index_without_anything_to_keep(self, files: Path, tmp_path: Path) -> None:
+        documents = SimpleDirectoryReader(str(files)).load_data()
+        with pytest.raises(InvalidArgumentError, match=r"sync=True.*path="):
+            KoColBERTIndex.from_documents(documents, model_name=FakeMultiVectorEncoder(), sync=True)
+        index = KoColBERTIndex.from_documents(documents, model_name=FakeMultiVectorEncoder())
+        for nothing in ([], [Document(text=" ")]):
+            with pytest.raises(InvalidArgumentError, match="would remove everything"):
+                KoColBERTIndex.from_documents(nothing, collection=index.collection, sync=True)
+        assert index.count() == 2
+
 
 class TestNodes:
     def test_without_ids(self, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from llama_index.core.schema import TextNode
 
-from korag import Collection, CrossEncoderReranker, DenseEncoder, LateInteractionEncoder, SparseEncoder
+from korag import Collection, CrossEncoderReranker, DenseEncoder, LateInteractionEncoder, SparseEncoder, load_encoder
 from korag.errors import InvalidArgumentError, KoragError
 from korag.testing.encoders import FakeDenseEncoder
 from llamaindex_korag import (
@@ -125,9 +125,9 @@ KEYWORDS: list[tuple[Any, dict[str, Any], str]] = [
     (KoBM25Retriever.from_defaults, {"nodes": NODES, "persist_dir": "x"}, "Did you mean path"),
     (KoBM25Retriever.from_defaults, {"nodes": NODES, "device": "cpu"}, "takes no 'device'. It takes"),
     (KoColBERTRetriever.from_defaults, {"nodes": NODES, "embed_model": "x"}, "Did you mean model_name"),
-    (KoColBERTRetriever.from_defaults, {"nodes": NODES, "device": "cpu"}, r"model_name=load_encoder\(.*device="),
-    (KoSpladeRetriever.from_defaults, {"nodes": NODES, "dim": 64}, r"model_name=load_encoder\('...', dim=...\)"),
-    (KoHybridRetriever.from_defaults, {"nodes": NODES, "device": "cpu"}, r"models=\[load_encoder\(.*device="),
+    (KoColBERTRetriever.from_defaults, {"nodes": NODES, "device": "cpu"}, r"model_name=korag.load_encoder\(.*device="),
+    (KoSpladeRetriever.from_defaults, {"nodes": NODES, "dim": 64}, r"model_name=korag.load_encoder\(.*dim="),
+    (KoHybridRetriever.from_defaults, {"nodes": NODES, "device": "cpu"}, r"models=\[korag.load_encoder\(.*device="),
     (KoHybridRetriever.from_defaults, {"nodes": NODES, "model_name": "mini-dense"}, "Did you mean models"),
     (KoHybridRetriever.from_defaults, {"nodes": NODES, "mode": "rrf"}, "Did you mean fusion"),
     (KoColBERTRetriever.from_persist_dir, {}, "KoColBERTRetriever.from_persist_dir lacks path"),
@@ -144,13 +144,14 @@ KEYWORDS: list[tuple[Any, dict[str, Any], str]] = [
     (KoBM25Retriever(**words()).delete_nodes, {"filter": []}, "Did you mean filters"),
     (KoBM25Retriever(**words()).count, {"where": {}}, "Did you mean filters"),
     (KoBM25Retriever(**words()).persist, {"persist_dir": "x"}, "Did you mean path"),
-    (KoEmbedding, {"device": "cpu"}, r"model_name=load_encoder\(.*device="),
+    (KoEmbedding, {"device": "cpu"}, r"model_name=korag.load_encoder\(.*device="),
     (KoEmbedding, {"batch_size": 3}, "Did you mean embed_batch_size"),
     (KoEmbedding, {"query_instruction": ""}, "Did you mean query_prompt"),
     (KoEmbedding, {"text_instruction": ""}, "Did you mean document_prompt"),
     (KoColBERTRerank, {"k": 3}, "Did you mean top_n"),
-    (KoColBERTRerank, {"device": "cpu"}, r"model_name=load_encoder\(.*device="),
-    (KoCrossEncoderRerank, {"device": "cpu"}, r"model_name=CrossEncoderReranker\('...', device=...\)"),
+    (KoColBERTRerank, {"device": "cpu"}, r"model_name=korag.load_encoder\(.*device="),
+    (KoCrossEncoderRerank, {"device": "cpu"}, r"model_name=korag.CrossEncoderReranker\(.*device="),
+    (KoCrossEncoderRerank, {"dim": 64}, "takes no 'dim'. It takes"),
     (KoCrossEncoderRerank, {"similarity_cutoff": 0.5}, "Did you mean score_threshold"),
 ]  # fmt: skip
 
@@ -187,3 +188,12 @@ def test_model_and_model_name(
         for method, first in ((cls.from_defaults, NODES), (cls.from_persist_dir, path)):
             with pytest.raises(InvalidArgumentError, match="same argument"):
                 method(first, model_name=model, model=model)
+
+
+def test_every_setting_of_a_model_is_referred_to_what_loads_it() -> None:
+    for cls, loader in ((KoColBERTRetriever.from_defaults, load_encoder), (KoCrossEncoderRerank, CrossEncoderReranker)):
+        own = inspect.signature(cls).parameters
+        for name in inspect.signature(loader).parameters:
+            if name not in (*own, "model"):
+                with pytest.raises(InvalidArgumentError, match=rf"korag.{loader.__name__}\('…', {name}=…\)"):
+                    cls(**{name: "x"})

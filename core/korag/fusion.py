@@ -7,6 +7,7 @@ form is, and returned as they were first seen.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -234,8 +235,10 @@ def _best_scores(runs: Mapping[str, Sequence[tuple[Id, float]]]) -> dict[str, di
 
 
 def _checked(entry: tuple[Id, float], place: str) -> tuple[Id, float]:
-    if isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[1], Real) and math.isfinite(entry[1]):
-        return entry[0], float(entry[1])
+    if isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[1], Real):
+        with contextlib.suppress(OverflowError):  # an integer beyond all floats
+            if math.isfinite(score := float(entry[1])):
+                return entry[0], score
     raise InvalidArgumentError(
         f"{place}={entry!r:.80}: (id, 점수)여야 하고 점수는 유한한 수여야 합니다.",
         f"{place}={entry!r:.80} must be (id, score) with a finite score.",

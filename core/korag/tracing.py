@@ -155,7 +155,8 @@ def _emit(tracer: Any, name: str, part: Part) -> None:
 def _tracer() -> Any:
     """Returns the tracer of this process; None if no tracer provider is configured."""
     global _tracers
-    if (api := sys.modules.get("opentelemetry.trace")) is None:
+    api: Any = sys.modules.get("opentelemetry.trace")
+    if not hasattr(api, "get_tracer_provider"):  # not imported, or another thread is just doing that
         return None
     provider = api.get_tracer_provider()
     if isinstance(provider, api.ProxyTracerProvider | api.NoOpTracerProvider):

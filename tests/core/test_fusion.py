@@ -60,7 +60,7 @@ def test_an_id_in_two_unicode_forms_counts_once_as_it_was_first_seen(fuse: Any) 
 
 
 @pytest.mark.parametrize("fuse", [weighted_fusion, anchored_fusion])
-@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, None, "0.5"])
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 10**400, None, "0.5"])
 def test_a_score_that_is_no_finite_number_is_named(fuse: Any, score: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=r"runs\['dense'\]\[1\].*유한한 수"):
         fuse({"bm25": [("a", 1.0)], "dense": [("a", 1.0), ("b", score)]})

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import types
 from typing import Any
 
 import pytest
@@ -212,6 +213,13 @@ def test_without_a_provider_there_are_no_spans() -> None:
     with trace.get_tracer("web").start_as_current_span("request") as span:
         assert collection.search(QUERY)
     assert not span.is_recording()
+
+
+def test_an_import_in_progress_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread imports OpenTelemetry while this one searches: the module is there, and still empty."""
+    collection = _filled(bm25=True)
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", types.ModuleType("opentelemetry.trace"))
+    assert collection.search(QUERY)
 
 
 def test_opentelemetry_is_never_imported() -> None:

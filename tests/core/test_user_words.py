@@ -119,6 +119,7 @@ def test_another_dictionary_is_refused(tmp_path: Path, made: Any, given: Any, sa
         ([("솔바람", "솔바람너울")], InvalidArgumentError, "NNP"),
         ({"솔바람": None}, InvalidArgumentError, "NNG"),
         ([("솔바람", "NNP", float("nan"))], InvalidArgumentError, "유한한 수"),
+        ([("솔바람", "NNP", 10**400)], InvalidArgumentError, "유한한 수"),
         ([("솔바람", "NNP", "높음")], InvalidArgumentError, "finite"),
         ([("솔바람", "NNP", 1), ("솔바람", "NNP", 2)], InvalidArgumentError, "1, 2"),
     ],
@@ -152,7 +153,16 @@ def test_synonyms_of_the_tokenizer_are_those_of_the_leg(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], [["솔바람너울", "NNP"]], [["솔바람너울", "명사", 0.0]], "솔바람너울", [[1, 2, 3]], None]
+    "words",
+    [
+        [],
+        [["솔바람너울", "NNP"]],
+        [["솔바람너울", "명사", 0.0]],
+        "솔바람너울",
+        [[1, 2, 3]],
+        None,
+        [["솔바람너울", "NNP", 10**400]],
+    ],
 )
 def test_a_damaged_dictionary_is_named(tmp_path: Path, words: Any) -> None:
     _filled(tmp_path, bm25=KiwiTokenizer(user_words=WORDS)).close()

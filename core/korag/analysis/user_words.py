@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -28,6 +28,7 @@ FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 """Full-width ASCII to ASCII: Kiwi takes a full-width letter for a symbol."""
 LONGEST = 100
 """Characters of a word; Kiwi would take more, but they are no word."""
+GREATEST = sys.float_info.max
 _MOST_KIWIS = 4
 """Kiwis in memory: one takes 400 MB, and a second to load."""
 _SHOWN = 5
@@ -124,7 +125,7 @@ def _checked(entry: object, place: str) -> UserWord:
             f"{place}={entry!r:.80}: {tag!r:.40} is not a tag of Kiwi. It has {', '.join(TAGS)}: NNP for names, NNG "
             "for other nouns, VV and VA for the stems of verbs and adjectives.",
         )
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+    if isinstance(score, bool) or not isinstance(score, int | float) or not -GREATEST <= score <= GREATEST:
         raise InvalidArgumentError(
             f"{place}={entry!r:.80}: 점수는 유한한 수여야 합니다.",
             f"{place}={entry!r:.80}: the score must be a finite number.",

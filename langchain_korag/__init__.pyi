@@ -1,4 +1,5 @@
 from langchain_korag.embeddings import KoEmbeddings as KoEmbeddings
+from langchain_korag.hybrid_retriever import KoHybridRetriever as KoHybridRetriever
 from langchain_korag.migration import read_documents as read_documents
 from langchain_korag.rerank_retriever import KoRerankRetriever as KoRerankRetriever
 from langchain_korag.reranker_provider import register_reranker_provider as register_reranker_provider
@@ -6,7 +7,6 @@ from langchain_korag.rerankers import KoColBERTReranker as KoColBERTReranker
 from langchain_korag.rerankers import KoCrossEncoderReranker as KoCrossEncoderReranker
 from langchain_korag.retrievers import KoBM25Retriever as KoBM25Retriever
 from langchain_korag.retrievers import KoColBERTRetriever as KoColBERTRetriever
-from langchain_korag.retrievers import KoHybridRetriever as KoHybridRetriever
 from langchain_korag.retrievers import KoSpladeRetriever as KoSpladeRetriever
 from langchain_korag.sparse_embeddings import KoSparseEmbeddings as KoSparseEmbeddings
 from langchain_korag.structured_query import KoStructuredQueryTranslator as KoStructuredQueryTranslator

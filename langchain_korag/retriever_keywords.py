@@ -47,6 +47,7 @@ def check_retriever_keywords(
             f"search_kwargs={given!r:.80}: dict여야 합니다. 예: search_kwargs={{'k': 4}}",
             f"search_kwargs={given!r:.80} must be a dict, for example search_kwargs={{'k': 4}}.",
         )
+    given = rename_keywords(given, RENAMED)
     _check_search(collection, dict(given), (*searching, "lambda_mult") if kind == _MMR else searching)
     if kind == _THRESHOLD:
         given = {**given, "score_threshold": _threshold(given)}
@@ -54,7 +55,6 @@ def check_retriever_keywords(
 
 
 def _check_search(collection: Collection, given: dict[str, Any], known: Sequence[str]) -> None:
-    given = rename_keywords(given, RENAMED)
     reject_unknown(VectorStoreRetriever, given, ("k", *known))
     Shown.take_from(given)
     k = check_count("k", given.pop("k", 4))

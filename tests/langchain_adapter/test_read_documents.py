@@ -4,6 +4,7 @@ import pickle
 import warnings
 from typing import Any
 
+import chromadb
 import pytest
 from langchain_chroma import Chroma
 from langchain_classic.retrievers import ContextualCompressionRetriever, EnsembleRetriever, MergerRetriever
@@ -66,10 +67,12 @@ def test_lists() -> None:
     assert read_documents(bm25(NAMED)) == NAMELESS
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:chromadb.*")
 def test_memory_and_chroma() -> None:
     memory = InMemoryVectorStore.from_documents(NAMED, EMBEDDINGS)
     assert read_documents(memory) == NAMED
-    chroma = Chroma.from_documents(NAMED, EMBEDDINGS, collection_name="read_documents")
+    client = chromadb.EphemeralClient(chromadb.Settings(anonymized_telemetry=False))
+    chroma = Chroma.from_documents(NAMED, EMBEDDINGS, client=client, collection_name="read_documents")
     assert sorted(read_documents(chroma), key=str) == sorted(NAMED, key=str)
     assert sorted(read_documents(chroma._collection), key=str) == sorted(NAMED, key=str)
     chroma._collection.add(ids=["벡터"], embeddings=[[0.0] * 4])

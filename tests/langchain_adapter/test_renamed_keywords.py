@@ -68,8 +68,8 @@ def test_vector_store(hybrid: KoHybridRetriever) -> None:
     store = KoVectorStore(collection=hybrid.collection)
     expected = store.similarity_search_with_score(QUERY, fusion="weighted")
     assert warned(lambda: store.similarity_search_with_score(QUERY, method="weighted")) == expected
-    retriever = store.as_retriever(search_kwargs={"method": "weighted"})
-    assert warned(lambda: retriever.invoke(QUERY)) == [document for document, _ in expected]
+    retriever = warned(lambda: store.as_retriever(search_kwargs={"method": "weighted"}))
+    assert retriever.invoke(QUERY) == [document for document, _ in expected]
     diverse = store.max_marginal_relevance_search(QUERY, fusion="weighted")
     assert warned(lambda: store.max_marginal_relevance_search(QUERY, method="weighted")) == diverse
 

@@ -22,8 +22,8 @@ DOCUMENTS = [
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The package's own table, as it was, after each test."""
-    providers = dict(base._BUILTIN_PROVIDERS)
+    """The package's own table, without ours, which other tests may have registered."""
+    providers = {name: entry for name, entry in base._BUILTIN_PROVIDERS.items() if name != "korag"}
     monkeypatch.setattr(base, "_BUILTIN_PROVIDERS", providers)
     base._get_reranker_class_creator.cache_clear()
     return providers

@@ -14,6 +14,7 @@ from llama_index.core.storage.docstore import BaseDocumentStore
 from korag.checks import check_choice, check_flag
 from korag.collection.base import Collection
 from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.field_errors import showable
 from korag.keywords import MODEL_NAMES, checks_keywords
 from korag.text import check_text
 
@@ -63,9 +64,9 @@ def check_collection(owner: object, collection: object) -> Collection:
 
 def wrong_kind(name: str, value: object, kind: str) -> InvalidArgumentError:
     """Returns the error for an argument of the wrong class."""
+    shown = f"{name}={showable(value)!r:.80}"
     return InvalidArgumentError(
-        f"{name}={value!r:.80}: {kind}이(가) 아닙니다. {kind}을(를) 넣으세요.",
-        f"{name}={value!r:.80} is no {kind}; pass one.",
+        f"{shown}: {kind}이(가) 아닙니다. {kind}을(를) 넣으세요.", f"{shown} is no {kind}; pass one."
     )
 
 

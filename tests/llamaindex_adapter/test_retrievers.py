@@ -501,7 +501,9 @@ class TestFolder:
         monkeypatch.setattr("os.access", lambda _path, mode, **_options: not mode & os.W_OK)  # root may write anywhere
         retriever = KoBM25Retriever.from_persist_dir(tmp_path / "저장")
         assert _ids(retriever.retrieve("도서관")) == ["노드-1"]
-        for write in (lambda: retriever.add_nodes(nodes[:1]), lambda: retriever.delete_nodes(["노드-0"])):
+        assert retriever.add_nodes(nodes[:1]) == ["노드-0"]  # there is nothing to write
+        new = TextNode(text="새 글")
+        for write in (lambda: retriever.add_nodes([new]), lambda: retriever.delete_nodes(["노드-0"])):
             with pytest.raises(ReadOnlyError):
                 write()
         assert len(retriever.get_nodes()) == len(nodes)

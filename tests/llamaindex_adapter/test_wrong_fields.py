@@ -22,7 +22,7 @@ from llamaindex_korag import (
     KoSpladeRetriever,
 )
 
-NODES = [TextNode(text="보증금은 이사한 날 돌려줍니다.")]
+NODES = [TextNode(id_="이사", text="보증금은 이사한 날 돌려줍니다.")]
 COUNTS = (-1, "3", True, 2.5, None)
 FRACTIONS = (2, -0.1, "0.5", True)
 ANY = (3, "가")

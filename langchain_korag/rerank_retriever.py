@@ -10,7 +10,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.runnables import RunnableConfig, RunnableLambda
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, InstanceOf, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checks import check_count, reject_unknown
@@ -82,7 +82,7 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
 
     _answers_hit: ClassVar[bool] = True
     base_retriever: SkipJsonSchema[RetrieverLike] = Field(exclude=True, repr=False)
-    reranker: SkipJsonSchema[BaseDocumentCompressor] = Field(exclude=True, repr=False)
+    reranker: SkipJsonSchema[InstanceOf[BaseDocumentCompressor]] = Field(exclude=True, repr=False)
     fetch_k: Count = 20
     k: Count = 4
     fuse_weight: float | None = Field(default=None, ge=0, le=1)

@@ -16,6 +16,8 @@ _EXPECTED = {
     "string": ("문자열", "a string"),
     "dict": ("dict", "a dict"),
     "list": ("리스트", "a list"),
+    "path": ("경로", "a path"),
+    "none": ("None", "None"),
 }
 """Korean and English of a kind of value, by the beginning of pydantic's name for the error."""
 
@@ -45,21 +47,23 @@ def field_error(owner: type, details: Sequence[Mapping[str, Any]], *, secret: Co
             f"{cls}의 {field}은(는) 만든 뒤에 바꿀 수 없습니다. 새로 만드세요.",
             f"{field} of {cls} is frozen: it cannot be changed; create a new one.",
         )
-    choices = dict(_expected(detail) for detail in details if str(detail["loc"][0]) == field)
+    choices = dict(filter(None, (_expected(detail) for detail in details if str(detail["loc"][0]) == field)))
     value = first["input"]
     shown = f"{field}=<{type(value).__name__}>" if field in secret else f"{field}={showable(value)!r:.80}"
+    korean, english = f"{cls}의 {shown}: 쓸 수 없는 값입니다.", f"{shown} of {cls} is invalid"
+    if not choices:
+        return InvalidArgumentError(korean, f"{english}.")
     return InvalidArgumentError(
-        f"{cls}의 {shown}: 쓸 수 없는 값입니다. 쓸 수 있는 것: {', '.join(choices)}.",
-        f"{shown} of {cls} is invalid; it must be {' or '.join(choices.values())}.",
+        f"{korean} 쓸 수 있는 것: {', '.join(choices)}.", f"{english}; it must be {' or '.join(choices.values())}."
     )
 
 
-def _expected(detail: Mapping[str, Any]) -> tuple[str, str]:
-    if detail["type"] == "is_instance_of":
-        name = detail["ctx"]["class"]
+def _expected(detail: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Returns what a field takes; None if only pydantic has words for it, which nobody but its users reads."""
+    facts = detail.get("ctx", {})
+    if name := facts.get("class") or facts.get("class_name"):
         return name, f"a {name}"
-    kind = detail["type"].partition("_")[0]
-    return _EXPECTED.get(kind, (detail["msg"], detail["msg"]))
+    return _EXPECTED.get(detail["type"].partition("_")[0])
 
 
 def showable(value: object) -> object:

@@ -139,7 +139,7 @@ class KoVectorStore(OwnsCollection, VectorStore):
     @checks_keywords
     def from_documents(cls, documents: Iterable[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
         """Creates a store and adds documents; arguments as for `from_texts`."""
-        reject_unknown(cls, kwargs, _MAKING)  # first, because the rest may take long
+        reject_unknown(cls, kwargs, ("embedding", *_MAKING))  # first, because the rest may take long
         records = to_records(documents, kwargs.pop("ids", None))
         existing = any(kwargs.get(name) is not None for name in ("path", "collection"))
         sync = records.check_sync(kwargs.pop("sync", False), existing=existing)

@@ -27,6 +27,7 @@ _SYNONYMS = (
     ("weights", "alpha", "retriever_weights", "ranker_params"),
     ("using", "mode", "vector_query_mode", "retrieval_mode", "query_type"),
     ("lambda_mult", "mmr_threshold", "mmr_lambda"),
+    ("embedding", "embeddings", "embedding_function"),
     (
         *("model", "model_name", "models", "encoders", "encoder", "embedding", "embeddings", "embed_model"),
         *("embedding_function", "reranker_model", "cross_encoder", "retrievers"),

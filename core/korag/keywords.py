@@ -45,12 +45,14 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
     A method with ``**keywords`` checks those itself.
 
     Raises:
-        InvalidArgumentError: If the call names an argument that there is not, or leaves a required one out.
+        InvalidArgumentError: If the call names an argument that there is not, has more arguments without a name than
+            may be, or leaves a required one out.
     """
     _, *parameters = inspect.signature(function).parameters.values()
     known = [given.name for given in parameters if given.kind in (given.KEYWORD_ONLY, given.POSITIONAL_OR_KEYWORD)]
     takes_any = any(given.kind is given.VAR_KEYWORD for given in parameters)
-    positional = [given.name for given in parameters if given.kind is given.POSITIONAL_OR_KEYWORD]
+    unnamed = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [given.name for given in parameters if given.kind in unnamed]
     required = [given for given in parameters if given.default is given.empty and given.name in known]
     names = {other: name for other, name in MODEL_NAMES.items() if name in known and other not in known}
 
@@ -59,6 +61,8 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         renamed: Any = one_name(keywords, names)
         unknown = [name for name in renamed if name not in known]
         given = len(args) - 1  # without self or cls
+        if given > len(positional):
+            raise _unnamed(_place(args[0], function), given, positional, known)
         if twice := [name for name in positional[:given] if name in renamed]:
             raise InvalidArgumentError(
                 f"{twice[0]}을(를) 두 번 넣었습니다. 이름 없이 넣은 인자도 {twice[0]}입니다. 하나만 넣으세요.",
@@ -68,8 +72,7 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         if unknown and (missing or not takes_any):
             reject_unknown(args[0], unknown, known)
         if missing:
-            owner = args[0] if isinstance(args[0], type) else type(args[0])
-            place = owner.__name__ if function.__name__ == "__init__" else f"{owner.__name__}.{function.__name__}"
+            place = _place(args[0], function)
             raise InvalidArgumentError(
                 f"{place}에 {', '.join(missing)}이(가) 없습니다. 쓸 수 있는 것: {', '.join(known)}.",
                 f"{place} lacks {', '.join(missing)}. It takes: {', '.join(known)}.",
@@ -77,3 +80,24 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **renamed)  # pyright: ignore[reportCallIssue]  # the names of the function's own
 
     return checked
+
+
+def _place(owner: object, function: Callable[..., Any]) -> str:
+    """Returns the name of a method as its caller wrote it."""
+    cls = owner if isinstance(owner, type) else type(owner)
+    return cls.__name__ if function.__name__ == "__init__" else f"{cls.__name__}.{function.__name__}"
+
+
+def _unnamed(place: str, given: int, positional: list[str], known: list[str]) -> InvalidArgumentError:
+    named = ", ".join(f"{name}=" for name in known if name not in positional)
+    if not positional:
+        return InvalidArgumentError(
+            f"{place}의 인자에는 모두 이름을 붙이세요. 쓸 수 있는 것: {named}.",
+            f"{place} takes arguments by name only: {named}.",
+        )
+    return InvalidArgumentError(
+        f"{place}에 이름 없이 넣은 인자가 {given}개입니다. {', '.join(positional)}만 이름 없이 넣을 수 있습니다. "
+        f"나머지는 이름을 붙이세요: {named}.",
+        f"{place} was given {given} arguments without a name; it takes {', '.join(positional)} so, and the rest by "
+        f"name: {named}.",
+    )

@@ -20,6 +20,7 @@ from langchain_korag import (
     KoRerankRetriever,
     KoSparseEmbeddings,
     KoSpladeRetriever,
+    KoStructuredQueryTranslator,
     KoVectorStore,
 )
 
@@ -79,8 +80,9 @@ CLASSES: list[tuple[type[Any], Any, dict[str, tuple[Any, ...]]]] = [
         **RETRIEVER, "fetch_k": COUNTS, "fusion": ("sum", 3, None), "weights": ([1], "bm25", 3)
     }),
     (KoRerankRetriever, reranking, {
-        "base_retriever": (None, "retriever", 3), "reranker": (None, "mini-colbert", 3, {"top_n": 3}), "fetch_k": (*COUNTS, None),
-        "k": (*COUNTS, None), "fuse_weight": FRACTIONS, "tags": ("가",), "metadata": ("가",),
+        "base_retriever": (None, "retriever", 3), "reranker": (None, "mini-colbert", 3, {"top_n": 3}),
+        "fetch_k": (*COUNTS, None), "k": (*COUNTS, None), "fuse_weight": FRACTIONS, "tags": ("가",),
+        "metadata": ("가",),
     }),
     (KoColBERTReranker, lambda: {"model": "mini-colbert"}, {**RERANKER, "query_length": (0, "32"), "cache": (None, 3)}),
     (KoCrossEncoderReranker, lambda: {"model": Lengths()}, RERANKER),
@@ -186,6 +188,8 @@ NAMES: list[tuple[Any, dict[str, Any], str]] = [
     (KoVectorStore, {"docstore": None}, "Did you mean collection"),
     (KoVectorStore, {"persist_directory": "x"}, "Did you mean path"),
     (KoVectorStore.from_documents, {"documents": DOCUMENTS, "model": "mini-dense"}, "Did you mean encoders"),
+    (KoVectorStore.from_documents, {"documents": DOCUMENTS, "embeddings": None}, "Did you mean embedding.* takes: emb"),
+    (KoVectorStore.from_texts, {"texts": ["글"], "embedding_function": None}, "Did you mean embedding"),
     (KoVectorStore.from_texts, {"documents": DOCUMENTS}, "Did you mean texts"),
     (KoVectorStore.load_local, {"path": "x", "embeddings": None}, "Did you mean encoders"),
     (KoVectorStore.load_local, {"folder_path": "x"}, "Did you mean path"),
@@ -197,6 +201,23 @@ def test_other_names(call: Any, keywords: dict[str, Any], match: str) -> None:
     with pytest.raises(InvalidArgumentError, match=f"(?s){match}") as raised:
         call(**keywords)
     assert_plain(raised.value, "쓸 수 있는 것" if match == "" else "")
+
+
+@pytest.mark.parametrize(
+    ("call", "values", "match"),
+    [
+        (KoBM25Retriever.from_documents, (DOCUMENTS, None), "it takes documents so, and the rest by name: bm25=, "),
+        (KoColBERTRetriever.from_documents, (DOCUMENTS, "mini-colbert"), "given 2 arguments without a name.* model="),
+        (KoHybridRetriever.load_local, ("x", ["mini-colbert"]), "it takes path so.* models="),
+        (KoVectorStore, (["mini-dense"], "x"), "KoVectorStore was given 2 .* it takes encoders so.* path="),
+        (KoVectorStore.from_documents, (DOCUMENTS, None, "x"), "it takes documents, embedding so"),
+        (KoStructuredQueryTranslator, ({"분류": "주거"},), "takes arguments by name only: filter="),
+    ],
+)
+def test_too_many_values_without_a_name(call: Any, values: tuple[Any, ...], match: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"(?s){match}") as raised:
+        call(*values)
+    assert_plain(raised.value, "")
 
 
 def test_model_and_model_name(colbert: Any, splade: Any, dense: Any) -> None:

@@ -37,7 +37,8 @@ class KoStructuredQueryTranslator(Visitor):
     * ``contain`` is ``$contains``: a list has the value, or a string has it as a part.
     * ``like`` finds a part of a string, ignoring case: ``보증금`` or ``%보증금%``. A ``%`` elsewhere is an error.
     * A date (``{"date": "2024-03-05", "type": "date"}``) is compared with metadata in ISO 8601 and means the whole
-      day, so that it equals ``"2024-03-05"`` and ``"2024-03-05T09:30:00"``. A date and time is compared as text.
+      day, so that it equals ``"2024-03-05"`` and ``"2024-03-05T09:30:00"``. A date and time is compared as text, and
+      so is a date by ``contain`` and ``like``.
 
     A query of which the model left nothing but a filter is searched for by the filter's own names and values; with
     ``use_original_query=True``, `SelfQueryRetriever` searches for what the user asked.
@@ -163,7 +164,9 @@ def _day(attribute: str, value: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _plain(attribute: str, value: Any) -> Any:
-    """Returns a value that is not a date; a date and time as its text."""
+    """Returns a value; a date, and a date and time, as its text."""
+    if _is_date(value):
+        return _day(attribute, value)[0]
     if isinstance(value, Mapping) and value.get("type") == "datetime":
         value = value.get("datetime")
     if isinstance(value, Mapping):

@@ -14,6 +14,8 @@ from korag.reranking.load import load_reranker
 from langchain_korag.rerankers import DocumentReranker, KoColBERTReranker, KoCrossEncoderReranker
 
 _PACKAGE = "langchain-reranker"
+_SCORE = "relevance_score"
+"""Metadata key under which everything that ``init_reranker`` returns has its scores."""
 _FIELDS = [name for name in KoColBERTReranker.model_fields if name not in ("model", "cache", "query_length")]
 _LOADING = [
     name
@@ -29,8 +31,9 @@ def register_reranker_provider() -> None:
     >>> reranker = init_reranker("korag:mini-colbert", top_n=3)
 
     The result is a `KoColBERTReranker` or a `KoCrossEncoderReranker`, as the model's files say. Keywords are their
-    fields, `query_length` and what `korag.CrossEncoderReranker` takes (`device`, `dtype` …). The package keeps its
-    providers in a private table, which this adds a line to; it offers no other way.
+    fields, `query_length` and what `korag.CrossEncoderReranker` takes (`device`, `dtype` …). Scores are in the metadata
+    under ``"relevance_score"``, as with the package's other providers, unless another `score_key` is given. The package
+    keeps its providers in a private table, which this adds a line to; it offers no other way.
 
     Raises:
         MissingDependencyError: If the package is not installed.
@@ -62,13 +65,14 @@ def make_reranker(model: str, **settings: Any) -> DocumentReranker:
 
     Args:
         model: A name or a path.
-        settings: Fields of the reranker, `query_length`, and keywords of `korag.CrossEncoderReranker`.
+        settings: Fields of the reranker, `query_length`, and keywords of `korag.CrossEncoderReranker`; `score_key` is
+            ``"relevance_score"`` if not given.
 
     Raises:
         WrongFamilyError: If it is a dense or sparse model.
     """
     reject_unknown(DocumentReranker, settings, [*_FIELDS, "query_length", *_LOADING])
-    fields = {name: settings.pop(name) for name in list(settings) if name in _FIELDS}
+    fields = {"score_key": _SCORE, **{name: settings.pop(name) for name in list(settings) if name in _FIELDS}}
     loaded: Any = load_reranker(model, **settings)
     if isinstance(loaded, CrossEncoderReranker):
         return KoCrossEncoderReranker(model=loaded, **fields)

@@ -50,6 +50,19 @@ def test_a_cross_encoder(tmp_path: Path) -> None:
     assert len(reranker.compress_documents(DOCUMENTS, "보증금은 언제 돌려받나요?")) == 2
 
 
+def test_scores_are_where_the_package_s_other_rerankers_have_them(tmp_path: Path) -> None:
+    BUILDERS["cross_encoder"](tmp_path)
+    register_reranker_provider()
+    for model in ("mini-colbert", str(tmp_path)):
+        found = init_reranker(f"korag:{model}", top_n=2).compress_documents(DOCUMENTS, "보증금은 언제 돌려받나요?")
+        first, second = [document.metadata["relevance_score"] for document in found]
+        assert first > second
+        named = init_reranker(f"korag:{model}", score_key="점수").compress_documents(DOCUMENTS, "보증금")
+        assert all(document.metadata.keys() == {"점수"} for document in named)
+        without = init_reranker(f"korag:{model}", score_key=None).compress_documents(DOCUMENTS, "보증금")
+        assert all(document in DOCUMENTS for document in without)
+
+
 def test_the_others_stay(table: dict[str, Any]) -> None:
     before = dict(table)
     register_reranker_provider()

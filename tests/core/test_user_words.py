@@ -44,6 +44,15 @@ def test_a_name_is_found_whole_with_the_dictionary_only() -> None:
     assert _found(collection, "해늘 포인트") == _found(collection, "해늘포인트") == ["points"]
 
 
+def test_what_a_message_and_a_repr_say() -> None:
+    with pytest.raises(InvalidArgumentError) as raised:
+        KiwiTokenizer(user_words="솔바람너울")
+    assert "}}" not in str(raised.value)
+    assert repr(KiwiTokenizer(WORDS, synonyms={"솔바람": "송풍"})) == (
+        "KiwiTokenizer(user_words=['솔바람너울', '해늘 포인트'], synonyms=…)"
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     [

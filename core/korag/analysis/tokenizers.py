@@ -161,7 +161,9 @@ class KiwiTokenizer:
 
     def __repr__(self) -> str:
         words = ", ".join(repr(word.form) for word in self.words[:3]) + (", …" if len(self.words) > 3 else "")
-        return f"{type(self).__name__}({f'user_words=[{words}]' if words else ''})"
+        shown = [f"user_words=[{words}]"] if words else []
+        shown += ["synonyms=…"] if self.synonyms else []
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @property
     def words(self) -> UserWords:

@@ -86,7 +86,7 @@ def check_user_words(words: UserWordsLike) -> UserWords:
     if isinstance(words, str | bytes) or not isinstance(words, Mapping | Sequence):
         raise InvalidArgumentError(
             f"user_words={words!r:.80}: 단어의 리스트여야 합니다. 예: ['동탄역', ('배민', 'NNP')]. "
-            "{{'배민': 'NNP'}}도 됩니다.",
+            "{'배민': 'NNP'}도 됩니다.",
             f"user_words={words!r:.80} must be a list of words, for example ['동탄역', ('배민', 'NNP')], or "
             "{'배민': 'NNP'}.",
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as replaced
 from typing import Any
 
-from korag.checks import check_distinct, check_flag, check_ids, check_lengths, check_list
+from korag.checks import check_distinct, check_flag, check_ids, check_lengths
 from korag.collection.documents import StoredDocument
 from korag.errors import InvalidArgumentError
 from korag.metadata import check_metadata
@@ -45,7 +45,7 @@ class MetadataChange:
         if isinstance(metadata, Mapping):
             given = [check_metadata(metadata)] * len(self.ids)
         else:
-            listed = check_list("metadata", metadata)
+            listed = _listed(metadata)
             check_lengths(ids=self.ids, metadata=listed)
             given = [
                 check_metadata(fields, index, id_=id_)
@@ -57,6 +57,17 @@ class MetadataChange:
         """Returns a document with its new metadata."""
         given = self._given[to_nfc(document.id)]
         return replaced(document, metadata=given if self._replace else _merged(document.metadata, given))
+
+
+def _listed(metadata: object) -> list[Any]:
+    if isinstance(metadata, str | bytes) or not isinstance(metadata, Iterable):
+        raise InvalidArgumentError(
+            f"metadata={metadata!r:.80}: 모든 문서에 넣을 dict 하나이거나, 문서마다 하나씩인 dict의 리스트여야 합니다. "
+            "예: {'상태': '폐지'}.",
+            f"metadata={metadata!r:.80} must be a dict for all documents, or a list with a dict for each, for example "
+            "{'state': 'repealed'}.",
+        )
+    return list(metadata)
 
 
 def check_known(ids: Sequence[str], existing: Iterable[str]) -> None:

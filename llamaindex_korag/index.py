@@ -410,6 +410,4 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         """Adds the nodes of all documents together, then removes those of their previous versions."""
         documents = check_documents(documents)
         nodes = split(documents, self._transformations or Settings.transformations, show_progress=self._show_progress)
-        return replace_documents(
-            self._retriever, [document.id_ for document in documents], nodes, show_progress=self._show_progress or None
-        )
+        return replace_documents(self._retriever, documents, nodes, show_progress=self._show_progress or None)

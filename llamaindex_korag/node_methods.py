@@ -18,6 +18,7 @@ from llamaindex_korag.filters import to_where
 from llamaindex_korag.given import check_document, nodes_of
 from llamaindex_korag.node_metadata import update_metadata
 from llamaindex_korag.nodes import DOCUMENT_ID, Records, split, to_node, to_records
+from llamaindex_korag.recognition import has_made_up_id
 
 
 class NodeMethods:
@@ -148,7 +149,7 @@ class NodeMethods:
         if nodes is None:
             whole = bool(self.collection.get([document.id_]))
             nodes = [document] if whole else split([document], Settings.transformations)
-        return replace_documents(self, [document.id_], nodes_of(nodes, document))
+        return replace_documents(self, [document], nodes_of(nodes, document))
 
     def _add(self, records: Records, *, show_progress: bool | None) -> list[str]:
         added = records.recognised(self.collection).add_to(self.collection, show_progress=show_progress)
@@ -191,7 +192,7 @@ class NodeMethods:
 
 def replace_documents(
     retriever: NodeMethods,
-    ref_doc_ids: Sequence[str],
+    documents: Sequence[Document],
     nodes: Iterable[BaseNode],
     *,
     show_progress: bool | None = None,
@@ -202,15 +203,16 @@ def replace_documents(
 
     Args:
         retriever: The retriever that adds the nodes.
-        ref_doc_ids: The documents' ids.
+        documents: The new versions; an id that one was made with is the caller's.
         nodes: All nodes of the new versions.
         show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
 
     Returns:
         The ids of the nodes, in order.
     """
-    added = retriever.add_nodes(nodes, show_progress=show_progress)
+    own = {document.id_ for document in documents if not has_made_up_id(document)}
+    added = retriever._add(to_records(nodes, retriever.metadata_mode, own), show_progress=show_progress)
     kept = set(added)
-    stored = retriever.collection.get(where={DOCUMENT_ID: {"$in": list(ref_doc_ids)}})
+    stored = retriever.collection.get(where={DOCUMENT_ID: {"$in": [document.id_ for document in documents]}})
     retriever.collection.delete([document.id for document in stored if document.id not in kept])
     return added

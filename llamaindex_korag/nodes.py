@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,14 @@ from korag.collection.documents import StoredDocument, check_documents
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.text import check_text, is_empty, to_nfc
 from llamaindex_korag.node_json import describe, make
-from llamaindex_korag.recognition import Known, content_key, has_made_up_id, is_random, stored_names
+from llamaindex_korag.recognition import (
+    Known,
+    content_key,
+    has_made_up_id,
+    is_of_a_file,
+    is_random,
+    stored_names,
+)
 
 logger = logging.getLogger("korag")
 NODE = "_korag_node"
@@ -53,6 +60,7 @@ class Records:
         nodes: The nodes.
         metadata_mode: Metadata that is part of the searched text.
         objects: Targets of index nodes by `IndexNode.index_id`, if they are not nodes and thus cannot be stored.
+        own: Ids of documents that are known to be the caller's, even if they look made up.
     """
 
     texts: list[str]
@@ -61,6 +69,7 @@ class Records:
     nodes: list[BaseNode]
     metadata_mode: MetadataMode
     objects: dict[str, Any] = field(default_factory=dict)
+    own: Container[str] = ()
 
     def add_to(self, collection: Collection, *, show_progress: bool | None = None) -> list[str]:
         """Adds the nodes, replacing those with the same ids; returns the ids."""
@@ -84,22 +93,23 @@ class Records:
         made_up = [node.content is not None or to_nfc(node.id) in read for node in given]
         if not names and not read:
             return self
-        return _records([_renamed(node, names) for node in self.nodes], self.metadata_mode, made_up)
+        return _records([_renamed(node, names) for node in self.nodes], self.metadata_mode, made_up, self.own)
 
 
-def to_records(nodes: Iterable[BaseNode], metadata_mode: MetadataMode) -> Records:
+def to_records(nodes: Iterable[BaseNode], metadata_mode: MetadataMode, own: Container[str] = ()) -> Records:
     """Checks nodes, before anything is created or changed for them.
 
     Args:
         nodes: The nodes; not modified. Their embeddings are not stored: a collection has its own vectors.
         metadata_mode: Metadata that is part of the searched text.
+        own: Ids of documents that are known to be the caller's.
 
     Raises:
         InvalidTextError: If something is not a node, or a text contains a lone surrogate.
         InvalidArgumentError: If a node has no text, an id occurs twice, or metadata is not JSON.
     """
     checked = _check(nodes)
-    return _records(checked, metadata_mode, [has_made_up_id(node) for node in checked])
+    return _records(checked, metadata_mode, [has_made_up_id(node) for node in checked], own)
 
 
 def to_node(found: Hit | StoredDocument) -> BaseNode:
@@ -208,13 +218,16 @@ def _check_has_text(node: BaseNode, index: int) -> None:
     )
 
 
-def _records(nodes: list[BaseNode], metadata_mode: MetadataMode, made_up: Sequence[bool]) -> Records:
+def _records(
+    nodes: list[BaseNode], metadata_mode: MetadataMode, made_up: Sequence[bool], own: Container[str]
+) -> Records:
     """Describes nodes.
 
     Args:
         nodes: Checked nodes.
         metadata_mode: Metadata that is part of the searched text.
         made_up: Whether LlamaIndex made up the id of each.
+        own: As of `to_records`.
     """
     texts = [node.get_content(metadata_mode) for node in nodes]
     objects: dict[str, Any] = {}
@@ -229,9 +242,9 @@ def _records(nodes: list[BaseNode], metadata_mode: MetadataMode, made_up: Sequen
         all_fields.append(fields)
     stored = check_documents(texts, [node.node_id for node in nodes], metadata)
     for document, fields, generated in zip(stored, all_fields, made_up, strict=True):
-        key = _content(document.text, document.metadata, fields) if generated else None
+        key = _content(document.text, document.metadata, fields, own) if generated else None
         document.metadata[NODE][CONTENT] = key
-    return Records(texts, [d.id for d in stored], [d.metadata for d in stored], nodes, metadata_mode, objects)
+    return Records(texts, [d.id for d in stored], [d.metadata for d in stored], nodes, metadata_mode, objects, own)
 
 
 def check_reserved(metadata: Mapping[str, Any], place: str) -> None:
@@ -253,30 +266,37 @@ def known_by_content(id_: str, text: str, metadata: Mapping[str, Any]) -> Known:
         content = described[CONTENT]
     else:  # stored by an earlier version
         content = _content(text, metadata, json.loads(described["fields"])) if is_random(id_) else None
-    return Known(id_, described["ref_doc_id"] or id_, content)
+    return Known(id_, described["ref_doc_id"] or id_, content, is_of_a_file(metadata))
 
 
-def _content(text: str, metadata: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+def _content(text: str, metadata: Mapping[str, Any], fields: Mapping[str, Any], own: Container[str] = ()) -> str:
     described = metadata[NODE]
     own_text = (fields.get("text_resource") or fields).get("text")
     source = described["ref_doc_id"]
+    if source == described["id"]:
+        source = None
+    elif source is not None and is_random(source) and source not in own:
+        source = ""
     return content_key(
         described["class"],
         text if own_text is None else own_text,
         {name: value for name, value in metadata.items() if name != NODE},
         fields,
-        None if source == described["id"] else source,
+        source,
     )
 
 
 def _alike(new: Sequence[Known], collection: Collection) -> Iterator[Known]:
-    """Yields stored nodes of the same contents or documents, and those of earlier versions, in order."""
-    same = [
+    """Yields the nodes of stored documents that have some of the same contents, or the same ids, in order."""
+    same: list[dict[str, Any]] = [
         {f"{NODE}.{CONTENT}": {"$in": list({node.content for node in new})}},
         {f"{NODE}.{CONTENT}": {"$exists": False}, NODE_ID: {"$exists": True}},
         {DOCUMENT_ID: {"$in": list({node.document for node in new})}},
     ]
-    for stored in collection.get(where={"$or": same}):
+    found = collection.get(where={"$or": same})
+    if documents := {document for stored in found if (document := source_id(stored)) not in (None, stored.id)}:
+        found = collection.get(where={"$or": [*same, {DOCUMENT_ID: {"$in": list(documents)}}]})
+    for stored in found:
         yield known_by_content(stored.id, stored.text, stored.metadata)
 
 

@@ -3,9 +3,12 @@
 Splitters, and nodes and documents created without an id, get a random one, which is another in every run of a script.
 Such a node takes the id under which its content is stored, so that running the script again adds nothing twice:
 
-- A document counts as a stored one if more than half of its nodes, by content, are stored for that. Its nodes of equal
-  content take the stored ids, in order, and all its nodes the stored id of the document. A document whose own id is no
-  random UUID, or is stored already, is that document only.
+- A document counts as a stored one if all of its nodes, by content, are stored for that, or all of that one's are among
+  its own and are more than half of them: documents that differ from each other, such as contracts with the same
+  clauses, stay apart. Of the same file, more than half in common is enough, so that one that has changed is the same.
+  Nodes of equal content take the stored ids, in order, and all nodes of the document its stored id.
+- A document whose id is no random UUID, or is stored already, or was given with a `Document`, is that document only.
+  (A random UUID of one's own cannot be told from one made up where nodes are given without their documents.)
 - The content of a node is its text, metadata and what else tells nodes apart (an image, `IndexNode.index_id`). Of a
   file, size and dates do not count, as long as the path is the same.
 - Ids of the caller's are always kept: those passed to a node's constructor, unless a splitter made them.
@@ -53,8 +56,13 @@ def is_random(id_: str) -> bool:
         return False
 
 
+def is_of_a_file(metadata: Mapping[str, Any]) -> bool:
+    """Returns whether a node comes from a file that its metadata names."""
+    return _FILE in metadata
+
+
 def content_key(
-    class_name: str, text: str, metadata: Mapping[str, Any], fields: Mapping[str, Any], ref_doc_id: str | None
+    class_name: str, text: str, metadata: Mapping[str, Any], fields: Mapping[str, Any], source: str | None
 ) -> str:
     """Returns a hash of a node's content.
 
@@ -63,12 +71,11 @@ def content_key(
         text: Its own text, without metadata.
         metadata: Its metadata as stored.
         fields: Its other fields.
-        ref_doc_id: The id of its document; None if it has none, or is one. A random one does not count.
+        source: The id of its document; None if it has none, or is one; empty if LlamaIndex made that up.
     """
-    left_out = _OF_A_FILE if _FILE in metadata else ()
+    left_out = _OF_A_FILE if is_of_a_file(metadata) else ()
     kept = {name: value for name, value in metadata.items() if name not in left_out}
     other = {name: value for name, value in fields.items() if name not in _NO_CONTENT and value not in (None, "", [])}
-    source = "" if ref_doc_id is not None and is_random(ref_doc_id) else ref_doc_id
     content = json.dumps([class_name, text, kept, other, source], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -81,11 +88,13 @@ class Known:
         id: Its id.
         document: The id of its document; its own if it has none.
         content: Its `content_key`; None if its id is the caller's.
+        of_a_file: As `is_of_a_file`.
     """
 
     id: str
     document: str
     content: str | None
+    of_a_file: bool = False
 
 
 def stored_names(new: Iterable[Known], given: Iterable[Known], stored: Iterable[Known]) -> dict[str, str]:
@@ -104,7 +113,8 @@ def stored_names(new: Iterable[Known], given: Iterable[Known], stored: Iterable[
         if node.content is not None and to_nfc(node.id) not in taken:
             there.put(node)
     names: dict[str, str] = {}
-    for document in sorted(added.nodes, key=lambda name: name not in there.nodes):  # what is stored claims itself first
+    # What is stored claims itself first, and the whole of something before a part of it.
+    for document in sorted(added.nodes, key=lambda name: (name not in there.nodes, -len(added.nodes[name]))):
         same = there.claim(document, added.counts[document])
         if same is None:
             continue
@@ -127,15 +137,18 @@ class _Documents:
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     places: dict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     """Documents by content, in order; those claimed are left out."""
+    of_files: set[str] = field(default_factory=set)
 
     def put(self, node: Known) -> None:
         assert node.content is not None  # noqa: S101 (for the type checker)
         self.nodes[node.document].append(node)
         self.counts[node.document][node.content] += 1
         self.places[node.content][node.document] = None
+        if node.of_a_file:
+            self.of_files.add(node.document)
 
     def claim(self, document: str, contents: Counter[str]) -> str | None:
-        """Returns the document that has more than half of the contents, which no other can claim then."""
+        """Returns the document that counts as another with some contents, and that no other can claim then."""
         if document in self.nodes:
             found: str | None = document
         elif not is_random(document):
@@ -151,12 +164,14 @@ class _Documents:
         size = contents.total()
         # Any document with more than half of them has one of the rarer half; common contents need no look.
         rarest = sorted(contents.elements(), key=lambda content: len(self.places.get(content, ())))[: size // 2 + 1]
-        best, most = None, size // 2
+        best, closeness = None, (0, 0)
         for content in dict.fromkeys(rarest):
-            for candidate in self.places.get(content, ()):
-                shared = (contents & self.counts[candidate]).total() if is_random(candidate) else 0
-                if shared > most:
-                    best, most = candidate, shared
-                if most == size:
-                    return best
+            for candidate in filter(is_random, self.places.get(content, ())):
+                there = len(self.nodes[candidate])
+                shared = (contents & self.counts[candidate]).total()
+                if shared == size == there:
+                    return candidate
+                is_part = shared in (size, there) or candidate in self.of_files
+                if is_part and 2 * shared > size and (shared, -there) > closeness:
+                    best, closeness = candidate, (shared, -there)
         return best

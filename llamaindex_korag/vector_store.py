@@ -114,7 +114,9 @@ class KoVectorStore(StoreNodes):
                 breaks its rule.
             FingerprintError: If the folder was built with other models.
         """
-        reject_unknown(self, unknown, [name for name in inspect.signature(type(self)).parameters if name != "unknown"])
+        # pydantic adds its fields to the signature of the class
+        own = [name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "unknown")]
+        reject_unknown(self, unknown, own)
         mode = check_mode(metadata_mode)
         opened = open_or_make(
             encoders_of(encoders),

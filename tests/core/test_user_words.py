@@ -119,6 +119,7 @@ def test_another_dictionary_is_refused(tmp_path: Path, made: Any, given: Any, sa
     [
         ("솔바람너울", InvalidArgumentError, "['동탄역'"),
         (3, InvalidArgumentError, "user_words=3"),
+        (3, InvalidArgumentError, " {'배민': 'NNP'}도"),
         ([3], InvalidArgumentError, "user_words[0]=3"),
         ([("솔바람", "NNP", 0, 1)], InvalidArgumentError, "user_words[0]"),
         (["솔바람", (3, "NNP")], InvalidTextError, "user_words[1]"),

@@ -301,6 +301,62 @@ class TestDocuments:
                 assert after == before
                 check_links(retriever)
 
+    def test_contracts_with_the_same_clauses_are_several(self) -> None:
+        def contract(name: str) -> Document:
+            return Document(text="\n\n".join([*RULES, f"계약자는 {name}이다. 아래에 이름을 쓰고 도장을 찍는다."]))
+
+        retriever = bm25(split([contract("김가람")]))
+        for name in ("박나래", "이다솜"):
+            retriever.add_nodes(split([contract(name)]))
+        assert len({node.ref_doc_id for node in retriever.get_nodes()}) == 3
+        before = retriever.ids()
+        for name in ("박나래", "김가람", "이다솜"):
+            retriever.add_nodes(split([contract(name)]))
+        assert retriever.ids() == before
+
+    def test_a_part_leaves_the_whole_to_the_whole(self) -> None:
+        whole, part = "\n\n".join(RULES), RULES[0]
+        retriever = bm25(split([Document(text=whole)]))
+        retriever.add_nodes(split([Document(text=part), Document(text=whole)]))
+        before = retriever.ids()
+        assert len({node.ref_doc_id for node in retriever.get_nodes()}) == 2
+        for order in ([part, whole], [whole, part]):
+            retriever.add_nodes(split([Document(text=text) for text in order]))
+            assert retriever.ids() == before
+
+    def test_in_batches_that_cut_documents(self) -> None:
+        def nodes() -> list[BaseNode]:
+            return split([Document(text="\n\n".join(lines)) for lines in (RULES, PARKING)])
+
+        retriever = bm25(nodes())
+        before = [(node.node_id, node.ref_doc_id) for node in retriever.get_nodes()]
+        given = nodes()
+        for first in range(0, len(given), 3):
+            retriever.add_nodes(given[first : first + 3])
+        assert [(node.node_id, node.ref_doc_id) for node in retriever.get_nodes()] == before
+
+    def test_an_index_keeps_a_uuid_of_the_callers(self) -> None:
+        """Keys of a database are often random UUIDs, as those that LlamaIndex makes up."""
+        mine, yours = str(uuid.uuid4()), str(uuid.uuid4())
+        encoder = FakeMultiVectorEncoder()
+
+        def make(id_: str | None) -> Document:
+            own = {} if id_ is None else {"id_": id_}
+            return Document(text="\n\n".join(RULES), **own)
+
+        index = KoColBERTIndex(collection=Collection.in_memory(encoders=[encoder]), transformations=[SPLIT])
+        for id_ in (mine, yours, None):
+            index.insert(make(id_))
+        assert {mine, yours} < {*index.ref_doc_info}
+        assert len(index.ref_doc_info) == 3
+        encoded, ids = encoder.documents_encoded, index.ids()
+        assert index.refresh_ref_docs([make(mine), make(yours)]) == [False, False]
+        index.insert(make(None))
+        index.update_ref_doc(make(yours))
+        assert (encoder.documents_encoded, index.ids()) == (encoded, ids)
+        index.delete_ref_doc(mine)
+        assert texts(index) == sorted(2 * [node.get_content() for node in split([make(yours)])])
+
     def test_whole_documents_and_ids_made_of_a_made_up_one(self) -> None:
         whole = bm25([Document(text=rule) for rule in RULES])
         whole.add_nodes([Document(text=rule) for rule in RULES])

@@ -216,6 +216,9 @@ class TestNodes:
         ):
             with pytest.raises(InvalidArgumentError, match="KoVectorStore takes no"):
                 call()
+        for field in ("stores_text", "is_embedding_query"):  # LlamaIndex's, and no settings
+            with pytest.raises(InvalidArgumentError, match=f"takes no '{field}'.* load_stored_models\\.$"):
+                KoVectorStore(bm25=True, **{field: True})
         assert len(fresh.get_nodes()) == 4
 
 

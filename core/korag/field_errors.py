@@ -21,6 +21,14 @@ _EXPECTED = {
 }
 """Korean and English of a kind of value, by the beginning of pydantic's name for the error."""
 
+_BOUNDS = {
+    "ge": ("{} 이상", "at least {}"),
+    "gt": ("{}보다 큰 수", "greater than {}"),
+    "le": ("{} 이하", "at most {}"),
+    "lt": ("{}보다 작은 수", "less than {}"),
+}
+"""Korean and English of a bound, by its name in pydantic."""
+
 
 def field_error(owner: type, details: Sequence[Mapping[str, Any]], *, secret: Collection[str] = ()) -> KoragError:
     """Returns the error for a ``ValidationError``: a validator's own, or one with the same facts.
@@ -63,6 +71,9 @@ def _expected(detail: Mapping[str, Any]) -> tuple[str, str] | None:
     facts = detail.get("ctx", {})
     if name := facts.get("class") or facts.get("class_name"):
         return name, f"a {name}"
+    if bound := next((name for name in _BOUNDS if name in facts), None):
+        korean, english = _BOUNDS[bound]
+        return korean.format(facts[bound]), english.format(facts[bound])
     return _EXPECTED.get(detail["type"].partition("_")[0])
 
 

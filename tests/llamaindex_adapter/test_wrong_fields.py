@@ -97,6 +97,11 @@ def test_wrong_values(cls: type[Any], given: Any, field: str, value: Any) -> Non
     assert_plain(raised.value, field)
 
 
+def test_a_bound_is_said() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"2048 이하\.\n.* it must be at most 2048\."):
+        KoEmbedding(model_name="mini-dense", embed_batch_size=3_000)
+
+
 @pytest.mark.parametrize("value", [3, None])
 def test_sources_of_nodes(value: Any) -> None:
     for source in ("index", "docstore"):

@@ -24,18 +24,24 @@ SPAN = "span"
 HIT = "_korag_hit"
 """Keyword by which `KoRerankRetriever` asks KoRAG's searches what they know of each document, and the metadata key of
 the answer: a key of its own, because every other may be the caller's."""
+_RESERVED = (REWRITTEN, SPAN, HIT)
 
 
 def check_key(name: str, key: object) -> str | None:
     """Returns the name of a metadata key; None for none.
 
     Raises:
-        InvalidArgumentError: If it is anything else.
+        InvalidArgumentError: If it is anything else, or a key that has a meaning of its own in results.
     """
     if key is not None and (not isinstance(key, str) or not key):
         raise InvalidArgumentError(
             f"{name}={key!r:.80}: 메타데이터 키로 쓸 문자열이거나 None이어야 합니다. 예: {name}='{name[:-4]}'.",
             f"{name}={key!r:.80} is invalid; it must be a string, the metadata key, or None: {name}='{name[:-4]}'.",
+        )
+    if key in _RESERVED:
+        raise InvalidArgumentError(
+            f"{name}={key!r}: KoRAG에서 쓰는 키입니다. 다른 이름을 쓰세요. 예: {name}='{name[:-4]}'.",
+            f"{name}={key!r} is a key that KoRAG uses itself; choose another, such as {name}='{name[:-4]}'.",
         )
     return key
 
@@ -84,7 +90,7 @@ class Shown:
         hit: Add the answer to `HIT`.
 
     Raises:
-        InvalidArgumentError: If a key is not a string, or both are the same.
+        InvalidArgumentError: If a key is not a string or has a meaning of its own, or both are the same.
     """
 
     score_key: str | None = None

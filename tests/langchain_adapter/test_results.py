@@ -187,6 +187,10 @@ class TestKeysPerCall:
                 for name in ("score_key", "id_key"):
                     with pytest.raises(InvalidArgumentError, match=f"{name}=(.|\n)*must be a string"):
                         search(QUERY, **{name: wrong})
+            for taken in ("rewritten_query", "span", "_korag_hit"):  # would be overwritten by what results have there
+                for name in ("score_key", "id_key"):
+                    with pytest.raises(InvalidArgumentError, match=f"{name}='{taken}' is a key that KoRAG uses"):
+                        search(TYPED, **{name: taken})
             with pytest.raises(InvalidArgumentError, match="use different keys"):
                 search(QUERY, score_key="x", id_key="x")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypedDict
 
@@ -10,6 +11,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import var_child_runnable_config
 from pydantic import Field, InstanceOf, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
@@ -99,6 +101,16 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
         _check_can_score(self.reranker, fuse_weight=self.fuse_weight, score_key=self.score_key)
         Shown(self.score_key, self.id_key)
         return self
+
+    def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """Returns the best documents; what ``config`` says under ``configurable`` holds for the base retriever too."""
+        with _configured(config):
+            return super().invoke(input, config, **kwargs)
+
+    async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """Async `invoke`."""
+        with _configured(config):
+            return await super().ainvoke(input, config, **kwargs)
 
     def _get_relevant_documents(
         self,
@@ -228,6 +240,22 @@ class _Ranking:
             metadata.update(self.plan.shown.added(document.id, found))
             results.append(document.model_copy(update={"metadata": metadata}))
         return results
+
+
+@contextmanager
+def _configured(config: RunnableConfig | None) -> Iterator[None]:
+    """Hands a call's ``configurable`` on, as chains do; `BaseRetriever` would drop it, a user's filter for instance."""
+    given = (config or {}).get("configurable")
+    if not given:
+        yield
+        return
+    outer = var_child_runnable_config.get() or RunnableConfig()
+    inner: RunnableConfig = {**outer, "configurable": {**outer.get("configurable", {}), **given}}
+    token = var_child_runnable_config.set(inner)
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
 
 
 def _check_can_score(reranker: BaseDocumentCompressor, **settings: object) -> None:

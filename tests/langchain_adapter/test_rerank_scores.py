@@ -96,6 +96,28 @@ class TestAsking:
             assert _shown(retriever.invoke(QUERY, score_key="재"), "재") == expected, name
             assert _shown(await retriever.ainvoke(QUERY, score_key="재"), "재") == expected, name
 
+    async def test_what_is_configured_for_a_call_holds_for_the_base(
+        self, words: KoBM25Retriever, reranker: KoColBERTReranker, notes: list[Document]
+    ) -> None:
+        only = [{"configurable": {"filter": {"번호": number}}} for number in (0, 1)]
+        numbered = KoBM25Retriever.from_documents(
+            [note.model_copy(update={"metadata": {"번호": index % 2}}) for index, note in enumerate(notes)]
+        )
+        base = numbered.configurable_fields(filter=ConfigurableField(id="filter"))
+        retriever = KoRerankRetriever(base_retriever=base, reranker=reranker, **FUSED)
+        for number, config in enumerate(only):
+            for found in (
+                retriever.invoke(QUERY, config),
+                await retriever.ainvoke(QUERY, config),
+                retriever.with_config(config).invoke(QUERY),
+                next(retriever.stream(QUERY, config)),
+                (RunnableLambda(str.strip) | retriever).invoke(QUERY, config),
+            ):
+                assert {document.metadata["번호"] for document in found} == {number}
+        for all_found in (retriever.batch([QUERY, QUERY], only), await retriever.abatch([QUERY, QUERY], only)):
+            assert [{document.metadata["번호"] for document in found} for found in all_found] == [{0}, {1}]
+        assert {document.metadata["번호"] for document in retriever.invoke(QUERY)} == {0, 1}  # nothing is left behind
+
     async def test_results_are_the_documents_that_were_added(
         self, words: KoBM25Retriever, store: KoVectorStore, reranker: KoColBERTReranker, notes: list[Document]
     ) -> None:

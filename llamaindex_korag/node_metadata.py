@@ -10,7 +10,6 @@ from llama_index.core.schema import MetadataMode
 from korag.collection.base import Collection
 from korag.collection.documents import StoredDocument, is_same
 from korag.collection.metadata import MetadataChange, check_known
-from korag.text import check_texts
 from llamaindex_korag.node_json import describe
 from llamaindex_korag.nodes import CONTENT, NODE, check_reserved, known_by_content, to_node
 
@@ -43,9 +42,9 @@ def update_metadata(
         InvalidTextError: If an id is not a string.
         InvalidArgumentError: If a node does not exist, an id occurs twice, the numbers differ, or metadata is not JSON.
     """
-    change = MetadataChange(check_texts(node_ids, "node_ids"), metadata, replace=replace)
-    for fields in [metadata] if isinstance(metadata, Mapping) else metadata:
-        check_reserved(fields, "metadata")
+    change = MetadataChange(node_ids, metadata, replace=replace, name="node_ids")
+    for index, fields in enumerate([metadata] if isinstance(metadata, Mapping) else metadata):
+        check_reserved(fields, "metadata" if isinstance(metadata, Mapping) else f"metadata[{index}]")
     stored = collection.get(change.ids)
     check_known(change.ids, [old.id for old in stored])
     changed = [new for old in stored if not is_same(new := _changed(old, change, metadata_mode), old)]

@@ -234,7 +234,7 @@ def _records(
     metadata, all_fields = [], []
     for index, (node, text) in enumerate(zip(nodes, texts, strict=True)):
         check_text(text, f"nodes[{index}]")
-        check_reserved(node.metadata, f"nodes[{index}]")
+        check_reserved(node.metadata, f"nodes[{index}].metadata")
         if isinstance(node, IndexNode) and node.obj is not None and not isinstance(node.obj, BaseNode):
             objects[node.index_id] = node.obj
         described, fields = describe(node, text, f"nodes[{index}]")
@@ -251,8 +251,8 @@ def check_reserved(metadata: Mapping[str, Any], place: str) -> None:
     """Raises if metadata has the key that everything else in a node is stored under."""
     if NODE in metadata:
         raise InvalidArgumentError(
-            f"{place}의 메타데이터에 KoRAG이 쓰는 키 '{NODE}'이(가) 있습니다. 다른 이름을 쓰세요.",
-            f"The metadata of {place} has the key '{NODE}', which KoRAG uses; give it another name.",
+            f"{place}에 '{NODE}' 키가 있습니다. KoRAG가 쓰는 키이니 다른 이름을 쓰세요.",
+            f"{place} has the key '{NODE}', which KoRAG uses; give it another name.",
         )
 
 

@@ -81,7 +81,8 @@ class _ModelRetriever(_OneLegRetriever):
             path: Folder of the collection, new or built with the same model, where nodes replace those with the
                 same ids, and nothing is encoded that is there already (see `add_nodes`); None keeps it in memory.
                 `from_persist_dir` opens a folder without adding anything.
-            sync: Remove from the folder every node that is not given, after adding those that are.
+            sync: Remove from the folder every node that is not given, after adding those that are. Documents that
+                another program has put there are removed too: one folder, one script.
             show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
             load_stored_models: Load other models that an existing folder names from outside it; see
                 `korag.Collection.open`.
@@ -215,7 +216,8 @@ class KoBM25Retriever(_OneLegRetriever):
             bm25: `korag.BM25` settings, in place of a tokenizer.
             tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             path: Folder of the collection; None keeps it in memory.
-            sync: Remove from the folder every node that is not given, after adding those that are.
+            sync: Remove from the folder every node that is not given, after adding those that are. Documents that
+                another program has put there are removed too: one folder, one script.
             show_progress: Show a progress bar.
             load_stored_models: As for `KoColBERTRetriever.from_defaults`.
             options: Keywords of the constructor.
@@ -342,7 +344,8 @@ class KoHybridRetriever(CollectionRetriever):
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
             path: Folder of the collection; None keeps it in memory.
-            sync: Remove from the folder every node that is not given, after adding those that are.
+            sync: Remove from the folder every node that is not given, after adding those that are. Documents that
+                another program has put there are removed too: one folder, one script.
             show_progress: Show a progress bar.
             load_stored_models: As for `KoColBERTRetriever.from_defaults`.
             options: Keywords of the constructor, `weights`, `fusion` and `fetch_k` among them.

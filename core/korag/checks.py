@@ -185,19 +185,23 @@ def check_lengths(**lists: Sized) -> None:
             )
 
 
-def check_ids(ids: Iterable[str]) -> list[str]:
+def check_ids(ids: Iterable[str], name: str = "ids") -> list[str]:
     """Returns ids as a list of non-empty strings without NUL.
+
+    Args:
+        ids: The ids.
+        name: The argument, for the message.
 
     Raises:
         InvalidTextError: If one is not a string.
         InvalidArgumentError: If one is empty or contains NUL, where SQLite would cut it off.
     """
-    checked = check_texts(ids, "ids")
+    checked = check_texts(ids, name)
     for index, id_ in enumerate(checked):
         if not id_ or "\0" in id_:
             raise InvalidArgumentError(
-                f"ids[{index}]={id_!r:.80}: 비어 있지 않고 NUL 문자가 없는 문자열이어야 합니다.",
-                f"ids[{index}]={id_!r:.80} is invalid; an id must be a non-empty string without NUL.",
+                f"{name}[{index}]={id_!r:.80}: 비어 있지 않고 NUL 문자가 없는 문자열이어야 합니다.",
+                f"{name}[{index}]={id_!r:.80} is invalid; an id must be a non-empty string without NUL.",
             )
     return checked
 

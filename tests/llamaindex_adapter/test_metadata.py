@@ -122,11 +122,12 @@ def test_a_changed_node_is_still_recognised_and_its_document_unchanged(
     ("arguments", "options", "message"),
     [
         ((["노드-0", "없음"], {"쪽": 1}), {}, "'없음'"),
-        ((["노드-0", "노드-0"], {"쪽": 1}), {}, "'노드-0'"),
-        ((["노드-0"], [{"쪽": 1}, {"쪽": 2}]), {}, "2"),
+        ((["노드-0", "노드-0"], {"쪽": 1}), {}, r"node_ids\[1\] and node_ids\[0\].*'노드-0'"),
+        ((["노드-0"], [{"쪽": 1}, {"쪽": 2}]), {}, "1 node_ids and 2 metadata"),
+        (([""], {"쪽": 1}), {}, r"node_ids\[0\]=''"),
         ((["노드-0"], {"쪽": {1}}), {}, "is a set"),
-        ((["노드-0"], {NODE: {}}), {}, "another name"),
-        ((["노드-0"], [{NODE: {}}]), {}, "another name"),
+        ((["노드-0"], {NODE: {}}), {}, "metadata has the key.* another name"),
+        ((["노드-0"], [{NODE: {}}]), {}, r"metadata\[0\] has the key.* another name"),
         ((["노드-0"], {"쪽": 1}), {"replace": "yes"}, "replace='yes'"),
     ],
 )

@@ -23,6 +23,7 @@ class MetadataChange:
         ids: The documents.
         metadata: A dict for all of them, or a list with one for each.
         replace: Drop the keys that are not in it.
+        name: The argument with the ids, for messages.
 
     Attributes:
         ids: The documents, in order.
@@ -38,15 +39,16 @@ class MetadataChange:
         metadata: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
         replace: bool,
+        name: str = "ids",
     ) -> None:
-        self.ids = check_ids(ids)
-        check_distinct("ids", self.ids)
+        self.ids = check_ids(ids, name)
+        check_distinct(name, self.ids)
         self._replace = check_flag("replace", replace)
         if isinstance(metadata, Mapping):
             given = [check_metadata(metadata)] * len(self.ids)
         else:
             listed = _listed(metadata)
-            check_lengths(ids=self.ids, metadata=listed)
+            check_lengths(**{name: self.ids, "metadata": listed})
             given = [
                 check_metadata(fields, index, id_=id_)
                 for index, (id_, fields) in enumerate(zip(self.ids, listed, strict=True))

@@ -61,10 +61,10 @@ def check_same_tokenizer(recorded: Any, given: Any, *, name: str, place: str) ->
     korean, english = differences(was, now)
     raise FingerprintError(
         f"{place}의 '{name}' 색인은 다른 Kiwi 사용자 사전으로 만들었습니다(색인 {len(was):,}단어, 넣은 사전 "
-        f"{len(now):,}단어; {korean}). tokenizer=를 빼면 색인의 사전으로 열립니다. 사전을 바꾸려면 새 폴더에 "
+        f"{len(now):,}단어; {korean}). 토크나이저를 넣지 않으면 색인의 사전으로 열립니다. 사전을 바꾸려면 새 폴더에 "
         "다시 색인하세요.",
         f"The '{name}' index of {place} was made with another user dictionary of Kiwi (words of the index: "
-        f"{len(was):,}, given: {len(now):,}; {english}). Without tokenizer= it opens with its own; to "
+        f"{len(was):,}, given: {len(now):,}; {english}). Without a tokenizer it opens with its own; to "
         "change it, index again into a new folder.",
     )
 

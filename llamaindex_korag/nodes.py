@@ -6,6 +6,7 @@ Everything else that belongs to the node is stored under one more key, `NODE`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from llama_index.core.schema import (
 
 from korag.checks import check_distinct
 from korag.collection.base import Collection, Hit
-from korag.collection.documents import StoredDocument, check_documents
+from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, StoredDocument, check_documents
 from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.text import check_text, is_empty, to_nfc
 from llamaindex_korag.node_json import describe, make
@@ -72,8 +73,29 @@ class Records:
     own: Container[str] = ()
 
     def add_to(self, collection: Collection, *, show_progress: bool | None = None) -> list[str]:
-        """Adds the nodes, replacing those with the same ids; returns the ids."""
-        return collection.add(self.texts, ids=self.ids, metadata=self.metadata, show_progress=show_progress)
+        """Adds the nodes, replacing those with the same ids; returns the ids.
+
+        A document is never cut by an interruption, unless it is more than one commit by itself: it has the hash by
+        which an index knows that it has not changed as soon as one of its nodes is stored.
+        """
+        for part in self._whole_documents():
+            collection.add(
+                self.texts[part], ids=self.ids[part], metadata=self.metadata[part], show_progress=show_progress
+            )
+        return self.ids
+
+    def _whole_documents(self) -> Iterator[slice]:
+        """Yields parts of one commit each, where documents allow it."""
+        sources = [metadata[NODE]["ref_doc_id"] for metadata in self.metadata]
+        begin, characters = 0, 0
+        for _, places in itertools.groupby(range(len(sources)), lambda place: sources[place] or place):
+            own = list(places)
+            size = sum(len(self.texts[place]) for place in own)
+            if begin < own[0] and (own[-1] - begin >= COMMIT_DOCUMENTS or characters + size > COMMIT_CHARACTERS):
+                yield slice(begin, own[0])
+                begin, characters = own[0], 0
+            characters += size
+        yield slice(begin, None)
 
     def recognised(self, collection: Collection) -> Records:
         """Returns the nodes under the ids that a collection has them under, if LlamaIndex made up theirs.

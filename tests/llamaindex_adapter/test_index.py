@@ -14,7 +14,7 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import IndexNode, TextNode, TransformComponent
+from llama_index.core.schema import IndexNode, NodeRelationship, TextNode, TransformComponent
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 
 from korag import Collection, LateInteractionEncoder, load_encoder
@@ -51,6 +51,28 @@ def shared(notices: list[Document], colbert: LateInteractionEncoder) -> KoColBER
 def fresh(notices: list[Document], colbert: LateInteractionEncoder) -> KoColBERTIndex:
     """A writable index."""
     return KoColBERTIndex.from_documents(notices[:3], model_name=colbert)
+
+
+class Lines(TransformComponent):
+    """A node for each line."""
+
+    def __call__(self, nodes: Any, **_: Any) -> Any:
+        return [
+            TextNode(text=line, relationships={NodeRelationship.SOURCE: document.as_related_node_info()})
+            for document in nodes
+            for line in document.text.splitlines()
+        ]
+
+
+class StopsAt(FakeMultiVectorEncoder):
+    """An encoder that fails at a text."""
+
+    text: str | None = None
+
+    def _encode(self, texts: list[str]) -> Any:
+        if self.text in texts:
+            raise KeyboardInterrupt
+        return super()._encode(texts)
 
 
 def _sources(index: KoColBERTIndex) -> list[str | None]:
@@ -266,3 +288,28 @@ def test_metadata_and_the_names_of_the_model(documents: list[str]) -> None:
         KoColBERTIndex.from_documents(nodes=nodes)
     with pytest.raises(InvalidArgumentError, match="lacks path"):
         KoColBERTIndex.load_from_disk()
+
+
+@pytest.mark.parametrize("ids", [["가", "나", "다"], [None, None, None]])
+def test_an_interrupted_script_completes_its_documents(tmp_path: Path, ids: list[str | None]) -> None:
+    """A document of which some nodes are stored would count as unchanged in the next run."""
+    encoder = StopsAt(dim=4)
+
+    def run() -> KoColBERTIndex:
+        documents = [
+            Document(text="\n".join(f"{year}년 {line}번째" for line in range(900)), **({"id_": id_} if id_ else {}))
+            for year, id_ in enumerate(ids)
+        ]
+        return KoColBERTIndex.from_documents(
+            documents, model_name=encoder, path=tmp_path / "색인", transformations=[Lines()], sync=True
+        )
+
+    encoder.text = "2년 899번째"
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    encoder.text = None
+    before = encoder.documents_encoded
+    index = run()
+    assert index.count() == 2_700
+    assert len(index.ref_doc_info) == 3
+    assert encoder.documents_encoded - before == 900

@@ -467,5 +467,5 @@ def test_long_values_are_shortened():
 
 
 def test_errors_are_value_errors():
-    with pytest.raises(ValueError, match="where"):
+    with pytest.raises(ValueError, match="Metadata filter"):
         parse({"a": {"$like": "x"}})

@@ -261,14 +261,15 @@ def _error(place: str, value: Any, rule: str, *, guess: bool = False) -> FilterE
     shown = _REPR.repr(value)
     place = place.encode("utf-8", "backslashreplace").decode()  # a name with a lone surrogate cannot be printed
     if place == "where":
-        return FilterError(f"where 필터의 {shown}: {korean}.", f"where filter, {shown}: {english}.")
-    return FilterError(f"where 필터의 {place}: {shown} — {korean}.", f"where filter, {place}: {shown} — {english}.")
+        return FilterError(f"메타데이터 필터의 {shown}: {korean}.", f"Metadata filter, {shown}: {english}.")
+    found = f"{place}: {shown}"
+    return FilterError(f"메타데이터 필터의 {found} — {korean}.", f"Metadata filter, {found} — {english}.")
 
 
 def _too_many(count: int) -> FilterError:
     return FilterError(
-        f"where 필터의 조건이 {count:,}개입니다. {MAX_CONDITIONS:,}개까지 쓸 수 있습니다. 한 필드의 여러 값은 $in이나 "
-        "$nin 하나로 합치세요.",
-        f"The where filter has {count:,} conditions; {MAX_CONDITIONS:,} are allowed. Test a field for many values with "
-        "one $in or $nin.",
+        f"메타데이터 필터의 조건이 {count:,}개입니다. {MAX_CONDITIONS:,}개까지 쓸 수 있습니다. 한 필드의 여러 값은 "
+        "$in이나 $nin 하나로 합치세요.",
+        f"The metadata filter has {count:,} conditions; {MAX_CONDITIONS:,} are allowed. Test a field for many values "
+        "with one $in or $nin.",
     )

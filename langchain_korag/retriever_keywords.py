@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.vectorstores import VectorStoreRetriever
 
-from korag.checks import check_choice, check_count, check_fraction, check_weights, reject_unknown
+from korag.checks import check_choice, check_count, check_fraction, check_weights, closest_keyword, reject_unknown
 from korag.collection.base import Collection
 from korag.deprecations import rename_keywords
 from korag.errors import InvalidArgumentError
@@ -32,9 +32,12 @@ def check_retriever_keywords(
         InvalidArgumentError: If one is unknown, belongs into ``search_kwargs``, or has a wrong value.
         FilterError: If ``filter`` is not a filter.
     """
+    of_search = ("k", *searching, "lambda_mult")
     for name in keywords:
-        if name in (*searching, "k", "lambda_mult") and name not in _KNOWN:
-            place = f"search_kwargs={{'{name}': …}}"
+        if name in _KNOWN or closest_keyword(name, _KNOWN):
+            continue
+        if meant := name if name in of_search else closest_keyword(name, of_search):
+            place = f"search_kwargs={{'{meant}': …}}"
             raise InvalidArgumentError(
                 f"as_retriever의 {name}은(는) 검색의 인자입니다. {place}처럼 넣으세요.",
                 f"{name} is a keyword of the search: pass as_retriever({place}).",

@@ -223,6 +223,7 @@ class KoVectorStore(OwnsCollection, VectorStore):
         **kwargs: Any,
     ) -> list[str]:
         """Adds texts, replacing documents with the same ids. Returns the ids, in order."""
+        reject_unknown(self, kwargs, ("texts", "metadatas", *_ADDING))
         return self.add_documents(texts_to_documents(texts, metadatas), ids=ids, **kwargs)
 
     async def aadd_texts(

@@ -245,7 +245,7 @@ def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str], *,
     owner_name = (owner if isinstance(owner, type) else type(owner)).__name__
     for name in given:
         if name not in known:
-            meant = _closest(name, known)
+            meant = closest_keyword(name, known)
             korean, english = (
                 (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else _of_a_model(name, known, loader)
             )
@@ -268,8 +268,10 @@ def _of_a_model(name: str, known: Sequence[str], loader: str) -> tuple[str, str]
     )
 
 
-def _closest(name: str, known: Sequence[str]) -> str | None:
+def closest_keyword(name: object, known: Sequence[str]) -> str | None:
     """Returns the known keyword that `name` is a synonym or a misspelling of."""
+    if not isinstance(name, str):  # a key of a dict of keywords
+        return None
     for synonyms in _SYNONYMS:
         if name in synonyms and (found := [other for other in synonyms if other in known]):
             return found[0]

@@ -195,6 +195,7 @@ NAMES: list[tuple[Any, dict[str, Any], str]] = [
     (KoVectorStore.from_documents, {"documents": DOCUMENTS, "embeddings": None}, "Did you mean embedding.* takes: emb"),
     (KoVectorStore.from_texts, {"texts": ["글"], "embedding_function": None}, "Did you mean embedding"),
     (KoVectorStore.from_texts, {"documents": DOCUMENTS}, "Did you mean texts"),
+    (KoVectorStore(bm25=True).add_texts, {"texts": ["글"], "metadata": [{}]}, "Did you mean metadatas"),
     (KoVectorStore.load_local, {"path": "x", "embeddings": None}, "Did you mean encoders"),
     (KoVectorStore.load_local, {"folder_path": "x"}, "Did you mean path"),
 ]

@@ -16,6 +16,7 @@ from korag.checks import check_deletion, reject_unknown
 from korag.collection.base import Collection
 from korag.errors import InvalidArgumentError
 from korag.text import check_text
+from llamaindex_korag.checked_fields import korag_errors
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.node_metadata import update_metadata
 from llamaindex_korag.nodes import DOCUMENT_ID, check_nodes, is_blank, to_node, to_records
@@ -40,6 +41,10 @@ class StoreNodes(BasePydanticVectorStore):
     )
     _collection: Collection = PrivateAttr()
     _warned: set[str] = PrivateAttr(default_factory=set)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        with korag_errors(type(self)):
+            super().__setattr__(name, value)
 
     @property
     def collection(self) -> Collection:

@@ -206,6 +206,8 @@ class TestNodes:
             assert store.get_nodes() == [node]
         with pytest.raises(InvalidArgumentError, match="metadata_mode='embedding'"):
             KoVectorStore(bm25=True, metadata_mode="embedding")
+        with pytest.raises(InvalidArgumentError, match="metadata_mode of KoVectorStore is frozen"):
+            store.metadata_mode = MetadataMode.ALL
 
     def test_unknown_keywords(self, fresh: KoVectorStore) -> None:
         for call in (

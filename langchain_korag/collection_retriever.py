@@ -114,7 +114,7 @@ class CollectionRetriever(CollectionDocuments):
         Args:
             texts: The texts.
             metadatas: A dict of JSON values for each.
-            ids: Their ids, all different; generated where missing.
+            ids: Their ids, all different; derived from text and metadata if not given.
             options: As for `from_documents`.
         """
         return cls.from_documents(texts_to_documents(texts, metadatas), ids=ids, **options)

@@ -123,7 +123,7 @@ class KoVectorStore(OwnsCollection, VectorStore):
             embedding: A `KoEmbeddings`, whose model becomes the dense leg with all its settings; or None, and
                 `encoders` instead.
             metadatas: A dict of JSON values for each text.
-            ids: Their ids; generated if not given.
+            ids: Their ids, all different; derived from text and metadata if not given.
             kwargs: Arguments of the constructor, and `sync`: True removes the documents of a folder that are not given,
                 after adding; those that are unchanged are not encoded again either way.
 

@@ -39,16 +39,7 @@ _SYNONYMS = (
     ("metadata", "metadatas", "payloads"),
     ("collection", "vectorstore", "vector_store", "index", "docstore", "store", "client", "storage_context"),
     (
-        *(
-            "path",
-            "persist_directory",
-            "persist_dir",
-            "persist_path",
-            "folder_path",
-            "folder",
-            "index_path",
-            "location",
-        ),
+        *("path", "persist_directory", "persist_dir", "persist_path", "folder_path", "folder", "index_path"),
         *("location", "collection_name", "index_name", "table_name", "uri", "url"),
     ),
     ("bm25", "enable_hybrid"),

@@ -141,3 +141,12 @@ def test_ids_and_counts(retriever: KoColBERTRetriever) -> None:
     assert (retriever.count(), retriever.ids()) == (3, ["노드-0", "노드-1", "노드-2"])
     assert (retriever.count(only("쪽", 1)), retriever.ids(filters=only("쪽", 1))) == (1, ["노드-1"])
     assert retriever.count(only("쪽", 7)) == 0
+
+
+def test_replacing_from_elsewhere_leaves_a_node_a_node(retriever: KoColBERTRetriever) -> None:
+    """The collection's own method knows nothing of nodes; their class, links and hidden keys are no metadata."""
+    retriever.collection.update_metadata(["노드-1"], {"검토": True}, replace=True)
+    (node,) = retriever.get_nodes(["노드-1"])
+    assert node.metadata == {"검토": True}
+    assert node.excluded_embed_metadata_keys == ["쪽", "검토"]
+    assert node.get_content() == TEXTS[1]

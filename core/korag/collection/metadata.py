@@ -12,6 +12,8 @@ from korag.errors import InvalidArgumentError
 from korag.metadata import check_metadata
 from korag.text import to_nfc
 
+_RESERVED = "_korag_"
+"""Begins keys under which a framework's adapter keeps what is not metadata, such as the class and links of a node."""
 _NAMED = 5
 """Unknown ids in a message."""
 
@@ -22,7 +24,7 @@ class MetadataChange:
     Args:
         ids: The documents.
         metadata: A dict for all of them, or a list with one for each.
-        replace: Drop the keys that are not in it.
+        replace: Drop the keys that are not in it, except those of a framework's adapter.
         name: The argument with the ids, for messages.
 
     Attributes:
@@ -57,8 +59,10 @@ class MetadataChange:
 
     def apply(self, document: StoredDocument) -> StoredDocument:
         """Returns a document with its new metadata."""
-        given = self._given[to_nfc(document.id)]
-        return replaced(document, metadata=given if self._replace else _merged(document.metadata, given))
+        old = document.metadata
+        if self._replace:
+            old = {name: value for name, value in old.items() if name.startswith(_RESERVED)}
+        return replaced(document, metadata=_merged(old, self._given[to_nfc(document.id)]))
 
 
 def _listed(metadata: object) -> list[Any]:

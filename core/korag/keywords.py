@@ -12,6 +12,7 @@ from korag.errors import InvalidArgumentError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Class = TypeVar("Class", bound=type)
 MODEL_NAMES = {"model": "model_name", "model_name": "model"}
 """Both are taken wherever one of them is: LangChain's classes say the first, LlamaIndex's the second."""
 
@@ -80,6 +81,12 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **renamed)  # pyright: ignore[reportCallIssue]  # the names of the function's own
 
     return checked
+
+
+def checks_fields(cls: Class) -> Class:
+    """Decorates a dataclass of settings: wrong calls of its constructor are KoRAG's errors, as of `checks_keywords`."""
+    cls.__init__ = checks_keywords(cls.__init__)  # type: ignore[misc]
+    return cls
 
 
 def _place(owner: object, function: Callable[..., Any]) -> str:

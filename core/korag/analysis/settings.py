@@ -8,8 +8,10 @@ from korag.analysis.synonyms import Groups, SynonymsLike, check_synonyms
 from korag.analysis.tokenizers import KiwiTokenizer, Tokenizer, TokenizerLike, resolve_tokenizer
 from korag.checks import check_flag
 from korag.errors import InvalidArgumentError
+from korag.keywords import checks_fields
 
 
+@checks_fields
 @dataclass(frozen=True)
 class BM25:
     """Settings of a lexical leg, wherever `bm25=` can be given.

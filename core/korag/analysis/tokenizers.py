@@ -25,6 +25,7 @@ from korag.analysis.synonyms import Groups, SynonymsLike, check_synonyms
 from korag.analysis.user_words import FULL_WIDTH, UserWords, UserWordsLike, check_user_words, kiwi_with
 from korag.analysis.versions import VERSION
 from korag.errors import InvalidArgumentError
+from korag.keywords import checks_fields
 from korag.text import check_texts, to_nfc
 
 TokenizeFunction = Callable[[str], Sequence[str]]
@@ -122,6 +123,7 @@ def _is_content(tag: str) -> bool:
     return tag[0] in "NW" or tag in _CONTENT_TAGS
 
 
+@checks_fields
 @dataclass(frozen=True)
 class KiwiTokenizer:
     """Content morphemes by Kiwi (``pip install 'korag[kiwi]'``).

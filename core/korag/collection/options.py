@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from korag.checks import FusionMethod, check_count, check_flag, check_fraction, check_fusion
 from korag.filters import parse
+from korag.keywords import checks_fields
 
 DEFAULT_FETCH_K = 100
 """Candidates of each leg in a hybrid search."""
@@ -27,6 +28,7 @@ class SearchSettings(TypedDict, total=False):
     repair_query: bool
 
 
+@checks_fields
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """Settings of a search. Checked when created, except for what depends on the collection's legs.

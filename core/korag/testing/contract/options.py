@@ -68,7 +68,7 @@ class OptionTests(ContractFixtures):
             ({"min_relevance": 1.5}, InvalidArgumentError, "min_relevance"),
             ({"exact": 1}, InvalidArgumentError, "exact"),
             ({"repair_query": None}, InvalidArgumentError, "repair_query"),
-            ({"where": []}, FilterError, "where"),
+            ({"where": []}, FilterError, "Metadata filter"),
             ({"where": {"a": {"$regex": "x"}}}, FilterError, r"\$regex"),
         ],
         ids=repr,

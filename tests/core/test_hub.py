@@ -1,13 +1,14 @@
 """Finding a model's files: a folder, a bundled name, the Hub and its cache."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
 from assertions import HANGUL, assert_bilingual, assert_same
-from checkpoints import HIDDEN, Touch, hub_cache
+from checkpoints import HIDDEN, Touch, dense, hub_cache
 from safetensors.torch import load_file
 
 from korag import load_encoder
@@ -160,3 +161,12 @@ class TestHub:
         with pytest.raises(CheckpointError):
             load_encoder(folder).encode_queries(TEXTS)
         assert not marker.exists()
+
+
+@pytest.mark.parametrize("revision", ["v1", 3])
+def test_a_model_on_this_machine_has_no_revision(revision, tmp_path):
+    """It was dropped: vectors of another version than the one asked for, and no error."""
+    dense(tmp_path / "모델")
+    for model in ("mini-dense", tmp_path / "모델"):
+        with pytest.raises(InvalidArgumentError, match=re.escape(f"revision={revision!r}")):
+            load_encoder(model, revision=revision)

@@ -120,7 +120,7 @@ def resolve_model(
 
     Args:
         model: A path, the name of a bundled model, or a Hub id ``owner/name``.
-        revision: Hub branch, tag or commit.
+        revision: Hub branch, tag or commit. A folder or bundled model has only one.
         cache_folder: Hub cache; by default ``SENTENCE_TRANSFORMERS_HOME``, then the Hub's own.
         local_files_only: Use the cache only; no network access.
         token: Hub token.
@@ -129,7 +129,8 @@ def resolve_model(
 
     Raises:
         CheckpointError: If a file or setting of the model is not allowed.
-        InvalidArgumentError: If `model` is neither a string nor a path.
+        InvalidArgumentError: If `model` is neither a string nor a path, or a folder or bundled model is given with a
+            `revision`.
         CheckpointNotFoundError: If there is no such path, name or repository.
         AccessError: If its folder may not be read.
         HubUnreachableError: If the model is not in the cache and the Hub cannot be reached.
@@ -145,6 +146,7 @@ def resolve_model(
     name = os.fspath(model)
     folder = find_path(name) if name else None  # "" would be the working directory
     if folder is not None and folder.is_dir():
+        _check_no_revision(name, revision)
         check_readable(folder)
         return _checked(ModelFiles(name, folder.resolve()), remote_code=remote_code)
     if folder is not None:
@@ -153,6 +155,7 @@ def resolve_model(
             f"'{name}' is a file; pass the model's folder.",
         )
     if name in (shipped := shipped_models()):
+        _check_no_revision(name, revision)
         return ModelFiles(name, shipped[name])
     if not _HUB_ID.fullmatch(name) or name.startswith("."):
         close = difflib.get_close_matches(name, PRESETS, n=1)
@@ -168,6 +171,16 @@ def resolve_model(
     if not any(source.folder.glob("*.json")):
         raise _unreachable(source)
     return _checked(source, remote_code=remote_code)
+
+
+def _check_no_revision(name: str, revision: object) -> None:
+    if revision is not None:
+        raise InvalidArgumentError(
+            f"revision={revision!r:.80}: '{name}'은(는) 이 컴퓨터에 있는 모델이라 버전이 하나뿐입니다. revision은 Hub "
+            "모델에만 쓰니 빼세요.",
+            f"revision={revision!r:.80}: '{name}' is on this machine and has only one version. A revision is for "
+            "models of the Hub; leave it out.",
+        )
 
 
 def _checked(source: ModelFiles, *, remote_code: bool) -> ModelFiles:

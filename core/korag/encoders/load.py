@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from korag._optional import check
 from korag.checkpoints.adapters import check_fits
+from korag.checkpoints.bundled import shipped_models
 from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from korag.checkpoints.doubts import warn_of_missing_pooling, warn_of_missing_prompts
 from korag.checkpoints.hub import ModelFiles, resolve_model
@@ -248,8 +249,10 @@ def _check_prompts(**prompts: object) -> None:
 def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:
     name = settings.get("base_model_name_or_path") or ""
     local = find_path(source.folder / name) if name else None  # where `PretrainedEncoder.save` puts it
+    base = local if local and local.is_dir() else name
+    is_here = name in shipped_models() or (bool(name) and find_path(base) is not None)
     try:
-        found = resolve_model(local if local and local.is_dir() else name, revision=settings.get("revision"), **hub)
+        found = resolve_model(base, revision=None if is_here else settings.get("revision"), **hub)
     except (CheckpointNotFoundError, HubUnreachableError) as error:
         raise MissingBaseError(
             f"어댑터 '{source.name}'의 베이스 모델 '{name}'을(를) 찾을 수 없습니다. 베이스 모델이 로컬에 있다면 "

@@ -46,4 +46,5 @@ class FittingTests(ContractFixtures):
             fused = fuse_runs(runs, fusion)
             hits = filled.search(query, k=FETCH, fetch_k=FETCH, fusion=fusion.method, weights=fusion.weights)
             scores = [score for _, score in fused[:FETCH]]
-            assert scores == pytest.approx([hit.score for hit in hits])
+            # legs score in float32, whose last digits depend on what is scored together
+            assert scores == pytest.approx([hit.score for hit in hits], rel=1e-6, abs=1e-6)

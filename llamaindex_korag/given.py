@@ -23,6 +23,7 @@ P = ParamSpec("P")
 
 def checks_constructor(init: Callable[P, None]) -> Callable[P, None]:
     """Decorates a retriever's constructor: keywords of ``from_defaults`` are an error that names it."""
+    checks_rest = checks_keywords(init)
 
     @functools.wraps(init)
     def checked(*args: P.args, **keywords: P.kwargs) -> None:
@@ -36,7 +37,7 @@ def checks_constructor(init: Callable[P, None]) -> Callable[P, None]:
                     f"{cls.__name__}(collection, ...) takes no '{name}'. To create one from nodes, use {cls.__name__}."
                     f"from_defaults(nodes, ...), which takes: {', '.join(makes)}.",
                 )
-        checks_keywords(init)(*args, **keywords)
+        checks_rest(*args, **keywords)
 
     return checked
 

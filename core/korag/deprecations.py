@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from korag.errors import InvalidArgumentError
+from korag.keywords import replace_names
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,18 +27,18 @@ def rename_keywords(keywords: Mapping[str, Any], names: Mapping[str, str]) -> di
     Raises:
         InvalidArgumentError: If a keyword is given under both names.
     """
-    renamed = dict(keywords)
+    renamed = replace_names(keywords, names, _both)
     for old, new in names.items():
-        if old not in renamed:
-            continue
-        if new in renamed:
-            raise InvalidArgumentError(
-                f"{old}=은 {new}=의 옛 이름입니다. 둘 다 넣지 말고 {new}=만 쓰세요.",
-                f"Both {new} and its old name {old} are given; use {new} only.",
-            )
-        _warn(old, new)
-        renamed[new] = renamed.pop(old)
+        if old in keywords:
+            _warn(old, new)
     return renamed
+
+
+def _both(old: str, new: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{old}=은 {new}=의 옛 이름입니다. 둘 다 넣지 말고 {new}=만 쓰세요.",
+        f"Both {new} and its old name {old} are given; use {new} only.",
+    )
 
 
 def accepts_old_names(names: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -17,6 +17,25 @@ MODEL_NAMES = {"model": "model_name", "model_name": "model"}
 """Both are taken wherever one of them is: LangChain's classes say the first, LlamaIndex's the second."""
 
 
+def replace_names(
+    keywords: Mapping[str, Any], names: Mapping[str, str], twice: Callable[[str, str], InvalidArgumentError]
+) -> dict[str, Any]:
+    """Returns keywords with other names replaced by the one used here.
+
+    Args:
+        keywords: The keywords of the call.
+        names: The name used here, by other name.
+        twice: Makes the error for a keyword given under both, from the other name and the one used here.
+    """
+    replaced = dict(keywords)
+    for other, name in names.items():
+        if other in replaced:
+            if name in replaced:
+                raise twice(other, name)
+            replaced[name] = replaced.pop(other)
+    return replaced
+
+
 def one_name(keywords: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Returns keywords with other names replaced by the one used here.
 
@@ -27,17 +46,14 @@ def one_name(keywords: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
     Raises:
         InvalidArgumentError: If a keyword is given under both names.
     """
-    renamed = dict(keywords)
-    for other, name in names.items():
-        if other not in renamed:
-            continue
-        if name in renamed:
-            raise InvalidArgumentError(
-                f"{other}=과 {name}=은 같은 인자입니다. 둘 다 넣지 말고 하나만 넣으세요.",
-                f"{other} and {name} are the same argument; give only one of them.",
-            )
-        renamed[name] = renamed.pop(other)
-    return renamed
+    return replace_names(keywords, names, _same)
+
+
+def _same(other: str, name: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{other}=과 {name}=은 같은 인자입니다. 둘 다 넣지 말고 하나만 넣으세요.",
+        f"{other} and {name} are the same argument; give only one of them.",
+    )
 
 
 def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:

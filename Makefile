@@ -16,12 +16,18 @@ RESOLVE = $(UV) pip compile pyproject.toml --extra all --group dev --universal -
 	--no-header --quiet --override .venv-uv/torch.txt
 WITHOUT_TORCH = grep -vE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)=='
 
-.PHONY: demo test test-fast test-newest test-lowest hostile lint types wheel-test format golden models-page layouts-page notebooks lock clean
+.PHONY: demo test test-fast test-newest test-lowest pylate-env hostile lint types wheel-test format golden models-page layouts-page notebooks lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py
 
-# Two files at a time: most of a test's time is one core's.
+# Two files at a time: most of a test's time is one core's. What the tests write lies in memory where there is plenty:
+# on a slow disk they would mostly wait for it to be flushed.
+MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "/dev/shm" }')
+ifneq ($(MEMORY),)
+test test-fast wheel-test: export PYTEST_DEBUG_TEMPROOT ?= $(MEMORY)
+endif
+
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -39,6 +45,14 @@ test-lowest:
 	$(PYTHON) tools/lowest.py > build/lowest.txt
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=build/lowest.txt
 
+# With PyLate, and sentence-transformers 5.3, which it requires: run by hand. PyLate's index is left out: fast-plaid brings
+# another torch. `build/parity` has the models, and their vectors by the newest release.
+pylate-env: $(VENV)/.dev .venv-pylate/.dev
+	rm -rf build/parity
+	$(BIN)/python tools/pylate_parity.py write build/parity
+	.venv-pylate/bin/python tools/pylate_parity.py compare build/parity
+	.venv-pylate/bin/python -m pytest tests/pylate tests/golden tests/contracts/test_local_collection.py
+
 # Many tries of tampered files, kills, odd texts and filters, with a table of them at the end. Run by hand.
 hostile: $(VENV)/.dev
 	KORAG_HOSTILE=long $(BIN)/python -m pytest -n 2 --dist load --timeout 7200 tests/hostile
@@ -51,12 +65,12 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# The same tests against what users install: the built wheel, away from the source tree.
+# The contract of collections against what users install: the built wheel, away from the source tree.
 wheel-test: $(VENV)/.dev
 	rm -rf dist build/site
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python -m pip install --quiet --no-deps --target build/site dist/*.whl
-	PYTHONPATH=build/site $(BIN)/python -P -m pytest tests/contracts tests/core/test_wheel.py
+	PYTHONPATH=build/site $(BIN)/python -P -m pytest -n 2 --dist loadfile tests/contracts/test_local_collection.py tests/core/test_wheel.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -83,7 +97,7 @@ lock: $(UV)
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf dist build .venv .venv-newest .venv-lowest .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist build .venv .venv-newest .venv-lowest .venv-pylate .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
@@ -97,6 +111,14 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml $(CONSTRAINTS)
 	$(PIP) $(CONSTRAINTS:%=--build-constraint %) -e ".[all]" --group dev
+	touch $@
+
+.venv-pylate/.dev: pyproject.toml
+	$(PYTHON) -m venv .venv-pylate
+	.venv-pylate/bin/python -m pip install --quiet $(TORCH)
+	.venv-pylate/bin/python -m pip install --quiet "sentence-transformers==5.3.0" "transformers==5.3.0" -e ".[all]" \
+		hypothesis pytest pytest-asyncio pytest-socket pytest-timeout
+	.venv-pylate/bin/python -m pip install --quiet --no-deps pylate==1.6.0
 	touch $@
 
 $(UV): Makefile

@@ -140,6 +140,32 @@ def take_turns(
     return {name: own[1:] for name, own in seconds.items()}, {name: own[1:] for name, own in found.items()}
 
 
+def resident() -> int | None:
+    """Returns the bytes of memory that this process holds (VmRSS), mapped files that it has read included."""
+    path = Path("/proc/self/status")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), None)
+
+
+def forget(folder: Path) -> None:
+    """Makes the system read a folder's files from the disk when they are next opened, where it can be asked to.
+
+    Args:
+        folder: Whose files no process may be using.
+    """
+    for file in (file for file in folder.rglob("*") if file.is_file()):
+        descriptor = os.open(file, os.O_RDONLY)
+        os.fsync(descriptor)
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+def disk(folder: Path) -> int:
+    """Returns the bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def ratio(seconds: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
     """Returns the median over turns of the time of `slow` divided by that of `fast`.
 
@@ -273,7 +299,7 @@ def _cell(value: object) -> str:
 
 def _without_paths(arguments: Sequence[str]) -> list[str]:
     """Removes arguments with paths on this machine from a command line."""
-    places = ("--json", "--peers-env", "--models-folder")
+    places = ("--json", "--peers-env", "--models-folder", "--folder", "--vectors", "--data")
     kept, skip = [], False
     for argument in arguments:
         if not skip and argument.partition("=")[0] not in places:

@@ -23,7 +23,7 @@ def execute(path: Path) -> None:
 
     Raises:
         CellExecutionError: If a cell raises.
-        RuntimeError: If a cell outputs anything but printed text, such as a warning or a progress bar.
+        RuntimeError: If a cell outputs anything but printed text and a picture, such as a warning or a progress bar.
     """
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,15 +44,20 @@ def execute(path: Path) -> None:
 
 
 def clean(cell: Any) -> None:
-    """Keeps only what is reproducible: the source, and the printed text as a single output."""
+    """Keeps only what is reproducible: the source, the printed text as a single output, and the last line's picture."""
     cell.metadata = {}
     if cell.cell_type != "code":
         return
+    printed, pictures = "", []
     for output in cell.outputs:
-        if output.output_type != "stream" or output.name != "stdout":
-            raise RuntimeError(f"'{cell.id}' 셀에 print 출력이 아닌 것이 있습니다 / not printed text: {output}")
-    printed = "".join(output.text for output in cell.outputs)
-    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)] if printed else []
+        if output.output_type == "stream" and output.name == "stdout":
+            printed += output.text
+        elif output.output_type == "execute_result" and "text/html" in output.data:
+            output.data = {"text/html": output.data["text/html"]}
+            pictures.append(output)
+        else:
+            raise RuntimeError(f"'{cell.id}' 셀에 글도 그림도 아닌 출력 / neither text nor picture: {output}")
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)] * bool(printed) + pictures
 
 
 if __name__ == "__main__":

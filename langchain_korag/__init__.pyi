@@ -1,3 +1,4 @@
+from langchain_korag.context_pruner import KoContextPruner as KoContextPruner
 from langchain_korag.embeddings import KoEmbeddings as KoEmbeddings
 from langchain_korag.hybrid_retriever import KoHybridRetriever as KoHybridRetriever
 from langchain_korag.migration import read_documents as read_documents
@@ -10,4 +11,5 @@ from langchain_korag.retrievers import KoColBERTRetriever as KoColBERTRetriever
 from langchain_korag.retrievers import KoSpladeRetriever as KoSpladeRetriever
 from langchain_korag.sparse_embeddings import KoSparseEmbeddings as KoSparseEmbeddings
 from langchain_korag.structured_query import KoStructuredQueryTranslator as KoStructuredQueryTranslator
+from langchain_korag.text_splitter import KoTextSplitter as KoTextSplitter
 from langchain_korag.vector_store import KoVectorStore as KoVectorStore

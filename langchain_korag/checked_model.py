@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from korag.checks import reject_unknown
 from korag.errors import InvalidArgumentError
 from korag.field_errors import field_error
+from korag.html.objects import object_html
 from korag.keywords import one_name
 
 _OF_LANGCHAIN = ("name", "tags", "metadata")
 """Fields that every runnable or retriever has, listed last."""
+_PARTS = ("model", "base_retriever", "reranker")
+"""Fields that are always shown."""
 _MAY_HOLD_SECRETS = ("model_kwargs", "encode_kwargs", "query_encode_kwargs")
 
 
@@ -60,6 +64,26 @@ class CheckedModel(BaseModel):
         with korag_errors(type(self)):
             super().__setattr__(name, value)
 
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """The parts that it is made of, and the fields that differ from their defaults; nothing that may be secret."""
+        shown: list[tuple[str | None, Any]] = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name, None)
+            if name == "collection":  # its legs alone: LangChain makes reprs for traces, and counting takes a request
+                shown.append(("legs", list(getattr(value, "legs", ()))))
+            elif name in _PARTS:
+                shown.append((name, getattr(value, "model_name", value) if name == "model" else value))
+            elif field.repr and name not in _MAY_HOLD_SECRETS and value != _default(field):
+                shown.append((name, value))
+        return shown
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        collection = getattr(self, "collection", None)
+        return object_html(type(self).__name__, [("collection", collection), *self.__repr_args__()])
+
     @classmethod
     def _field_names(cls) -> list[str]:
         own = [name for name in cls.model_fields if name not in _OF_LANGCHAIN]
@@ -72,6 +96,10 @@ class CheckedModel(BaseModel):
             given = one_name(given, cls._other_names)
             reject_unknown(cls, given, cls._field_names())
         return given
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True)
 
 
 @contextmanager

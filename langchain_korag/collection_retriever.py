@@ -18,9 +18,9 @@ from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import Family
 from korag.checks import reject_unknown
 from korag.collection.base import Collection, Hit
-from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike
-from korag.collection.local.opening import open_saved, planned_legs
+from korag.collection.explanation import Explanation
+from korag.collection.local.arguments import EncoderLike
+from korag.collection.local.opening import Server, make_collection, open_saved, planned_legs
 from korag.deprecations import rename_keywords
 from korag.encoders.load import as_encoder, as_encoders
 from korag.errors import InvalidArgumentError
@@ -31,7 +31,7 @@ from korag.legs.windows.settings import WindowSize
 from langchain_korag.checked_model import korag_errors
 from langchain_korag.collection_documents import CollectionDocuments
 from langchain_korag.documents import how_to_make, texts_to_documents, to_records
-from langchain_korag.field_types import Count, Flag, Fraction, Key
+from langchain_korag.field_types import Count, Expand, Flag, Fraction, Key
 from langchain_korag.results import KEYS, Shown
 from langchain_korag.search_options import search_options
 
@@ -45,8 +45,10 @@ class CollectionRetriever(CollectionDocuments):
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a
             lower score, which has no fixed scale.
-        exact: False lets a ColBERT search score only promising documents (see `korag.Collection.search`).
+        exact: False lets a ColBERT or dense search score only promising documents (see `korag.Collection.search`).
         repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`).
+        expand: ``"citations"`` adds up to k articles that those found cite, behind them (see there as well); with a
+            `score_key`, they have ``cited_by``, the id of the document that cites them.
         score_key: Metadata key for the score, with which ``rewritten_query`` (what was searched for, if the query was
             repaired) and ``span`` (the part of a long document that was found) are added too, where there are any. None
             adds nothing: results are equal to the documents that were added.
@@ -58,10 +60,11 @@ class CollectionRetriever(CollectionDocuments):
     score_threshold: Fraction | None = None
     exact: Flag = True
     repair_query: Flag = True
+    expand: Expand | None = None
     score_key: Key | None = None
     id_key: Key | None = None
 
-    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact", "repair_query", *KEYS)
+    _overrides: ClassVar[tuple[str, ...]] = ("k", "filter", "score_threshold", "exact", "repair_query", "expand", *KEYS)
     """Fields that ``invoke``, ``ainvoke``, ``batch`` and ``stream`` accept as keywords."""
     _renamed: ClassVar[Mapping[str, str]] = {}
     """Deprecated names of fields, with their new names."""
@@ -136,6 +139,7 @@ class CollectionRetriever(CollectionDocuments):
         *,
         ids: Sequence[str] | None,
         path: str | os.PathLike[str] | None,
+        server: Server | None,
         models: Sequence[EncoderLike],
         load_stored_models: bool,
         fields: dict[str, Any],
@@ -146,27 +150,29 @@ class CollectionRetriever(CollectionDocuments):
         tokenizer: TokenizerLike = None,
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, document or field costs no download, folder or indexing.
         cls._check_keywords(cls.from_documents, fields)
         records = to_records(documents, ids)
-        records.check_sync(sync, existing=path is not None)
+        records.check_sync(sync, existing=path is not None or server is not None)
         encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         cls._check_fields(fields, planned_legs(encoders, bm25=bm25, tokenizer=tokenizer))
-        if path is None:
-            collection = LocalCollection.in_memory(
-                encoders=encoders, bm25=bm25, tokenizer=tokenizer, window=window, stride=stride
-            )
-        else:
-            collection = LocalCollection.open(
-                path,
-                encoders=encoders,
-                bm25=bm25,
-                tokenizer=tokenizer,
-                window=window,
-                stride=stride,
-                load_stored_models=load_stored_models,
-            )
+        collection = make_collection(
+            encoders,
+            path=path,
+            server=server,
+            bm25=bm25,
+            tokenizer=tokenizer,
+            window=window,
+            stride=stride,
+            codec=codec,
+            keep_vectors=keep_vectors,
+            pool_factor=pool_factor,
+            load_stored_models=load_stored_models,
+        )
         retriever = cls(collection=collection, **fields)
         records.add_to(collection, sync=sync)
         return retriever
@@ -240,6 +246,26 @@ class CollectionRetriever(CollectionDocuments):
     async def asimilarity_search_with_score(self, query: str, **overrides: Any) -> list[tuple[Document, float]]:
         """Async `similarity_search_with_score`, run in a thread."""
         return await run_in_executor(None, self.similarity_search_with_score, query, **overrides)
+
+    def explain(self, query: str, document: Document | str, **overrides: Any) -> Explanation:
+        """Explains a document's score for a query: by token, term and leg, with places in its text.
+
+        >>> why = retriever.explain(query, retriever.invoke(query)[0])
+        >>> print(why)  # a notebook shows it as a picture
+
+        Args:
+            query: The query.
+            document: A document found by this retriever, also reranked, or its id.
+            overrides: Keywords, as for ``invoke``; the same as for the search that is to be explained.
+
+        Raises:
+            InvalidArgumentError: If the document is not in the collection, or the query is empty.
+        """
+        settings = self._settings(overrides)
+        k = settings.pop("k")
+        options = search_options(k, settings | self._search_kwargs(settings))
+        id_: Any = document.id if isinstance(document, Document) else document
+        return self.collection.explain(query, id_, options=options)
 
     def _search(self, query: str, overrides: dict[str, Any]) -> tuple[Shown, list[Hit]]:
         overrides = dict(overrides)

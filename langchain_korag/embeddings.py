@@ -126,6 +126,15 @@ class KoEmbeddings(EncoderModel, Embeddings):
         vectors = self._encoder.encode_documents(texts, show_progress=self.show_progress)
         return self._as_floats(vectors, unit=self._unit[1])
 
+    async def aembed_query(self, text: str) -> list[float]:
+        """As `embed_query`; where a server computes, requests run side by side without threads."""
+        vectors = await self._encoder.aencode_queries([check_text(text, "text")])
+        return self._as_floats(vectors, unit=self._unit[0])[0]
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """As `embed_documents`; where a server computes, requests run side by side without threads."""
+        return self._as_floats(await self._encoder.aencode_documents(texts), unit=self._unit[1])
+
     @property
     def _encoder(self) -> DenseEncoder:
         return cast("DenseEncoder", self.model)

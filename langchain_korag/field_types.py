@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from korag.checks import check_count, check_flag, check_fraction
+from korag.checks import check_choice, check_count, check_flag, check_fraction
+from korag.collection.options import EXPANSIONS, Expansion
 from korag.field_errors import showable
 from langchain_korag.results import check_key
 
@@ -23,6 +24,10 @@ def _fraction(value: object, info: ValidationInfo) -> float:
     return check_fraction(str(info.field_name), showable(value))
 
 
+def _expansion(value: object, info: ValidationInfo) -> Expansion:
+    return check_choice(str(info.field_name), cast("Expansion", showable(value)), EXPANSIONS)
+
+
 def _key(value: object, info: ValidationInfo) -> str | None:
     return check_key(str(info.field_name), showable(value))
 
@@ -30,4 +35,5 @@ def _key(value: object, info: ValidationInfo) -> str | None:
 Count: TypeAlias = Annotated[int, Field(ge=0), BeforeValidator(_count)]
 Flag: TypeAlias = Annotated[bool, BeforeValidator(_flag)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1), BeforeValidator(_fraction)]
+Expand: TypeAlias = Annotated[Expansion, BeforeValidator(_expansion)]
 Key: TypeAlias = Annotated[str, BeforeValidator(_key)]

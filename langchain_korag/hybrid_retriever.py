@@ -13,7 +13,8 @@ from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE
 from korag.checks import FusionMethod, check_fusion, check_list, name_weights
 from korag.collection.base import Collection
-from korag.collection.local.manifest import EncoderLike
+from korag.collection.local.arguments import EncoderLike
+from korag.collection.local.opening import check_server
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
 from korag.keywords import checks_keywords
@@ -41,7 +42,7 @@ class KoHybridRetriever(CollectionRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out
             most of what the documents cannot answer with the bundled models; ``korag eval --threshold`` finds yours.
-        exact: False lets the ColBERT leg score only promising documents (see `korag.Collection.search`).
+        exact: False lets the ColBERT and dense legs score only promising documents (see `korag.Collection.search`).
         score_key: Metadata key for the fused score; None adds nothing to what a document was added with.
         id_key: Metadata key for the document's id; None for none.
         weights: Factor on the weight of each leg, by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1
@@ -97,8 +98,14 @@ class KoHybridRetriever(CollectionRetriever):
         fusion: FusionMethod = "auto",
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         ids: Sequence[str] | None = None,
         sync: bool = False,
         load_stored_models: bool = False,
@@ -115,8 +122,14 @@ class KoHybridRetriever(CollectionRetriever):
             fusion: As the attribute.
             window: Tokens of the windows that long documents are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
+            codec: How the token vectors of a ColBERT model are stored; as there.
+            keep_vectors: Store the float16 vectors too, where `codec` does not; as there.
+            pool_factor: Merge similar token vectors of each document, so that one is left for so many; as there.
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
+            url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+            collection_name: Name of the collection there, new or existing.
+            api_key: The server's key. Never shown or stored.
             ids: Ids in place of the documents' own; as there.
             sync: As there.
             load_stored_models: As there.
@@ -129,12 +142,16 @@ class KoHybridRetriever(CollectionRetriever):
             documents,
             ids=ids,
             path=path,
+            server=check_server(url, collection_name, api_key, path=path),
             sync=sync,
             models=check_list("models", models),
             bm25=bm25,
             tokenizer=tokenizer,
             window=window,
             stride=stride,
+            codec=codec,
+            keep_vectors=keep_vectors,
+            pool_factor=pool_factor,
             load_stored_models=load_stored_models,
             fields={"weights": weights, "fusion": fusion, "k": k, **fields},
         )

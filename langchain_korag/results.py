@@ -24,7 +24,9 @@ SPAN = "span"
 HIT = "_korag_hit"
 """Keyword by which `KoRerankRetriever` asks KoRAG's searches what they know of each document, and the metadata key of
 the answer: a key of its own, because every other may be the caller's."""
-_RESERVED = (REWRITTEN, SPAN, HIT)
+CITED_BY = "cited_by"
+"""Metadata key of the id of the result that cites this one, which was not found itself (see `korag.Hit.cited_by`)."""
+_RESERVED = (REWRITTEN, SPAN, CITED_BY, HIT)
 
 
 def check_key(name: str, key: object) -> str | None:
@@ -54,16 +56,18 @@ class Found:
         score: Its score; None if the results were not ranked by it.
         rewritten_query: What was searched for, if the query was repaired.
         span: Place of the window it was found by.
+        cited_by: The id of the result that cites it, if it was not found itself.
     """
 
     score: float | None = None
     rewritten_query: str | None = None
     span: list[int] | None = None
+    cited_by: str | None = None
 
     @classmethod
     def of(cls, hit: Hit) -> Found:
         """Returns what a hit says."""
-        return cls(hit.score, hit.rewritten_query, None if hit.span is None else list(hit.span))
+        return cls(hit.score, hit.rewritten_query, None if hit.span is None else list(hit.span), hit.cited_by)
 
     @classmethod
     def take_from(cls, metadata: dict[str, Any]) -> Found:
@@ -76,7 +80,7 @@ class Found:
 
     def about_query(self) -> dict[str, Any]:
         """Returns the metadata that accompanies a score."""
-        shown = {REWRITTEN: self.rewritten_query, SPAN: self.span}
+        shown = {REWRITTEN: self.rewritten_query, SPAN: self.span, CITED_BY: self.cited_by}
         return {name: value for name, value in shown.items() if value is not None}
 
 
@@ -85,7 +89,7 @@ class Shown:
     """The metadata that a search adds to its results.
 
     Attributes:
-        score_key: Key of the score; with it come ``rewritten_query`` and ``span``, where there are any.
+        score_key: Key of the score; with it come ``rewritten_query``, ``span`` and ``cited_by``, where there are any.
         id_key: Key of the document's id.
         hit: Add the answer to `HIT`.
 

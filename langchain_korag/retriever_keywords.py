@@ -51,7 +51,8 @@ def check_retriever_keywords(
             f"search_kwargs={given!r:.80} must be a dict, for example search_kwargs={{'k': 4}}.",
         )
     given = rename_keywords(given, RENAMED)
-    _check_search(collection, dict(given), (*searching, "lambda_mult") if kind == _MMR else searching)
+    known = searching if kind != _MMR else [*(name for name in searching if name != "expand"), "lambda_mult"]
+    _check_search(collection, dict(given), known)
     if kind == _THRESHOLD:
         given = {**given, "score_threshold": _threshold(given)}
     return {**keywords, "search_kwargs": given}

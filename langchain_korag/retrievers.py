@@ -10,7 +10,8 @@ from langchain_core.documents import Document
 
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
-from korag.collection.local.manifest import EncoderLike
+from korag.collection.local.arguments import EncoderLike
+from korag.collection.local.opening import check_server
 from korag.errors import IndexStateError
 from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Choice, one_lexical
@@ -114,8 +115,14 @@ class KoColBERTRetriever(_ModelRetriever):
         query_length: int | None = None,
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         ids: Sequence[str] | None = None,
         sync: bool = False,
         load_stored_models: bool = False,
@@ -129,10 +136,16 @@ class KoColBERTRetriever(_ModelRetriever):
             query_length: Longest query in tokens; None for the model's own.
             window: Tokens of the windows that long documents are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
+            codec: How the token vectors of a ColBERT model are stored; as there.
+            keep_vectors: Store the float16 vectors too, where `codec` does not; as there.
+            pool_factor: Merge similar token vectors of each document, so that one is left for so many; as there.
             k: Documents to return.
             path: Folder of the collection, new or built with the same model, where documents replace those
                 with the same ids; None keeps it in memory. `load_local` opens a folder without adding
                 anything.
+            url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+            collection_name: Name of the collection there, new or existing.
+            api_key: The server's key. Never shown or stored.
             ids: Ids in place of the documents' own. If there are none either, they are derived from text and metadata,
                 so that running a program again adds nothing twice.
             sync: Remove the documents of the folder that are not given, after adding; those that are unchanged are
@@ -148,12 +161,16 @@ class KoColBERTRetriever(_ModelRetriever):
             documents,
             ids=ids,
             path=path,
+            server=check_server(url, collection_name, api_key, path=path),
             sync=sync,
             models=[model],
             family=cls._family,
             query_length=query_length,
             window=window,
             stride=stride,
+            codec=codec,
+            keep_vectors=keep_vectors,
+            pool_factor=pool_factor,
             load_stored_models=load_stored_models,
             fields={"k": k, **fields},
         )
@@ -172,7 +189,7 @@ class KoSpladeRetriever(_ModelRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents whose score is a smaller fraction of the query's score with itself; in
             [0, 1].
-        exact: No effect; only ColBERT searches can be approximate.
+        exact: No effect; only ColBERT and dense searches can be approximate.
         score_key: Metadata key for the score; None adds nothing to what a document was added with.
         id_key: Metadata key for the document's id; None for none.
 
@@ -195,6 +212,9 @@ class KoSpladeRetriever(_ModelRetriever):
         stride: int | None = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         ids: Sequence[str] | None = None,
         sync: bool = False,
         load_stored_models: bool = False,
@@ -209,6 +229,7 @@ class KoSpladeRetriever(_ModelRetriever):
             documents,
             ids=ids,
             path=path,
+            server=check_server(url, collection_name, api_key, path=path),
             sync=sync,
             models=[model],
             family=cls._family,
@@ -235,7 +256,7 @@ class KoBM25Retriever(_OneLegRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents whose score is a smaller fraction of the highest score the query could
             get; in [0, 1].
-        exact: No effect; only ColBERT searches can be approximate.
+        exact: No effect; only ColBERT and dense searches can be approximate.
         score_key: Metadata key for the score; None adds nothing to what a document was added with.
         id_key: Metadata key for the document's id; None for none.
 
@@ -255,6 +276,9 @@ class KoBM25Retriever(_OneLegRetriever):
         tokenizer: TokenizerLike = None,
         k: int = 4,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         ids: Sequence[str] | None = None,
         sync: bool = False,
         load_stored_models: bool = False,
@@ -268,6 +292,9 @@ class KoBM25Retriever(_OneLegRetriever):
             tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             k: Documents to return.
             path: Folder of the collection; as for `KoColBERTRetriever.from_documents`.
+            url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+            collection_name: Name of the collection there, new or existing.
+            api_key: The server's key. Never shown or stored.
             ids: Ids in place of the documents' own; as there.
             sync: As there.
             load_stored_models: As there.
@@ -277,6 +304,7 @@ class KoBM25Retriever(_OneLegRetriever):
             documents,
             ids=ids,
             path=path,
+            server=check_server(url, collection_name, api_key, path=path),
             sync=sync,
             models=(),
             bm25=one_lexical(bm25),

@@ -59,6 +59,9 @@ class KoStructuredQueryTranslator(Visitor):
         parse(filter)
         self._filter = dict(filter or {})
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({f'filter={self._filter!r}' if self._filter else ''})"
+
     def visit_structured_query(self, structured_query: StructuredQuery) -> tuple[str, dict[str, Any]]:
         """Returns what to search for, and the keywords of the search.
 

@@ -14,8 +14,8 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_count, reject_unknown
 from korag.collection.base import Collection, Hit
-from korag.collection.local.manifest import EncoderLike
-from korag.collection.local.opening import open_or_make, open_saved
+from korag.collection.local.arguments import EncoderLike
+from korag.collection.local.opening import check_server, open_or_make, open_saved
 from korag.deprecations import rename_keywords
 from korag.encoders.dense import DenseEncoder
 from korag.keywords import checks_keywords
@@ -36,12 +36,16 @@ from langchain_korag.results import KEYS, Shown
 from langchain_korag.retriever_keywords import check_retriever_keywords
 from langchain_korag.search_options import RENAMED, search_options
 
-_SEARCH = ("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact", "repair_query", *KEYS)
+_SEARCH = (
+    *("filter", "using", "fetch_k", "fusion", "weights", "score_threshold", "exact", "repair_query", "expand"),
+    *KEYS,
+)
 _BY_VECTOR = ("filter", "score_threshold", *KEYS)
-_DIVERSE = tuple(name for name in _SEARCH if name != "fetch_k")
+_DIVERSE = tuple(name for name in _SEARCH if name not in ("fetch_k", "expand"))
 _ADDING = ("ids", "batch_size")
 _MAKING = (
-    "encoders", "path", "bm25", "tokenizer", "window", "stride", "collection", "load_stored_models", "ids", "sync",
+    "encoders", "path", "url", "collection_name", "api_key", "bm25", "tokenizer", "window", "stride", "codec",
+    "keep_vectors", "pool_factor", "collection", "load_stored_models", "ids", "sync",
 )  # fmt: skip
 
 
@@ -55,7 +59,7 @@ class KoVectorStore(OwnsCollection, VectorStore):
 
     Every search takes `filter` (see `korag.filters`; applied before the k best are taken), `using` (a leg:
     ``"dense"``, ``"sparse"``, ``"colbert"``, ``"bm25"``, or ``"hybrid"``; by default the only leg, else hybrid),
-    `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact` and `repair_query` (see
+    `score_threshold` (on relevance, see `korag.Hit.relevance`), `exact`, `repair_query` and `expand` (see
     `korag.Collection.search`), and for hybrid searches `fusion` (see `korag.SearchOptions`), `weights` by leg and
     `fetch_k` (candidates of each leg). Any other keyword is an error.
 
@@ -67,10 +71,16 @@ class KoVectorStore(OwnsCollection, VectorStore):
     Args:
         encoders: Names, paths or loaded encoders, at most one per family.
         path: Folder of the collection, new or existing; None keeps it in memory.
+        url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+        collection_name: Name of the collection there, new or existing.
+        api_key: The server's key. Never shown or stored.
         bm25: Search with BM25 too: as for `korag.Collection.open`; an existing folder keeps its legs.
         tokenizer: Short for a tokenizer as `bm25`.
         window: Tokens of the windows that long documents are split into; as for `korag.Collection.open`.
         stride: Tokens from the beginning of a window to that of the next; as there.
+        codec: How the token vectors of a ColBERT model are stored; as there.
+        keep_vectors: Store the float16 vectors too, where `codec` does not; as there.
+        pool_factor: Merge similar token vectors of each document, so that one is left for so many; as there.
         collection: An open collection, of any store, in place of all the above.
         load_stored_models: Load models that an existing folder names from outside it; see `korag.Collection.open`.
 
@@ -85,10 +95,16 @@ class KoVectorStore(OwnsCollection, VectorStore):
         encoders: Sequence[EncoderLike] | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         bm25: BM25Like = False,
         tokenizer: TokenizerLike = None,
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         collection: Collection | None = None,
         load_stored_models: bool = False,
     ) -> None:
@@ -97,10 +113,14 @@ class KoVectorStore(OwnsCollection, VectorStore):
         self.collection = open_or_make(
             encoders,
             path=path,
+            server=check_server(url, collection_name, api_key, path=path),
             bm25=bm25,
             tokenizer=tokenizer,
             window=window,
             stride=stride,
+            codec=codec,
+            keep_vectors=keep_vectors,
+            pool_factor=pool_factor,
             collection=collection,
             load_stored_models=load_stored_models,
         )
@@ -141,7 +161,7 @@ class KoVectorStore(OwnsCollection, VectorStore):
         """Creates a store and adds documents; arguments as for `from_texts`."""
         reject_unknown(cls, kwargs, ("embedding", *_MAKING))  # first, because the rest may take long
         records = to_records(documents, kwargs.pop("ids", None))
-        existing = any(kwargs.get(name) is not None for name in ("path", "collection"))
+        existing = any(kwargs.get(name) is not None for name in ("path", "url", "collection"))
         sync = records.check_sync(kwargs.pop("sync", False), existing=existing)
         store = cls(**with_embedding(embedding, kwargs))
         store._given = embedding if isinstance(embedding, KoEmbeddings) else None

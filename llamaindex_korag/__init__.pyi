@@ -1,6 +1,8 @@
+from llamaindex_korag.context_pruner import KoContextPruner as KoContextPruner
 from llamaindex_korag.embeddings import KoEmbedding as KoEmbedding
 from llamaindex_korag.found import FoundNode as FoundNode
 from llamaindex_korag.index import KoColBERTIndex as KoColBERTIndex
+from llamaindex_korag.node_parser import KoNodeParser as KoNodeParser
 from llamaindex_korag.rerankers import KoColBERTRerank as KoColBERTRerank
 from llamaindex_korag.rerankers import KoCrossEncoderRerank as KoCrossEncoderRerank
 from llamaindex_korag.retrievers import KoBM25Retriever as KoBM25Retriever

@@ -11,6 +11,7 @@ from llama_index.core.callbacks import CallbackManager
 
 from korag.checks import reject_unknown
 from korag.field_errors import field_error
+from korag.html.objects import object_html
 from llamaindex_korag.given import wrong_kind
 
 CHECKED = ConfigDict(
@@ -20,6 +21,9 @@ CHECKED = ConfigDict(
     hide_input_in_errors=True,  # the input may contain a token
     protected_namespaces=("pydantic_model_",),  # older pydantic claims every name that begins with model_
 )
+
+
+_NEVER_SHOWN = ("callback_manager", "embeddings_cache", "rate_limiter", "id_func")
 
 
 class CheckedFields(BaseModel):
@@ -40,6 +44,22 @@ class CheckedFields(BaseModel):
         if not isinstance(manager, CallbackManager | None):
             raise wrong_kind("callback_manager", manager, "CallbackManager")
         return manager or CallbackManager()
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """The model, and the fields that differ from their defaults; no callbacks, caches or keys."""
+        return [
+            (name, value)
+            for name, field in type(self).model_fields.items()
+            if field.repr and name not in _NEVER_SHOWN
+            if (value := getattr(self, name, None)) != field.get_default(call_default_factory=True)
+            or name == "model_name"
+        ]
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return object_html(type(self).__name__, self.__repr_args__())
 
     @classmethod
     def _check_fields(cls, fields: Mapping[str, Any]) -> None:

@@ -22,11 +22,14 @@ from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import Family
 from korag.checks import check_count, check_flag, check_list, reject_unknown
 from korag.collection.base import DEFAULT_FETCH_K, Collection, SearchOptions
-from korag.collection.local.collection import LocalCollection
-from korag.collection.local.manifest import EncoderLike
-from korag.collection.local.opening import open_saved, planned_legs
+from korag.collection.citations import with_cited
+from korag.collection.explanation import Explanation
+from korag.collection.local.arguments import EncoderLike
+from korag.collection.local.opening import Server, make_collection, open_saved, planned_legs
+from korag.collection.options import Expansion
 from korag.encoders.load import as_encoder, as_encoders
 from korag.fusion import reciprocal_rank_fusion
+from korag.html.objects import object_html
 from korag.keywords import checks_keywords
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
@@ -57,20 +60,22 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         doc_ids: Only nodes of documents with one of these ids; None for all.
         min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); not of a lower
             score, which has no fixed scale.
-        exact: False lets a ColBERT search score only promising nodes (see `korag.Collection.search`).
+        exact: False lets a ColBERT or dense search score only promising nodes (see `korag.Collection.search`).
         repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`); results
             found that way say so (`FoundNode.rewritten_query`).
+        expand: ``"citations"`` adds up to `similarity_top_k` articles that those found cite, behind them
+            (`FoundNode.cited_by`; see `korag.collection.SearchOptions`).
         metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
     """
 
     _options: ClassVar[tuple[str, ...]] = (
-        *("similarity_top_k", "filters", "node_ids", "doc_ids", "min_relevance", "exact", "repair_query"),
+        *("similarity_top_k", "filters", "node_ids", "doc_ids", "min_relevance", "exact", "repair_query", "expand"),
         *("metadata_mode", "callback_manager", "object_map", "objects", "verbose"),
     )
     """Keywords of the constructor, which the class methods accept as well."""
     _fields: ClassVar[Mapping[str, str]] = {
         "similarity_top_k": "k",
-        **{name: name for name in ("min_relevance", "exact", "repair_query")},
+        **{name: name for name in ("min_relevance", "exact", "repair_query", "expand")},
     }
     """Attributes that are fields of `SearchOptions`, with the field's name."""
     _embedding_strs: ClassVar[bool] = True
@@ -88,6 +93,7 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         min_relevance: float | None = None,
         exact: bool = True,
         repair_query: bool = True,
+        expand: Expansion | None = None,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         callback_manager: CallbackManager | None = None,
         object_map: Mapping[str, Any] | None = None,
@@ -104,8 +110,9 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
             node_ids: Only nodes with one of these ids.
             doc_ids: Only nodes of documents with one of these ids.
             min_relevance: Leave out nodes of a lower relevance, in [0, 1].
-            exact: False lets a ColBERT search score only promising nodes.
+            exact: False lets a ColBERT or dense search score only promising nodes.
             repair_query: Search for what was meant by a mistyped query.
+            expand: ``"citations"`` adds the articles that those found cite.
             metadata_mode: Metadata that is part of the searched text.
             callback_manager: LlamaIndex's callbacks.
             object_map: Targets of index nodes by `IndexNode.index_id`: retrievers, query engines, nodes.
@@ -126,6 +133,7 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         self.node_ids = None if node_ids is None else check_texts(node_ids, "node_ids")
         self.doc_ids = None if doc_ids is None else check_texts(doc_ids, "doc_ids")
         self.min_relevance, self.exact, self.repair_query = min_relevance, exact, repair_query
+        self.expand = expand
         self.metadata_mode = check_mode(metadata_mode)
         self._search_options(collection.legs, vars(self))
         super().__init__(**_of_llamaindex(callback_manager, object_map, objects, verbose))
@@ -140,6 +148,7 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         docstore: BaseDocumentStore | None,
         *,
         path: str | os.PathLike[str] | None,
+        server: Server | None,
         show_progress: bool | None,
         load_stored_models: bool,
         options: dict[str, Any],
@@ -151,6 +160,9 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         tokenizer: TokenizerLike = None,
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
     ) -> Self:
         # Checked in this order, so that a wrong name, node or option costs no model, folder or indexing.
         cls._check_keywords("from_defaults", options)
@@ -162,25 +174,24 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         records = to_records(
             given_nodes(nodes, index, docstore), check_mode(options.get("metadata_mode", MetadataMode.EMBED))
         )
-        check_sync(sync, existing=path is not None, given=len(records.ids))
+        check_sync(sync, existing=path is not None or server is not None, given=len(records.ids))
         encoders = [as_encoder(model, family=family, query_length=query_length) for model in models]
         legs = planned_legs(encoders, bm25=bm25, tokenizer=tokenizer)
         cls._check_legs(legs, f"legs={list(legs)}")
         cls._search_options(legs, options)
-        if path is None:
-            collection = LocalCollection.in_memory(
-                encoders=encoders, bm25=bm25, tokenizer=tokenizer, window=window, stride=stride
-            )
-        else:  # the folder may have more legs than this retriever searches
-            collection = LocalCollection.open(
-                path,
-                encoders=encoders,
-                bm25=bm25 or None,
-                tokenizer=tokenizer,
-                window=window,
-                stride=stride,
-                load_stored_models=load_stored_models,
-            )
+        collection = make_collection(
+            encoders,
+            path=path,
+            server=server,
+            bm25=bm25 or None,  # the collection may have more legs than this retriever searches
+            tokenizer=tokenizer,
+            window=window,
+            stride=stride,
+            codec=codec,
+            keep_vectors=keep_vectors,
+            pool_factor=pool_factor,
+            load_stored_models=load_stored_models,
+        )
         retriever = cls(collection, **options)
         added = retriever._add(records, show_progress=show_progress)
         if sync:
@@ -270,14 +281,17 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         options = self._search_options(self.collection.legs, vars(self))
         queries = self._queries(query_bundle)
         if len(queries) > 1 and options.k > 0:  # each contributes as many candidates as a leg does in a hybrid search
-            options = dataclasses.replace(options, k=max(options.k, DEFAULT_FETCH_K))
+            options = dataclasses.replace(options, k=max(options.k, DEFAULT_FETCH_K), expand=None)
         found = self.collection.search_many(queries, options=options)
         if len(queries) == 1:
             return [to_found(hit) for hit in found[0]]
         by_relevance = sorted((hit for hits in found for hit in hits), key=lambda hit: hit.relevance)
         by_id = {hit.id: hit for hit in by_relevance}  # the most relevant one of each node
         ranked = reciprocal_rank_fusion({str(index): [hit.id for hit in hits] for index, hits in enumerate(found)})
-        return [to_found(by_id[id_], score) for id_, score in ranked[: self.similarity_top_k]]
+        hits = [dataclasses.replace(by_id[id_], score=score) for id_, score in ranked[: self.similarity_top_k]]
+        if self.expand is not None:
+            (hits,) = with_cited([hits], self.collection.get, options.where, self.similarity_top_k)
+        return [to_found(hit) for hit in hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)
@@ -305,8 +319,34 @@ class CollectionRetriever(NodeMethods, BaseRetriever):
         """Returns the fields of `SearchOptions` that the subclass sets."""
         raise NotImplementedError
 
+    @checks_keywords
+    def explain(self, str_or_query_bundle: QueryType, node: NodeWithScore | BaseNode | str) -> Explanation:
+        """Explains a node's score for a query: by token, term and leg, with places in the searched text.
+
+        That text begins with the metadata that are searched, too (`metadata_mode`).
+
+        >>> why = retriever.explain(query, retriever.retrieve(query)[0])
+        >>> print(why)  # a notebook shows it as a picture
+
+        Args:
+            str_or_query_bundle: The query.
+            node: A node found by this retriever, also reranked, or its id.
+
+        Raises:
+            InvalidArgumentError: If the node is not in the collection, or the query is empty.
+        """
+        query = check_query(str_or_query_bundle)
+        asked = query.query_str if isinstance(query, QueryBundle) else query
+        found: Any = node.node if isinstance(node, NodeWithScore) else node
+        id_: Any = found.node_id if isinstance(found, BaseNode) else found
+        return self.collection.explain(asked, id_, options=self._search_options(self.collection.legs, vars(self)))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.collection!r}, similarity_top_k={self.similarity_top_k})"
+
+    def _repr_html_(self) -> str:
+        names = ("collection", *self._fields, "filters", "node_ids", "doc_ids")
+        return object_html(type(self).__name__, [(name, getattr(self, name)) for name in names])
 
     def __getstate__(self) -> dict[str, Any]:
         # Callbacks are left out, as in the other classes: they belong to a process, and some cannot be pickled.

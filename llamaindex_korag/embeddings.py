@@ -109,7 +109,9 @@ class KoEmbedding(EncoderFields, BaseEmbedding):
         # `asyncio.to_thread` keeps the context and thus the spans; `run_in_executor` would lose them.
         texts, cache = check_texts(texts), self.embeddings_cache
         if cache is None:
-            return await asyncio.to_thread(self._encode, task, texts)
+            encode = self._encoder.aencode_queries if task == "query" else self._encoder.aencode_documents
+            vectors: list[Embedding] = (await encode(texts)).tolist()
+            return vectors
         await asyncio.to_thread(getattr, self._encoder, "fingerprint")  # the first access reads the weights
         known = dict(zip(texts, await cache.afind(self._encoder, task, texts), strict=True))
         new = await asyncio.to_thread(self._encode_new, task, known)

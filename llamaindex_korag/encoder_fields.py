@@ -10,7 +10,7 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr, ValidationInfo,
 
 from korag.checkpoints.presets import Family
 from korag.checks import check_count, reject_unknown
-from korag.collection.local.manifest import EncoderLike
+from korag.collection.local.arguments import EncoderLike
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.encoders.options import PoolingMode

@@ -10,7 +10,7 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 
 from korag.collection.base import Hit
 from korag.reranking.searched import REWRITTEN, searched_query
-from korag.text import to_nfc
+from korag.text import shortened, to_nfc
 from llamaindex_korag.node_json import named_class
 from llamaindex_korag.nodes import to_node
 
@@ -30,11 +30,14 @@ class FoundNode(NodeWithScore):
             the node is long enough to be split into windows (see `korag.Hit.span`).
         relevance: How well the search that found the node says it answers the query, in [0, 1] (see
             `korag.Hit.relevance`); `min_relevance` applies to it. Rerankers leave it as it is.
+        cited_by: The id of the node that cites it, if it was not found itself but added by ``expand="citations"``.
     """
 
     rewritten_query: str | None = Field(default=None, description="What was searched for, if the query was repaired.")
     span: tuple[int, int] | None = Field(default=None, description="Place of the best window in the node's text.")
     relevance: float | None = Field(default=None, description="How well the node answers the query, in [0, 1].")
+
+    cited_by: str | None = Field(default=None, description="The id of the node that cites it, if not found itself.")
 
     @classmethod
     def class_name(cls) -> str:
@@ -46,6 +49,11 @@ class FoundNode(NodeWithScore):
     def _restore(cls, node: Any) -> Any:
         """Makes a node of its dump, which LlamaIndex's own class cannot: `BaseNode` is abstract."""
         return named_class(node["class_name"]).from_dict(dict(node)) if isinstance(node, Mapping) else node
+
+    def __repr__(self) -> str:
+        score = "None" if self.score is None else f"{self.score:.4f}"
+        relevance = "" if self.relevance is None else f", relevance={self.relevance:.2f}"
+        return f"FoundNode({self.node.node_id!r}, score={score}{relevance}, text={shortened(self.passage)!r})"
 
     @property
     def passage(self) -> str:
@@ -63,12 +71,13 @@ def to_found(hit: Hit, score: float | None = None) -> FoundNode:
         rewritten_query=hit.rewritten_query,
         span=_in_own_text(hit, node),
         relevance=hit.relevance,
+        cited_by=hit.cited_by,
     )
 
 
 def scored_again(found: NodeWithScore, node: BaseNode, score: float | None) -> FoundNode:
     """Returns a result with another node and score that keeps what is known about how it was found."""
-    known = {name: getattr(found, name, None) for name in ("rewritten_query", "span", "relevance")}
+    known = {name: getattr(found, name, None) for name in ("rewritten_query", "span", "relevance", "cited_by")}
     return FoundNode(node=node, score=score, **known)
 
 

@@ -23,7 +23,7 @@ from llama_index.core.vector_stores import MetadataFilters
 from korag.checkpoints.presets import DEFAULT_COLBERT
 from korag.checks import reject_unknown
 from korag.collection.base import Collection
-from korag.collection.local.manifest import EncoderLike
+from korag.collection.local.arguments import EncoderLike
 from korag.encoders.load import as_encoders
 from korag.keywords import checks_keywords
 from korag.legs.windows.settings import WindowSize
@@ -72,7 +72,13 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         query_length: int | None = None,
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         objects: Sequence[IndexNode] | None = None,
         collection: Collection | None = None,
@@ -91,7 +97,13 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             query_length: Longest query in tokens; None for the model's own.
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
+            codec: How the token vectors of a ColBERT model are stored; as there.
+            keep_vectors: Store the float16 vectors too, where `codec` does not; as there.
+            pool_factor: Merge similar token vectors of each node, so that one is left for so many; as there.
             path: Folder of the collection, new or built with the same model; None keeps it in memory.
+            url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+            collection_name: Name of the collection there, new or existing.
+            api_key: The server's key. Never shown or stored.
             metadata_mode: Metadata that is part of the searched text.
             objects: Index nodes that point to retrievers or query engines; indexed like the others.
             collection: An existing collection of any store, in place of `model_name` and `path`.
@@ -118,14 +130,28 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
                 query_length=query_length,
                 window=window,
                 stride=stride,
+                codec=codec,
+                keep_vectors=keep_vectors,
+                pool_factor=pool_factor,
                 path=path,
+                url=url,
+                collection_name=collection_name,
+                api_key=api_key,
                 metadata_mode=metadata_mode,
                 show_progress=show_progress or None,
                 load_stored_models=load_stored_models,
             )
         else:
             given_window = None if window == "auto" else window
-            as_encoders(None, query_length=query_length, window=given_window, stride=stride)  # an error if one is given
+            as_encoders(  # an error if one is given
+                None,
+                query_length=query_length,
+                window=given_window,
+                stride=stride,
+                codec=codec,
+                keep_vectors=keep_vectors,
+                pool_factor=pool_factor,
+            )
             self._retriever = KoColBERTRetriever(collection, metadata_mode=metadata_mode)
             self._retriever.add_nodes(given)
         super().__init__(
@@ -161,11 +187,12 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
             transformations: Splitting of documents; None for ``Settings.transformations``.
             sync: Remove from the folder, or the collection given, all nodes that do not belong to the documents given,
                 after adding; what is unchanged is not encoded.
-            options: Keywords of the constructor: `model_name`, `query_length`, `window`, `stride`, `path`,
-                `metadata_mode`, `collection`, `load_stored_models`.
+            options: Keywords of the constructor: `model_name`, `query_length`, `window`, `stride`, `codec`,
+                `keep_vectors`, `pool_factor`, `path`, `url`, `collection_name`, `api_key`, `metadata_mode`,
+                `collection`, `load_stored_models`.
         """
         documents = check_documents(documents)
-        existing = any(options.get(name) is not None for name in ("path", "collection"))
+        existing = any(options.get(name) is not None for name in ("path", "url", "collection"))
         check_sync(sync, existing=existing, given=len(documents))
         index = cls(
             storage_context=storage_context,
@@ -234,6 +261,12 @@ class KoColBERTIndex(BaseIndex[KoColBERTStruct]):
         return self._retriever.persist(path, overwrite=overwrite)
 
     # -- searching ----------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.collection!r})"
+
+    def _repr_html_(self) -> str:
+        return self.collection._repr_html_()
 
     @property
     def collection(self) -> Collection:

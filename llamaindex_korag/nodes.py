@@ -27,6 +27,7 @@ from llama_index.core.schema import (
 )
 
 from korag.checks import check_distinct
+from korag.collection.adding import added_together
 from korag.collection.base import Collection, Hit
 from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, StoredDocument, check_documents
 from korag.errors import InvalidArgumentError, InvalidTextError
@@ -78,10 +79,11 @@ class Records:
         A document is never cut by an interruption, unless it is more than one commit by itself: it has the hash by
         which an index knows that it has not changed as soon as one of its nodes is stored.
         """
-        for part in self._whole_documents():
-            collection.add(
-                self.texts[part], ids=self.ids[part], metadata=self.metadata[part], show_progress=show_progress
-            )
+        with added_together():
+            for part in self._whole_documents():
+                collection.add(
+                    self.texts[part], ids=self.ids[part], metadata=self.metadata[part], show_progress=show_progress
+                )
         return self.ids
 
     def _whole_documents(self) -> Iterator[slice]:

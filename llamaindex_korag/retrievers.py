@@ -14,7 +14,8 @@ from korag.analysis.tokenizers import TokenizerLike
 from korag.checkpoints.presets import DEFAULT_COLBERT, DEFAULT_SPLADE, Family
 from korag.checks import FusionMethod, check_list, name_weights
 from korag.collection.base import Collection
-from korag.collection.local.manifest import EncoderLike
+from korag.collection.local.arguments import EncoderLike
+from korag.collection.local.opening import check_server
 from korag.deprecations import accepts_old_names, renamed_attribute
 from korag.errors import IndexStateError
 from korag.keywords import checks_keywords
@@ -62,7 +63,13 @@ class _ModelRetriever(_OneLegRetriever):
         query_length: int | None = None,
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         sync: bool = False,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
@@ -78,9 +85,15 @@ class _ModelRetriever(_OneLegRetriever):
             query_length: Longest query in tokens; None for the model's own.
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
+            codec: How the token vectors of a ColBERT model are stored; as there.
+            keep_vectors: Store the float16 vectors too, where `codec` does not; as there.
+            pool_factor: Merge similar token vectors of each node, so that one is left for so many; as there.
             path: Folder of the collection, new or built with the same model, where nodes replace those with the
                 same ids, and nothing is encoded that is there already (see `add_nodes`); None keeps it in memory.
                 `from_persist_dir` opens a folder without adding anything.
+            url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+            collection_name: Name of the collection there, new or existing.
+            api_key: The server's key. Never shown or stored.
             sync: Remove from the folder every node that is not given, after adding those that are. Documents that
                 another program has put there are removed too: one folder, one script.
             show_progress: Show a progress bar; None shows one for more than 1,000 nodes in a terminal.
@@ -97,9 +110,10 @@ class _ModelRetriever(_OneLegRetriever):
         model = cls._default if model_name is None else model_name
         return cls._build(
             nodes, index, docstore,
-            models=[model], family=cls._family, query_length=query_length, window=window, stride=stride, path=path,
-            sync=sync, show_progress=show_progress,
-            load_stored_models=load_stored_models, options=options,
+            models=[model], family=cls._family, query_length=query_length, window=window, stride=stride,
+            codec=codec, keep_vectors=keep_vectors, pool_factor=pool_factor, path=path, sync=sync,
+            server=check_server(url, collection_name, api_key, path=path),
+            show_progress=show_progress, load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
     @classmethod
@@ -202,6 +216,9 @@ class KoBM25Retriever(_OneLegRetriever):
         bm25: BM25Choice = True,
         tokenizer: TokenizerLike = None,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         sync: bool = False,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
@@ -216,6 +233,9 @@ class KoBM25Retriever(_OneLegRetriever):
             bm25: `korag.BM25` settings, in place of a tokenizer.
             tokenizer: None for character bigrams, ``"kiwi"`` for morphemes, or a function from text to tokens.
             path: Folder of the collection; None keeps it in memory.
+            url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+            collection_name: Name of the collection there, new or existing.
+            api_key: The server's key. Never shown or stored.
             sync: Remove from the folder every node that is not given, after adding those that are. Documents that
                 another program has put there are removed too: one folder, one script.
             show_progress: Show a progress bar.
@@ -224,7 +244,8 @@ class KoBM25Retriever(_OneLegRetriever):
         """
         return cls._build(
             nodes, index, docstore,
-            bm25=one_lexical(bm25), tokenizer=tokenizer, path=path, sync=sync, show_progress=show_progress,
+            bm25=one_lexical(bm25), tokenizer=tokenizer, path=path, sync=sync,
+            server=check_server(url, collection_name, api_key, path=path), show_progress=show_progress,
             load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
@@ -272,7 +293,7 @@ class KoHybridRetriever(CollectionRetriever):
         doc_ids: Only nodes of documents with one of these ids; None for all.
         min_relevance: Leave out nodes of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out most
             of what the nodes cannot answer with the bundled models; ``korag eval --threshold`` finds yours.
-        exact: False lets the ColBERT leg score only promising nodes (see `korag.Collection.search`).
+        exact: False lets the ColBERT and dense legs score only promising nodes (see `korag.Collection.search`).
         metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
         weights: Factor on the weight of each leg, by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1
             where not given; or a list, in the order of the models, with BM25 last.
@@ -326,7 +347,13 @@ class KoHybridRetriever(CollectionRetriever):
         tokenizer: TokenizerLike = None,
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         sync: bool = False,
         show_progress: bool | None = None,
         load_stored_models: bool = False,
@@ -343,7 +370,13 @@ class KoHybridRetriever(CollectionRetriever):
             tokenizer: Short for a tokenizer as `bm25`.
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
+            codec: How the token vectors of a ColBERT model are stored; as there.
+            keep_vectors: Store the float16 vectors too, where `codec` does not; as there.
+            pool_factor: Merge similar token vectors of each node, so that one is left for so many; as there.
             path: Folder of the collection; None keeps it in memory.
+            url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+            collection_name: Name of the collection there, new or existing.
+            api_key: The server's key. Never shown or stored.
             sync: Remove from the folder every node that is not given, after adding those that are. Documents that
                 another program has put there are removed too: one folder, one script.
             show_progress: Show a progress bar.
@@ -356,8 +389,9 @@ class KoHybridRetriever(CollectionRetriever):
         return cls._build(
             nodes, index, docstore,
             models=check_list("models", models), bm25=bm25, tokenizer=tokenizer, window=window, stride=stride,
-            path=path, sync=sync, show_progress=show_progress,
-            load_stored_models=load_stored_models, options=options,
+            codec=codec, keep_vectors=keep_vectors, pool_factor=pool_factor, path=path, sync=sync,
+            server=check_server(url, collection_name, api_key, path=path),
+            show_progress=show_progress, load_stored_models=load_stored_models, options=options,
         )  # fmt: skip
 
     @classmethod

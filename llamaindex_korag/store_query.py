@@ -25,7 +25,7 @@ from korag.text import check_text, check_texts, is_empty
 from llamaindex_korag.filters import to_where
 
 _Mode = VectorStoreQueryMode
-_SEARCH = ("using", "fusion", "weights", "fetch_k", "min_relevance", "exact", "repair_query")
+_SEARCH = ("using", "fusion", "weights", "fetch_k", "min_relevance", "exact", "repair_query", "expand")
 _DIVERSE = ("mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k")
 _BY_VECTOR = ("using", "min_relevance", *_DIVERSE)
 _DEFAULT_PREFETCH = 4
@@ -78,7 +78,8 @@ def plan_search(
     Args:
         query: LlamaIndex's query.
         keywords: `vector_store_kwargs`: `using`, `fusion`, `weights`, `fetch_k`, `min_relevance`, `exact`,
-            `repair_query`, and for ``mmr`` `mmr_threshold` and `mmr_prefetch_factor` or `mmr_prefetch_k`.
+            `repair_query`, `expand` (not for ``mmr``), and for ``mmr`` `mmr_threshold` and `mmr_prefetch_factor` or
+            `mmr_prefetch_k`.
         legs: The collection's.
         owner: The store, for messages.
 
@@ -98,7 +99,7 @@ def plan_search(
             "it a query_str.",
         )
     own = _BY_VECTOR if vector is not None else (*_SEARCH, *_DIVERSE)
-    reject_unknown(owner, keywords, own)
+    reject_unknown(owner, keywords, [name for name in own if name != "expand" or mode is not _Mode.MMR])
     _check_effects(query, mode, keywords)
     using = _leg(mode, legs, keywords.get("using"), by_vector=vector is not None)
     several = using in (None, "hybrid") and len(legs) > 1

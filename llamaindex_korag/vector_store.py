@@ -20,8 +20,8 @@ from llama_index.core.vector_stores.types import DEFAULT_PERSIST_DIR, DEFAULT_PE
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import reject_unknown
 from korag.collection.base import Collection
-from korag.collection.local.manifest import EncoderLike
-from korag.collection.local.opening import open_or_make, open_saved
+from korag.collection.local.arguments import EncoderLike
+from korag.collection.local.opening import check_server, open_or_make, open_saved
 from korag.errors import InvalidArgumentError
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
@@ -74,21 +74,31 @@ class KoVectorStore(StoreNodes):
     transformations like HyDE too, which LlamaIndex hands to a vector store only as an embedding.
 
     Attributes:
-        path: The collection's folder; None in memory.
+        path: The collection's folder; None in memory, or on a server.
+        url: The server's address; None in a folder or memory.
+        collection_name: The collection's name there.
         metadata_mode: Metadata that is part of the searched text, for nodes added from now on.
     """
 
     path: str | None = Field(default=None, frozen=True, description="The collection's folder; None in memory.")
+    url: str | None = Field(default=None, frozen=True, description="Address of the collection's server.")
+    collection_name: str | None = Field(default=None, frozen=True, description="The collection's name there.")
 
     def __init__(
         self,
         encoders: Sequence[EncoderLike | EncoderFields] | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        collection_name: str | None = None,
+        api_key: str | None = None,
         bm25: BM25Like = False,
         tokenizer: TokenizerLike = None,
         window: WindowSize = "auto",
         stride: int | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         metadata_mode: MetadataMode | str = MetadataMode.EMBED,
         collection: Collection | None = None,
         load_stored_models: bool = False,
@@ -100,10 +110,16 @@ class KoVectorStore(StoreNodes):
             encoders: Names, paths, loaded encoders, or `KoEmbedding` and `KoSparseEmbedding` objects, whose settings
                 hold; at most one per family.
             path: Folder of the collection, new or existing; None keeps it in memory.
+            url: Address of a Qdrant server, in place of `path`; see `korag.QdrantCollection.open`.
+            collection_name: Name of the collection there, new or existing.
+            api_key: The server's key. Never shown or stored.
             bm25: Search with BM25 too: as for `korag.Collection.open`; an existing folder keeps its legs.
             tokenizer: Short for a tokenizer as `bm25`.
             window: Tokens of the windows that long nodes are split into; as for `korag.Collection.open`.
             stride: Tokens from the beginning of a window to that of the next; as there.
+            codec: How the token vectors of a ColBERT model are stored; as there.
+            keep_vectors: Store the float16 vectors too, where `codec` does not; as there.
+            pool_factor: Merge similar token vectors of each node, so that one is left for so many; as there.
             metadata_mode: Metadata that is part of the searched text.
             collection: An open collection, of any store, in place of the models, BM25 and the folder.
             load_stored_models: Load models that an existing folder names from outside it; see `korag.Collection.open`.
@@ -121,15 +137,21 @@ class KoVectorStore(StoreNodes):
         opened = open_or_make(
             encoders_of(encoders),
             path=path,
+            server=check_server(url, collection_name, api_key, path=path),
             bm25=bm25,
             tokenizer=tokenizer,
             window=window,
             stride=stride,
+            codec=codec,
+            keep_vectors=keep_vectors,
+            pool_factor=pool_factor,
             collection=collection,
             load_stored_models=load_stored_models,
         )
         folder = getattr(opened, "path", None)  # other stores may have none
-        super().__init__(path=None if folder is None else str(folder), metadata_mode=mode)  # type: ignore[call-arg]
+        place = None if folder is None else str(folder)
+        fields: dict[str, Any] = {"path": place, "url": url, "collection_name": collection_name, "metadata_mode": mode}
+        super().__init__(**fields)
         self._collection = opened
 
     @classmethod
@@ -266,7 +288,7 @@ class KoVectorStore(StoreNodes):
             InvalidArgumentError: If it was in memory.
         """
         given = {**data, **kwargs}
-        if given.get("path") is None and given.get("collection") is None:
+        if all(given.get(name) is None for name in ("path", "url", "collection")):
             raise InvalidArgumentError(
                 "메모리에 있던 KoVectorStore라 dict에서 다시 만들 수 없습니다. KoVectorStore(path=...)로 만들거나 "
                 "persist(...)한 뒤 from_persist_dir로 여세요.",

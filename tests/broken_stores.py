@@ -209,3 +209,15 @@ class ScalesVectors(LocalCollection):
 class NeverCloses(LocalCollection):
     def close(self) -> None:
         pass
+
+
+class EncodesWhatIsEncoded(LocalCollection):
+    def add_encoded(self, documents: Any, vectors: Any, *, fingerprints: Any) -> list[str]:
+        rows = [(*document, {})[:3] for document in documents]
+        return self.add([row[1] for row in rows], ids=[row[0] for row in rows], metadata=[row[2] for row in rows])
+
+
+class TakesOtherModels(LocalCollection):
+    def add_encoded(self, documents: Any, vectors: Any, *, fingerprints: Any) -> list[str]:
+        own = {name: encoder.fingerprint for name, encoder in self.encoders.items()}
+        return super().add_encoded(documents, vectors, fingerprints=own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from korag.checks import check_deletion, check_ids
 from korag.collection.base import Collection, Hit, SearchOptions
 from korag.collection.documents import StoredDocument, check_documents
+from korag.collection.encoded import check_encoded
 from korag.collection.ranking import rank_hits
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
@@ -44,24 +45,25 @@ class DictStore(Collection):
 
     def add(self, texts: Any, *, ids: Any = None, metadata: Any = None, show_progress: Any = None) -> list[str]:
         documents = check_documents(texts, ids, metadata)
+        return self._add(documents, lambda _, leg, some: leg.encode_documents([some[0].searched], show_progress=False))
+
+    def add_encoded(self, documents: Any, vectors: Any, *, fingerprints: Any) -> list[str]:
+        given = check_encoded(documents, vectors, fingerprints, self._legs)
+        return self._add(given.documents, given.represent)
+
+    def _add(self, documents: Sequence[StoredDocument], represent: Callable[..., Any]) -> list[str]:
         with self._lock:
             rows = self._opened()
             for document in documents:
                 id_ = to_nfc(document.id)
-                if id_ in rows and rows[id_].document.text == document.text:
+                if id_ in rows and rows[id_].document.content == document.content:
                     rows[id_] = Row(document, rows[id_].arrays)
                 else:  # last in order, if it replaces one
-                    arrays = self._encode(document.text)
+                    named = {} if is_empty(document.text) else self._legs
+                    arrays = {name: leg.codec.encode(represent(name, leg, [document])) for name, leg in named.items()}
                     rows.pop(id_, None)
                     rows[id_] = Row(document, arrays)
         return [document.id for document in documents]
-
-    def _encode(self, text: str) -> dict[str, Arrays]:
-        return {
-            name: leg.codec.encode(leg.encode_documents([text], show_progress=False))
-            for name, leg in self._legs.items()
-            if not is_empty(text)
-        }
 
     def delete(self, ids: Any = None, *, where: Any = None) -> int:
         check_deletion("where={}", ids=ids, where=where)

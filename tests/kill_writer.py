@@ -28,16 +28,22 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "core")]
 
 import numpy as np  # noqa: E402 (the path above lets this run as a script)
+import toy_token_codec  # noqa: E402
 
 from korag import Collection  # noqa: E402
 from korag.collection.local import merging, replacing  # noqa: E402
+from korag.legs.multi_vector import codebook, packed  # noqa: E402
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder  # noqa: E402
 
 Documents = dict[str, str]
 
 
+codecs: dict[str, str] = {}
+
+
 def open_collection(folder: Path) -> Collection:
-    return Collection.open(folder, encoders=[FakeDenseEncoder(), FakeMultiVectorEncoder(dim=8)], bm25=True)
+    encoders = [FakeDenseEncoder(), FakeMultiVectorEncoder(dim=8)]
+    return Collection.open(folder, encoders=encoders, bm25=True, codecs=codecs or None)
 
 
 # -- the writer -------------------------------------------------------------------------------------------
@@ -133,11 +139,11 @@ def write_and_die(folder: Path, log: Log, step: int) -> None:
     log.tell("end")
 
 
-def upgrade_and_die(folder: Path, log: Log, step: int) -> None:
+def upgrade_and_die(folder: Path, log: Log, step: int, codec: str | None) -> None:
     """An upgrade, killed at the n-th step."""
     die_at_step(step)
     log.tell("open")
-    Collection.upgrade(folder)
+    Collection.upgrade(folder, codec=codec)
     log.tell("end")
 
 
@@ -277,13 +283,13 @@ def kill_at_every_step(folder: Path, every: int = 1) -> dict[str, int]:
         step += every
 
 
-def kill_upgrades(collection: Path, folder: Path) -> dict[str, int]:
+def kill_upgrades(collection: Path, folder: Path, codec: str | None) -> dict[str, int]:
     """Kills an upgrade at each step, in a new copy of the collection each; the caller looks at what they left."""
     step = 0
     while True:
         place = folder / str(step)
         shutil.copytree(collection, place)
-        messages = run_writer(functools.partial(upgrade_and_die, place, step=step), None)
+        messages = run_writer(functools.partial(upgrade_and_die, place, step=step, codec=codec), None)
         if messages[-1][0] == "end":
             return {"kills": step, "losses": 0}
         step += 1
@@ -336,15 +342,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--steps", action="store_true", help="at every step of a fixed course instead")
     parser.add_argument("--upgrade", type=Path, help="the upgrade of a copy of this collection, at every step, instead")
+    parser.add_argument("--codec", help="with --upgrade: that of `toy_token_codec` to store token vectors with")
+    parser.add_argument("--coded", action="store_true", help="token vectors get a codebook when there are a few")
     parser.add_argument("--save", choices=["exchange", "renames", "new"], help="a save at every step instead")
     parser.add_argument("--every", type=int, default=1, help="with --steps: at each n-th step only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where; kept afterwards")
     arguments = parser.parse_args()
     merging.TIER = 4  # merge often
+    if arguments.coded:
+        codecs["colbert"] = "1bit+vectors"
+        codebook.CENTROIDS = 4
+        codebook.LEARNED_FROM = packed.LEARNED_FROM = 14  # the third change of the fixed course has so many
     folder = arguments.folder or Path(tempfile.mkdtemp())
     if arguments.upgrade:
-        counts = kill_upgrades(arguments.upgrade, folder)
+        toy_token_codec.register()
+        counts = kill_upgrades(arguments.upgrade, folder, arguments.codec)
     elif arguments.save:
         counts = kill_saves(folder, arguments.save)
     elif arguments.steps:

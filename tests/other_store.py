@@ -34,6 +34,9 @@ class OtherStore(Collection):
     ) -> list[str]:
         return self._inner.add(texts, ids=ids, metadata=metadata, show_progress=show_progress)
 
+    def add_encoded(self, documents: Any, vectors: Any, *, fingerprints: Any) -> list[str]:
+        return self._inner.add_encoded(documents, vectors, fingerprints=fingerprints)
+
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         return self._inner.delete(ids, where=where)
 

@@ -49,6 +49,14 @@ def test_the_extending_page_prints_what_it_says() -> None:
     assert printed.getvalue() == expected
 
 
+def test_the_page_on_explanations_prints_what_it_says() -> None:
+    ((code, expected),) = _examples("docs/explaining.md")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "explaining.md", "exec"), {})  # noqa: S102 (our own page)
+    assert printed.getvalue() == expected
+
+
 def test_the_evaluation_page_prints_what_it_says() -> None:
     pytest.importorskip("mteb")
     ((code, expected),) = _examples("docs/evaluation.md")
@@ -64,6 +72,22 @@ def test_the_bm25_page_prints_what_it_says() -> None:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "bm25.md", "exec"), {})  # noqa: S102 (our own page)
+    assert printed.getvalue() == expected
+
+
+def test_the_splitting_page_prints_what_it_says() -> None:
+    ((code, expected),) = _examples("docs/splitting.md")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "splitting.md", "exec"), {})  # noqa: S102 (our own page)
+    assert printed.getvalue() == expected
+
+
+def test_the_pruning_page_prints_what_it_says() -> None:
+    ((code, expected),) = _examples("docs/pruning.md")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "pruning.md", "exec"), {})  # noqa: S102 (our own page)
     assert printed.getvalue() == expected
 
 

@@ -1,4 +1,4 @@
-"""The tutorials run from top to bottom offline and print their committed outputs.
+"""The tutorials run from top to bottom offline and show their committed outputs.
 
 Cells run here as plain Python and not in a kernel, which would need sockets; ``make notebooks`` runs them in one.
 """
@@ -18,6 +18,8 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = ["langchain_tutorial.ipynb", "llamaindex_tutorial.ipynb"]
 _DECIMAL = re.compile(r"-?\d+\.\d+")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Of nodes: LlamaIndex makes new ones in each run."""
 
 
 def _read(name: str) -> Any:
@@ -28,18 +30,29 @@ def _code_cells(name: str) -> list[Any]:
     return [cell for cell in _read(name).cells if cell.cell_type == "code"]
 
 
-def _printed(cell: Any) -> str:
-    return "".join(output["text"] for output in cell.outputs)
+def _shown(cell: Any) -> str:
+    return "".join(
+        output["text"] if output["output_type"] == "stream" else _words(output["data"]["text/html"])
+        for output in cell.outputs
+    )
+
+
+def _words(picture: str) -> str:
+    """Returns the words of a picture, without its style."""
+    return _UUID.sub("#", re.sub(r"<style>.*?</style>|<[^>]*>", "", picture, flags=re.DOTALL))
 
 
 def _run(source: str, name: str, namespace: dict[str, Any]) -> str:
+    """Returns what a cell prints, and what the picture of its last line says."""
     code = compile(source, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         result = eval(code, namespace)  # noqa: S307 (our own notebook)
         if code.co_flags & CO_COROUTINE:
             asyncio.run(result)
-    return printed.getvalue()
+    last = ast.parse(source).body[-1]
+    value = namespace.get(last.value.id) if isinstance(last, ast.Expr) and isinstance(last.value, ast.Name) else None
+    return printed.getvalue() + ("" if value is None else _words(value._repr_html_()))
 
 
 def _without_decimals(text: str) -> str:
@@ -57,7 +70,7 @@ def test_notebook_prints_what_it_is_committed_with(name: str, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for cell in _code_cells(name):
-        printed, expected = _run(cell.source, f"{name}: {cell.id}", namespace), _printed(cell)
+        printed, expected = _run(cell.source, f"{name}: {cell.id}", namespace), _shown(cell)
         assert _without_decimals(printed) == _without_decimals(expected), cell.id
         # Rounding may fall to the other side on another machine.
         assert _decimals(printed) == pytest.approx(_decimals(expected), abs=0.011), cell.id
@@ -71,10 +84,12 @@ def test_notebook_is_committed_as_executed(name: str) -> None:
     cells = _code_cells(name)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     for cell in cells:
-        assert all(output["output_type"] == "stream" and output["name"] == "stdout" for output in cell.outputs)
+        for output in cell.outputs:
+            assert output["output_type"] == "execute_result" or output["name"] == "stdout"
         assert "print(" not in cell.source or cell.outputs, cell.id
     everything = (EXAMPLES / name).read_text(encoding="utf-8")
     assert not re.search(r"/(home|tmp|root|Users|work)/", everything)
+    assert sum(output["output_type"] == "execute_result" for cell in cells for output in cell.outputs) == 1
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
 
 

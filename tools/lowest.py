@@ -1,12 +1,15 @@
 """Prints the lower bound of every direct dependency in pyproject.toml as a pin: the constraints of `make test-lowest`.
 
-torch is left out: the Makefile's TORCH chooses its version and build.
+torch is left out: the Makefile's TORCH chooses its version and build. So are the releases that only PyLate needs:
+``make pylate-env`` tries those.
 """
 
 import re
 import tomllib
 from pathlib import Path
 
+_PYLATES = {"sentence-transformers": "6.2"}
+"""The oldest release for the tests, which compare with it, of packages whose lower bound is PyLate's."""
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*\])?>=([\w.]+)")
 
 
@@ -37,6 +40,7 @@ def lower_bounds(pyproject: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for name, version in sorted(lower_bounds(Path(__file__).parents[1] / "pyproject.toml").items()):
+    bounds = lower_bounds(Path(__file__).parents[1] / "pyproject.toml") | _PYLATES
+    for name, version in sorted(bounds.items()):
         if name != "torch":
             print(f"{name}=={version}")

@@ -51,6 +51,8 @@ _SYNONYMS = (
     ("score_key", "score_field", "score_name"),
     ("cache_folder", "cache_dir"),
     ("show_progress", "show_progress_bar"),
+    ("codec", "quantization", "quantization_config", "nbits", "bits", "vector_dtype", "compression"),
+    ("pool_factor", "token_pool_factor", "pooling_factor", "document_pool_factor"),
     ("window", "chunk_size"),
     ("stride", "chunk_overlap"),
     ("query_prompt", "query_instruction", "query_prompt_name"),
@@ -287,7 +289,7 @@ _MODEL_SETTINGS = {
     "CrossEncoderReranker": _OF_EVERY_MODEL,
     "load_encoder": (
         *(*_OF_EVERY_MODEL, "query_length", "dim", "query_prompt", "document_prompt", "adapter", "pooling"),
-        *("query_cache", "family"),
+        *("query_cache", "family", "like", "canaries", "server"),
     ),
 }
 """Keywords of what loads a model, by its name in `korag`."""

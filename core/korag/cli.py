@@ -7,13 +7,32 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from korag.commands import evaluate, merge, models, train, verify
-from korag.commands.options import ReaderGoneError
+from korag import __version__
+from korag.commands import (
+    doctor,
+    evaluate,
+    export,
+    index,
+    info,
+    mcp,
+    merge,
+    models,
+    search,
+    serve,
+    train,
+    truncated,
+    upgrade,
+    verify,
+)
+from korag.commands.options import ReaderGoneError, say_interrupted
 from korag.commands.parser import Parser
 from korag.errors import KoragError
 
-COMMANDS = (models, train, merge, evaluate, verify)
+COMMANDS = (index, search, serve, mcp, info, truncated, verify, upgrade, export, doctor, models, evaluate, train, merge)
 """The commands, in the order ``korag --help`` lists them."""
+
+_INTERRUPTED = ("바뀐 것이 없습니다.", "Nothing was changed.")
+"""Said after Ctrl-C by a command that only reads."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError):  # tests and notebooks replace the streams
             # a terminal without Hangul gets escapes, not a UnicodeEncodeError
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    options = build_parser().parse_args(arguments)
+    options = argparse.Namespace(interrupted=_INTERRUPTED)
     try:
+        build_parser().parse_args(arguments, options)
         options.run(options)
     except ReaderGoneError:
         return 141  # 128 + SIGPIPE, as other commands whose reader has had enough
@@ -39,9 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "중단했습니다. 끝난 행은 --output 폴더에 있습니다. / Interrupted; --output has the finished rows.\n"
-        )
+        say_interrupted(options.interrupted)
         return 130
     return 0
 
@@ -49,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands; each sets ``run`` to its function."""
     parser = Parser(prog="korag", description="한국어 검색 모델 도구. Tools for Korean retrieval models.")
+    parser.add_argument("--version", action="version", version=f"korag {__version__}", help="버전을 봅니다. Version.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_arguments(subparsers)

@@ -9,8 +9,10 @@ one would expect for the same mistake, so both ``except KoragError`` and ``excep
     ├── InvalidTextError (TypeError)
     ├── FilterError (ValueError)
     ├── DatasetError (ValueError)
+    ├── UnreadableFileError (ValueError)
     ├── MissingDependencyError (ImportError)
     ├── WorkerError (RuntimeError)
+    ├── ServerError (ConnectionError)
     ├── CheckpointError
     │   ├── CheckpointNotFoundError (FileNotFoundError)
     │   ├── HubUnreachableError (ConnectionError)
@@ -18,7 +20,8 @@ one would expect for the same mistake, so both ``except KoragError`` and ``excep
     │   ├── WrongFamilyError (TypeError)
     │   ├── UnknownDimError (ValueError)
     │   ├── MissingHeadsError
-    │   └── MissingBaseError (FileNotFoundError)
+    │   ├── MissingBaseError (FileNotFoundError)
+    │   └── ServedModelError (ValueError)
     └── IndexStateError
         ├── ForeignFolderError
         ├── FormatVersionError
@@ -31,17 +34,19 @@ one would expect for the same mistake, so both ``except KoragError`` and ``excep
             └── AccessError (PermissionError)
 """
 
+from korag.particles import agree
+
 
 class KoragError(Exception):
     """Base of all KoRAG errors.
 
     Args:
-        korean: The message in Korean.
+        korean: The message in Korean; of particles in both forms (``을(를)``), the one that agrees is shown.
         english: The same message in English.
     """
 
     def __init__(self, korean: str, english: str) -> None:
-        super().__init__(korean, english)  # both stay in `args`, so the error survives pickling
+        super().__init__(agree(korean), english)  # both stay in `args`, so the error survives pickling
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.args))
@@ -73,7 +78,8 @@ class PairsError(InvalidArgumentError):
 
     def __init__(self, korean: str, english: str, problems: tuple[tuple[int | None, str, str], ...] = ()) -> None:
         super().__init__(korean, english)
-        self.args = (korean, english, problems)
+        found = tuple((line, agree(one), other) for line, one, other in problems)
+        self.args = (agree(korean), english, found)
 
     @property
     def problems(self) -> tuple[tuple[int | None, str, str], ...]:
@@ -92,12 +98,20 @@ class DatasetError(KoragError, ValueError):
 # -- environment ----------------------------------------------------------------------------------------------
 
 
+class UnreadableFileError(KoragError, ValueError):
+    """A file cannot be read as a document: damaged, protected, or of another format."""
+
+
 class MissingDependencyError(KoragError, ImportError):
     """An optional package is not installed; the message has the ``pip install`` command."""
 
 
 class WorkerError(KoragError, RuntimeError):
     """A worker process ended while encoding."""
+
+
+class ServerError(KoragError, ConnectionError):
+    """A server gives no answer, refuses a request, or answers with something that its API does not have."""
 
 
 # -- models ---------------------------------------------------------------------------------------------------
@@ -133,6 +147,10 @@ class MissingHeadsError(CheckpointError):
 
 class MissingBaseError(CheckpointError, FileNotFoundError):
     """The base model of a PEFT adapter cannot be found."""
+
+
+class ServedModelError(CheckpointError, ValueError):
+    """A server's vectors or scores are not those of the model it should serve."""
 
 
 # -- collections ----------------------------------------------------------------------------------------------

@@ -10,10 +10,27 @@ import numpy as np
 
 from korag.checks import check_choice, check_count
 from korag.collection.base import Hit
+from korag.collection.explanation import Explanation
 from korag.encoders.base import Task
 from korag.encoders.multi_vector import LateInteractionEncoder
 from korag.encoders.sparse import SparseEncoder
+from korag.errors import InvalidArgumentError
+from korag.explanations import SEPARATOR, FusionTable, LegExplanation, TermMatch, TokenMatch
+from korag.legs.explaining import match_tokens
 from korag.text import check_text
+
+__all__ = [
+    "SEPARATOR",
+    "Explanation",
+    "FusionTable",
+    "LegExplanation",
+    "Term",
+    "TermMatch",
+    "TokenMatch",
+    "explain_hit",
+    "explain_matches",
+    "explain_terms",
+]
 
 
 @dataclass(frozen=True)
@@ -33,29 +50,6 @@ class Term:
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.term, self.weight))
-
-
-SEPARATOR = " · "
-"""Between the tokens of one vector."""
-
-
-@dataclass(frozen=True)
-class TokenMatch:
-    """A query token and its best match in a document.
-
-    A model with token pooling makes one vector of several similar tokens: all of them are named, and matched as one.
-
-    Attributes:
-        query_token: The query token as text; several, with `SEPARATOR` between them, if they have one vector.
-        document_token: The document token most similar to it; several likewise.
-        position: Index of the document token among those scored.
-        similarity: Their cosine. The sum over all query tokens is the MaxSim score.
-    """
-
-    query_token: str
-    document_token: str
-    position: int
-    similarity: float
 
 
 def explain_terms(encoder: SparseEncoder, text: str, *, task: Task = "query", top: int = 20) -> list[Term]:
@@ -93,22 +87,25 @@ def explain_matches(encoder: LateInteractionEncoder, query: str, document: str) 
         document: The document.
 
     Returns:
-        One entry per query vector, in order, including prompt, special and expansion tokens.
+        One entry per query vector, in order, including prompt, special and expansion tokens, which
+        `TokenMatch.query_kind` sets apart. Places are those in the texts as they are given, in characters.
 
     Raises:
         InvalidTextError: If the query or document is not a string.
+        InvalidArgumentError: If the encoder is one on a server, which does not tell its tokens.
     """
-    query_tokens, query_vectors = encoder.encode_token_groups(check_text(query, "query"), "query")
-    document_tokens, document_vectors = encoder.encode_token_groups(check_text(document, "document"), "document")
-    similarities = query_vectors @ document_vectors.T
-    places = similarities.argmax(axis=1).tolist()
-    asked, found = (
-        [SEPARATOR.join(encoder.token_texts(ids)) for ids in groups] for groups in (query_tokens, document_tokens)
-    )
-    return [
-        TokenMatch(token, found[place], place, float(row[place]))
-        for token, place, row in zip(asked, places, similarities, strict=True)
-    ]
+    asked = encoder.read_tokens(check_text(query, "query"), "query")
+    tokens = encoder.read_tokens(check_text(document, "document"), "document")
+    if asked is None or tokens is None:
+        raise InvalidArgumentError(
+            f"encoder={encoder!r:.80}: 서버에 있는 모델은 토큰마다의 벡터를 알려 주지 않습니다. 설명에는 로컬 모델을 "
+            f"쓰세요: load_encoder({encoder.model_name!r}).",
+            f"encoder={encoder!r:.80}: a model on a server does not tell which tokens its vectors are of. For "
+            f"explanations, use the local model: load_encoder({encoder.model_name!r}).",
+        )
+    query_vectors = encoder.encode_queries([query])[0]
+    (document_vectors,) = encoder.encode_documents([document], show_progress=False)
+    return match_tokens(asked, tokens, query_vectors @ document_vectors.T)
 
 
 def explain_hit(hit: Hit) -> str:

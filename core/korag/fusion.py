@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from korag.checks import FusionMethod, check_fusion, check_weights
 from korag.errors import InvalidArgumentError
@@ -54,9 +54,8 @@ def reciprocal_rank_fusion(
             f"c={c!r} is invalid; it must be a number of at least 0.",
         )
     terms: dict[Id, list[float]] = {}
-    first: dict[Hashable, Id] = {}
-    for leg, ranking in rankings.items():
-        for rank, id_ in enumerate(dict.fromkeys(_first_seen(id_, first) for id_ in ranking), start=1):
+    for leg, ranks in _ranks(rankings).items():
+        for id_, rank in ranks.items():
             terms.setdefault(id_, []).append(weights[leg] / (c + rank))
     return _add_up(terms)
 
@@ -116,10 +115,32 @@ def anchored_fusion(
         InvalidArgumentError: If `weights` names an unknown leg or holds a negative number, or a score is not a finite
             number.
     """
-    factors = check_weights(runs, weights)
+    parts = _anchored_parts(runs, check_weights(runs, weights), lexical, depth)
+    return _sum_scaled(parts.scaled, parts.weights)
+
+
+@dataclass(frozen=True)
+class FusionParts(Generic[Id]):
+    """The parts of fused scores: ``score(d) = Σ_legs weight · scaled(d)``.
+
+    Attributes:
+        scaled: The scores that count, by leg and id; 0 for an id that is not there.
+        weights: Weight of each leg; 0 for one that is not there.
+    """
+
+    scaled: Mapping[str, Mapping[Id, float]]
+    weights: Mapping[str, float]
+
+
+def _anchored_parts(
+    runs: Mapping[str, Sequence[tuple[Id, float]]],
+    factors: Mapping[str, float],
+    lexical: Collection[str],
+    depth: int | None,
+) -> FusionParts[Id]:
     scores = {leg: own for leg, own in _best_scores(runs).items() if own and factors[leg] > 0}
     if not scores:
-        return []
+        return FusionParts({}, {})
     asked = max(len(runs[leg]) for leg in scores) if depth is None else depth
     raised = {leg: _raise(own, complete=leg in lexical and len(runs[leg]) < asked) for leg, own in scores.items()}
     pool = len(set().union(*raised.values()))
@@ -127,7 +148,7 @@ def anchored_fusion(
     own = _anchored_weights(raised, lexical)
     trusted = {leg: factors[leg] * weight for leg, weight in own.items()}
     most = math.fsum(weight * max(scaled[leg].values()) for leg, weight in trusted.items())
-    return _sum_scaled(scaled, {leg: weight / most for leg, weight in trusted.items()})
+    return FusionParts(scaled, {leg: weight / most for leg, weight in trusted.items()})
 
 
 @dataclass(frozen=True)
@@ -207,6 +228,26 @@ class Fusion:
         ranked = {leg: [id_ for id_, _ in run] for leg, run in runs.items()}
         return reciprocal_rank_fusion(ranked, weights=weights), sum(weights.values()) / (RRF_CONSTANT + 1)
 
+    def parts(
+        self,
+        runs: Mapping[str, Sequence[tuple[Id, float]]],
+        *,
+        lexical: Collection[str] = LEXICAL,
+        confidences: Mapping[str, float] | None = None,
+        depth: int | None = None,
+    ) -> FusionParts[Id]:
+        """Returns what the scores of a call with the same arguments are made of, whatever the method."""
+        method = DEFAULT_METHOD if self.method == "auto" else self.method
+        weights = {leg: (self.weights or {}).get(leg, 1.0) for leg in runs}
+        if method == "anchored":
+            trusted = {leg: weight * (confidences or {}).get(leg, 1.0) for leg, weight in weights.items()}
+            return _anchored_parts(runs, trusted, lexical, depth)
+        if method == "weighted":
+            return FusionParts({leg: _scale(scores) for leg, scores in _best_scores(runs).items()}, weights)
+        ranks = _ranks({leg: [id_ for id_, _ in run] for leg, run in runs.items()})
+        scaled = {leg: {id_: 1 / (RRF_CONSTANT + rank) for id_, rank in own.items()} for leg, own in ranks.items()}
+        return FusionParts(scaled, weights)
+
 
 def _product(one: Mapping[str, float] | None, other: Mapping[str, float] | None) -> dict[str, float] | None:
     """Multiplies weights by leg; 1 where not given."""
@@ -219,6 +260,15 @@ def _product(one: Mapping[str, float] | None, other: Mapping[str, float] | None)
 def _first_seen(id_: Id, first: dict[Hashable, Id]) -> Id:
     """The form in which an id was first seen, which `first` remembers by NFC form."""
     return first.setdefault(to_nfc(id_) if isinstance(id_, str) else id_, id_)
+
+
+def _ranks(rankings: Mapping[str, Sequence[Id]]) -> dict[str, dict[Id, int]]:
+    """The rank of each id in each leg, from 1; the best of one that is repeated."""
+    first: dict[Hashable, Id] = {}
+    return {
+        leg: {id_: rank for rank, id_ in enumerate(dict.fromkeys(_first_seen(id_, first) for id_ in ranking), start=1)}
+        for leg, ranking in rankings.items()
+    }
 
 
 def _best_scores(runs: Mapping[str, Sequence[tuple[Id, float]]]) -> dict[str, dict[Id, float]]:

@@ -16,6 +16,10 @@ from typing import Any, NamedTuple
 
 from korag.errors import InvalidArgumentError
 
+CITATION = "citation"
+"""Key of the name by which other articles cite a document, e.g. ``민법 제44조`` (see `korag.splitting`)."""
+CITES = "cites"
+"""Key of the list of such names that a document cites."""
 _MAX_DEPTH = 100
 """Nesting. SQLite's JSON functions stop at 1,000, and a list may contain itself."""
 _SHOWN = 80

@@ -60,6 +60,12 @@ def is_empty(text: str) -> bool:
     return all(unicodedata.category(character)[0] in "ZC" or is_invisible(character) for character in text)
 
 
+def shortened(text: str, limit: int = 60) -> str:
+    """Returns the beginning of a text on one line, for what is shown of it."""
+    line = " ".join(text[: 4 * limit].split())
+    return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"
+
+
 def check_text(text: object, position: str) -> str:
     """Returns `text` if it is a string that can be encoded as UTF-8.
 

@@ -1,7 +1,8 @@
 """Runs independent tasks on one thread per core; numerical work releases the GIL.
 
 torch spreads each operation over all cores, which does not pay for thousands of small ones, as the cores wait for each
-other after every operation. Here each core takes the next task instead.
+other after every operation. Here each core takes the next task instead. A process that has not loaded torch yet, as one
+that searches by words alone, does without it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _lock = Lock()
 
 
 def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
-    """Calls a function for every task, on as many cores as torch uses; a single task runs in this thread.
+    """Calls a function for every task, on `cores` threads; a single task runs in this thread.
 
     Args:
         function: Called from several threads; it must not call `run_all` itself.
@@ -38,7 +39,7 @@ def run_all(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
         return
     waiting = itertools.chain(begun, waiting)
     with _lock:
-        pool, workers = _start()
+        pool, workers = _start(torch_loaded="torch" in sys.modules)
 
     def work() -> None:
         try:
@@ -70,18 +71,25 @@ def run_here(function: Callable[[Task], object], tasks: Iterable[Task]) -> None:
 
 
 def cores() -> int:
-    """Returns the number of tasks that `run_all` runs at a time."""
-    import torch
+    """Returns the number of tasks that `run_all` runs at a time: that of torch's threads, or what it would be."""
+    if "torch" in sys.modules:
+        import torch
 
-    return torch.get_num_threads()
+        return torch.get_num_threads()
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else available
 
 
 @cache
-def _start() -> tuple[ThreadPoolExecutor, int]:
+def _start(*, torch_loaded: bool) -> tuple[ThreadPoolExecutor, int]:
     """Starts the pool and returns it with its size. torch is limited to one thread in each worker."""
+    workers = cores()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="korag")
+    if not torch_loaded:
+        return pool, workers
     import torch
 
-    workers = cores()
     ready = threading.Barrier(workers + 1)
 
     def alone() -> None:
@@ -89,7 +97,6 @@ def _start() -> tuple[ThreadPoolExecutor, int]:
         torch.set_num_threads(1)
         ready.wait()
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="korag")
     started = [pool.submit(alone) for _ in range(workers)]
     ready.wait()
     for future in started:

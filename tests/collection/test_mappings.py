@@ -88,6 +88,7 @@ from korag.testing import FakeDenseEncoder
 folder = Path(sys.argv[1])
 collection = Collection.open(folder, encoders=[FakeDenseEncoder()])
 collection.add([f"제{number}조는 휴가를 준다." for number in range(500)])
+collection.compact()  # one file
 (found,) = collection.search("휴가를", k=1)
 (file,) = (folder / "segments").iterdir()
 whole = file.read_bytes()

@@ -19,7 +19,7 @@ def segment(codec: CodecVersion | None) -> Segment:
     return Segment(np.array([3, 5, 9]), {"dense": LegArrays({"vectors": VECTORS}, codec)})
 
 
-@pytest.mark.parametrize("codec", [None, CodecVersion("float32", 1)])
+@pytest.mark.parametrize("codec", [None, CodecVersion("float32", 1), CodecVersion("float32", 2)])
 def test_what_is_written_is_read(tmp_path: Path, codec: CodecVersion | None) -> None:
     for store in (SegmentFolder(tmp_path / "segments"), SegmentMemory()):
         info = store.write(segment(codec))
@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path: Path, codec: CodecVersion | None) -> 
         assert read.legs["dense"].codec == codec
         assert read.legs["dense"].arrays["vectors"].tolist() == VECTORS.tolist()
         current = read.read({"dense": Float32Codec()}, file=info.name)
-        assert current.legs["dense"].codec == CodecVersion("float32", 1)
+        assert current.legs["dense"].codec == CodecVersion("float32", 2)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int16, np.uint8, np.uint32, np.bool_, np.float16])
@@ -43,8 +43,8 @@ def test_arrays_of_any_type(tmp_path: Path, dtype: type) -> None:
 
 def test_arrays_that_cannot_be_read_here() -> None:
     codecs = {"dense": Float32Codec()}
-    with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):
-        segment(CodecVersion("float32", 2)).read(codecs, file="x")
+    with pytest.raises(FormatVersionError, match="version 3 of the codec 'float32'"):
+        segment(CodecVersion("float32", 3)).read(codecs, file="x")
     with pytest.raises(SegmentError, match="does not match"):
         segment(CodecVersion("other", 1)).read(codecs, file="x")
     with pytest.raises(SegmentError, match="no 'dense'"):

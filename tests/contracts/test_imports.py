@@ -13,19 +13,21 @@ HEAVY = ("torch", "transformers", "sentence_transformers")
 PUBLIC = {
     "korag": [
         "BM25", "Collection", "CrossEncoderReranker", "DenseEncoder", "Fusion", "Hit", "KiwiTokenizer", "KoragError",
-        "LateInteractionEncoder", "Reranker", "SearchOptions", "SparseEncoder", "anchored_fusion", "fit_fusion",
-        "load_encoder", "maxsim", "reciprocal_rank_fusion", "weighted_fusion",
+        "LateInteractionEncoder", "Pruner", "QdrantCollection", "Reranker", "SearchOptions", "ServerOptions",
+        "SparseEncoder", "anchored_fusion", "fit_fusion", "load_encoder", "load_reranker", "maxsim",
+        "reciprocal_rank_fusion", "weighted_fusion",
     ],
     "langchain_korag": [
-        "KoBM25Retriever", "KoColBERTReranker", "KoColBERTRetriever", "KoCrossEncoderReranker", "KoEmbeddings",
+        "KoBM25Retriever", "KoColBERTReranker", "KoColBERTRetriever", "KoContextPruner", "KoCrossEncoderReranker",
+        "KoEmbeddings",
         "KoHybridRetriever", "KoRerankRetriever", "KoSparseEmbeddings", "KoSpladeRetriever",
-        "KoStructuredQueryTranslator", "KoVectorStore", "read_documents",
+        "KoStructuredQueryTranslator", "KoTextSplitter", "KoVectorStore", "read_documents",
         "register_reranker_provider",
     ],
     "llamaindex_korag": [
         "FoundNode", "KoBM25Retriever", "KoColBERTIndex", "KoColBERTRerank", "KoColBERTRetriever",
-        "KoCrossEncoderRerank", "KoEmbedding", "KoHybridRetriever", "KoSparseEmbedding", "KoSpladeRetriever",
-        "KoVectorStore",
+        "KoContextPruner", "KoCrossEncoderRerank", "KoEmbedding", "KoHybridRetriever", "KoNodeParser",
+        "KoSparseEmbedding", "KoSpladeRetriever", "KoVectorStore",
     ],
 }  # fmt: skip
 OTHER_FRAMEWORKS = {
@@ -51,10 +53,15 @@ def _block(*packages: str) -> str:
     return f"for name in {packages!r}: sys.modules[name] = None\n"
 
 
-@pytest.mark.parametrize("package", PUBLIC)
+@pytest.mark.parametrize("package", [*PUBLIC, "korag.cli"])
 def test_importing_loads_nothing_heavy_and_no_framework(package: str) -> None:
     unwanted = (*HEAVY, "numpy", "scipy", "pydantic", "langchain_core", "llama_index", "huggingface_hub")
     assert _run(f"import {package}\nprint([name for name in {unwanted!r} if name in sys.modules])") == "[]"
+
+
+def test_the_help_of_the_commands_loads_nothing_heavy() -> None:
+    code = "import contextlib\nfrom korag.cli import main\nwith contextlib.suppress(SystemExit): main(['--help'])\n"
+    assert _run(f"{code}print([name for name in {(*HEAVY, 'numpy')!r} if name in sys.modules])").endswith("\n[]")
 
 
 @pytest.mark.slow
@@ -62,6 +69,16 @@ def test_importing_loads_nothing_heavy_and_no_framework(package: str) -> None:
 def test_naming_the_classes_loads_no_model_library(package: str) -> None:
     code = f"import {package}\n[getattr({package}, name) for name in {package}.__all__]\n"
     assert _run(f"{code}print([name for name in {HEAVY!r} if name in sys.modules])") == "[]"
+
+
+@pytest.mark.slow
+def test_a_search_by_words_alone_loads_neither_a_model_library_nor_kernels() -> None:
+    """A small collection is searched before numba is imported, and a larger one on all cores without torch."""
+    texts = "[f'{number}번 서랍에는 {number % 7}월의 영수증이 있다.' for number in range(9_000)]"
+    code = f"from korag import Collection\nwith Collection.in_memory(bm25=True) as c:\n    c.add({texts})\n"
+    code += "    print(c.search('5월의 영수증', k=1)[0].text)\n"
+    code += f"print([name for name in {(*HEAVY, 'numba')!r} if name in sys.modules])"
+    assert _run(code).splitlines() == ["5번 서랍에는 5월의 영수증이 있다.", "[]"]
 
 
 @pytest.mark.slow
@@ -127,11 +144,12 @@ def test_source_imports_no_framework_but_its_own(package: str) -> None:
     folder = CORE if package == "korag" else REPOSITORY / package
     files = sorted(folder.rglob("*.py"))
     assert files
+    # langchain_text_splitters, for LangChain's interface of splitters;
     # where they are installed: langchain_qdrant, for its SparseEmbeddings, as LangChain's core has no such interface;
     # langchain_reranker, whose table of providers ours goes into
     allowed = {
         "korag": (),
-        "langchain_korag": ("langchain_core", "langchain_qdrant", "langchain_reranker"),
+        "langchain_korag": ("langchain_core", "langchain_text_splitters", "langchain_qdrant", "langchain_reranker"),
         "llamaindex_korag": ("llama_index",),
     }[package]
     for file in files:

@@ -60,6 +60,8 @@ CAUGHT_BY = {
     "StreamsEverythingAgain": "a_stream_adds_what_is_new_or_changed",
     "RepeatsItself": "diversify_skips_copies",
     "ScalesVectors": "search_by_vector_is_the_dense_search",
+    "EncodesWhatIsEncoded": "vectors_from_elsewhere_are_found_as_if_made_here",
+    "TakesOtherModels": "vectors_of_another_model_are_refused",
     "NeverCloses": "a_closed_collection_raises",
 }
 """The contract's test that catches each broken store."""

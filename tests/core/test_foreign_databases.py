@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from korag import Collection
 from korag.collection.local import schema
@@ -137,6 +140,62 @@ def test_pages_are_checked_once_while_the_file_stays_as_it_is(folder: Path, monk
     monkeypatch.setattr(schema, "_checked", set())
     Collection.open(folder, bm25=True).close()
     assert checks[1:] == ["PRAGMA quick_check(1)"]
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any database counts as a large one."""
+    monkeypatch.setattr(schema, "WHOLE_UP_TO", -1)
+    monkeypatch.setattr(schema, "PAGES_UP_TO", -1)
+    monkeypatch.setattr(schema, "_checked", set())
+
+
+@pytest.mark.usefixtures("large")
+def test_of_a_large_database_the_small_tables_are_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[str] = []
+    find = schema.find_damage
+
+    def counted(connection: sqlite3.Connection, path: Path) -> str | None:
+        connection.set_trace_callback(lambda sql: checks.append(sql) if "_check(" in sql else None)
+        return find(connection, path)
+
+    monkeypatch.setattr(schema, "find_damage", counted)
+    Collection.open(folder, bm25=True).close()
+    tables = ("changes", "segments", "settings", "sqlite_sequence")
+    assert sorted(checks) == [f"PRAGMA quick_check({name})" for name in tables]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection with pages of every kind."""
+    folder = tmp_path_factory.mktemp("many") / "색인"
+    with Collection.open(folder, bm25=True) as collection:
+        subjects = ("세금", "회비", "벌금")
+        texts = [f"제{number}조 {subject}은 {number}일 안에 낸다." for number in range(80) for subject in subjects]
+        collection.add(texts, ids=[f"{text} {number}" for number, text in enumerate(texts)])
+        collection.delete([f"{texts[7]} 7"])
+    return folder
+
+
+QUERIES = ["제7조 세금", "제79조 벌금은 79일", "회비", "없는 말"]
+
+
+@pytest.mark.usefixtures("large")
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_search_of_a_large_database_is_right_or_an_error(many: Path, place: float, bit: int) -> None:
+    """Wherever a bit of it has flipped."""
+    with Collection.open(many, bm25=True) as collection:
+        right = collection.search_many(QUERIES, k=300)
+    whole = (many / FILE).read_bytes()
+    damaged = bytearray(whole)
+    damaged[int(place * len(whole))] ^= 1 << bit
+    (many / FILE).write_bytes(damaged)
+    try:
+        with contextlib.suppress(IndexStateError), Collection.open(many, bm25=True) as collection:
+            assert collection.search_many(QUERIES, k=300) == right
+    finally:
+        (many / FILE).write_bytes(whole)
 
 
 # -- documents --------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import pytest
 from korag import Collection, load_encoder
 from korag.analysis.analyzer import Analyzer
 from korag.legs.base import SegmentSlice
-from korag.legs.bm25 import BM25Leg, PostingsCodec
+from korag.legs.bm25 import BM25Leg
+from korag.legs.bm25_codecs import PostingsCodec
 
 TOKENIZERS = ["bigram", "kiwi"]
 ARTICLES = {

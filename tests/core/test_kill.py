@@ -44,6 +44,13 @@ def test_killed_at_every_tenth_step() -> None:
     assert counts["losses"] == 0
 
 
+def test_killed_while_a_codebook_is_learned() -> None:
+    """The write that learns it encodes all segments anew."""
+    counts = run("--steps", "--coded", "--every", 17)
+    assert counts["kills"] > 15
+    assert counts["losses"] == 0
+
+
 @pytest.mark.parametrize("how", ["exchange", "renames", "new"])
 def test_a_save_killed_at_every_step_leaves_one_whole_collection(how: str) -> None:
     counts = run("--save", how)

@@ -617,18 +617,20 @@ class TestArguments:
         assert 1e-6 < error < 10 * scale
         assert rough.fingerprint == exact.fingerprint
 
-    def test_device_and_code_reach_the_loader(self, built, monkeypatch):
-        import sentence_transformers
+    def test_device_and_code_reach_the_loader(self, built, monkeypatch, tmp_path):
+        from korag.encoders import releases
+
+        folder = shutil.copytree(built("dense"), tmp_path / "model")  # another test's may still be in memory
 
         seen = {}
 
-        class Spy(sentence_transformers.SentenceTransformer):
+        class Spy(releases.SentenceTransformer):
             def __init__(self, *args, **options):
                 seen.update(options)
                 super().__init__(*args, **options)
 
-        monkeypatch.setattr(sentence_transformers, "SentenceTransformer", Spy)
-        load_encoder(built("dense"), device="cpu").encode_queries(TEXTS)
+        monkeypatch.setattr(releases, "SentenceTransformer", Spy)
+        load_encoder(folder, device="cpu").encode_queries(TEXTS)
         assert (seen["device"], seen["trust_remote_code"], seen["local_files_only"]) == ("cpu", False, True)
 
     @pytest.mark.slow

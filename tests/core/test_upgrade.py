@@ -98,10 +98,10 @@ def format_of(folder: Path) -> int:
 
 
 CURRENT = {
-    "colbert": CodecVersion("float16_int8", 2),
-    "sparse": CodecVersion("postings", 1),
-    "dense": CodecVersion("float32", 1),
-    "bm25": CodecVersion("postings", 1),
+    "colbert": CodecVersion("float16", 2),
+    "sparse": CodecVersion("postings", 2),
+    "dense": CodecVersion("float32", 2),
+    "bm25": CodecVersion("postings", 2),
 }
 
 
@@ -314,6 +314,7 @@ def test_format_3_is_read_as_it_is_and_becomes_current_with_the_first_write(form
         collection.delete(["새것"])
         check_answers(collection, expected=expected)
         check_answers(other, expected=expected)  # which was opened in the old format
+    assert Collection.upgrade(format_3) == 2  # the codec of its segments has a newer version
     assert Collection.upgrade(format_3) == 0
     for folder in (format_3, copied):
         assert None not in checksums(folder)

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import toy_token_codec
 from layouts.bge_m3 import bge_m3
 
+from korag import Collection
 from korag.cli import main
 from korag.evaluation import Dataset, Report
+from korag.legs.registry import temporary_registrations
+from korag.testing import FakeMultiVectorEncoder
 
 
 @pytest.fixture
@@ -57,6 +61,8 @@ def test_several_data_sets_have_a_folder_each(
     assert main(["eval", str(pairs), str(other), "--output", str(tmp_path / "out"), "--format", "markdown"]) == 0
     assert capsys.readouterr().out.count("| BM25 bigram |") == 2
     assert json.loads((tmp_path / "out/더/report.json").read_text(encoding="utf-8"))["queries"] == 2
+    assert main(["eval", str(pairs), str(other), "--json"]) == 0
+    assert [report["dataset"] for report in json.loads(capsys.readouterr().out)] == ["질문", "더"]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +182,16 @@ class TestModels:
         assert not any(other in out for other in ("BGE-m3-ko", "splade-ko", "reranker", "라이선스"))
         assert re.findall(r"^  ([a-z])  ", out, re.MULTILINE) == ["a", "f"]
 
+    def test_as_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models", "--json"]) == 0
+        entries = {entry["model"]: entry for entry in json.loads(capsys.readouterr().out)}
+        assert {entry["family"] for entry in entries.values()} >= {"dense", "cross_encoder"}
+        mini = entries["mini-dense"]
+        assert (mini["bundled"], mini["loads"], mini["parameters"]) == (True, True, "3.5M")
+        assert mini["figures"][0].keys() == {"benchmark", "ndcg@10"}
+        assert main(["models", "--family", "sparse", "--json"]) == 0
+        assert {entry["family"] for entry in json.loads(capsys.readouterr().out)} == {"sparse"}
+
     def test_sources(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["models", "--family", "sparse", "--sources"]) == 0
         out = capsys.readouterr().out
@@ -208,3 +224,61 @@ def test_importing_loads_nothing_heavy() -> None:
     code += f"print([name for name in {unwanted!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_eval_stores_token_vectors_as_it_is_told(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["eval", str(pairs), "--models", "mini-colbert", "--format", "json", "--quiet", "--output", str(tmp_path)]
+    sizes = []
+    for options in ([], ["--pool-factor", "3"], ["--pool-factor", "3", "--keep-vectors"]):
+        assert main([*command, *options]) == 0
+        sizes.append(Report.from_json(capsys.readouterr().out).rows[1].index_bytes)
+    assert sizes[1] == sizes[2] < sizes[0]
+    for options, message in (
+        (["--codec", "1-bit"], "codec='1-bit'"),
+        (["--no-keep-vectors"], "keep_vectors=False"),
+        (["--pool-factor", "0"], "pool_factor=0"),
+    ):
+        assert main([*command, *options]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["eval", str(pairs), "--models", "mini-dense", "--pool-factor", "2"]) == 2
+    assert "is for ColBERT models" in capsys.readouterr().err
+
+
+def test_upgrade_changes_the_codec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Collection.open(tmp_path / "색인", encoders=[FakeMultiVectorEncoder()]) as collection:
+        collection.add(["우편물은 경비실에서 찾아간다."])
+    with temporary_registrations():
+        toy_token_codec.register()
+        assert main(["upgrade", str(tmp_path / "색인"), "--codec", "signs"]) == 0
+        assert "Segments rewritten: 1" in capsys.readouterr().out
+        assert main(["upgrade", str(tmp_path / "색인")]) == 0
+        assert "Segments rewritten: 0" in capsys.readouterr().out
+        assert main(["upgrade", str(tmp_path / "색인"), "--codec", "signs", "--keep-vectors"]) == 2
+        assert "has not kept the vectors" in capsys.readouterr().err
+        with Collection.open(tmp_path / "색인", encoders=[FakeMultiVectorEncoder()], codec="signs") as collection:
+            assert len(collection.search("우편물")) == 1
+
+
+class TestColumns:
+    def test_own_names(self, tmp_path: Path, write: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        rows = [{"질문": "버스", "본문": "버스를 탄다.", "query": 1}, {"질문": "눈", "본문": "눈이 온다.", "query": 2}]
+        table = write(tmp_path / "문답.csv", rows)
+        assert main(["eval", str(table), "--column", "query=질문", "--column", "positive=본문"]) == 0
+        assert "BM25 bigram" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["PAIRS", "--column", "query"], "must have the form NAME=COLUMN"),
+            (["PAIRS", "--column", "quest=질문"], "must have the form NAME=COLUMN, for example query="),
+            (["PAIRS", "--column", "query=물음"], "no column '물음'"),
+            (["autorag-ko", "--column", "query=질문"], "for tables of pairs only"),
+        ],
+    )
+    def test_mistakes(
+        self, pairs: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["eval", *(str(pairs) if argument == "PAIRS" else argument for argument in arguments)]) == 2
+        assert message in capsys.readouterr().err

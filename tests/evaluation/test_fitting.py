@@ -351,7 +351,7 @@ class TestStored:
     def test_a_store_that_keeps_none(self) -> None:
         store = _filled(DictStore(encoders=[Noise()], bm25=True))
         questions = _opposed(store)
-        with pytest.raises(IndexStateError, match=r"DictStore은\(는\) 결합을 저장하지 않습니다(.|\n)*store=False"):
+        with pytest.raises(IndexStateError, match=r"DictStore는 결합을 저장하지 않습니다(.|\n)*store=False"):
             fit_fusion(store, questions)
         fit = fit_fusion(store, questions, store=False)
         assert not fit.kept_default

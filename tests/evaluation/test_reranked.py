@@ -122,7 +122,7 @@ class TestLoading:
         assert load_reranker(late) is late
 
     def test_other_models(self) -> None:
-        with pytest.raises(WrongFamilyError, match=r"'mini-dense'은\(는\) 재순위에 쓸 수 없습니다(.|\n)*cannot rerank"):
+        with pytest.raises(WrongFamilyError, match=r"'mini-dense'는 재순위에 쓸 수 없습니다(.|\n)*cannot rerank"):
             load_reranker("mini-dense")
 
 

@@ -23,7 +23,10 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "core")]
 
-from korag import Collection  # noqa: E402 (the path above lets this run as a script)
+import numpy as np  # noqa: E402 (the path above lets this run as a script)
+
+from korag import Collection  # noqa: E402
+from korag.collection.local.blocks import TABLE, make_table  # noqa: E402
 from korag.errors import KoragError  # noqa: E402
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder, FakeSparseEncoder  # noqa: E402
 
@@ -332,7 +335,7 @@ def change_cell(folder: Path, rng: random.Random) -> None:
     table, column = rng.choice(
         [("documents", "text"), ("documents", "metadata"), ("documents", "checksum"), ("segments", "name"),
          ("segments", "size"), ("segments", "checksum"), ("segments", "rows"), ("sqlite_sequence", "seq"),
-         ("changes", "generation"), ("changes", "deleted")]
+         ("changes", "generation"), ("changes", "deleted"), ("changes", "changed")]
     )  # fmt: skip
     value = rng.choice((*HUGE, 1.5, "", "글", "../x", "{", "[[", b"", b"\xff\xfe", rng.randbytes(20), odd_json(rng)))
     at = rng.randrange(4)
@@ -371,17 +374,25 @@ def add_to_schema(folder: Path, rng: random.Random) -> None:
 
 
 def rewrite_segment(folder: Path, change: Callable[[bytes], bytes], rng: random.Random) -> None:
-    """Changes a segment, and what the database records of it."""
+    """Changes a segment, and what the database records of it: as older formats do, or the checksums of its blocks."""
     path = rng.choice(segments(folder))
     content = change(path.read_bytes())
+    content, checksum = with_checksums(content) if rng.random() < 0.8 else (content, zlib.crc32(content))
     path.write_bytes(content)
-    run(
-        folder,
-        "UPDATE segments SET size = ?, checksum = ? WHERE name = ?",
-        len(content),
-        zlib.crc32(content),
-        path.name,
-    )
+    run(folder, "UPDATE segments SET size = ?, checksum = ? WHERE name = ?", len(content), checksum, path.name)
+
+
+def with_checksums(content: bytes) -> tuple[bytes, int]:
+    """Makes the checksums of a segment's blocks fit, as far as its header can be read; and the one to record."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    try:
+        header = json.loads(content[8:start])
+        spans = sorted(entry["data_offsets"] for name, entry in header.items() if name not in ("__metadata__", TABLE))
+        table = make_table(np.frombuffer(content, np.uint8)[start + begin : start + end] for begin, end in spans)
+        content = content[: -len(table)] + table
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
+        table = content[-4 * (int.from_bytes(content[-4:], "little") + 1) :]
+    return content, zlib.crc32(table, zlib.crc32(content[:start]))
 
 
 def change_header(folder: Path, rng: random.Random) -> None:

@@ -481,7 +481,11 @@ class TestPlace:
         assert recorder.runs[1] == ("KoColBERTRetriever", "찾기")
 
     def test_repr_holds_no_documents(self, retriever: KoRerankRetriever) -> None:
-        assert repr(retriever) == "KoRerankRetriever(fetch_k=6, k=3)"
+        assert repr(retriever) == (
+            f"KoRerankRetriever(base_retriever={retriever.base_retriever!r}, reranker={retriever.reranker!r}, "
+            "fetch_k=6, k=3)"
+        )
+        assert len(repr(retriever)) < 250
 
     async def test_a_tool(self, retriever: KoRerankRetriever) -> None:
         tool = create_retriever_tool(retriever, "찾기", "규정을 찾는다", response_format="content_and_artifact")

@@ -364,7 +364,7 @@ class TestSharing:
             assert "SECRET" not in text
             assert "보증금" not in text
         assert b"SECRET" not in pickle.dumps(retriever)
-        assert repr(retriever) == "KoColBERTRetriever()"
+        assert repr(retriever) == "KoColBERTRetriever(legs=['colbert'])"
 
 
 class TestAsync:

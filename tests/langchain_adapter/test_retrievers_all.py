@@ -278,7 +278,8 @@ class TestSharing:
         assert ids(pickle.loads(pickled).invoke(WIDE)) == ids(retriever.invoke(WIDE))  # noqa: S301
 
     def test_repr_and_serialised_form(self, read_only_retriever: CollectionRetriever) -> None:
-        assert repr(read_only_retriever) == f"{type(read_only_retriever).__name__}(k=3)"
+        legs = list(read_only_retriever.collection.legs)
+        assert repr(read_only_retriever) == f"{type(read_only_retriever).__name__}(legs={legs}, k=3)"
         dumped = json.dumps(dumpd(read_only_retriever), ensure_ascii=False) + read_only_retriever.model_dump_json()
         assert "보증금" not in dumped
         assert len(dumped) < 1_000

@@ -43,5 +43,5 @@ def test_a_vector_store_splits_too_and_keeps_metadata(tmp_path):
     assert store.similarity_search(QUESTION, k=1)[0] == DOCUMENTS[0]
     assert store.collection.search(QUESTION, k=1)[0].passage.endswith(ANSWER)
     for given in ({"window": None}, {"stride": 4}):
-        with pytest.raises(InvalidArgumentError, match="window or stride"):
+        with pytest.raises(InvalidArgumentError, match="window, stride"):
             KoVectorStore(collection=store.collection, **given)

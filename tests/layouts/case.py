@@ -24,7 +24,7 @@ DOCUMENTS = [
 ATOL = 1e-5
 
 
-def load(folder: Path) -> Any:
+def load(folder: Path | str) -> Any:
     """Loads an encoder as users do, in the precision that the reference computes in."""
     return load_encoder(folder, device="cpu", dtype="float32")
 
@@ -89,13 +89,13 @@ class Measured:
 def measure(case: LayoutCase, folder: Path) -> Measured:
     """Builds a case's checkpoint in an empty folder and compares KoRAG's output with the reference's."""
     case.build(folder)
-    model = case.load(folder)
-    if isinstance(model, CrossEncoderReranker):
-        family, got, expected = "cross_encoder", [_scores(model)], [np.asarray(case.reference(folder))]
+    family, got = outputs(case.load(folder))
+    reference = case.reference(folder)
+    if family == "cross_encoder":
+        expected = [np.asarray(reference)]
     else:
-        queries, documents = case.reference(folder)
-        got = [*_rows(model.encode_queries(QUERIES)), *_rows(model.encode_documents(DOCUMENTS))]
-        family, expected = model.family, [*_rows(queries), *_rows(documents)]
+        queries, documents = reference
+        expected = [*_rows(queries), *_rows(documents)]
     problems = [
         f"shape {ours.shape}, not {theirs.shape}"
         for ours, theirs in zip(got, expected, strict=True)
@@ -103,6 +103,13 @@ def measure(case: LayoutCase, folder: Path) -> Measured:
     ]
     difference = max(float(np.abs(ours - theirs).max()) for ours, theirs in zip(got, expected, strict=True))
     return Measured(family, difference) if not problems else Measured(family, np.inf, problems)
+
+
+def outputs(model: Any) -> tuple[str, list[np.ndarray]]:
+    """Returns a loaded model's family and what it makes of `QUERIES` and `DOCUMENTS`."""
+    if isinstance(model, CrossEncoderReranker):
+        return "cross_encoder", [_scores(model)]
+    return model.family, [*_rows(model.encode_queries(QUERIES)), *_rows(model.encode_documents(DOCUMENTS))]
 
 
 def refuse(case: RefusalCase, folder: Path) -> KoragError:

@@ -11,9 +11,9 @@ import scipy.sparse as sp
 
 from korag import Collection
 from korag.errors import InvalidArgumentError, KoragError
-from korag.legs import bm25, dense, sparse
+from korag.legs import bm25_codecs, dense, sparse
 from korag.legs.base import Codec
-from korag.legs.multi_vector.codecs import Float16Int8Codec
+from korag.legs.multi_vector.codecs import Float16Codec
 from korag.legs.windows.codec import WindowedCodec, WindowVectors
 from korag.testing import FakeDenseEncoder
 
@@ -22,7 +22,7 @@ DIM = 12
 
 def vectors(kind: str, rng: np.random.Generator, rows: int) -> Any:
     """Documents as the leg of a codec represents them."""
-    if kind == "dense":
+    if kind in ("dense", "int8"):
         return rng.standard_normal((rows, DIM)).astype(np.float32)
     if kind == "sparse":
         return sp.csr_array(sp.random(rows, DIM, 0.4, format="csr", dtype=np.float32, rng=rng))
@@ -40,10 +40,16 @@ def vectors(kind: str, rng: np.random.Generator, rows: int) -> Any:
 CODECS: dict[str, Codec] = {
     "dense": dense.Float32Codec(),
     "sparse": sparse.PostingsCodec(),
-    "colbert": Float16Int8Codec(),
-    "bm25": bm25.PostingsCodec(),
+    "colbert": Float16Codec(),
+    "bm25": bm25_codecs.PostingsCodec(),
     "windows": WindowedCodec(dense.Float32Codec()),
+    "int8": dense.Int8Codec(),
 }
+
+
+@pytest.fixture(autouse=True)
+def _codes_in_small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "CODES_FROM", 40)
 
 
 @pytest.mark.parametrize("kind", CODECS)
@@ -76,9 +82,21 @@ def at(index: Any, value: Any) -> Callable[[Any], Any]:
         ("dense", "vectors", lambda a: a.astype(np.float64), "float64"),
         ("dense", "vectors", lambda a: a[:-1], "shape"),
         ("dense", "vectors", np.ravel, "shape"),
+        ("dense", "codes", lambda a: a.view(np.uint8), "uint8"),
+        ("dense", "codes", lambda a: a[:, 1:].copy(), "shape"),
+        ("dense", "code_terms", at((3, 1), np.nan), "not finite"),
+        ("dense", "signs", lambda a: a[:-1], "shape"),
+        ("dense", "signs", lambda a: np.concatenate([a, a], axis=1), "shape"),
+        ("dense", "sign_terms", at((0, 2), np.inf), "not finite"),
+        ("dense", "mean", lambda a: a[:-1], "shape"),
+        ("int8", "codes", lambda a: a.astype(np.int16), "int16"),
+        ("int8", "codes", np.ravel, "shape"),
+        ("int8", "code_terms", lambda a: a[:, :2].copy(), "shape"),
+        ("int8", "signs", lambda a: a.view(np.int64), "int64"),
         ("sparse", "weights", at(5, np.inf), "not finite"),
         ("sparse", "weights", lambda a: a[:-1], "shape"),
-        ("sparse", "rows", at(0, -1), "out of range"),
+        ("sparse", "rows", at(0, 60_000), "out of range"),
+        ("sparse", "rows", lambda a: a.astype(np.int32) - 1, "out of range"),
         ("sparse", "rows", at(-1, 50), "out of range"),
         ("sparse", "rows", lambda a: a[::-1].copy(), "not ascending"),
         ("sparse", "rows", lambda a: a.astype(np.uint32), "uint32"),

@@ -55,8 +55,8 @@ def test_registrations_can_be_undone() -> None:
         toy_leg.register()
         toy_codec.register()
         assert leg_type("phrase").codecs[0].name == "utf8"
-        assert [codec.name for codec in leg_type("dense").codecs] == ["float32", "halves"]
-    assert [codec.name for codec in leg_type("dense").codecs] == ["float32"]
+        assert [codec.name for codec in leg_type("dense").codecs] == ["float32", "int8", "halves"]
+    assert [codec.name for codec in leg_type("dense").codecs] == ["float32", "int8"]
     with pytest.raises(InvalidArgumentError, match="dense, colbert, sparse, bm25"):
         leg_type("phrase")
 
@@ -239,13 +239,13 @@ def test_another_codec_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FingerprintError, match=r"codec='halves'"):
         Collection.open(tmp_path, encoders=[FakeDenseEncoder()], codecs={"dense": "float32"})
     with pytest.raises(FingerprintError, match=r"codecs names 'colbert'"):
-        Collection.open(tmp_path, encoders=[FakeDenseEncoder()], codecs={"colbert": "float16_int8"})
+        Collection.open(tmp_path, encoders=[FakeDenseEncoder()], codecs={"colbert": "float16"})
 
 
 class Newer(Float32Codec):
     """Tomorrow's float32 codec, which stores the vectors under another name."""
 
-    version = 2
+    version = 3
 
     def encode(self, vectors: Any) -> dict[str, Any]:
         return {"rows": vectors}
@@ -254,10 +254,13 @@ class Newer(Float32Codec):
         return arrays["rows"][rows]
 
     def read(self, arrays: Arrays, version: int) -> Arrays:
-        return {"rows": arrays["vectors"]} if version == 1 else super().read(arrays, version)
+        return {"rows": arrays["vectors"]} if version == 2 else super().read(arrays, version)
 
     def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
         super().check({"vectors": arrays["rows"]}, rows, dim=dim)
+
+    def check_layout(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        super().check_layout({"vectors": arrays["rows"]}, rows, dim=dim)
 
 
 def use(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +283,7 @@ def test_a_new_version_of_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             with Collection.open(tmp_path, **arguments) as newer:
                 assert found(newer, "환불", using="dense") == found(collection, "환불", using="dense")
                 before = Database(tmp_path / "korag.sqlite3").read_settings()
-                assert before[1]["legs"]["dense"]["codec"] == {"name": "float32", "version": 1}
+                assert before[1]["legs"]["dense"]["codec"] == {"name": "float32", "version": 2}
                 newer.add(TEXTS[2:], ids=IDS[2:])
                 expected = found(newer, "환불 규정", using="dense")
                 assert {id_ for id_, _ in expected} == set(IDS)
@@ -288,14 +291,14 @@ def test_a_new_version_of_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert Collection.upgrade(tmp_path) == 0
             with Collection.open(tmp_path, **arguments) as newer:
                 assert found(newer, "환불 규정", using="dense") == expected
-        with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):
+        with pytest.raises(FormatVersionError, match="version 3 of the codec 'float32'"):
             still_open.search("환불")
-        with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):
+        with pytest.raises(FormatVersionError, match="version 3 of the codec 'float32'"):
             still_open.delete(IDS[:1])  # nor may the older release write its manifest over the newer one
         assert len(still_open) == len(IDS)
         still_open.close()
     for opened in (lambda: Collection.open(tmp_path, **arguments), lambda: Collection.upgrade(tmp_path)):
-        with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):
+        with pytest.raises(FormatVersionError, match="version 3 of the codec 'float32'"):
             opened()
 
 
@@ -309,13 +312,13 @@ def test_a_pickle_made_before_a_new_version_of_a_codec(tmp_path: Path, monkeypat
         unpickled = pickle.loads(pickled)  # noqa: S301
         assert found(unpickled, "환불") == found(collection, "환불")
         unpickled.save(tmp_path / "사본")
-    with pytest.raises(FormatVersionError, match="version 2 of the codec 'float32'"):
+    with pytest.raises(FormatVersionError, match="version 3 of the codec 'float32'"):
         Collection.open(tmp_path / "사본", encoders=[FakeDenseEncoder()])
 
 
 def test_the_default_scoring_of_a_codec_is_that_of_decoded_vectors() -> None:
     """Codecs need only encode and decode: what they inherit finds what the built-in ones find."""
-    from korag.legs import bm25, sparse
+    from korag.legs import bm25_codecs, sparse
     from korag.legs.multi_vector import codecs
 
     class SlowDense(Float32Codec):
@@ -324,11 +327,12 @@ def test_the_default_scoring_of_a_codec_is_that_of_decoded_vectors() -> None:
     class SlowSparse(sparse.PostingsCodec):
         scores = sparse.SparseCodec.scores
 
-    class SlowBM25(bm25.PostingsCodec):
-        scores = bm25.BM25Codec.scores
-        statistics = bm25.BM25Codec.statistics
+    class SlowBM25(bm25_codecs.PostingsCodec):
+        scores = bm25_codecs.BM25Codec.scores
+        best_scores = bm25_codecs.BM25Codec.best_scores
+        statistics = bm25_codecs.BM25Codec.statistics
 
-    class SlowColbert(codecs.Float16Int8Codec):
+    class SlowColbert(codecs.Float16Codec):
         search = codecs.MultiVectorCodec.search
 
     arguments: dict[str, Any] = {"encoders": [FakeDenseEncoder(), FakeMultiVectorEncoder(dim=8)], "bm25": True}

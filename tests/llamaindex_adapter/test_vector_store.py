@@ -479,7 +479,6 @@ class TestMaking:
             ("model_name", "encoders"),
             ("embed_model", "encoders"),
             ("embedding", "encoders"),
-            ("collection_name", "path"),
             ("persist_dir", "path"),
             ("persist_directory", "path"),
             ("uri", "path"),
@@ -533,6 +532,8 @@ class TestFolders:
         assert store.class_name() == "KoVectorStore"
         assert store.to_dict() == {
             "path": str(tmp_path / "store"),
+            "url": None,
+            "collection_name": None,
             "metadata_mode": "embed",
             "class_name": "KoVectorStore",
         }

@@ -108,6 +108,25 @@ def test_top_k_is_a_stable_sort(scores: list[float], k: int, seed: int) -> None:
     assert found == [index for index in order if scores[index] > -INF][:k]
 
 
+@given(
+    seed=seeds,
+    count=st.integers(400, 3_000),
+    share=st.sampled_from([0.0, 0.002, 0.1, 1.0]),
+    different=st.sampled_from([1, 3, 1_000_000]),
+    k=st.integers(1, 6),
+    clustered=st.booleans(),
+)
+def test_top_k_of_many(seed: int, count: int, share: float, different: int, k: int, clustered: bool) -> None:
+    """Most documents excluded, or most scores equal."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, different, count).astype(np.float32)
+    scores[rng.random(count) >= share] = -INF
+    scores[rng.random(count) < 0.01] = math.nan  # is never found
+    scores, keys = np.sort(scores) if clustered else scores, rng.permutation(count)
+    order = np.lexsort((keys, -scores))
+    assert top_k(scores, keys, k).tolist() == order[scores[order] > -INF][:k].tolist()
+
+
 # -- fusion -----------------------------------------------------------------------------------------------
 
 ids = st.sampled_from("가나다라마바사")

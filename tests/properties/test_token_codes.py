@@ -16,7 +16,7 @@ from korag.kernels import processor
 from korag.legs.base import SegmentSlice
 from korag.legs.multi_vector import quantization, scan
 from korag.legs.multi_vector import search as multi_vector_search
-from korag.legs.multi_vector.codecs import Float16Int8Codec
+from korag.legs.multi_vector.codecs import Float16Codec
 from korag.scoring import maxsim_packed, pack_tokens, top_k
 
 pytestmark = pytest.mark.slow
@@ -141,7 +141,7 @@ def test_no_estimate_is_further_off_than_its_bound(
 def test_most_documents_are_left_out(colbert: LateInteractionEncoder, documents: list[str]) -> None:
     """Without pruning, approximate search would be pointless."""
     texts = [f"{text} {number}번째 안내문입니다." for number in range(20) for text in documents]
-    arrays = Float16Int8Codec().encode(colbert.encode_documents(texts))
+    arrays = Float16Codec().encode(colbert.encode_documents(texts))
     (query,) = colbert.encode_queries(["보증금은 언제 돌려받나요?"])
     (scores,) = multi_vector_search.search([query], [SegmentSlice(arrays, np.arange(len(texts)))], 3, exact=True)
     assert (scores > -np.inf).sum() < len(texts) / 3

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from korag import load_encoder
 from korag.checkpoints.matryoshka import read_heads
+from korag.cli import main
 from korag.errors import IndexStateError, InvalidArgumentError, MissingDependencyError, WrongFamilyError
 from korag.training import RECIPES, LoRA, Pair, finetune, merge_adapter, mine_negatives
 from korag.training.resuming import last_checkpoint_step
@@ -118,7 +119,7 @@ def test_all_heads_learn_and_are_kept_in_step(built, tmp_path) -> None:
         assert load_encoder(tmp_path / "out", dim=dim, device="cpu").encode_queries(["주차"])[0].shape[1] == dim
 
 
-def test_lora_is_an_adapter_and_its_merge_gives_the_same_vectors(built, tmp_path) -> None:
+def test_lora_is_an_adapter_and_its_merge_gives_the_same_vectors(built, tmp_path, capsys) -> None:
     recipe = replace(RECIPES["legal-lora"], batch_size=8, learning_rate=1e-2, lora=LoRA(rank=4, alpha=8))
     _run(built("roberta"), tmp_path / "adapter", recipe=recipe, query_prompt="검색: ", document_prompt="문서: ")
     settings = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
@@ -126,7 +127,8 @@ def test_lora_is_an_adapter_and_its_merge_gives_the_same_vectors(built, tmp_path
     assert not (tmp_path / "adapter/model.safetensors").exists()
     adapter = load_encoder(tmp_path / "adapter", device="cpu")
     assert adapter.prompts == {"query": "검색: ", "document": "문서: "}
-    merged = load_encoder(merge_adapter(tmp_path / "adapter", tmp_path / "merged"), device="cpu")
+    assert main(["merge", str(tmp_path / "adapter"), str(tmp_path / "merged"), "--json"]) == 0
+    merged = load_encoder(json.loads(capsys.readouterr().out.splitlines()[-1])["folder"], device="cpu")
     assert not (tmp_path / "merged/adapter_config.json").exists()
     texts = [pair.positive for pair in PAIRS]
     assert np.allclose(merged.encode_documents(texts), adapter.encode_documents(texts), atol=1e-6)

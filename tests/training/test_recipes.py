@@ -135,11 +135,13 @@ def test_the_command_passes_everything_on(tmp_path, monkeypatch, capsys) -> None
     corpus.write_text("한 줄\n\n두 줄\n", encoding="utf-8")
     status = main([
         "train", "mini-colbert", "p.jsonl", "out", "--set", "epochs=3", "--set", "dims=[32, 64]", "--held-out", "0.3",
-        "--mine", "--column", "query=질문", "--corpus", str(corpus), "--lenient", "--seed", "7", "--device", "cpu",
+        "--mine", "--distill", "teacher", "--column", "query=질문", "--corpus", str(corpus),
+        "--lenient", "--seed", "7", "--device", "cpu",
     ])  # fmt: skip
     assert status == 0
     assert seen["recipe"] == replace(RECIPES["mini-colbert"], epochs=3, dims=(32, 64))
     assert (seen["held_out"], seen["mine"], seen["strict"], seen["seed"]) == (0.3, True, False, 7)
+    assert seen["distill"] == "teacher"
     assert (seen["columns"], seen["corpus"], seen["device"]) == ({"query": "질문"}, ["한 줄", "두 줄"], "cpu")
     assert "| after training | 0.750 |" in capsys.readouterr().out
     for option in ("--set", "--column"):

@@ -42,6 +42,27 @@ CLOZE_SHARES = {
 }
 """Fraction of the inverse-cloze batches per source of passages."""
 
+TABLE_SHARES = {
+    "tydiqa_ko": 1_607,
+    "strategyqa_ko_facts": 6_806,
+    "question_pair_dup": 3_751,
+    "msdocs_ko_title_section": 13_000,
+    "prec_issue_holding": 12_000,
+    "statute_title_number": 9_000,
+    "prec_issue_statute": 5_000,
+}
+"""Most pairs per source in the teacher's table."""
+MADE_QUERIES = {
+    "tydiqa_ko": 10_000,
+    "strategyqa_ko_facts": 7_000,
+    "msdocs_ko_title_section": 4_000,
+    "prec_issue_holding": 3_000,
+    "statute_title_number": 4_000,
+}
+"""Queries made of the passages of a source, in as many turns as needed."""
+CANDIDATES = {"bm25": 2, "nearest": 3, "neighbours": 3}
+"""Candidates of a query in addition to its positive: BM25's, the teacher's best ten, and its best fifty."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -62,6 +83,9 @@ class Phase:
         flops_ramp: Steps over which the sparsity penalty increases.
         teachers: Objective and name of finished phases, whose mean scores over the batch are distilled into the dense
             model. Without any, it is trained on the scores of the other objectives of the step.
+        candidates: With a teacher's table: candidates per query in addition to its positive.
+        augmented: With a teacher's table: fraction of the queries that are changed as by hasty typing.
+        query_tokens: Query length, special tokens included.
         seed: The seed.
     """
 
@@ -78,6 +102,9 @@ class Phase:
     start: str | None = None
     flops_ramp: int = 0
     teachers: tuple[tuple[Literal["colbert", "splade"], str], ...] = ()
+    candidates: int = 0
+    augmented: float = 0.0
+    query_tokens: int = QUERY_LENGTH
     seed: int = 20_260
 
 

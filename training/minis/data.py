@@ -147,20 +147,22 @@ def read_pairs(path: Path) -> Pairs:
 
 @dataclass(frozen=True)
 class Batch:
-    """Queries and the document of each.
+    """Queries and documents, of which the first are the positives in the order of the queries.
 
     Attributes:
         source: Source of the pairs.
         queries: Token ids, without special tokens.
-        documents: Token ids of each query's document.
+        documents: Token ids of the documents.
         same: True where a document also answers another query, so that it is not a negative of it; False on the
-            diagonal. Shape: (n, n).
+            diagonal. Shape: (queries, documents).
+        taught: A teacher's logits; None without one. Shape: (queries, documents).
     """
 
     source: str
     queries: list[list[int]]
     documents: list[list[int]]
     same: NDArray[np.bool_]
+    taught: NDArray[np.float32] | None = None
 
 
 class Sampler:
@@ -180,7 +182,7 @@ class Sampler:
         """Samples the pairs of a step, from a single source unless they are negatives of each other."""
         rng = np.random.default_rng((self._phase.seed, zlib.crc32(self._phase.name.encode()), step))
         shares = {**SOURCE_SHARES, _CLOZE: 1 - sum(SOURCE_SHARES.values())}
-        source = _choose(shares, rng)
+        source = choose(shares, rng)
         if source == _CLOZE:
             return self._cloze_batch(rng)
         rows = self._draw(source, rng)
@@ -217,7 +219,7 @@ class Sampler:
         A quarter of the span's tokens are dropped, sometimes they are shuffled, and in two of five passages the span is
         removed, so that the query has to match its context.
         """
-        source = _choose(CLOZE_SHARES, rng)
+        source = choose(CLOZE_SHARES, rng)
         rows = rng.choice(self._pairs.by_source[source], self._phase.batch_size, replace=False).tolist()
         queries, documents = [], []
         for row in rows:
@@ -233,7 +235,8 @@ class Sampler:
         return Batch(_CLOZE, queries, documents, self._same(rows))
 
 
-def _choose(shares: dict[str, float], rng: np.random.Generator) -> str:
+def choose(shares: dict[str, float], rng: np.random.Generator) -> str:
+    """Draws a source by its share."""
     return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
 
 

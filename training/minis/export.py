@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +27,29 @@ _VERSIONS = {"sentence_transformers": "5.1.1", "transformers": "4.56.2", "pytorc
 """Versions whose layouts are written; readers distinguish formats by them."""
 
 
-def export_models(folders: Folders) -> None:
+def export_models(folders: Folders, models: Mapping[str, str] = MODELS, *, query_length: int = QUERY_LENGTH) -> None:
     """Writes the three model folders, without their cards.
 
     Args:
         folders: The folders.
+        models: Phase with the weights of each model.
+        query_length: Query length of ColBERT in tokens.
 
     Raises:
         ValueError: If a model is too large to be bundled.
     """
-    for name, phase in MODELS.items():
+    for name, phase in models.items():
         model = Mini.load(folders.work, phase)
         folder = folders.out / name
         unfinished = folder.with_name(f"{name}.tmp")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         shutil.copy(folders.work / "tokenizer.json", unfinished)
-        writers = {"mini-colbert": _write_colbert, "mini-dense": _write_dense, "mini-splade": _write_splade}
+        writers: dict[str, Callable[[Mini, Path], None]] = {
+            "mini-colbert": partial(_write_colbert, query_length=query_length),
+            "mini-dense": _write_dense,
+            "mini-splade": _write_splade,
+        }
         writers[name](model, unfinished)
         if (folder / "README.md").exists():  # cards are written by hand
             shutil.copy(folder / "README.md", unfinished)
@@ -54,7 +61,7 @@ def export_models(folders: Folders) -> None:
         logger.info("%s: %s bytes", name, f"{size:,}")
 
 
-def _write_colbert(model: Mini, folder: Path) -> None:
+def _write_colbert(model: Mini, folder: Path, query_length: int) -> None:
     # PyLate pads queries with the pad token, which therefore must be the mask token
     _write_backbone(folder, "ModernBertModel", pad_token="[MASK]", length=model_config().max_position_embeddings)  # noqa: S106
     _write_tensors(folder / "model.safetensors", model.language_model.model.state_dict())
@@ -80,7 +87,7 @@ def _write_colbert(model: Mini, folder: Path) -> None:
         prompts={"query": "", "document": ""},
         query_prefix="[Q] ",
         document_prefix="[D] ",
-        query_length=QUERY_LENGTH,
+        query_length=query_length,
         document_length=_DOCUMENT_LENGTH,
         attend_to_expansion_tokens=False,
         skiplist_words=list(SKIPPED_WORDS),

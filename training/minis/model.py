@@ -64,6 +64,9 @@ class Mini(nn.Module):
     Args:
         tokenizer: The trained tokenizer; determines the tokens that MaxSim skips and the junk terms.
         initial: Folder with the initial ``embeddings.npy`` and ``term_bias.npy``; None to load weights later.
+
+    Attributes:
+        reduced_precision: Compute products in bfloat16; False at first.
     """
 
     skipped: Tensor
@@ -71,6 +74,7 @@ class Mini(nn.Module):
 
     def __init__(self, tokenizer: Tokenizer, initial: Path | None) -> None:
         super().__init__()
+        self.reduced_precision = False
         self.language_model = ModernBertForMaskedLM(model_config())
         self.projections = nn.ModuleDict({str(dim): nn.Linear(HIDDEN_SIZE, dim, bias=False) for dim in HEAD_DIMS})
         skipped = torch.zeros(VOCAB_SIZE, dtype=torch.bool)
@@ -123,9 +127,7 @@ class Mini(nn.Module):
         parts = []
         for rows in order.chunk(_CHUNKS):
             longest = int(lengths[rows[0]])
-            states = self.language_model.model(
-                input_ids=tokens[rows, :longest], attention_mask=mask[rows, :longest].long()
-            ).last_hidden_state
+            states = self.hidden_expanded(tokens[rows, :longest], mask[rows, :longest])
             parts.append(F.pad(states, (0, 0, 0, tokens.shape[1] - longest)))
         return torch.cat(parts)[order.argsort()]
 
@@ -140,7 +142,9 @@ class Mini(nn.Module):
         Returns:
             Hidden states. Shape: (n, length, hidden).
         """
-        states: Tensor = self.language_model.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.reduced_precision):
+            output = self.language_model.model(input_ids=tokens, attention_mask=mask.long())
+        states: Tensor = output.last_hidden_state.float()
         return states
 
     def term_bias(self) -> Tensor:
@@ -161,7 +165,8 @@ class Mini(nn.Module):
         """
         states = self.language_model.head(hidden)
         terms = torch.arange(VOCAB_SIZE) if chosen is None else chosen
-        logits = _MaxOverTokens.apply(states, self.language_model.decoder.weight, terms, mask)  # type: ignore[no-untyped-call]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.reduced_precision):
+            logits = _MaxOverTokens.apply(states, self.language_model.decoder.weight, terms, mask)  # type: ignore[no-untyped-call]
         return torch.log1p(F.relu(logits + self.term_bias()[terms]))
 
 
@@ -185,7 +190,8 @@ class _MaxOverTokens(torch.autograd.Function):
         ctx.save_for_backward(states, embeddings, terms, mask)
         rows = embeddings[terms]
         lengths = mask.sum(1).tolist()
-        return torch.stack([(states[i, :n] @ rows.T).amax(0) for i, n in enumerate(lengths)])
+        # float32 in autocast too, so that the gradients are
+        return torch.stack([(states[i, :n] @ rows.T).amax(0) for i, n in enumerate(lengths)]).float()
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
@@ -203,13 +209,13 @@ class _MaxOverTokens(torch.autograd.Function):
         return to_states, to_embeddings, None, None
 
 
-def lay_out_queries(texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+def lay_out_queries(texts: Sequence[list[int]], length: int = QUERY_LENGTH) -> tuple[Tensor, Tensor]:
     """Puts ``[CLS] [Q] … [SEP]`` around queries and pads them with mask tokens to the query length.
 
     Returns:
         Tokens, and the mask of attended ones. Shape of each: (n, query length).
     """
-    tokens = _padded([[CLS, QUERY_MARK, *text[: QUERY_LENGTH - 3], SEP] for text in texts], QUERY_LENGTH)
+    tokens = _padded([[CLS, QUERY_MARK, *text[: length - 3], SEP] for text in texts], length)
     mask = tokens != PAD
     return tokens.masked_fill(~mask, MASK), mask
 

@@ -1,6 +1,7 @@
 """Trains the three models, from the data to the bundled folders.
 
     PYTHONPATH=core:. python -m training.minis.run --data ../shared/data --work /tmp/minis/work --out /tmp/minis/out
+    PYTHONPATH=core:. python -m training.minis.run --taught …  # with the teacher of `training.minis.table`
 
 Stages whose results are in the work folder are skipped, and training phases resume from their last checkpoint, so the
 command can be interrupted and run again at any time.
@@ -11,15 +12,18 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from training.minis.config import MEANS, PHASES, Folders
+from training.minis.config import MEANS, PHASES, Folders, Phase
 from training.minis.data import prepare_pairs
 from training.minis.export import export_models
 from training.minis.heads import refine_heads
 from training.minis.initialise import initialise_embeddings, initialise_term_bias
+from training.minis.lessons import prepare_lessons
+from training.minis.table import load_teacher, write_table
+from training.minis.taught import FEWEST_DOCUMENTS, QUERY_TOKENS, TAUGHT_MODELS, TAUGHT_PHASES
 from training.minis.tokenizer import train_tokenizer
 from training.minis.train import average_phases, train_phase
 
@@ -33,20 +37,47 @@ def run(folders: Folders, threads: int) -> None:
         folders: The folders.
         threads: CPU threads for training.
     """
+    work = folders.work
+    _prepare(folders)
+    _train(PHASES, work, threads)
+    for name, phases in MEANS.items():
+        _make(work / f"{name}.pt", partial(average_phases, work, phases))
+    _make(work / "heads.pt", lambda path: refine_heads(work, path, threads))
+    export_models(folders)
+
+
+def run_taught(folders: Folders, threads: int) -> None:
+    """Runs all stages of the run with a teacher that have no result yet, then exports.
+
+    Args:
+        folders: The folders.
+        threads: CPU threads for training.
+    """
+    data, work = folders.data, folders.work
+    _prepare(folders, fewest_documents=FEWEST_DOCUMENTS)
+    if not (work / "candidates.parquet").exists():
+        write_table(data, work, load_teacher(work))
+    _make(work / "lessons.npz", lambda path: prepare_lessons(work, path))
+    _train(TAUGHT_PHASES, work, threads)
+    export_models(folders, TAUGHT_MODELS, query_length=QUERY_TOKENS)
+
+
+def _prepare(folders: Folders, *, fewest_documents: int = 0) -> None:
+    """Makes what both runs begin with; `fewest_documents` as `initialise_term_bias` takes it."""
     data, work = folders.data, folders.work
     work.mkdir(parents=True, exist_ok=True)
     tokenizer, pairs = work / "tokenizer.json", work / "pairs.npz"
     _make(tokenizer, lambda path: train_tokenizer(data, path))
     _make(pairs, lambda path: prepare_pairs(data, tokenizer, path))
     _make(work / "embeddings.npy", lambda path: initialise_embeddings(data, tokenizer, pairs, path))
-    _make(work / "term_bias.npy", lambda path: initialise_term_bias(pairs, path))
-    for phase in PHASES:
+    _make(work / "term_bias.npy", lambda path: initialise_term_bias(pairs, path, fewest_documents))
+
+
+def _train(phases: Iterable[Phase], work: Path, threads: int) -> None:
+    """Trains the phases without a result, in order."""
+    for phase in phases:
         if not (work / f"{phase.name}.pt").exists():
             train_phase(phase, work, threads)
-    for name, phases in MEANS.items():
-        _make(work / f"{name}.pt", partial(average_phases, work, phases))
-    _make(work / "heads.pt", lambda path: refine_heads(work, path, threads))
-    export_models(folders)
 
 
 def _make(path: Path, make: Callable[[Path], None]) -> None:
@@ -66,10 +97,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train, train_mix, text and eval")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="folder for the exported models")
+    parser.add_argument("--taught", action="store_true", help="distil the teacher of training.minis.table")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads for training")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    run(Folders(data=arguments.data, work=arguments.work, out=arguments.out), arguments.threads)
+    (run_taught if arguments.taught else run)(
+        Folders(data=arguments.data, work=arguments.work, out=arguments.out), arguments.threads
+    )
 
 
 if __name__ == "__main__":

@@ -15,10 +15,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
+from korag.encoders.precision import cpu_has_bfloat16
 from training.minis.config import HEAD_DIMS, Phase
 from training.minis.data import Batch, Sampler, read_pairs
+from training.minis.lessons import LessonSampler, read_lessons
 from training.minis.losses import EXCLUDED, choose_terms, dense_loss, maxsim_loss, maxsim_scores, splade_loss
 from training.minis.model import Mini, lay_out_documents, lay_out_queries, pool, read_weights
+from training.minis.taught import TAUGHT_SHARE
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +31,9 @@ _SAVED_EVERY, _LOGGED_EVERY = 25, 20
 def train_phase(phase: Phase, work: Path, threads: int) -> None:
     """Runs a phase to its end, resuming it if it was interrupted.
 
-    Reads ``tokenizer.json``, ``pairs.npz``, ``embeddings.npy`` and ``term_bias.npy`` (or the phase to start from) from
-    `work`; writes ``<phase>.pt`` at the end, and ``<phase>.state.pt`` during training.
+    Reads ``tokenizer.json``, ``pairs.npz`` (with a teacher: the table and ``lessons.npz``), ``embeddings.npy`` and
+    ``term_bias.npy`` (or the phase to start from) from `work`; writes ``<phase>.pt`` at the end, and
+    ``<phase>.state.pt`` during training.
 
     Args:
         phase: The phase.
@@ -51,7 +55,10 @@ def train_phase(phase: Phase, work: Path, threads: int) -> None:
         first = saved["step"]
         logger.info("%s: continuing at step %d", phase.name, first)
     teachers = {objective: Mini.load(work, name) for objective, name in phase.teachers}
-    sampler = Sampler(read_pairs(work / "pairs.npz"), phase)
+    sampler = (
+        LessonSampler(read_lessons(work), phase) if phase.candidates else Sampler(read_pairs(work / "pairs.npz"), phase)
+    )
+    model.reduced_precision = bool(phase.candidates) and cpu_has_bfloat16()
     model.train()
     started, cpu_started = time.perf_counter(), time.process_time()
     recent: dict[str, list[float]] = defaultdict(list)
@@ -118,7 +125,11 @@ def _teacher_scores(
 
 
 def _step(
-    model: Mini, teachers: Mapping[Literal["colbert", "splade"], Mini], sampler: Sampler, phase: Phase, step: int
+    model: Mini,
+    teachers: Mapping[Literal["colbert", "splade"], Mini],
+    sampler: Sampler | LessonSampler,
+    phase: Phase,
+    step: int,
 ) -> tuple[Tensor, dict[str, float]]:
     """Returns the loss of a step and the figures to log: loss and accuracy of each objective."""
     batch = sampler.batch(step)
@@ -126,7 +137,8 @@ def _step(
     generator = torch.Generator().manual_seed(rng.getrandbits(63))
     same = torch.from_numpy(batch.same)
     target = torch.arange(len(same))
-    query_tokens, query_mask = lay_out_queries(batch.queries)
+    taught = None if batch.taught is None else torch.from_numpy(batch.taught).masked_fill(same, EXCLUDED)
+    query_tokens, query_mask = lay_out_queries(batch.queries, phase.query_tokens)
     document_tokens, document_mask = lay_out_documents(batch.documents, phase.document_tokens)
     if "colbert" in phase.objectives:
         queries = model.hidden_expanded(query_tokens, query_mask)
@@ -148,7 +160,7 @@ def _step(
             loss, scores = maxsim_loss(
                 F.normalize(projection(queries), dim=-1),
                 F.normalize(projection(documents), dim=-1),
-                counted, same, generator,
+                counted, same, generator, taught,
             )  # fmt: skip
             losses.append(loss / phase.heads_per_step)
             teacher = scores if teacher is None else (teacher + scores) / 2
@@ -158,7 +170,7 @@ def _step(
         chosen, counts = choose_terms(query_terms, generator)
         document_terms = model.terms(documents, document_mask, chosen)
         flops_share = min(1.0, step / phase.flops_ramp) ** 2 if phase.flops_ramp else 1.0
-        loss, logits = splade_loss(query_terms, document_terms, chosen, counts, same, flops_share)
+        loss, logits = splade_loss(query_terms, document_terms, chosen, counts, same, flops_share, taught)
         losses.append(loss)
         # the mean of two models' scores is a better teacher than each
         teacher = logits.detach() if teacher is None else (teacher + logits.detach()) / 2
@@ -168,7 +180,10 @@ def _step(
     if teachers:
         teacher = _teacher_scores(teachers, batch, phase, same)
     if "dense" in phase.objectives:
-        loss, logits = dense_loss(pool(queries, query_mask), pool(documents, document_mask), same, teacher)
+        loss, logits = dense_loss(
+            pool(queries, query_mask), pool(documents, document_mask), same,
+            teacher if taught is None else taught, 0.5 if taught is None else TAUGHT_SHARE,
+        )  # fmt: skip
         losses.append(loss)
         record("dense", loss, logits)
     total = torch.stack(losses).sum()

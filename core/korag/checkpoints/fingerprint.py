@@ -138,6 +138,16 @@ def digest_folders(*folders: Path, head: str | None = None) -> str:
     return digest.hexdigest()
 
 
+def digest_files(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file with settings or a tokenizer, and no weights, by its place in a folder."""
+    digests = {
+        path.relative_to(folder).as_posix(): _digest_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.name in _SETTINGS and _counts(path, folder, None)
+    }
+    return {name: digest for name, digest in digests.items() if digest != _NOTHING}
+
+
 def _counts(path: Path, folder: Path, heads: Path | None) -> bool:
     """Returns True if vectors depend on a file. Matryoshka heads are hashed separately."""
     place = path.relative_to(folder).parts

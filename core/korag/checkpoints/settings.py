@@ -156,6 +156,12 @@ def follow(folder: Path, side: Side) -> list[dict[str, Any]]:
     return followed
 
 
+def module_types(folder: Path) -> list[str]:
+    """Returns the dotted names of the classes of all modules that texts go through."""
+    sides: tuple[Side, ...] = ("query", "document")
+    return [str(module["type"]) for side in sides for module in follow(folder, side)]
+
+
 def find_adapter(folder: Path) -> Path | None:
     """Returns the folder with ``adapter_config.json``: the checkpoint's own or its Transformer module's."""
     modules = read_modules(folder)

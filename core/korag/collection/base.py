@@ -21,16 +21,29 @@ from numpy.typing import NDArray
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.repair.repair import repaired
 from korag.checks import check_count, check_weights, meant_leg, reject_unknown
-from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, warn_empty
+from korag.collection.citations import with_cited
+from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, StoredDocument, warn_empty
 from korag.collection.editing import Documents
+from korag.collection.explaining import (
+    document_id,
+    explain_anew,
+    put_together,
+    reject_empty_query,
+    unknown_document,
+)
+from korag.collection.explanation import Explanation
 from korag.collection.hits import Hit
 from korag.collection.options import DEFAULT_FETCH_K, SearchOptions, SearchSettings
 from korag.collection.runs import LegRuns, runs_of_hits
 from korag.collection.spans import search_span, set_found
+from korag.collection.truncation import PAGE, Truncation, measure
 from korag.diversity import maximal_marginal_relevance
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
+from korag.explanations import LegExplanation
 from korag.fusion import DEFAULT_METHOD, Fusion
+from korag.html.objects import object_html
+from korag.legs.windows.settings import Windows
 from korag.text import check_text, check_texts, is_empty
 
 __all__ = [
@@ -97,10 +110,11 @@ class Collection(Documents):
             query: The query, in any Unicode normalization form. An empty one finds nothing.
             options: How to search; instead of `settings`.
             settings: The fields of `SearchOptions`: `k` (10), `using`, `where`, `fetch_k`, `fusion` (``"auto"``),
-                `weights`, `min_relevance`, `exact` (True), `repair_query` (True).
+                `weights`, `min_relevance`, `exact` (True), `repair_query` (True), `expand`.
 
         Returns:
-            Hits, best first; equal scores in insertion order.
+            Hits, best first; equal scores in insertion order. With ``expand="citations"``, the articles that they cite
+            come behind them.
 
         Raises:
             InvalidTextError: If the query is not a string.
@@ -115,6 +129,73 @@ class Collection(Documents):
     ) -> list[list[Hit]]:
         """`search` for many queries, encoded together. Returns one list of hits per query, in order."""
         checked = check_texts(queries, "queries")
+        legs, options = self._resolved(options, settings)
+        filled = [index for index, query in enumerate(checked) if not is_empty(query)]
+        if len(filled) < len(checked):
+            warn_empty(len(checked) - len(filled), len(checked))
+        hits: list[list[Hit]] = [[] for _ in checked]
+        if filled and options.k:
+            with search_span(legs, options, queries=len(filled)) as span:
+                given = [checked[index] for index in filled]
+                meant = self._repaired(given) if options.repair_query else [None] * len(given)
+                found = self._search([new or query for query, new in zip(given, meant, strict=True)], legs, options)
+                if options.expand is not None:
+                    found = with_cited(found, self.get, options.where, options.k)
+                for index, own, new in zip(filled, found, meant, strict=True):
+                    hits[index] = own if new is None else [dataclasses.replace(hit, rewritten_query=new) for hit in own]
+                set_found(span, found, repaired=len(meant) - meant.count(None))
+        return hits
+
+    def explain(
+        self,
+        query: str,
+        document: Hit | StoredDocument | str,
+        *,
+        options: SearchOptions | None = None,
+        **settings: Unpack[SearchSettings],
+    ) -> Explanation:
+        """Explains a document's score for a query: by token, term and leg, with places in its text.
+
+        >>> why = collection.explain(query, hits[0])
+        >>> print(why)  # a notebook shows it as a picture
+
+        Searches again, by each leg, and asks the legs what their scores of this document consist of. The sum of the
+        parts is the score that the search gives it, for ColBERT, sparse and BM25 legs and for every fusion; a dense
+        leg's score has no parts. `k` and `min_relevance` are of no meaning here.
+
+        Args:
+            query: The query.
+            document: A hit of it, or the id of any document.
+            options: How it was searched; instead of `settings`.
+            settings: As for `search`; the same as for the search that is to be explained.
+
+        Raises:
+            InvalidTextError: If the query is not a string.
+            InvalidArgumentError: If it is empty, there is no such document, or a setting breaks its rule.
+            FilterError: If `where` is not a filter.
+        """
+        reject_empty_query(check_text(query, "query"))
+        id_ = document_id(document)
+        legs, options = self._resolved(options, settings)
+        if not (stored := self.get([id_])):
+            raise unknown_document(id_)
+        (new,) = self._repaired([query]) if options.repair_query else [None]
+        searched = new or query
+        (found,) = self._leg_runs([searched], legs, options.candidates, options.where)
+        told = self._explain_legs(searched, legs, stored[0])
+        return put_together(query, searched, stored[0], told, found, Fusion(options.fusion, options.weights).resolved())
+
+    def _explain_legs(self, query: str, legs: Sequence[str], document: StoredDocument) -> dict[str, LegExplanation]:
+        """Returns what each leg's score of a document consists of.
+
+        By default, the document is encoded again, and a leg without an encoder does not tell.
+        """
+        return {name: explain_anew(self.encoders, name, query, document) for name in legs}
+
+    def _resolved(
+        self, options: SearchOptions | None, settings: SearchSettings
+    ) -> tuple[tuple[str, ...], SearchOptions]:
+        """Checks how to search; returns the legs, and the options with the fusion that is meant."""
         if options is None:
             reject_unknown(self, settings, [setting.name for setting in fields(SearchOptions)])
             options = SearchOptions(**settings)
@@ -138,19 +219,7 @@ class Collection(Documents):
         if options.fusion == "auto" and len(legs) > 1:
             fusion = Fusion(options.fusion, options.weights).resolved(self.fitted_fusion)
             options = replace(options, fusion=fusion.method, weights=fusion.weights)
-        filled = [index for index, query in enumerate(checked) if not is_empty(query)]
-        if len(filled) < len(checked):
-            warn_empty(len(checked) - len(filled), len(checked))
-        hits: list[list[Hit]] = [[] for _ in checked]
-        if filled and options.k:
-            with search_span(legs, options, queries=len(filled)) as span:
-                given = [checked[index] for index in filled]
-                meant = self._repaired(given) if options.repair_query else [None] * len(given)
-                found = self._search([new or query for query, new in zip(given, meant, strict=True)], legs, options)
-                for index, own, new in zip(filled, found, meant, strict=True):
-                    hits[index] = own if new is None else [dataclasses.replace(hit, rewritten_query=new) for hit in own]
-                set_found(span, found, repaired=len(meant) - meant.count(None))
-        return hits
+        return legs, options
 
     def _repaired(self, queries: list[str]) -> list[str | None]:
         """Returns each query as it was meant, if it was mistyped."""
@@ -199,14 +268,17 @@ class Collection(Documents):
             Hits per query, in order.
         """
 
-    def _leg_runs(self, queries: list[str], legs: Sequence[str], fetch: int) -> list[LegRuns]:
+    def _leg_runs(
+        self, queries: list[str], legs: Sequence[str], fetch: int, where: Mapping[str, Any] | None = None
+    ) -> list[LegRuns]:
         """Finds what `legs` contribute to the fusion of each query. Takes what `_search` takes.
 
         By default, each leg is searched by itself. A store whose legs have confidences of their own
         (`korag.legs.base.Leg.confidence`) returns them as well.
         """
         alone = {
-            leg: self._search(queries, (leg,), SearchOptions(k=fetch, using=leg, fusion=DEFAULT_METHOD)) for leg in legs
+            leg: self._search(queries, (leg,), SearchOptions(k=fetch, using=leg, where=where, fusion=DEFAULT_METHOD))
+            for leg in legs
         }
         return [
             runs_of_hits({leg: [(hit.id, hit.score) for hit in hits[index]] for leg, hits in alone.items()}, fetch)
@@ -273,6 +345,33 @@ class Collection(Documents):
             The ids that exist, in order, and their similarities. Shape: (n, n).
         """
 
+    # -- lengths ------------------------------------------------------------------------------------------
+
+    def truncated(self) -> list[Truncation]:
+        """Reports how much of the documents each model reads: which are cut or split into windows, and what is lost.
+
+        Counts the tokens of all texts; nothing is encoded.
+
+        Returns:
+            An entry for each leg with a model, with the model's name, ids, the share of tokens that is not read, and
+            the remedy; `str` of it is a summary.
+        """
+        windows = self._windows()
+        ids = self.ids()
+        return [
+            measure(
+                leg,
+                encoder,
+                (self.get(ids[first : first + PAGE]) for first in range(0, len(ids), PAGE)),
+                windows.get(leg),
+            )
+            for leg, encoder in self.encoders.items()
+        ]
+
+    def _windows(self) -> dict[str, Windows]:
+        """Returns how documents are split, by leg; a leg that is not in it cuts them at what its model reads."""
+        return {}
+
     # -- life ---------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -297,6 +396,10 @@ class Collection(Documents):
             f"{name}은(는) 폴더로 저장할 수 없는 저장소라 '{path}'에 아무것도 쓰지 않았습니다.",
             f"A {name} cannot be saved to a folder; nothing was written to '{path}'.",
         )
+
+    def _repr_html_(self) -> str:
+        models = {leg: f"{encoder.model_name} ({encoder.family})" for leg, encoder in self.encoders.items()}
+        return object_html(repr(self), [(leg, models.get(leg, "모델 없음")) for leg in self.legs])
 
     @abstractmethod
     def close(self) -> None:

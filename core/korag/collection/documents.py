@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from korag.breadcrumbs import breadcrumb_of, check_breadcrumb, searched_text
 from korag.checks import check_distinct, check_ids, check_lengths, check_list
-from korag.errors import InvalidTextError
+from korag.collection.pacing import Pace
+from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.metadata import check_metadata
-from korag.text import check_texts
+from korag.text import check_text, check_texts
 
 logger = logging.getLogger("korag")
 COMMIT_DOCUMENTS = 2_048
@@ -36,6 +38,17 @@ class StoredDocument:
     id: str
     text: str
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def searched(self) -> str:
+        """The text as legs represent it: behind its breadcrumb, if the metadata has one (see `korag.breadcrumbs`)."""
+        return searched_text(self.text, breadcrumb_of(self.metadata))
+
+    @property
+    def content(self) -> str:
+        """Equal for documents with the same text and breadcrumb, whose vectors are the same then."""
+        breadcrumb = breadcrumb_of(self.metadata)
+        return f"{breadcrumb}\0{self.text}" if breadcrumb else self.text
 
 
 def is_same(one: StoredDocument, other: StoredDocument) -> bool:
@@ -81,18 +94,46 @@ def check_documents(
     metadata = [{} for _ in texts] if metadata is None else check_list("metadata", metadata)
     check_lengths(texts=texts, ids=ids, metadata=metadata)
     check_distinct("ids", ids)
-    return [
+    documents = [
         StoredDocument(id_, text, check_metadata(fields, index, id_=names[index] if names else None))
         for index, (id_, text, fields) in enumerate(zip(ids, texts, metadata, strict=True))
     ]
+    for index, document in enumerate(documents):
+        check_breadcrumb(document.metadata, f"metadata[{index}]")
+    return documents
 
 
-def in_batches(documents: Sequence[StoredDocument], size: int, characters: int) -> Iterator[list[StoredDocument]]:
-    """Yields documents in order: `size` of them, or fewer if they have more characters; at least one."""
+def entry_parts(
+    entry: object, place: int, *, after: tuple[str, str] = ("고쳐서 다시 넣으세요.", "Correct it.")
+) -> tuple[Any, Any, Any]:
+    """Returns id, text and metadata of a document that is given as a tuple; no metadata is an empty dict.
+
+    Args:
+        entry: (id, text) or (id, text, metadata).
+        place: Its position, for messages.
+        after: Ends the message for anything else, in both languages.
+
+    Raises:
+        InvalidTextError: If the id or text is not a string.
+        InvalidArgumentError: If the entry is something else.
+    """
+    if not isinstance(entry, tuple | list) or len(entry) not in (2, 3):
+        raise InvalidArgumentError(
+            f"documents[{place}]의 값 {entry!r:.80}은(는) (id, text) 또는 (id, text, metadata)가 아닙니다. {after[0]}",
+            f"documents[{place}] is {entry!r:.80}, neither (id, text) nor (id, text, metadata). {after[1]}",
+        )
+    id_, text, *rest = entry
+    check_text(id_, f"documents[{place}][0]")
+    check_text(text, f"documents[{place}][1]")
+    return id_, text, (rest[0] if rest and rest[0] is not None else {})
+
+
+def in_batches(documents: Iterable[StoredDocument], pace: Pace, characters: int) -> Iterator[list[StoredDocument]]:
+    """Yields documents in order: `pace.size` of them, or fewer if they have more characters; at least one."""
     batch: list[StoredDocument] = []
     total = 0
     for document in documents:
-        if batch and (len(batch) == size or total + len(document.text) > characters):
+        if batch and (len(batch) >= pace.size or total + len(document.text) > characters):
             yield batch
             batch, total = [], 0
         batch.append(document)

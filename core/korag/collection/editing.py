@@ -8,8 +8,10 @@ from typing import Any
 
 from korag.checks import check_ids
 from korag.collection.documents import COMMIT_DOCUMENTS, StoredDocument, is_same
+from korag.collection.encoded import FingerprintLike
 from korag.collection.metadata import MetadataChange, check_known
 from korag.collection.streaming import stream_into
+from korag.errors import IndexStateError
 from korag.text import to_nfc
 
 
@@ -48,6 +50,41 @@ class Documents(ABC):
             InvalidTextError: If a text or id is not a string.
             InvalidArgumentError: If the numbers differ, an id occurs twice, or metadata is not JSON.
         """
+
+    def add_encoded(
+        self,
+        documents: Iterable[tuple[str, str] | tuple[str, str, Mapping[str, Any] | None]],
+        vectors: Mapping[str, Any],
+        *,
+        fingerprints: Mapping[str, FingerprintLike],
+    ) -> list[str]:
+        """Adds documents whose vectors were made elsewhere, by the same models; otherwise as `add`. Loads no model.
+
+        Everything is checked before any work is done, and committed in batches. Documents that are stored with the
+        same text keep their vectors, so a job that was interrupted can add the same again.
+
+        Args:
+            documents: (id, text) or (id, text, metadata) for each.
+            vectors: For each leg with a model, what its encoder's `encode_documents` returns for all the texts, in
+                order. Entries of empty texts are ignored. Legs without a model, such as BM25, read the texts. Tokens
+                are pooled here if the collection pools them; documents that it would split into windows are refused.
+            fingerprints: For each of these legs, the encoder's `fingerprint`, or its `to_dict`.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            InvalidTextError: If a text or id is not a string.
+            InvalidArgumentError: If an id occurs twice, metadata is not JSON, vectors of a leg are missing or have
+                another shape, or a document is longer than a window.
+            FingerprintError: If they were made by other encoders than the collection's.
+            IndexStateError: If this store cannot take vectors.
+        """
+        name = type(self).__name__
+        raise IndexStateError(
+            f"{name}은(는) 다른 곳에서 만든 벡터를 받지 않습니다. add로 글을 넣으면 여기서 인코딩합니다.",
+            f"{name} does not take vectors made elsewhere; add the texts with `add`, which encodes them here.",
+        )
 
     @abstractmethod
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
@@ -138,9 +175,9 @@ class Documents(ABC):
     ) -> int:
         """Adds documents from an iterable of any length in constant memory.
 
-        Documents are checked, encoded and committed 2,048 at a time. Those already stored with the same text and
-        metadata are skipped, so after an interruption the same call continues where it stopped. Others are added as
-        `add` does.
+        Documents are checked, encoded and committed as many at a time as take about 20 seconds, at most 2,048. Those
+        already stored with the same text and metadata are skipped, so after an interruption the same call continues
+        where it stopped. Others are added as `add` does.
 
         Args:
             documents: (id, text) or (id, text, metadata) for each; may be a generator.

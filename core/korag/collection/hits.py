@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from korag.html.objects import hit_html
+from korag.text import shortened
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Hit:
         span: Where the window that matched best begins and ends in the text, in characters, if the document is long
             enough to be split into windows: that of the leg which ranks the document highest, of those with windows.
             None for a document that was compared as a whole; `passage` is then the whole text.
+        cited_by: The id of the hit that cites it, if it is not one of the k best but was added by
+            ``expand="citations"`` (`SearchOptions.expand`): it has that hit's score and relevance then, and no `legs`.
     """
 
     id: str
@@ -37,8 +42,19 @@ class Hit:
     relevance: float = 0.0
     rewritten_query: str | None = None
     span: tuple[int, int] | None = None
+    cited_by: str | None = None
 
     @property
     def passage(self) -> str:
         """The part of the text that matched best: the window at `span`, or the whole text."""
         return self.text if self.span is None else self.text[slice(*self.span)]
+
+    def __repr__(self) -> str:
+        ranks = {leg: rank for leg, (rank, _) in self.legs.items()}
+        return (
+            f"Hit(id={self.id!r}, score={self.score:.4f}, relevance={self.relevance:.2f}, ranks={ranks}, "
+            f"text={shortened(self.passage)!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        return hit_html(**{field.name: getattr(self, field.name) for field in fields(self)})

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as replaced
 from typing import Any
 
+from korag.breadcrumbs import BREADCRUMB, breadcrumb_of
 from korag.checks import check_distinct, check_flag, check_ids, check_lengths
 from korag.collection.documents import StoredDocument
 from korag.errors import InvalidArgumentError
@@ -62,7 +63,15 @@ class MetadataChange:
         old = document.metadata
         if self._replace:
             old = {name: value for name, value in old.items() if name.startswith(_RESERVED)}
-        return replaced(document, metadata=_merged(old, self._given[to_nfc(document.id)]))
+        new = replaced(document, metadata=_merged(old, self._given[to_nfc(document.id)]))
+        if breadcrumb_of(new.metadata) != breadcrumb_of(document.metadata):
+            raise InvalidArgumentError(
+                f"문서 {document.id!r:.80}의 '{BREADCRUMB}'은(는) 함께 검색하는 글이라 메타데이터만 바꿀 수 없습니다. "
+                "add로 문서를 다시 넣으세요. 아무것도 바꾸지 않았습니다.",
+                f"'{BREADCRUMB}' of document {document.id!r:.80} is searched with its text, so metadata alone cannot "
+                "be changed; add the document again. Nothing was changed.",
+            )
+        return new
 
 
 def _listed(metadata: object) -> list[Any]:

@@ -67,7 +67,7 @@ def rank_hits(
             text=stored[key].text,
             metadata=stored[key].metadata,
             legs={leg: found[key] for leg, found in ranks.items() if key in found},
-            span=_span(key, ranks, spans or {}),
+            span=_in_own_text(stored[key], _span(key, ranks, spans or {})),
             relevance=relevance(score),
         )
         for key, score in best
@@ -122,3 +122,12 @@ def _span(
         if (span := spans[leg](key)) is not None:
             return span
     return None
+
+
+def _in_own_text(document: StoredDocument, span: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Converts a place in the text that was searched to one in the text as it was added, which has no breadcrumb."""
+    offset = len(document.searched) - len(document.text)
+    if span is None or not offset:
+        return span
+    begin, end = (max(0, place - offset) for place in span)
+    return (begin, end) if begin < end else None

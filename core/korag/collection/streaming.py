@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from korag.collection.documents import StoredDocument, check_documents
-from korag.encoders.batching import batched
-from korag.errors import InvalidArgumentError
+from korag.collection.documents import StoredDocument, check_documents, entry_parts
+from korag.collection.pacing import Pace
+from korag.encoders.progress import is_watched, progress_bar
+from korag.encoders.reports import one_call
 from korag.filters.ast import in_nfc
-from korag.text import check_text, to_nfc
+from korag.text import to_nfc
+
+_STORED = (
+    "그 앞의 묶음들은 이미 저장되었으니, 이 값을 고쳐 다시 호출하면 이어서 진행합니다.",
+    "The batches before it are stored; correct it and call again to continue from there.",
+)
 
 
 def stream_into(
@@ -27,7 +33,7 @@ def stream_into(
 
     Args:
         documents: (id, text) or (id, text, metadata) for each.
-        size: Documents per batch.
+        size: Documents per batch at most; fewer if they take long.
         get: Returns the stored documents among the given ids.
         add: Encodes and commits documents.
         total: Their number, for the progress bar; None if unknown.
@@ -36,18 +42,19 @@ def stream_into(
     Returns:
         How many were added or replaced.
     """
-    from tqdm.auto import tqdm
-
-    show = sys.stderr.isatty() if show_progress is None else show_progress
-    changed = 0
-    with tqdm(total=total, desc="Adding documents", disable=not show) as bar:
-        for batch in _checked(documents, size):
+    show = is_watched() if show_progress is None else show_progress
+    changed, pace = 0, Pace(size)
+    with one_call(), progress_bar("Adding documents", total, show=show) as bar:
+        for batch in _checked(documents, pace):
             there = {to_nfc(document.id): document for document in get([document.id for document in batch])}
             new = [document for document in batch if _differs(document, there.get(to_nfc(document.id)))]
+            bar.skip(len(batch) - len(new))
             if new:
-                add(new)
+                pace.begin()
+                with bar.part(len(new)):
+                    add(new)
+                pace.end(len(new))
             changed += len(new)
-            bar.update(len(batch))
     return changed
 
 
@@ -59,24 +66,10 @@ def _differs(document: StoredDocument, stored: StoredDocument | None) -> bool:
     return json.dumps(in_nfc(document.metadata), sort_keys=True) != json.dumps(in_nfc(stored.metadata), sort_keys=True)
 
 
-def _checked(documents: Iterable[Any], size: int) -> Iterator[list[StoredDocument]]:
-    done = 0
-    for batch in batched(documents, size):
-        parts = [_parts(document, done + place) for place, document in enumerate(batch)]
+def _checked(documents: Iterable[Any], pace: Pace) -> Iterator[list[StoredDocument]]:
+    done, left = 0, iter(documents)
+    while batch := list(islice(left, pace.size)):
+        parts = [entry_parts(document, done + place, after=_STORED) for place, document in enumerate(batch)]
         ids, texts, metadata = (list(column) for column in zip(*parts, strict=True))
         yield check_documents(texts, ids, metadata)
         done += len(batch)
-
-
-def _parts(document: object, place: int) -> tuple[Any, Any, Any]:
-    if not isinstance(document, tuple | list) or len(document) not in (2, 3):
-        raise InvalidArgumentError(
-            f"documents[{place}]의 값 {document!r:.80}은(는) (id, text) 또는 (id, text, metadata)가 아닙니다. "
-            "그 앞의 묶음들은 이미 저장되었으니, 이 값을 고쳐 다시 호출하면 이어서 진행합니다.",
-            f"documents[{place}] is {document!r:.80}, neither (id, text) nor (id, text, metadata). The batches before "
-            "it are stored; correct it and call again to continue from there.",
-        )
-    id_, text, *rest = document
-    check_text(id_, f"documents[{place}][0]")
-    check_text(text, f"documents[{place}][1]")
-    return id_, text, (rest[0] if rest and rest[0] is not None else {})

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from korag._optional import check
 from korag.checks import FusionMethod
-from korag.commands.options import malformed, split_pair, write
+from korag.commands.options import add_token_options, malformed, split_pair, write
 from korag.encoders.options import PoolingMode
 from korag.errors import InvalidArgumentError
 from korag.legs.windows.settings import WindowSize
 from korag.storage import write_text
 
+_COLUMNS = ("query", "positive", "negatives")
+"""Columns of a table of pairs."""
 _FUSE_WEIGHT = 0.5
 """Of the fused rows of a reranker that ranks alone by default."""
 
@@ -131,6 +134,7 @@ def add_arguments(subparsers: Any) -> None:
         "long documents are split into; auto: as many as the model reads (default); none: cut documents there.",
     )
     add("--stride", type=int, help="구간이 시작하는 간격(토큰, 기본값: 구간의 3/4). Tokens between window starts.")
+    add_token_options(parser)
     add(
         "--family",
         choices=("dense", "sparse", "late_interaction"),
@@ -144,6 +148,14 @@ def add_arguments(subparsers: Any) -> None:
         type=Path,
         help="Hub 대신 벤치마크를 읽을 폴더. A folder to read a benchmark from instead of the Hub.",
     )
+    add(
+        "--column",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="표의 열 이름: query=질문, positive=본문, negatives=오답. Own names of a table's columns, for example "
+        "--column query=질문 --column positive=본문.",
+    )
     add("--dataset-id", help="Hub에 있는 벤치마크의 다른 사본. Another copy of a benchmark on the Hub.")
     add(
         "--output",
@@ -153,8 +165,18 @@ def add_arguments(subparsers: Any) -> None:
         "a rerun skips finished rows.",
     )
     add("--format", choices=("text", "markdown", "json"), default="text", help="출력 형식. Output format.")
+    add(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="--format json과 같습니다. 평가 데이터가 여럿이면 목록입니다. Short for --format json; a list for several "
+        "data sets.",
+    )
     add("--quiet", action="store_true", help="진행률 표시줄을 숨깁니다. Hides progress bars.")
-    parser.set_defaults(run=run)
+    parser.set_defaults(
+        run=run, interrupted=("끝난 행은 --output 폴더에 있습니다.", "--output has the finished rows; run it again.")
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -179,6 +201,7 @@ def run(options: argparse.Namespace) -> None:
     if options.threshold:
         check_datasets(options.datasets)
     loaded: list[Dataset] = []
+    reports: list[Any] = []
     for number, source in enumerate(options.datasets):
         data = _load(options, source)
         folder = options.output / data.name if options.output and len(options.datasets) > 1 else options.output
@@ -191,35 +214,63 @@ def run(options: argparse.Namespace) -> None:
             output=folder,
             window=options.window,
             stride=options.stride,
+            codec=options.codec,
+            keep_vectors=options.keep_vectors,
+            pool_factor=options.pool_factor,
             load_options=_load_options(options),
             show_progress=False if options.quiet else None,
         )
         if folder is not None:
             report.plot(folder / "plot.png")
-        printed = {"text": report.__str__, "markdown": report.to_markdown, "json": report.to_json}[options.format]()
-        write(("\n" if number else "") + printed)
         loaded.append(data)
-    if options.threshold:
-        _print_thresholds(options, loaded)
+        reports.append(report)
+        if options.format != "json":
+            write(("\n" if number else "") + (report.to_markdown() if options.format == "markdown" else str(report)))
+    thresholds = _thresholds(options, loaded) if options.threshold else {}
+    if options.format == "json":
+        write(_to_json(reports, thresholds))
+    elif thresholds:
+        write("\n" + "\n".join(f"{name}: {threshold}" for name, threshold in thresholds.items()) + "\n")
 
 
-def _print_thresholds(options: argparse.Namespace, datasets: Sequence[Any]) -> None:
+def _to_json(reports: Sequence[Any], thresholds: Mapping[str, Any]) -> str:
+    entries = [asdict(report) for report in reports]
+    result: Any = entries if len(entries) > 1 else entries[0]
+    if thresholds:
+        result = {"reports": entries, "thresholds": {name: asdict(one) for name, one in thresholds.items()}}
+    return json.dumps(result, ensure_ascii=False, indent=1)
+
+
+def _thresholds(options: argparse.Namespace, datasets: Sequence[Any]) -> dict[str, Any]:
     """For each data set, the least relevance that tells its questions from those of the others."""
     from korag.encoders.load import load_encoder
     from korag.evaluation import Hybrid
     from korag.evaluation.thresholds import thresholds_between
 
     encoders = [load_encoder(model, **_load_options(options)) for model in options.hybrid or Hybrid().models]
-    found = thresholds_between(
+    return thresholds_between(
         datasets, encoders, tokenizer=options.bm25[0], fusion=options.fusion, weights=_weights(options.weights)
     )
-    write("\n" + "\n".join(f"{name}: {threshold}" for name, threshold in found.items()) + "\n")
 
 
 def _load(options: argparse.Namespace, source: str) -> Any:
     from korag.evaluation import load_dataset
 
-    return load_dataset(source, split=options.split, local=options.local, dataset_id=options.dataset_id)
+    return load_dataset(
+        source,
+        split=options.split,
+        local=options.local,
+        dataset_id=options.dataset_id,
+        columns=_columns(options.column),
+    )
+
+
+def _columns(items: Sequence[str]) -> dict[str, str]:
+    columns = dict(split_pair("--column", item, "NAME=COLUMN", "query=질문") for item in items)
+    for name in columns:
+        if name not in _COLUMNS:
+            raise malformed("--column", f"{name}={columns[name]}", "NAME=COLUMN", f"{_COLUMNS[0]}=질문")
+    return columns
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -233,6 +284,7 @@ def _fit(options: argparse.Namespace) -> None:
             f"--fit-fusion {folder}: 컬렉션은 질문 하나의 묶음에 맞춥니다. 평가 데이터를 하나만 넣으세요.",
             f"--fit-fusion {folder}: a collection is fitted to one set of questions; give one data set.",
         )
+    fits = []
     for number, source in enumerate(options.datasets):
         show = False if options.quiet else None
         data = _load(options, source)
@@ -247,7 +299,11 @@ def _fit(options: argparse.Namespace) -> None:
         text = json.dumps(fit.to_dict(), ensure_ascii=False, indent=1)
         if options.output:
             write_text((options.output / data.name if several else options.output) / "fusion.json", text)
-        write(("\n" if number else "") + (text if options.format == "json" else str(fit)) + "\n")
+        fits.append(fit.to_dict())
+        if options.format != "json":
+            write(("\n" if number else "") + str(fit) + "\n")
+    if options.format == "json":
+        write(json.dumps(fits if several else fits[0], ensure_ascii=False, indent=1))
 
 
 def _collect(options: argparse.Namespace, data: Any) -> Any:
@@ -259,7 +315,13 @@ def _collect(options: argparse.Namespace, data: Any) -> Any:
 
     encoders = [load_encoder(model, **_load_options(options)) for model in options.hybrid or Hybrid().models]
     collection = Collection.in_memory(
-        encoders=encoders, bm25=options.bm25, window=options.window, stride=options.stride
+        encoders=encoders,
+        bm25=options.bm25,
+        window=options.window,
+        stride=options.stride,
+        codec=options.codec,
+        keep_vectors=options.keep_vectors,
+        pool_factor=options.pool_factor,
     )
     documents = {id_: text for id_, text in data.documents.items() if not is_empty(text)}
     collection.add(list(documents.values()), ids=list(documents), show_progress=False if options.quiet else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -10,6 +11,7 @@ from typing import Any, get_args
 from korag.checkpoints.bundled import shipped_models
 from korag.checkpoints.preset_rows import BENCHMARKS
 from korag.checkpoints.presets import PRESETS, Family, ModelFamily, Preset
+from korag.commands.opening import add_json
 from korag.commands.options import write
 
 FAMILIES: tuple[ModelFamily, ...] = (*get_args(Family), "cross_encoder")
@@ -23,6 +25,7 @@ def add_arguments(subparsers: Any) -> None:
     parser = subparsers.add_parser("models", help="알려진 모델을 봅니다. Lists known models.")
     parser.add_argument("--family", choices=FAMILIES, help="이 종류만 봅니다. Only models of this family.")
     parser.add_argument("--sources", action="store_true", help="출처와 설명도 봅니다. Also sources and notes.")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -30,6 +33,10 @@ def run(options: argparse.Namespace) -> None:
     """Prints one table per family. A name that leaves no room for the facts in the terminal has a line of its own."""
     families = [options.family] if options.family else FAMILIES
     shown = {family: by_quality(family) for family in families}
+    if options.json:
+        entries = [_as_dict(preset) for presets in shown.values() for preset in presets]
+        write(json.dumps(entries, ensure_ascii=False, indent=1))
+        return
     rows = {preset.name: _cells(preset) for presets in shown.values() for preset in presets}
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows.values(), strict=True)]
     room = shutil.get_terminal_size(_NO_TERMINAL).columns - sum(widths[1:]) - 2 * len(widths)
@@ -69,6 +76,23 @@ def quality(preset: Preset) -> str:
 def dims(preset: Preset) -> str:
     """Returns the sizes of a model's vectors to choose from, or a dash."""
     return "/".join(map(str, preset.dims or (preset.dim,))) if preset.dim else "-"
+
+
+def _as_dict(preset: Preset) -> dict[str, Any]:
+    return {
+        "model": preset.name,
+        "family": preset.family,
+        "figures": [{"benchmark": figure.benchmark.name, "ndcg@10": figure.value} for figure in preset.figures],
+        "parameters": preset.parameters or None,
+        "licence": preset.licence,
+        "free": preset.free,
+        "dims": list(preset.dims or ((preset.dim,) if preset.dim else ())),
+        "max_length": preset.max_length,
+        "bundled": preset.name in shipped_models(),
+        "loads": preset.loads,
+        "source": preset.source,
+        "note": preset.note,
+    }
 
 
 def _cells(preset: Preset) -> tuple[str, ...]:

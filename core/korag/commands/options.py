@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -9,6 +10,33 @@ from pathlib import Path
 
 from korag.errors import InvalidArgumentError
 from korag.storage import storage_error
+
+
+def add_token_options(parser: argparse.ArgumentParser, *, pool_factor: bool = True) -> None:
+    """Adds ``--codec``, ``--keep-vectors`` and ``--pool-factor``; `korag.legs.multi_vector.settings` checks them.
+
+    Args:
+        parser: The command.
+        pool_factor: Whether it makes vectors, so that these can be pooled.
+    """
+    parser.add_argument(
+        "--codec",
+        help="ColBERT 토큰 벡터를 저장하는 코덱: float16, int8, 4bit, 2bit, 1bit. Codec of the token vectors of "
+        "ColBERT models.",
+    )
+    parser.add_argument(
+        "--keep-vectors",
+        action=argparse.BooleanOptionalAction,
+        help="코덱과 함께 float16 벡터도 저장합니다. Stores the float16 vectors next to those of the codec.",
+    )
+    if pool_factor:
+        parser.add_argument(
+            "--pool-factor",
+            type=int,
+            metavar="N",
+            help="문서마다 비슷한 토큰 벡터를 합쳐 N개에 하나꼴로 남깁니다. Merges similar token vectors of each "
+            "document, so that one of N is left.",
+        )
 
 
 def split_pair(option: str, text: str, form: str = "NAME=VALUE", example: str = "") -> tuple[str, str]:
@@ -36,6 +64,16 @@ def malformed(option: str, text: str, form: str, example: str = "") -> InvalidAr
         f"{option} {text!r}은(는) {form} 형식이어야 합니다.{korean}",
         f"{option} {text!r} must have the form {form}{english}.",
     )
+
+
+def say_interrupted(meaning: tuple[str, str]) -> None:
+    """Says that Ctrl-C has ended a command.
+
+    Args:
+        meaning: What that means, in Korean and English.
+    """
+    korean, english = meaning
+    sys.stderr.write(f"중단했습니다. {korean} / Interrupted. {english}\n")
 
 
 class ReaderGoneError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _KOREAN = (
     (r"the following arguments are required: (?P<what>.+)", "꼭 필요한 인자가 없습니다: {what}"),
@@ -26,6 +26,11 @@ _ARGUMENT = re.compile(r"argument (?P<name>.+?): ")
 
 class Parser(argparse.ArgumentParser):
     """An `argparse.ArgumentParser` that explains mistakes in Korean first; so do those of its subcommands."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **(settings | {"add_help": False}))
+        self._positionals.title, self._optionals.title = "인자 / arguments", "옵션 / options"
+        self.add_argument("-h", "--help", action="help", help="도움말을 봅니다. Shows this help.")
 
     def error(self, message: str) -> NoReturn:
         """Prints usage and message, and exits with 2."""

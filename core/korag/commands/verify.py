@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
+from korag.commands.opening import add_json
 from korag.commands.options import write
 from korag.errors import IndexStateError
 
@@ -13,6 +15,7 @@ def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
     parser = subparsers.add_parser("verify", help="컬렉션 폴더를 검사합니다. Verifies a collection's folder.")
     parser.add_argument("folder", help="컬렉션의 폴더 / the collection's folder")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -25,13 +28,18 @@ def run(options: argparse.Namespace) -> None:
     from korag.collection import Collection
 
     report = Collection.verify(options.folder)
-    for problem in report.problems:
+    if options.json:
+        counts = {"documents": report.documents, "segments": report.segments}
+        write(json.dumps(counts | {"problems": list(map(str, report.problems))}, ensure_ascii=False, indent=1))
+    for problem in () if options.json else report.problems:
         write(f"{problem}\n")
     if not report.ok:
         raise IndexStateError(
             f"'{options.folder}': 문제 {len(report.problems):,}개를 찾았습니다. 위의 안내대로 고치세요.",
             f"'{options.folder}': {len(report.problems):,} problems were found; see above for what to do.",
         )
+    if options.json:
+        return
     write(
         f"문제없음: 문서 {report.documents:,}개, 세그먼트 {report.segments:,}개 / "
         f"No problems: {report.documents:,} documents, {report.segments:,} segments"

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from korag.encoders.options import LoadOptions
+from korag.encoders.kinds import is_kind
+from korag.encoders.options import LoadOptions, runs_on_torch
 from korag.encoders.precision import MIN_COSINE, Deviation, candidates, probe
 from korag.errors import CheckpointError, InvalidArgumentError, KoragError
 
@@ -57,18 +58,16 @@ def apply_runtime(model: Any, options: LoadOptions, *, name: str, exact: NDArray
         InvalidArgumentError: If the model contains no transformer.
         CheckpointError: If its backbone cannot be exported, or the export returns different vectors.
     """
-    from sentence_transformers.base.modules import Transformer
-
-    choices = candidates(options, model.device.type)
-    if (options.backend, choices[0]) == ("torch", "float32"):
+    choices, on_torch = candidates(options, model.device.type), runs_on_torch(options.backend)
+    if on_torch and choices[0] == "float32":
         return RuntimeInfo("float32")
-    transformers = [module for module in model.modules() if isinstance(module, Transformer)]
+    transformers = [module for module in model.modules() if is_kind(module, "Transformer", "MLMTransformer")]
     if not transformers:
-        if (options.backend, options.dtype) == ("torch", "auto"):
+        if on_torch and options.dtype == "auto":
             return RuntimeInfo("float32")
         raise _without_transformer(name, options)
     for dtype in choices:
-        if (options.backend, dtype) == ("torch", "float32"):
+        if on_torch and dtype == "float32":
             break
         undo = [_replace(transformer, options.backend, dtype, name) for transformer in transformers]
         deviation = Deviation.between(exact, probe(model))
@@ -86,7 +85,7 @@ def apply_runtime(model: Any, options: LoadOptions, *, name: str, exact: NDArray
 
 def _replace(transformer: Any, backend: str, dtype: str, name: str) -> Callable[[], None]:
     """Replaces the backbone of a `Transformer` module; the returned function restores it."""
-    if backend == "torch":
+    if runs_on_torch(backend):
         return _cast(transformer, getattr(torch, dtype))
     from korag.encoders.engines import export_and_load
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.checkpoints.presets import Family
+from korag.explanations import Token
 
 Task = Literal["query", "document"]
 Vectors = TypeVar("Vectors")
@@ -87,6 +89,14 @@ class Encoder(ABC, Generic[Vectors]):
             InvalidTextError: If an entry is not a string; the message gives its position.
         """
 
+    async def aencode_queries(self, texts: Iterable[str]) -> Vectors:
+        """As `encode_queries`, for coroutines: in a thread, or natively where a server computes."""
+        return await asyncio.to_thread(self.encode_queries, texts, show_progress=False)
+
+    async def aencode_documents(self, texts: Iterable[str]) -> Vectors:
+        """As `encode_documents`, for coroutines: in a thread, or natively where a server computes."""
+        return await asyncio.to_thread(self.encode_documents, texts, show_progress=False)
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Counts the tokens of documents, prompt and special tokens included, before anything is cut.
 
@@ -102,3 +112,15 @@ class Encoder(ABC, Generic[Vectors]):
             than it reads.
         """
         return [len(text) for text in texts]
+
+    def read_tokens(self, text: str, task: Task) -> list[Token] | None:
+        """Returns the tokens that the model reads of a text, with their places in it, for explanations.
+
+        Args:
+            text: A query or a document, in any Unicode normalization form.
+            task: Whether it is a query or a document.
+
+        Returns:
+            For late interaction, one for each vector of the text. None, the default, if the encoder cannot tell.
+        """
+        return None

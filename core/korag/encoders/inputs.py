@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from korag.checkpoints.routes import find_route
 from korag.encoders.base import Task
+from korag.encoders.kinds import is_kind
 
 TASKS: tuple[Task, ...] = ("query", "document")
 _wrapped: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
@@ -15,9 +16,7 @@ _wrapped: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 def chains(model: Any) -> list[Any]:
     """Returns the chains of modules in a model: itself, and the routes of its Routers."""
-    from sentence_transformers.base.modules import Router
-
-    routers = [module for module in model.children() if isinstance(module, Router)]
+    routers = [module for module in model.children() if is_kind(module, "Router")]
     return [model, *(route for router in routers for route in router.sub_modules.values())]
 
 
@@ -28,10 +27,8 @@ def tasks_of(model: Any) -> tuple[Task, ...]:
 
 def input_module(model: Any, task: Task) -> Any:
     """Returns the module that tokenizes the texts of a task."""
-    from sentence_transformers.base.modules import Router
-
     first: Any = model[0]
-    if not isinstance(first, Router):
+    if not is_kind(first, "Router"):
         return first
     routes: dict[str | None, Any] = dict(first.sub_modules.items())
     return routes[find_route(task, first.sub_modules, first.route_mappings)][0]
@@ -51,16 +48,12 @@ def input_tokenizer(model: Any, task: Task) -> Any:
 
 def adds_special_tokens(model: Any, task: Task) -> bool:
     """Returns False if the texts of a task are looked up in a table, token by token."""
-    from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
-
     module = input_module(model, task)
-    return not _is_static(module) and not isinstance(module, SparseStaticEmbedding)
+    return not _is_static(module) and not is_kind(module, "SparseStaticEmbedding")
 
 
 def limit_length(model: Any, task: Task, length: int) -> None:
     """Sets the number of tokens after which the texts of a task are truncated."""
-    from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
-
     module = input_module(model, task)
     if _is_static(module):
         module.tokenizer.enable_truncation(length)
@@ -69,11 +62,9 @@ def limit_length(model: Any, task: Task, length: int) -> None:
         module.document_length = length  # it comes before the other, which queries may go by
     else:
         module.max_seq_length = length
-    if isinstance(module, SparseStaticEmbedding):
+    if is_kind(module, "SparseStaticEmbedding"):
         input_tokenizer(model, task).model_max_length = length
 
 
 def _is_static(module: Any) -> bool:
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
-    return isinstance(module, StaticEmbedding)
+    return is_kind(module, "StaticEmbedding")

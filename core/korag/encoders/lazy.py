@@ -106,8 +106,8 @@ class LazyModel(ABC, Generic[CheckpointT]):
         """Loads the weights if they are not loaded yet.
 
         Returns:
-            The sentence-transformers model in the precision and on the backend of `options`; shared, so do not
-            change it.
+            The sentence-transformers model in the precision and on the backend of `options`, or the light model that
+            stands for it; shared, so do not change it.
 
         Raises:
             CheckpointError: If the files are damaged or do not match their settings.
@@ -155,8 +155,8 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     def _load_key(self) -> Hashable:
         """Everything that the loaded model depends on: its files and all settings."""
+        from korag.encoders.devices import find_device
         from korag.encoders.precision import candidates, check_dtype
-        from korag.encoders.sentence_transformers import find_device
 
         options = self._options
         check_dtype(options)
@@ -201,6 +201,10 @@ class LazyModel(ABC, Generic[CheckpointT]):
     def running(self) -> AbstractContextManager[None]:
         """Turns what the libraries raise while the loaded model runs into an error that names it."""
         return explained(self._run_error)
+
+    def _load_light(self) -> Any:
+        """Loads the model without sentence-transformers (see `korag.encoders.light`); None if it is none of those."""
+        return None
 
     def _load_limited(self) -> Any:
         from korag.encoders.budget import limited_to
@@ -247,7 +251,10 @@ class LazyModel(ABC, Generic[CheckpointT]):
         """Loads the model and runs it once, since some damage only shows then; also returns its output."""
         from korag.encoders.precision import probe
 
-        model = self._load_limited().eval()
+        with explained(self._load_error):
+            model = self._load_light()
+        if model is None:
+            model = self._load_limited().eval()
         with explained(self._load_error):
             mismatch = self._find_growth(model)
             if mismatch is None:

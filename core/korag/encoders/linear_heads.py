@@ -66,11 +66,16 @@ def _load_on(dense: DenseEncoder, checkpoint: Checkpoint, folder: Path) -> Loade
 
 
 def _on_backbone(dense: Any, checkpoint: Checkpoint, folder: Path) -> Any:
-    from sentence_transformers import MultiVectorEncoder, SparseEncoder
-    from sentence_transformers.base.modules import Dense, Normalize
+    from korag.encoders.releases import (
+        MultiVectorEncoder,
+        SparseEncoder,
+        embedding_dimension,
+        normalize_tokens,
+        project_tokens,
+    )
 
     backbone, device = dense[0], str(dense.device)
-    weight, bias = read_linear_head(folder / str(checkpoint.head), backbone.get_embedding_dimension())
+    weight, bias = read_linear_head(folder / str(checkpoint.head), embedding_dimension(backbone))
     if checkpoint.family == "sparse":
         tokenizer = backbone.tokenizer
         unused = (tokenizer.cls_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id)
@@ -80,12 +85,7 @@ def _on_backbone(dense: Any, checkpoint: Checkpoint, folder: Path) -> Any:
         rest = [_lexical_weights(weight, bias, vocabulary, known)]
         model: Any = SparseEncoder(modules=[backbone, *rest], device=device)
     else:
-        outputs, inputs = weight.shape
-        projection = Dense(
-            inputs, outputs, activation_function=None, init_weight=weight, init_bias=bias,
-            module_input_name="token_embeddings",
-        )  # fmt: skip
-        rest = [projection, _all_but_the_first(), Normalize(module_input_name="token_embeddings")]
+        rest = [project_tokens(weight, bias), _all_but_the_first(), normalize_tokens()]
         model = MultiVectorEncoder(modules=[backbone, *rest], device=device)
     for module in rest:
         module.float()  # sentence-transformers has cast it to the precision of the backbone, whose output is float32

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
+import inspect
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from korag._optional import check
 from korag.checkpoints.adapters import check_fits
@@ -17,23 +17,41 @@ from korag.checkpoints.hub import ModelFiles, resolve_model
 from korag.checkpoints.layouts import cross_encoder_error, wrong_family
 from korag.checkpoints.linear_heads import head_files
 from korag.checkpoints.presets import Family
-from korag.checkpoints.settings import find_adapter, read_json
-from korag.checks import check_choice, check_count
+from korag.checkpoints.settings import find_adapter, module_types, read_json
+from korag.checks import check_choice
 from korag.encoders.base import Encoder
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.lazy import LazyModel
+from korag.encoders.load_checks import (
+    MIN_LENGTH,
+    check_adapter,
+    check_dim,
+    check_length_of_both,
+    check_pooling,
+    check_prompts,
+    check_query_length,
+    check_server_arguments,
+)
 from korag.encoders.multi_vector import LateInteractionEncoder
-from korag.encoders.options import LoadOptions, PoolingMode, check_backend, check_length, check_options, check_settings
+from korag.encoders.options import (
+    Backend,
+    LoadOptions,
+    PoolingMode,
+    check_backend,
+    check_length,
+    check_options,
+    check_settings,
+)
 from korag.encoders.pretrained import PretrainedEncoder
+from korag.encoders.releases import check_layout
 from korag.encoders.sparse import SparseEncoder
 from korag.errors import (
-    CheckpointError,
     CheckpointNotFoundError,
     HubUnreachableError,
     InvalidArgumentError,
     MissingBaseError,
-    UnknownDimError,
 )
+from korag.remote.options import ServerOptions, is_url
 from korag.storage import find_path
 
 _ENCODERS: dict[Family, type[PretrainedEncoder[Any]]] = {
@@ -41,8 +59,6 @@ _ENCODERS: dict[Family, type[PretrainedEncoder[Any]]] = {
     "sparse": SparseEncoder,
     "late_interaction": LateInteractionEncoder,
 }
-_MIN_LENGTH = 3
-"""[CLS], one token and [SEP]; below that, tokenizers do not truncate at all."""
 
 
 def load_encoder(
@@ -53,7 +69,7 @@ def load_encoder(
     pooling: PoolingMode | None = None,
     device: str | None = None,
     dtype: str = "auto",
-    backend: Literal["torch", "onnx", "openvino"] = "torch",
+    backend: Backend = "torch",
     revision: str | None = None,
     cache_folder: str | None = None,
     local_files_only: bool = False,
@@ -66,14 +82,24 @@ def load_encoder(
     batch_tokens: int | None = None,
     query_cache: int = 0,
     adapter: str | os.PathLike[str] | None = None,
+    like: PretrainedEncoder[Any] | str | os.PathLike[str] | None = None,
+    canaries: str | os.PathLike[str] | None = None,
+    server: ServerOptions | None = None,
 ) -> DenseEncoder | SparseEncoder | LateInteractionEncoder:
-    """Loads a retrieval model by name or path; its family is detected from its files.
+    """Loads a retrieval model by name or path; its family is detected from its files. Or connects to a server.
 
     Anything that can be checked without the weights is checked here; the weights are loaded by the first encoding.
 
+    With the address of a server for `model`, everything but the forward pass is done here as the checkpoint `like`
+    says: prompts, lengths, ColBERT's marks and masks, normalization. The server is asked for a few known vectors at
+    once, and is an error if it returns others. The encoder has the fingerprint of `like`, so a collection made with one
+    opens with the other. ``docs/servers.md`` has the APIs.
+
+    >>> load_encoder("https://host/embed", like="dragonkue/BGE-m3-ko", server=ServerOptions(api_key_env="TEI_KEY"))
+
     Args:
-        model: A local folder, the name of a bundled model (``"mini-colbert"``, ``"mini-splade"``, ``"mini-dense"``), or
-            a Hub id.
+        model: A local folder, the name of a bundled model (``"mini-colbert"``, ``"mini-splade"``, ``"mini-dense"``), a
+            Hub id, or the address of a server (``https://…``).
         family: ``"dense"``, ``"sparse"`` or ``"late_interaction"`` to accept that family only; None for any. Needed for
             a folder with several, such as BGE-M3: a dense model with ``sparse_linear.pt`` and ``colbert_linear.pt``
             beside it. All its families share one backbone in memory.
@@ -88,7 +114,10 @@ def load_encoder(
             ``"bfloat16"`` and ``"int8"``; with ONNX ``"int8"``. ``"auto"`` is the fastest of 16 and 32 bits on this
             machine that keeps vectors within a cosine of .999 of float32 (see `LazyModel.dtype` after loading). The
             returned vectors are float32 in any case.
-        backend: ``"torch"``, or on the CPU ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``).
+        backend: ``"torch"``, or on the CPU ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``). With
+            torch on the CPU, plain models such as the bundled ones are run without sentence-transformers, which takes
+            seconds to import, with the same vectors (see `PretrainedEncoder.is_light`);
+            ``"sentence-transformers"`` never does that.
         revision: Hub branch, tag or commit.
         cache_folder: Hub cache folder.
         local_files_only: Do not access the network.
@@ -104,6 +133,11 @@ def load_encoder(
         query_cache: Number of recent queries whose vectors are cached; 0 for none.
         adapter: Folder or Hub id of a PEFT adapter to apply to `model`. `model` can also be an adapter itself; its base
             is then the one named in its ``adapter_config.json``.
+        like: For a server: the model that it serves, as a name, a path, or a loaded encoder. The other arguments are
+            about this model.
+        canaries: For a server: a file of known vectors (`korag.remote.canaries.write_canaries`); without it, the
+            weights of `like` are loaded to compute them. With it, its tokenizer and settings are enough.
+        server: For a server: its API and key, and how to ask it.
 
     Returns:
         The encoder for the model's family.
@@ -116,16 +150,90 @@ def load_encoder(
         UnknownDimError: If the model has no such dimension; a dense model has none beyond its own.
         MissingHeadsError: If its Matryoshka heads are missing or unreadable.
         MissingBaseError: If the base of an adapter cannot be found.
+        ServedModelError: If a server's vectors are not those of `like`.
+        ServerError: If a server does not answer.
         InvalidArgumentError: If another argument is invalid.
-        MissingDependencyError: If `backend` or the adapter requires a package that is not installed.
+        MissingDependencyError: If `backend`, the adapter or a server requires a package that is not installed.
     """
+    check_server_arguments(model, like=like, canaries=canaries, server=server)
+    settings: dict[str, Any] = {
+        "family": family,
+        "dim": dim,
+        "pooling": pooling,
+        "device": device,
+        "dtype": dtype,
+        "backend": backend,
+        "revision": revision,
+        "cache_folder": cache_folder,
+        "local_files_only": local_files_only,
+        "token": token,
+        "trust_remote_code": trust_remote_code,
+        "query_prompt": query_prompt,
+        "document_prompt": document_prompt,
+        "max_length": max_length,
+        "query_length": query_length,
+        "batch_tokens": batch_tokens,
+        "query_cache": query_cache,
+        "adapter": adapter,
+    }
+    if not is_url(model):
+        return _load(model, **settings)  # type: ignore[return-value]  # one of the three
+    from korag.remote.encoders import connect_encoder  # needs scipy
+
+    if isinstance(like, Encoder):
+        local = _as_local(like, settings)
+    else:
+        local = _load(like, needs_weights=canaries is None, **settings)  # type: ignore[arg-type]
+    return connect_encoder(  # type: ignore[return-value]  # of one of the three families
+        os.fspath(model), local, canaries=canaries, server=ServerOptions() if server is None else server
+    )
+
+
+def _as_local(like: Encoder[Any], settings: dict[str, Any]) -> PretrainedEncoder[Any]:
+    """Returns a loaded encoder that a server should be like, after checking that it has the settings given."""
+    if not isinstance(like, PretrainedEncoder) or like.options.device == "meta":
+        raise InvalidArgumentError(
+            f"like={like!r:.80}: 로컬 모델이어야 합니다. 모델의 이름이나 경로, 또는 그것을 load_encoder로 불러온 "
+            "인코더를 넣으세요.",
+            f"like={like!r:.80} is invalid; it must be a local model: a name, a path, or what load_encoder returns for "
+            "them.",
+        )
+    defaults = inspect.signature(load_encoder).parameters
+    given = {name: value for name, value in settings.items() if value != defaults[name].default}
+    as_encoder(like, **given)
+    return like
+
+
+def _load(
+    model: str | os.PathLike[str],
+    *,
+    family: Family | None,
+    dim: int | None,
+    pooling: PoolingMode | None,
+    device: str | None,
+    dtype: str,
+    backend: Backend,
+    revision: str | None,
+    cache_folder: str | None,
+    local_files_only: bool,
+    token: str | None,
+    trust_remote_code: bool,
+    query_prompt: str | None,
+    document_prompt: str | None,
+    max_length: int | None,
+    query_length: int | None,
+    batch_tokens: int | None,
+    query_cache: int,
+    adapter: str | os.PathLike[str] | None,
+    needs_weights: bool = True,
+) -> PretrainedEncoder[Any]:
     if isinstance(model, LazyModel) and not isinstance(model, Encoder):
         raise cross_encoder_error(model.model_name)
     check_choice("family", family, (None, *get_args(Family)))
     check_choice("pooling", pooling, (None, *get_args(PoolingMode)))
-    max_length = check_length(max_length, at_least=_MIN_LENGTH)
-    query_length = check_length(query_length, name="query_length", at_least=_MIN_LENGTH)
-    _check_prompts(query_prompt=query_prompt, document_prompt=document_prompt)
+    max_length = check_length(max_length, at_least=MIN_LENGTH)
+    query_length = check_length(query_length, name="query_length", at_least=MIN_LENGTH)
+    check_prompts(query_prompt=query_prompt, document_prompt=document_prompt)
     options = LoadOptions(
         device=device,
         dtype=dtype,
@@ -154,25 +262,28 @@ def load_encoder(
     elif (folder := find_adapter(source.folder)) is not None:
         base = _find_base(source, read_json(folder / "adapter_config.json"), hub)
     checkpoint = read_checkpoint(source, family=family, base=base)
+    for files in (source, *([base.source] if base is not None else [])):
+        check_layout(files.name, module_types(files.folder))
     if base is not None:
-        _check_adapter(checkpoint, base)
+        check_adapter(checkpoint, base)
         check("peft", extra="peft")
         check_fits(source.folder, base.source.folder)
-    _check_pooling(checkpoint, pooling)
+    check_pooling(checkpoint, pooling)
     check_backend(backend)
-    for files in (source, *([base.source] if base is not None else [])):
-        if files.revision is None or local_files_only:  # otherwise the first encoding downloads them
-            files.check_weights()
-    dim = checkpoint.dim if dim is None else _check_dim(checkpoint, dim)
-    check_length(max_length, limit=checkpoint.max_positions, at_least=_MIN_LENGTH)
+    if needs_weights:
+        for files in (source, *([base.source] if base is not None else [])):
+            if files.revision is None or local_files_only:  # otherwise the first encoding downloads them
+                files.check_weights()
+    dim = checkpoint.dim if dim is None else check_dim(checkpoint, dim)
+    check_length(max_length, limit=checkpoint.max_positions, at_least=MIN_LENGTH)
     if query_length is None:
-        _check_length_of_both(checkpoint, max_length)
-    _check_query_length(checkpoint, query_length, query_prompt)
+        check_length_of_both(checkpoint, max_length)
+    check_query_length(checkpoint, query_length, query_prompt)
     if query_prompt is None and document_prompt is None:
         warn_of_missing_prompts(checkpoint)
     if pooling is None:
         warn_of_missing_pooling(checkpoint)
-    return _ENCODERS[checkpoint.family](  # type: ignore[return-value]  # one of the three
+    return _ENCODERS[checkpoint.family](
         checkpoint,
         dim=dim,
         query_prompt=checkpoint.query_prompt if query_prompt is None else query_prompt,
@@ -237,15 +348,6 @@ def as_encoders(
     return None
 
 
-def _check_prompts(**prompts: object) -> None:
-    for name, prompt in prompts.items():
-        if not isinstance(prompt, str | None):
-            raise InvalidArgumentError(
-                f"{name}={prompt!r:.80}: 문자열이어야 합니다. 프롬프트 없이 쓰려면 ''을 넣으세요.",
-                f"{name}={prompt!r:.80} is invalid; it must be a string, '' for no prompt.",
-            )
-
-
 def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]) -> Checkpoint:
     name = settings.get("base_model_name_or_path") or ""
     local = find_path(source.folder / name) if name else None  # where `PretrainedEncoder.save` puts it
@@ -261,88 +363,3 @@ def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]
             f"load_encoder('base folder', adapter='{source.name}').",
         ) from error
     return read_checkpoint(found, family="dense")
-
-
-def _check_adapter(checkpoint: Checkpoint, base: Checkpoint) -> None:
-    """Checks that an adapter is one of a dense model, and directly of its base.
-
-    Otherwise, sentence-transformers would look for the path or Hub id in ``adapter_config.json`` itself.
-    """
-    if checkpoint.family == "dense" and find_adapter(base.source.folder) is None:
-        return
-    raise CheckpointError(
-        f"'{checkpoint.source.name}'은(는) dense 모델의 어댑터가 아니거나 다른 어댑터의 어댑터입니다. 베이스에 병합해 "
-        "저장한 폴더를 쓰세요(peft의 merge_and_unload).",
-        f"'{checkpoint.source.name}' is not an adapter of a dense model, or one of another adapter. Merge it into its "
-        "base (peft's merge_and_unload), save that, and load the saved folder.",
-    )
-
-
-def _check_length_of_both(checkpoint: Checkpoint, max_length: int | None) -> None:
-    """Checks that a Router's backbone for queries can have `max_length` too, where it is the length of both."""
-    limit = checkpoint.query_positions
-    is_of_both = checkpoint.family != "late_interaction" and checkpoint.query_length == checkpoint.document_length
-    if is_of_both and max_length is not None and limit is not None and max_length > limit:
-        raise InvalidArgumentError(
-            f"max_length={max_length}: 이 모델은 질의를 {limit}토큰까지만 읽을 수 있습니다. {limit} 이하의 "
-            "query_length=를 함께 지정하세요.",
-            f"max_length={max_length} is also the length of queries, of which this model can read {limit} tokens at "
-            f"most. Pass a query_length= of at most {limit} as well.",
-        )
-
-
-def _check_query_length(checkpoint: Checkpoint, query_length: int | None, prompt: str | None) -> None:
-    """Checks that a length has room for a token besides the prompt, and that the model can have it."""
-    at_least = _MIN_LENGTH + bool(checkpoint.query_prompt if prompt is None else prompt)
-    check_length(query_length, name="query_length", limit=checkpoint.query_positions, at_least=at_least)
-    if query_length is not None and query_length < checkpoint.least_query_length:
-        raise InvalidArgumentError(
-            f"query_length={query_length}: 이 모델은 모든 질의를 {checkpoint.least_query_length}토큰까지 채웁니다. "
-            "그보다 짧을 수 없습니다.",
-            f"query_length={query_length} is invalid: this model fills every query up to "
-            f"{checkpoint.least_query_length} tokens, so it cannot be shorter.",
-        )
-
-
-def _check_pooling(checkpoint: Checkpoint, pooling: PoolingMode | None) -> None:
-    name = checkpoint.source.name
-    if pooling is not None and checkpoint.bare_pooling is None:
-        raise InvalidArgumentError(
-            f"pooling={pooling!r}: '{name}'에는 쓸 수 없습니다. pooling=은 풀링 방식이 파일에 없는(modules.json이 "
-            f"없는) dense 모델에만 넣습니다. 이 {checkpoint.family} 모델은 스스로 정하니 pooling=을 빼세요.",
-            f"pooling={pooling!r} is invalid for '{name}': it is for dense models whose files do not say the pooling "
-            f"(no modules.json). This {checkpoint.family} model says itself how its vectors are made; leave out "
-            "pooling=.",
-        )
-    if pooling is None and checkpoint.bare_pooling is not None and checkpoint.base is not None:
-        choices = ", ".join(map(repr, get_args(PoolingMode)))
-        raise CheckpointError(
-            f"어댑터 '{name}'에도 베이스 '{checkpoint.base.source.name}'에도 modules.json이 없어서 풀링 방식을 알 수 "
-            f"없습니다. 어댑터를 학습한 방식을 pooling=으로 지정하세요: {choices}.",
-            f"Neither the adapter '{name}' nor its base '{checkpoint.base.source.name}' has a modules.json, which says "
-            f"the pooling. Pass the one that the adapter was trained with as pooling=: {choices}.",
-        )
-
-
-def _check_dim(checkpoint: Checkpoint, dim: int) -> int:
-    name = checkpoint.source.name
-    if not checkpoint.dims:  # compared with the weights when they are loaded
-        check_count("dim", dim, at_least=1)
-        return int(dim)
-    largest = max(checkpoint.dims)
-    is_whole = isinstance(dim, numbers.Integral) and not isinstance(dim, bool)
-    if checkpoint.family == "dense":
-        if is_whole and 0 < dim <= largest:
-            return int(dim)
-        raise UnknownDimError(
-            f"dim={dim!r:.80}: '{name}'의 벡터는 {largest}차원입니다. 1 이상 {largest} 이하의 정수를 넣으세요.",
-            f"dim={dim!r:.80} is invalid: the vectors of '{name}' have {largest} dimensions; pass an integer from 1 to "
-            f"{largest}.",
-        )
-    if is_whole and dim in checkpoint.dims:
-        return int(dim)
-    dims = ", ".join(map(str, checkpoint.dims))
-    raise UnknownDimError(
-        f"dim={dim!r}: '{name}'에 없는 차원입니다. 쓸 수 있는 차원: {dims}.",
-        f"'{name}' has no dim={dim!r}; available: {dims}.",
-    )

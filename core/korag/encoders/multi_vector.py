@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from korag.checkpoints.presets import Family
 from korag.encoders.base import Task
 from korag.encoders.inputs import input_module
+from korag.encoders.pipeline import Pipeline
+from korag.encoders.placed import PlacedTokens, place_tokens, to_rows
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.running import explained
 from korag.encoders.saving import convert_heads
 from korag.encoders.sentence_transformers import load_multi_vector
 from korag.encoders.shared import Loaded
 from korag.encoders.tensors import as_float32, forward
+from korag.encoders.token_places import joined, read_text
 from korag.encoders.token_pooling import before_pooling, find_pooling, pooled_rows
 from korag.errors import InvalidArgumentError
+from korag.explanations import Token
 from korag.text import normalize
 
 
@@ -78,21 +82,57 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
             (vocabulary ids per vector, vectors), including prompt, special and expansion tokens. The vectors are those
             of `encode_queries` or `encode_documents`. Shapes: (n_vectors, tokens of each), (n_vectors, dim).
         """
+        ids, members, vectors = self._encode_members(text, task)
+        return [[ids[position] for position in positions] for positions in members], vectors
+
+    def read_tokens(self, text: str, task: Task) -> list[Token] | None:
+        """Returns the token of each vector of `encode_queries` or `encode_documents`, with its place in the text.
+
+        Args:
+            text: A query or a document, in any Unicode normalization form.
+            task: Whether it is a query or a document.
+        """
+        ids, members, _ = self._encode_members(text, task)
+        with self.running():
+            tokens = read_text(self._pipeline(), text, task, self.token_texts, ids)
+        return [joined([tokens[position] for position in positions]) for positions in members]
+
+    def _encode_members(self, text: str, task: Task) -> tuple[list[int], list[list[int]], NDArray[np.float32]]:
+        """Returns the tokens read, the places of those of each vector among them, and the vectors."""
         pipeline = self._pipeline()
         pooling = find_pooling(pipeline.model, task)
         part = pipeline.model if pooling is None else before_pooling(pipeline.model)
         cut = pipeline.cut(pipeline.prepare([normalize(text)], task), task)
         with self.running():
             features = forward(part, pipeline.tokenize(cut, task), task=task)
-            kept = features["attention_mask"][0].bool()
-            ids = features["input_ids"][0][kept].tolist()
+            mask = features["attention_mask"][0].bool()
+            ids, kept = features["input_ids"][0].tolist(), mask.nonzero().flatten().tolist()
             if pooling is None:
-                return [[token] for token in ids], self._to_rows(features)[0]
-            rows = pooled_rows(pooling, features["token_embeddings"][0][kept])
+                return ids, [[position] for position in kept], self._to_rows(features)[0]
+            rows = pooled_rows(pooling, features["token_embeddings"][0][mask])
             (vectors,) = pipeline.compute(pipeline.tokenize(cut, task), task)
         if len(rows) != len(vectors):
             raise self._run_error("its tokens are pooled more than once")
-        return [[ids[row] for row in members] for members in rows], vectors
+        return ids, [[kept[row] for row in members] for members in rows], vectors
+
+    def encode_placed(self, texts: Sequence[str], task: Task = "document") -> list[PlacedTokens]:
+        """Encodes texts, keeping track of where in its text the token of each vector is.
+
+        Args:
+            texts: The texts, in the form of `korag.text.normalize` and without spaces around them.
+            task: Whether they are queries or documents.
+
+        Returns:
+            Places and vectors for each text, in order; the vectors of a model that pools tokens as they are before.
+        """
+        if not texts:
+            return []
+        shared = self.shared()
+        arguments: dict[str, Any] = {**self._pipeline_arguments(shared), "to_rows": to_rows}
+        pipeline = Pipeline(before_pooling(shared.model), **arguments)
+        with self.running():
+            cut, lengths = self._measure(pipeline, list(texts), task, self._report(task), log=True)
+            return place_tokens(pipeline, texts, pipeline.encode(cut, task, lengths=lengths), task)
 
     def _load_settings(self) -> Hashable:
         # The prompts too: the tokenizer keeps markers such as "[Q] " whole.

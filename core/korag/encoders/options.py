@@ -9,20 +9,22 @@ from typing import Any, Literal
 
 from korag._optional import check
 from korag.checks import check_choice, check_count, check_flag
+from korag.encoders.releases import check_newest
 from korag.errors import InvalidArgumentError
 
-Backend = Literal["torch", "onnx", "openvino"]
+Backend = Literal["torch", "sentence-transformers", "onnx", "openvino"]
 PoolingMode = Literal["cls", "mean", "max", "lasttoken"]
 """Ways to make one vector of a backbone's token vectors, by sentence-transformers' names."""
 
 DTYPES: dict[str, tuple[str, ...]] = {
     "torch": ("float32", "bfloat16", "float16"),
+    "sentence-transformers": ("float32", "bfloat16", "float16"),
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
 """Precisions each backend supports, besides ``"auto"``."""
-_PACKAGES = {"torch": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
-"""Packages each backend requires."""
+_PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+"""Packages that backends require besides torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,8 @@ class LoadOptions:
     Attributes:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …; None for the best available.
         dtype: Compute precision; ``"auto"`` is the fastest on the device that preserves the vectors.
-        backend: ``"torch"``; ``"onnx"`` or ``"openvino"``, which run on the CPU.
+        backend: ``"torch"``, or ``"sentence-transformers"`` for torch without light models (`korag.encoders.light`);
+            ``"onnx"`` or ``"openvino"``, which run on the CPU.
         trust_remote_code: Run Python files that come with the checkpoint.
         batch_tokens: Maximum tokens per padded batch; None for the family's default.
         query_cache: Number of queries whose vectors are cached; 0 for none.
@@ -44,6 +47,11 @@ class LoadOptions:
     trust_remote_code: bool = False
     batch_tokens: int | None = None
     query_cache: int = 0
+
+
+def runs_on_torch(backend: str) -> bool:
+    """Returns True for the backends that compute with torch, on any device."""
+    return backend in ("torch", "sentence-transformers")
 
 
 def check_options(options: LoadOptions) -> None:
@@ -61,7 +69,7 @@ def check_options(options: LoadOptions) -> None:
     check_flag("trust_remote_code", options.trust_remote_code)  # "False", from a file of settings, is true
     if dtype not in (supported := ("auto", *DTYPES[backend])):
         raise _unsupported(backend, f"dtype={dtype!r}", " | ".join(map(repr, supported)))
-    if backend != "torch" and device not in (None, "cpu"):
+    if not runs_on_torch(backend) and device not in (None, "cpu"):
         raise _unsupported(backend, f"device={device!r}", "'cpu'")
 
 
@@ -69,9 +77,11 @@ def check_backend(backend: str) -> None:
     """Checks that a backend's packages are installed.
 
     Raises:
-        MissingDependencyError: If one is not.
+        MissingDependencyError: If one is not, or this is an environment of PyLate.
     """
-    check(*_PACKAGES[backend], extra=backend)
+    if not runs_on_torch(backend):
+        check_newest(f"backend={backend!r}에는", f"backend={backend!r} needs")
+    check(*_PACKAGES.get(backend, ()), extra=backend)
 
 
 def check_length(

@@ -96,6 +96,31 @@ class Pipeline:
             )
         return [len(ids) for ids in encoded["input_ids"]]
 
+    def offsets(self, text: str, task: Task) -> tuple[list[int], list[tuple[int, int] | None]]:
+        """Returns the tokens that the tokenizer makes of a text, from `cut`, prompt and special tokens included.
+
+        And where they are in prompt and text together: (0, 0) for special tokens; None for each if it cannot tell.
+        """
+        tokenizer, settings = input_tokenizer(self._model, task), self._tasks[task]
+        with self._tokenizer_lock:
+            encoded = tokenizer(
+                settings.prompt + text,
+                add_special_tokens=adds_special_tokens(self._model, task),
+                return_offsets_mapping=tokenizer.is_fast,
+                truncation=settings.max_length is not None,
+                max_length=settings.max_length,
+                verbose=False,
+            )
+        ids = list(encoded["input_ids"])
+        return ids, list(encoded["offset_mapping"]) if tokenizer.is_fast else [None] * len(ids)
+
+    def characters_before(self, text: str, task: Task) -> int:
+        """Returns how many characters precede a text in what is tokenized; fewer where it begins with stripped ones."""
+        settings = self._tasks[task]
+        if (inner := settings.stripped_prompt) is None:
+            return len(settings.prompt)
+        return len(settings.prompt) + len((inner + text).lstrip()) - len(text)
+
     def unread(self, text: str, task: Task) -> str:
         """Returns the part of a text, from `cut`, that is truncated; nothing if the tokenizer cannot tell."""
         tokenizer, settings = input_tokenizer(self._model, task), self._tasks[task]

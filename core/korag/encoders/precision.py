@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from korag._optional import require
 from korag.encoders.base import Task
+from korag.encoders.devices import best_device
 from korag.encoders.inputs import tasks_of
+from korag.encoders.kinds import is_kind
 from korag.encoders.options import LoadOptions
 from korag.encoders.tensors import as_float32, forward
 from korag.encoders.token_pooling import before_pooling
@@ -88,9 +90,7 @@ def check_dtype(options: LoadOptions) -> None:
     if backend == "openvino":
         device, supported = "cpu", dtype in _fast(backend, "cpu")
     else:
-        from sentence_transformers.util import get_device_name
-
-        device = options.device or get_device_name()
+        device = options.device or best_device()
         if not _can_multiply(device, "float32"):  # no such device: loading raises
             return
         supported = _can_multiply(device, dtype)
@@ -113,9 +113,7 @@ def probe(model: Any) -> NDArray[np.float32]:
         One row per text; per token for late interaction; a single row of logits for a cross-encoder. Where a Router
         sends queries elsewhere, rows of both.
     """
-    from sentence_transformers import CrossEncoder
-
-    if isinstance(model, CrossEncoder):
+    if is_kind(model, "CrossEncoder"):
         pairs = [(PROBE_TEXTS[0], text) for text in PROBE_TEXTS]
         return as_float32(forward(model, model.preprocess(pairs))["scores"]).reshape(1, -1)
     return np.concatenate([probe_task(model, task) for task in tasks_of(model)])

@@ -17,17 +17,18 @@ from korag.encoders.base import Encoder, Task, Vectors
 from korag.encoders.batching import batched
 from korag.encoders.inputs import input_tokenizer, tasks_of
 from korag.encoders.lazy import LazyModel
-from korag.encoders.options import LoadOptions, PoolingMode
+from korag.encoders.options import LoadOptions, PoolingMode, runs_on_torch
 from korag.encoders.pipeline import Pipeline, TaskSettings
 from korag.encoders.progress import progress_bar
 from korag.encoders.query_cache import QueryCache
 from korag.encoders.reports import TruncationReport
 from korag.encoders.saving import save_checkpoint, write_prompts
-from korag.encoders.shared import identify_file
+from korag.encoders.shared import SharedModel, identify_file
 from korag.encoders.vocabulary import readable
 from korag.encoders.worker_pool import WorkerPool, check_devices
 from korag.errors import InvalidArgumentError
 from korag.forking import Lock
+from korag.html.objects import object_html
 from korag.text import check_text, check_texts, normalize
 from korag.tracing import span
 
@@ -93,6 +94,25 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         model = super().load_copy()
         model.prompts.update(self.prompts)  # a shared model gets them with every text
         return model
+
+    @property
+    def is_light(self) -> bool | None:
+        """True if KoRAG's own forward pass runs the model, without sentence-transformers; None before it is loaded.
+
+        It does where the model's layout is plain, as that of the bundled ones is, on the CPU, with ``backend="torch"``.
+        """
+        if (model := self._model) is None:
+            return None
+        return type(model).__module__.startswith("korag.")
+
+    def _load_light(self) -> Any:
+        from korag.encoders.devices import find_device
+        from korag.encoders.light.load import load_light
+
+        if self._options.backend != "torch" or find_device(self._options) != "cpu":
+            return None
+        lengths: dict[Task, int | None] = {"query": self.query_length, "document": self.max_length}
+        return load_light(self._checkpoint, self.weights_folder(), dim=self._dim, lengths=lengths)
 
     def use_folder(self, folder: Path) -> None:
         """Makes the weights come from a folder, so that the Hub is not contacted again."""
@@ -318,6 +338,12 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         encoder.__setstate__(self.__getstate__() | {"_options": dataclasses.replace(self._options, **options)})
         return encoder
 
+    def without_prompts(self) -> Self:
+        """Returns an encoder of the same model for texts that have their prompts already, as those sent to a server."""
+        encoder = type(self).__new__(type(self))
+        encoder.__setstate__(self.__getstate__() | {"_prompts": {"query": "", "document": ""}, "_fingerprint": None})
+        return encoder
+
     def encode_batch(self, texts: Sequence[str], task: Task) -> list[Any]:
         """Encodes prepared texts as a single batch.
 
@@ -421,13 +447,21 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         pipeline = self._pipeline()
         pool = self._pool if self._pool is not None and self._pool.is_here else None
         with self.running():
-            prepared = pipeline.prepare(texts, task)
-            cut = pipeline.cut(prepared, task)
-            lengths = pipeline.count_tokens(cut, task)
-            report.count(texts, lengths, cut=cut != prepared, unread=lambda index: pipeline.unread(cut[index], task))
-            if log:
-                report.log()
+            cut, lengths = self._measure(pipeline, texts, task, report, log=log)
             return pipeline.encode(cut, task, lengths=lengths, pool=pool, on_batch=bar.update)
+
+    @staticmethod
+    def _measure(
+        pipeline: Pipeline, texts: list[str], task: Task, report: TruncationReport, *, log: bool
+    ) -> tuple[list[str], list[int]]:
+        """Returns the texts as they are tokenized, and their numbers of tokens."""
+        prepared = pipeline.prepare(texts, task)
+        cut = pipeline.cut(prepared, task)
+        lengths = pipeline.count_tokens(cut, task)
+        report.count(texts, lengths, cut=cut != prepared, unread=lambda index: pipeline.unread(cut[index], task))
+        if log:
+            report.log()
+        return cut, lengths
 
     def _span_attributes(self, task: Task, count: int) -> dict[str, Any]:
         return {
@@ -439,11 +473,13 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
 
     def _pipeline(self) -> Pipeline:
         shared = self.shared()
+        return Pipeline(shared.model, **self._pipeline_arguments(shared))
+
+    def _pipeline_arguments(self, shared: SharedModel) -> dict[str, Any]:
         model = shared.model
         tasks: tuple[Task, ...] = ("query", "document")
-        return Pipeline(
-            model,
-            tasks={
+        return {
+            "tasks": {
                 task: TaskSettings(
                     prompt=prompt,
                     stripped_prompt=stripped,
@@ -452,12 +488,12 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
                 )
                 for task, (prompt, stripped) in zip(tasks, map(self._split_prompt, tasks), strict=True)
             },
-            batch_tokens=self._options.batch_tokens or self.default_batch_tokens,
-            to_rows=self._to_rows,
-            tokenizer_lock=shared.tokenizer_lock,
-            batch_per_core=model.device.type == "cpu" and self._options.backend == "torch",
-            limit_every_call=self._checkpoint.head is not None,
-        )
+            "batch_tokens": self._options.batch_tokens or self.default_batch_tokens,
+            "to_rows": self._to_rows,
+            "tokenizer_lock": shared.tokenizer_lock,
+            "batch_per_core": model.device.type == "cpu" and runs_on_torch(self._options.backend),
+            "limit_every_call": self._checkpoint.head is not None,
+        }
 
     def _split_prompt(self, task: Task) -> tuple[str, str | None]:
         """Returns the prompt, and the part of it that is stripped together with the text; None if nothing is."""
@@ -470,7 +506,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def _report(self, task: Task) -> TruncationReport:
         own = self._checkpoint
         most = own.query_positions if task == "query" else own.max_positions
-        return TruncationReport(task, self._length_limit(task), most=most)
+        return TruncationReport(task, self._length_limit(task), most=most, model=self.model_name)
 
     def _length_limit(self, task: Task) -> int | None:
         return self.query_length if task == "query" else self.max_length
@@ -506,11 +542,32 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def _collate(self, rows: list[Any]) -> Vectors:
         """Joins rows into the return type of ``encode_*``; `[]` gives an empty result of that type."""
 
+    def _backend_label(self) -> str:
+        """The backend and, once loaded, whether the model is a light one."""
+        return f"{self._options.backend} (light)" if self.is_light else self._options.backend
+
+    def _repr_html_(self) -> str:
+        options = self._options
+        return object_html(
+            f"{type(self).__name__}({self.model_name!r})",
+            [
+                ("종류", self.family),
+                ("차원", self.dim if self._dim is not None or self._model is not None else None),
+                ("문서 길이(토큰)", self.max_length),
+                ("질의 길이(토큰)", self.query_length),
+                *((f"프롬프트({task})", repr(prompt)) for task, prompt in self.prompts.items() if prompt),
+                ("유사도", self.similarity),
+                ("장치", options.device or "auto"),
+                ("정밀도", self._dtype_label()),
+                ("실행 방식", self._backend_label()),
+            ],
+        )
+
     def __repr__(self) -> str:
         options = self._options
         dim = self.dim if self._dim is not None or self._model is not None else None
         return (
             f"{type(self).__name__}({self.model_name!r}, dim={dim}, max_length={self.max_length}, "
             f"prompts={self.prompts}, device={options.device or 'auto'!r}, dtype={self._dtype_label()!r}, "
-            f"backend={options.backend!r})"
+            f"backend={self._backend_label()!r})"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from cachetools import LRUCache
@@ -32,11 +32,24 @@ class QueryCache:
         Returns:
             Copies, in order.
         """
-        with self._lock:
-            found = {query: self._rows[query] for query in queries if query in self._rows}
+        found = self._find(queries)
         if missing := [query for query in dict.fromkeys(queries) if query not in found]:
-            new = dict(zip(missing, encode(missing), strict=True))
-            found |= new
-            with self._lock:
-                self._rows.update(new)
+            found |= self._keep(missing, encode(missing))
         return [found[query].copy() for query in queries]
+
+    async def arows(self, queries: Sequence[str], encode: Callable[[list[str]], Awaitable[list[Any]]]) -> list[Any]:
+        """As `rows`, for coroutines."""
+        found = self._find(queries)
+        if missing := [query for query in dict.fromkeys(queries) if query not in found]:
+            found |= self._keep(missing, await encode(missing))
+        return [found[query].copy() for query in queries]
+
+    def _find(self, queries: Sequence[str]) -> dict[str, Any]:
+        with self._lock:
+            return {query: self._rows[query] for query in queries if query in self._rows}
+
+    def _keep(self, queries: list[str], rows: list[Any]) -> dict[str, Any]:
+        new = dict(zip(queries, rows, strict=True))
+        with self._lock:
+            self._rows.update(new)
+        return new

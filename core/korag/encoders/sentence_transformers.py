@@ -19,6 +19,7 @@ from korag.checkpoints.adapters import ADAPTER_WEIGHTS, check_fits, misfit
 from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.matryoshka import read_heads
 from korag.checkpoints.settings import FolderSettings, find_adapter, follow, read_modules, read_transformer_settings
+from korag.encoders.devices import find_device
 from korag.encoders.missing import shared_prefix
 from korag.encoders.options import LoadOptions, PoolingMode
 from korag.errors import CheckpointError, InvalidArgumentError, MissingHeadsError
@@ -50,9 +51,8 @@ def load_single_vector(
     Returns:
         A `SentenceTransformer` or a `SparseEncoder`.
     """
-    from sentence_transformers import SentenceTransformer, SparseEncoder
-
     from korag.encoders.inputs import input_module, limit_length
+    from korag.encoders.releases import SentenceTransformer, SparseEncoder
     from korag.encoders.static import load_model2vec, use_float32
 
     with _quiet_loading():
@@ -81,11 +81,11 @@ def load_single_vector(
 
 def _set_pooling(model: Any, pooling: PoolingMode) -> None:
     """Replaces the pooling that sentence-transformers put behind a bare backbone."""
-    from sentence_transformers.sentence_transformer.modules import Pooling
+    from korag.encoders.releases import Pooling, embedding_dimension
 
     if not isinstance(model[-1], Pooling):
         raise ValueError("its backbone makes one vector of a text by itself; leave out pooling=")
-    model[-1] = Pooling(model[0].get_embedding_dimension(), pooling)
+    model[-1] = Pooling(embedding_dimension(model[0]), pooling)
 
 
 def load_multi_vector(
@@ -111,13 +111,12 @@ def load_multi_vector(
     Returns:
         A `MultiVectorEncoder`: Transformer → projection → scoring mask → L2 normalisation.
     """
-    from sentence_transformers import MultiVectorEncoder
-    from sentence_transformers.base.modules import Dense
-
     from korag.encoders.inputs import input_module
+    from korag.encoders.releases import Dense, embedding_dimension, load_late_interaction, project_tokens
 
+    marks = (checkpoint.query_prompt, checkpoint.document_prompt)
     with _quiet_loading():
-        model: Any = MultiVectorEncoder(str(folder), **_arguments(options, folder))
+        model: Any = load_late_interaction(folder, marks, **_arguments(options, folder))
     if checkpoint.heads is not None:
         projections = [index for index, module in enumerate(model) if isinstance(module, Dense)]
         if len(projections) != 1:
@@ -125,12 +124,8 @@ def load_multi_vector(
                 f"'{folder}'에는 헤드로 바꿀 1_Dense가 하나 있어야 하는데 {len(projections)}개 있습니다.",
                 f"'{folder}' must have exactly one 1_Dense for its heads to replace; it has {len(projections)}.",
             )
-        hidden = model[0].get_embedding_dimension()
-        old = model[projections[0]]
-        head = read_heads(folder / checkpoint.heads.name, hidden)[dim].to(old.linear.weight)
-        model[projections[0]] = Dense(
-            hidden, dim, bias=False, activation_function=None, init_weight=head, module_input_name="token_embeddings"
-        )
+        heads = read_heads(folder / checkpoint.heads.name, embedding_dimension(model[0]))
+        model[projections[0]] = project_tokens(heads[dim].to(model[projections[0]].linear.weight))
     if max_length is not None:
         input_module(model, "document").document_length = max_length
     if query_length is not None:
@@ -165,7 +160,7 @@ def load_cross_encoder(folder: Path, *, max_length: int | None, chat_template: s
     Returns:
         A `CrossEncoder`.
     """
-    from sentence_transformers import CrossEncoder
+    from korag.encoders.releases import CrossEncoder
 
     arguments = _arguments(options, folder)
     arguments["processor_kwargs"] = {"chat_template": chat_template}
@@ -181,7 +176,7 @@ def load_cross_encoder(folder: Path, *, max_length: int | None, chat_template: s
 
 def _set_padding(model: Any) -> None:
     """Tells a model that scores its last token which tokens are padding; without it, it takes one pair at a time."""
-    config, token = model[0].model.config.get_text_config(), model.tokenizer.pad_token_id
+    config, token = model[0].auto_model.config.get_text_config(), model.tokenizer.pad_token_id
     if config.pad_token_id is None and token is not None and model.tokenizer("a", "b")["input_ids"][-1] != token:
         config.pad_token_id = token
 
@@ -189,19 +184,15 @@ def _set_padding(model: Any) -> None:
 def _arguments(options: LoadOptions, folder: Path) -> dict[str, Any]:
     """Arguments of all sentence-transformers classes. The folder is local, so the Hub is never contacted."""
     return {
-        "device": find_device(options),
+        "device": None if options.device == "meta" else find_device(options),
         "trust_remote_code": options.trust_remote_code,
         "local_files_only": True,
-        "model_kwargs": _model_kwargs(*_input_folders(folder)),
+        "model_kwargs": {
+            **_model_kwargs(*_input_folders(folder)),
+            **({"device_map": "meta"} if options.device == "meta" else {}),  # reads no weights
+        },
         "processor_kwargs": _processor_kwargs(options),
     }
-
-
-def find_device(options: LoadOptions) -> str:
-    """Returns the device of a model: the best one for torch; other backends run on the CPU."""
-    from sentence_transformers.util import get_device_name
-
-    return options.device or (get_device_name() if options.backend == "torch" else "cpu")
 
 
 def _model_kwargs(*folders: Path) -> dict[str, Any]:
@@ -236,9 +227,15 @@ def _load_adapter(
     pooling: PoolingMode | None,
 ) -> Any:
     """Applies a PEFT adapter to its base and merges it. The path of the base in the adapter's settings is ignored."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Dense, Normalize, Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
+    from korag.encoders.releases import (
+        Dense,
+        Normalize,
+        Pooling,
+        SentenceTransformer,
+        adapter_backbone,
+        embedding_dimension,
+        replace_backbone,
+    )
 
     assert checkpoint.base is not None  # noqa: S101 (for the type checker)
     peft = require("peft", extra="peft")
@@ -253,28 +250,26 @@ def _load_adapter(
     tokenizer = next((place for place in (adapter, folder) if _has_tokenizer(place)), base_backbone)
     settings = read_transformer_settings(_backbone_folder(home))
     with _without_deprecations():
-        transformer = Transformer(
-            str(base_backbone),
+        transformer = adapter_backbone(
+            base_backbone,
+            tokenizer,
+            settings,
+            max_length,
             model_kwargs={**_model_kwargs(base_backbone), "local_files_only": True, "trust_remote_code": remote},
             processor_kwargs={**_processor_kwargs(options), "local_files_only": True, "trust_remote_code": remote},
             config_kwargs={"local_files_only": True, "trust_remote_code": remote},
-            max_seq_length=max_length,
-            query_length=settings.get("query_length"),
-            document_length=settings.get("document_length"),
-            do_lower_case=bool(settings.get("do_lower_case")),
-            tokenizer_name_or_path=str(tokenizer),
         )
         if reasons := _renumbered(transformer.tokenizer, tokenizer, base_backbone, remote_code=remote):
             raise misfit(folder, base, *reasons)
-        adapted = peft.PeftModel(transformer.model, peft.PeftConfig.from_pretrained(str(adapter)))
+        adapted = peft.PeftModel(transformer.auto_model, peft.PeftConfig.from_pretrained(str(adapter)))
         loaded = adapted.load_adapter(str(adapter), "default", local_files_only=True)
         if unfit := ", ".join(sorted([*loaded.missing_keys, *loaded.unexpected_keys])[:3]):
             raise misfit(
                 folder, base, f"없거나 쓸 곳이 없는 가중치: {unfit}", f"it lacks, or has no place for, {unfit}"
             )
-        transformer.model = adapted.merge_and_unload()
+        replace_backbone(transformer, adapted.merge_and_unload())
     if pooling is not None:
-        added = Pooling(transformer.get_embedding_dimension(), pooling)
+        added = Pooling(embedding_dimension(transformer), pooling)
         return SentenceTransformer(modules=[transformer, added], device=find_device(options))
     known = {"Pooling": Pooling, "Normalize": Normalize, "Dense": Dense}
     rest = []

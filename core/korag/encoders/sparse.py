@@ -10,12 +10,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from korag.checkpoints.presets import Family
+from korag.encoders.base import Task
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.running import explained
 from korag.encoders.sentence_transformers import load_single_vector
 from korag.encoders.shared import Loaded
 from korag.encoders.splade_head import fuse_splade_head
 from korag.encoders.tensors import as_float32
+from korag.encoders.token_places import read_text
+from korag.explanations import Token
 
 
 class SparseEncoder(PretrainedEncoder[sp.csr_array]):
@@ -34,6 +37,16 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
 
     family: ClassVar[Family] = "sparse"
     default_batch_tokens: ClassVar[int] = 2_048
+
+    def read_tokens(self, text: str, task: Task) -> list[Token]:
+        """Returns the tokens of a text that the model reads, with their places in it.
+
+        Args:
+            text: A query or a document, in any Unicode normalization form.
+            task: Whether it is a query or a document.
+        """
+        with self.running():
+            return read_text(self._pipeline(), text, task, self.token_texts, None)
 
     def _load_ready(self) -> Loaded:
         if self._checkpoint.head is None:
@@ -61,9 +74,11 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
         return super()._other_settings() | {"max_active_dims": self._checkpoint.max_active_dims}
 
     def _to_rows(self, features: dict[str, Any]) -> list[sp.csr_array]:
-        from sentence_transformers.util import select_max_active_dims
+        kept = features["sentence_embedding"]
+        if (most := self._checkpoint.max_active_dims) is not None:
+            from sentence_transformers.util import select_max_active_dims
 
-        kept = select_max_active_dims(features["sentence_embedding"], self._checkpoint.max_active_dims)
+            kept = select_max_active_dims(kept, most)
         return [_sparse(weights) for weights in as_float32(kept)]
 
     def _collate(self, rows: list[sp.csr_array]) -> sp.csr_array:

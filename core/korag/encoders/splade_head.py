@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from korag.encoders.inputs import chains
+from korag.encoders.kinds import is_exactly
 from korag.kernels.processor import has_fast_int8_matmul
 
 if TYPE_CHECKING:
@@ -120,11 +121,10 @@ def fuse_splade_head(model: Any) -> None:
     Args:
         model: A sentence-transformers `SparseEncoder`; left unchanged unless it uses max pooling.
     """
-    from sentence_transformers.sparse_encoder.modules import SpladePooling
-
     for chain in chains(model):
         for name, module in chain.named_children():
-            if type(module) is SpladePooling and module.pooling_strategy == "max":  # not a checkpoint's own subclass
+            # not a checkpoint's own subclass
+            if is_exactly(module, "SpladePooling") and module.pooling_strategy == "max":
                 head = None if _is_shared(chain[0], model) else _take_output_layer(chain)
                 chain.register_module(name, max_first(module, head))
 

@@ -19,9 +19,9 @@ def load_model2vec(folder: Path, *, normalize: bool) -> list[Any]:
         Modules of sentence-transformers that compute what model2vec does, except that it also cuts texts after 512
         times the median length of a token, in characters.
     """
-    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+    from korag.encoders.releases import Normalize, load_table
 
-    table: Any = StaticEmbedding.load(str(folder))
+    table: Any = load_table(folder)
     table.preprocess = partial(_without_unknown, table.tokenizer, _unknown_token(table.tokenizer))
     return [table, *([Normalize()] if normalize else [])]
 
@@ -52,7 +52,8 @@ def _unknown_token(tokenizer: Any) -> int | None:
 def use_float32(model: Any) -> None:
     """Widens tables of token vectors that are saved in half precision."""
     import torch
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    from korag.encoders.releases import StaticEmbedding
 
     for module in model.modules():
         if isinstance(module, StaticEmbedding):

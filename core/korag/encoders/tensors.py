@@ -1,4 +1,4 @@
-"""Running a loaded sentence-transformers model and reading its output."""
+"""Running a loaded model and reading its output."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ def forward(model: Any, features: dict[str, Any], **arguments: Any) -> dict[str,
     """Runs a model on a tokenized batch, without gradients.
 
     Args:
-        model: A sentence-transformers model.
+        model: A model of sentence-transformers, or a light one.
         features: Output of its ``preprocess``.
         arguments: Further arguments of the model's call, such as ``task``.
     """
     import torch
-    from sentence_transformers.util import batch_to_device
 
+    for name, value in features.items():
+        if torch.is_tensor(value):
+            features[name] = value.to(model.device)
     with torch.inference_mode():
-        output: dict[str, Any] = model(batch_to_device(features, model.device), **arguments)
+        output: dict[str, Any] = model(features, **arguments)
         return output
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from korag.encoders.kinds import is_kind
+
 
 def find_pooling(model: Any, task: str) -> Any:
     """Returns the module that pools the token vectors of a task; None if none does.
@@ -57,8 +59,6 @@ def pooled_rows(pooling: Any, vectors: Any) -> list[list[int]]:
 
 
 def _poolings(model: Any) -> list[Any]:
-    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
-
     return [
-        module for module in model.children() if isinstance(module, HierarchicalTokenPooling) and module.pool_factor > 1
+        module for module in model.children() if is_kind(module, "HierarchicalTokenPooling") and module.pool_factor > 1
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from korag.encoders.base import Task
+from korag.encoders.options import runs_on_torch
 from korag.errors import InvalidArgumentError, WorkerError
 
 _PENDING_PER_WORKER = 4
@@ -48,7 +49,7 @@ def check_devices(devices: Sequence[str], *, backend: str) -> list[str]:
             f"devices={devices!r:.80} is not a list of device names; pass one per process: ['cuda:0', 'cuda:1'] or "
             "['cpu', 'cpu'].",
         )
-    if backend != "torch" and (others := sorted({device for device in devices if device != "cpu"})):
+    if not runs_on_torch(backend) and (others := sorted({device for device in devices if device != "cpu"})):
         raise InvalidArgumentError(
             f"backend={backend!r}은(는) CPU에서만 실행됩니다. devices의 {others}을(를) 'cpu'로 바꾸거나 "
             "backend='torch'로 불러오세요.",

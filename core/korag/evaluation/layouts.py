@@ -94,11 +94,15 @@ def read_autorag(corpus: Path, qa: Path, *, name: str) -> Dataset:
     )
 
 
-def read_pairs(path: Path) -> Dataset:
+def read_pairs(path: Path, *, columns: Mapping[str, str] | None = None) -> Dataset:
     """Reads a table with the columns ``query``, ``positive`` and optionally ``negative…``.
 
     ``positive`` and ``negatives`` may be lists (in CSV: as JSON). The corpus consists of all distinct positives and
     negatives, so a larger table makes a harder task.
+
+    Args:
+        path: The table.
+        columns: Its own names for these columns, by them: ``{"query": "질문", "positive": "본문"}``.
 
     Raises:
         DatasetError: If a column is missing, a text is empty, or a text is both a positive and a negative of a
@@ -108,7 +112,13 @@ def read_pairs(path: Path) -> Dataset:
     queries: dict[str, str] = {}
     relevant: dict[str, dict[str, int]] = {}
     rejected: dict[str, dict[str, str]] = {}
-    for where, row in read_rows(path):
+    names = {own: name for name, own in (columns or {}).items()}
+    for where, given in read_rows(path):
+        for own in names:
+            column(given, (own,), where)
+        row = {
+            names.get(str(own), own): value for own, value in given.items() if own in names or own not in names.values()
+        }
         query = queries.setdefault(text_column(row, _PAIR_QUERY, where), f"q{len(queries)}")
         positives = list(_texts(column(row, _PAIR_POSITIVE, where), "positive", where))
         if not positives:

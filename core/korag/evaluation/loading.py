@@ -6,9 +6,10 @@ import difflib
 import logging
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from korag.errors import DatasetError
+from korag.errors import DatasetError, InvalidArgumentError
 from korag.evaluation.benchmarks import BENCHMARKS, Benchmark
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.hub_tables import HubTables
@@ -27,6 +28,7 @@ def load_dataset(
     dataset_id: str | None = None,
     revision: str | None = None,
     cache_folder: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Loads an evaluation data set.
 
@@ -39,6 +41,7 @@ def load_dataset(
         dataset_id: Another copy of a benchmark on the Hub.
         revision: Commit, branch or tag on the Hub.
         cache_folder: Cache of `datasets`.
+        columns: The names that a table of pairs has for ``query``, ``positive`` and ``negatives``, by these names.
 
     Returns:
         The data set, checked.
@@ -49,7 +52,12 @@ def load_dataset(
     """
     path = find_path(source)
     if path is not None and path.is_file():
-        return read_pairs(path)
+        return read_pairs(path, columns=columns)
+    if columns:
+        raise InvalidArgumentError(
+            f"columns={dict(columns)!r:.80}: 질의-정답 표에만 쓸 수 있는데 '{source}'은(는) 표가 아닙니다.",
+            f"columns={dict(columns)!r:.80} is for tables of pairs only, and '{source}' is none.",
+        )
     if path is not None and local is None:
         with storage_errors(path, writing=False):
             return read_folder(path, split=split)

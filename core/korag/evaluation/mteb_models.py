@@ -22,7 +22,8 @@ from korag.encoders.base import Encoder
 from korag.encoders.pretrained import PretrainedEncoder
 
 _TYPES: dict[Family, str] = {"dense": "dense", "sparse": "sparse", "late_interaction": "late-interaction"}
-_FRAMEWORKS = {"torch": ["Sentence Transformers", "PyTorch"], "onnx": ["ONNX"], "openvino": ["OpenVINO"]}
+_TORCH = ["Sentence Transformers", "PyTorch"]
+_FRAMEWORKS = {"torch": _TORCH, "sentence-transformers": _TORCH, "onnx": ["ONNX"], "openvino": ["OpenVINO"]}
 _NAMES_OF_MODELS = {"model", "family", "revision", "adapter"}
 _DOCUMENTS_AT_ONCE = 2_048
 """Token vectors take about a hundred times the memory of other vectors."""

@@ -17,6 +17,7 @@ from korag.evaluation.reranked import Remembering, Reranked, RerankedSystem
 from korag.evaluation.retrievers import CollectionLeg, CollectionSystem, RetrieverSystem
 from korag.evaluation.systems import Hybrid, HybridSystem, LegSystem, System
 from korag.legs.lexical import lexical_settings
+from korag.legs.multi_vector.settings import TokenArguments
 from korag.legs.windows.settings import WindowArguments
 from korag.reranking.colbert import TokenCache
 from korag.reranking.fusing import check_fuse_weight
@@ -36,6 +37,7 @@ def plan(
     dims: Sequence[int] | None,
     load_options: Mapping[str, Any] | None = None,
     windows: WindowArguments | None = None,
+    tokens: TokenArguments | None = None,
 ) -> list[System]:
     """Returns the systems to run: BM25 first, then those given, with one per Matryoshka dimension.
 
@@ -45,6 +47,7 @@ def plan(
         dims: Matryoshka dimensions of models given by name; None for only the largest.
         load_options: Keywords for `load_encoder`.
         windows: How long documents are split for encoders.
+        tokens: How the vectors of late-interaction models are stored.
 
     Raises:
         InvalidArgumentError: If a system cannot be evaluated, or `bm25` is empty.
@@ -62,10 +65,12 @@ def plan(
             f"systems={systems!r:.80} must be a list or a dict: [{systems!r:.40}].",
         )
     named = systems.items() if isinstance(systems, Mapping) else [(None, system) for system in systems]
-    loader = _Loader(load_options or {}, dims, windows)
+    loader = _Loader(load_options or {}, dims, windows, tokens)
     rows: list[System] = [loader.bm25(tokenizer) for tokenizer in bm25]
     for name, system in named:
         rows += loader.rows(name, system, baseline=rows[0])
+    if tokens is not None:
+        tokens.check_needed(loader.legs)
     seen: dict[str, int] = {}
     for row in rows:
         seen[row.name] = seen.get(row.name, 0) + 1
@@ -77,8 +82,15 @@ def plan(
 class _Loader:
     """Loads each model once, so that hybrids share it with the row of the leg."""
 
-    def __init__(self, options: Mapping[str, Any], dims: Sequence[int] | None, windows: WindowArguments | None) -> None:
-        self._options, self._dims, self._windows = options, dims, windows
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        dims: Sequence[int] | None,
+        windows: WindowArguments | None,
+        tokens: TokenArguments | None,
+    ) -> None:
+        self._options, self._dims, self._windows, self._tokens = options, dims, windows, tokens
+        self.legs: set[str] = set()
         self._encoders: dict[tuple[str, int | None], Encoder[Any]] = {}
         self._rerankers: dict[Any, Remembering] = {}
 
@@ -158,4 +170,6 @@ class _Loader:
         if isinstance(encoder, DenseEncoder):
             several = encoder.dim < max(encoder.checkpoint.dims, default=encoder.dim)
         label = (name or encoder.model_name) + (f" @{encoder.dim}" if several else "")
-        return LegSystem(label, encoder, windows=self._windows)
+        row = LegSystem(label, encoder, windows=self._windows, tokens=self._tokens)
+        self.legs.add(row.kind)
+        return row

@@ -23,6 +23,7 @@ from korag.evaluation.report import Report, Row
 from korag.evaluation.reranked import RerankedSystem
 from korag.evaluation.store import RunStore
 from korag.evaluation.systems import CompositeSystem, HybridSystem, LegSystem, RetrievalRun, System, candidates
+from korag.legs.multi_vector.settings import check_tokens
 from korag.legs.windows.settings import WindowSize, check_windows
 from korag.paths import check_path
 
@@ -38,6 +39,9 @@ def evaluate(
     k: int = 100,
     window: WindowSize = "auto",
     stride: int | None = None,
+    codec: str | None = None,
+    keep_vectors: bool | None = None,
+    pool_factor: int | None = None,
     output: str | os.PathLike[str] | None = None,
     load_options: Mapping[str, Any] | None = None,
     autorag: bool | None = None,
@@ -61,6 +65,9 @@ def evaluate(
         k: Depth of the rankings; measures with a larger cutoff are left out.
         window: Tokens of the windows that long documents are split into for models; as for `korag.Collection.open`.
         stride: Tokens from the beginning of a window to that of the next; as there.
+        codec: How the token vectors of ColBERT models are stored, and so how exactly they are scored; as there.
+        keep_vectors: Store the float16 vectors too, where `codec` does not; as there.
+        pool_factor: Merge similar token vectors of each document, so that one is left for so many; as there.
         output: Folder for finished runs and the report. Runs finished there (same model fingerprint, data and k) are
             reused.
         load_options: Keywords of `korag.load_encoder`, for models given by name.
@@ -84,7 +91,8 @@ def evaluate(
             f"k={k}은(는) 쓸 수 없습니다. {MAIN_MEASURE}을 재려면 10 이상이어야 합니다.",
             f"k={k} is invalid; {MAIN_MEASURE} needs at least 10.",
         )
-    rows = plan(systems, bm25=bm25, dims=dims, load_options=load_options, windows=check_windows(window, stride))
+    stored = check_windows(window, stride), check_tokens(codec, keep_vectors, pool_factor)
+    rows = plan(systems, bm25=bm25, dims=dims, load_options=load_options, windows=stored[0], tokens=stored[1])
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     runner = _Runner(data, k, RunStore(folder), show_progress)
     with_autorag = data.groups is not None if autorag is None else autorag

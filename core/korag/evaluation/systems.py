@@ -20,7 +20,8 @@ from korag.errors import InvalidArgumentError
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.sparsity import CountingEncoder
 from korag.fusion import Fusion
-from korag.legs.bm25 import K1, B
+from korag.kernels.bm25 import K1, B
+from korag.legs.multi_vector.settings import TokenArguments, token_row
 from korag.legs.registry import leg_of_family, lexical_legs
 from korag.legs.windows.settings import WindowArguments
 from korag.text import is_empty
@@ -142,6 +143,7 @@ class LegSystem(System):
         bm25: The settings of BM25; None with an encoder.
         leg: The leg's name in a hybrid; None for that of its kind.
         windows: How long documents are split for the encoder.
+        tokens: How the vectors of a late-interaction encoder are stored.
     """
 
     def __init__(
@@ -152,19 +154,22 @@ class LegSystem(System):
         bm25: BM25 | None = None,
         leg: str | None = None,
         windows: WindowArguments | None = None,
+        tokens: TokenArguments | None = None,
     ) -> None:
         self.name = name
         self._encoder, self._bm25 = encoder, bm25 or BM25()
         self._windows = WindowArguments() if windows is None else windows
         self.kind = "bm25" if encoder is None else leg_of_family(encoder.family).name
+        self._tokens = tokens if tokens is not None and self.kind == token_row().name else TokenArguments()
         self.leg = leg or self.kind
         self.dim = None if encoder is None or encoder.family == "sparse" else encoder.dim
 
     @property
     def identity(self) -> str | None:
-        """The encoder's fingerprint and windows, or the settings, constants and analysis of BM25."""
+        """The encoder's fingerprint, windows and codec, or the settings, constants and analysis of BM25."""
         if self._encoder is not None:
-            return f"{self._encoder.fingerprint} {self._windows.of(self._encoder)}"
+            stored = "" if self._tokens == TokenArguments() else f" {self._tokens}"
+            return f"{self._encoder.fingerprint} {self._windows.of(self._encoder)}{stored}"
         if isinstance(self._bm25.tokenizer, CustomTokenizer):
             return None  # the function may have changed under the same name
         return f"bm25 {self._bm25} {VERSION} {K1} {B}"
@@ -213,8 +218,7 @@ class LegSystem(System):
     def _new_collection(self, encoder: Encoder[Any] | None) -> LocalCollection:
         if encoder is None:
             return LocalCollection.in_memory(bm25=self._bm25)
-        windows = self._windows
-        return LocalCollection.in_memory(encoders=[encoder], window=windows.window, stride=windows.stride)
+        return LocalCollection.in_memory(encoders=[encoder], **vars(self._windows), **vars(self._tokens))
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,133 @@
-"""Checks of stored arrays, for `korag.legs.base.Codec.check`: whole arrays at a time, each in a pass or two.
+"""Stored arrays: reading them in parts, and checks for `korag.legs.base.Codec.check`.
 
-Codes that read arrays may trust them afterwards: indices are in range, and numbers are finite.
+The arrays of a segment may be in a file that is verified piece by piece, as it is read (`LazyArrays`). ``arrays[name]``
+is an array of which all is verified. Whoever needs a part takes the array by `view`, and calls `verify` for that part
+before reading it.
+
+The checks take whole arrays at a time, in a pass or two each. Code that reads arrays may trust them afterwards: indices
+are in range, and numbers are finite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from korag.legs.base import Arrays
+from korag.scoring import Ints
 
 _PIECE = 1 << 18
 """Numbers looked at together, so that what is computed of them stays in the cache."""
+
+
+class LazyArrays(Mapping[str, NDArray[Any]]):
+    """Arrays of a file. ``arrays[name]`` verifies the whole of an array at its first use."""
+
+    def __contains__(self, name: object) -> bool:
+        return any(own == name for own in self)  # that of `Mapping` would read the array
+
+    @abstractmethod
+    def view(self, name: str) -> NDArray[Any]:
+        """Returns an array of which nothing is verified yet.
+
+        Raises:
+            KeyError: If there is none of that name.
+        """
+
+    @abstractmethod
+    def verify(self, name: str, starts: Ints, ends: Ints) -> None:
+        """As the function `verify`."""
+
+
+def view(arrays: Arrays, name: str) -> NDArray[Any]:
+    """Returns an array of which nothing need be verified yet: its type and shape can be trusted, its content cannot.
+
+    Args:
+        arrays: All arrays.
+        name: Which one.
+
+    Raises:
+        KeyError: If there is none of that name.
+    """
+    return arrays.view(name) if isinstance(arrays, LazyArrays) else arrays[name]
+
+
+def verify(arrays: Arrays, name: str, starts: Ints | int, ends: Ints | int) -> None:
+    """Verifies some parts of an array, each piece of the file once; floating-point numbers in them must be finite, too.
+
+    Does nothing for arrays in memory.
+
+    Args:
+        arrays: All arrays.
+        name: Which one.
+        starts: Where each part starts on the first axis. What lies outside of the array is ignored. Shape: (parts,),
+            or one number.
+        ends: Where each part ends; a part that ends before it starts is empty. As `starts`.
+
+    Raises:
+        SegmentError: If one of the parts is damaged.
+    """
+    if isinstance(arrays, LazyArrays):
+        arrays.verify(name, np.atleast_1d(np.asarray(starts, np.int64)), np.atleast_1d(np.asarray(ends, np.int64)))
+
+
+def renamed(arrays: Arrays, names: Mapping[str, str]) -> Arrays:
+    """Returns some of the arrays under other names; nothing is read.
+
+    Args:
+        arrays: All arrays.
+        names: The old name by the new one.
+
+    Raises:
+        KeyError: If one is missing.
+    """
+    if isinstance(arrays, LazyArrays):
+        return _Renamed(arrays, names)
+    return {new: arrays[old] for new, old in names.items()}
+
+
+class _Renamed(LazyArrays):
+    def __init__(self, arrays: LazyArrays, names: Mapping[str, str]) -> None:
+        if missing := set(names.values()) - arrays.keys():
+            raise KeyError(min(missing))
+        self._arrays, self._names = arrays, dict(names)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._arrays[self._names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def view(self, name: str) -> NDArray[Any]:
+        return self._arrays.view(self._names[name])
+
+    def verify(self, name: str, starts: Ints, ends: Ints) -> None:
+        self._arrays.verify(self._names[name], starts, ends)
+
+
+def join_ranges(starts: Ints, counts: Ints) -> Ints:
+    """Returns the numbers of several ranges, one range after another.
+
+    Args:
+        starts: Where each begins. Shape: (ranges,).
+        counts: How many numbers each has. Shape: (ranges,).
+    """
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(int(counts.sum()))
+
+
+def row_type(count: int) -> type[np.uint16 | np.int32 | np.int64]:
+    """Returns the smallest type of row numbers in segments that holds those of so many rows."""
+    if count <= 65_536:
+        return np.uint16
+    return np.int32 if count <= np.iinfo(np.int32).max else np.int64
 
 
 def require(condition: object, rule: str) -> None:
@@ -40,8 +153,8 @@ def check_names(arrays: Arrays, names: Collection[str]) -> None:
     require(arrays.keys() == set(names), f"arrays {sorted(arrays)} instead of {sorted(names)}")
 
 
-def check_array(arrays: Arrays, name: str, dtypes: DTypeLike | tuple[DTypeLike, ...], *shape: int | None) -> None:
-    """Raises unless an array has the right type and shape; floating-point numbers must be finite, too.
+def check_form(arrays: Arrays, name: str, dtypes: DTypeLike | tuple[DTypeLike, ...], *shape: int | None) -> None:
+    """Raises unless an array has the right type and shape. Reads nothing: for `Codec.check_layout`.
 
     Args:
         arrays: All arrays.
@@ -52,11 +165,21 @@ def check_array(arrays: Arrays, name: str, dtypes: DTypeLike | tuple[DTypeLike, 
     Raises:
         ValueError: If it has not.
     """
-    array = arrays[name]
+    array = view(arrays, name)
     allowed = dtypes if isinstance(dtypes, tuple) else (dtypes,)
     fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
     require(array.dtype in [np.dtype(dtype) for dtype in allowed], f"{name}: {array.dtype}")
     require(fits, f"{name}: shape {array.shape}")
+
+
+def check_array(arrays: Arrays, name: str, dtypes: DTypeLike | tuple[DTypeLike, ...], *shape: int | None) -> None:
+    """As `check_form`; floating-point numbers must be finite, too.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    check_form(arrays, name, dtypes, *shape)
+    array = arrays[name]
     if array.dtype.kind == "f":
         require(is_finite(array), f"{name}: not finite")
 

@@ -6,10 +6,12 @@ its codec knows arrays. Segments store plain arrays and the name and version of 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.encoders.base import Encoder
 from korag.errors import FingerprintError, FormatVersionError, IndexStateError
+from korag.explanations import LegExplanation
 from korag.scoring import Ints
 from korag.workers import run_all, run_here
 
@@ -27,6 +30,7 @@ THREADS_FROM = 8_192
 Arrays = Mapping[str, NDArray[Any]]
 """The arrays a codec stores, by name."""
 Scores = NDArray[np.float32]
+UNTOLD = "이 검색 방식은 점수의 내역을 알려 주지 않습니다 / this leg does not tell what its score consists of"
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,28 @@ class SegmentSlice:
     Attributes:
         arrays: The leg's arrays, of all documents in the segment.
         rows: The documents meant, ascending. Shape: (documents,).
+        memo: What a leg has computed of them, by name; kept as long as the slice, which is until they change.
+        segment_memo: What it has computed of all documents in the segment; kept as long as that is open.
     """
 
     arrays: Arrays
     rows: Ints
+    memo: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    segment_memo: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def only(self, rows: Ints) -> SegmentSlice:
+        """Other documents of the same segment."""
+        return SegmentSlice(self.arrays, rows, segment_memo=self.segment_memo)
+
+
+def narrow(slices: Sequence[SegmentSlice], positions: Ints) -> list[SegmentSlice]:
+    """Selects documents by their positions in all slices, which ascend."""
+    ends = np.cumsum([0, *(len(part.rows) for part in slices)])
+    places = np.searchsorted(positions, ends).tolist()
+    return [
+        part.only(part.rows[positions[start:end] - first])
+        for part, (start, end), first in zip(slices, pairwise(places), ends[:-1].tolist(), strict=True)
+    ]
 
 
 class Codec(ABC):
@@ -51,10 +73,13 @@ class Codec(ABC):
     Attributes:
         name: Recorded in manifests and segments.
         version: Of the layout; raised when array names or contents change. `read` takes older ones.
+        learns: What is stored depends on what `learn` found in the first vectors of a collection. All segments of a
+            collection are encoded with the same.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    learns: ClassVar[bool] = False
 
     @abstractmethod
     def encode(self, vectors: Any) -> dict[str, NDArray[Any]]:
@@ -66,6 +91,37 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, arrays: Arrays, rows: Ints) -> Any:
         """Returns the vectors of some rows, which ascend, as `encode` takes them."""
+
+    def learn(self, vectors: Any) -> Arrays | None:
+        """Learns what `encode_with` needs from the vectors of a collection, or of its beginning; only if it `learns`.
+
+        Returns:
+            Some of the arrays of a segment; None if there are too few vectors to learn from.
+        """
+        return None
+
+    def learned(self, arrays: Arrays) -> tuple[str, Arrays] | None:
+        """Returns what the arrays of a segment were encoded with, and a name that tells it from others.
+
+        None if they were encoded with nothing.
+        """
+        return None
+
+    def encode_with(self, vectors: Any, learned: Arrays | None) -> dict[str, NDArray[Any]]:
+        """As `encode`, with what `learn` or `learned` returned; None encodes as a collection too small to learn from.
+
+        By default the same as `encode`.
+        """
+        return self.encode(vectors)
+
+    def merge(self, parts: Sequence[SegmentSlice], concat: Callable[[Sequence[Any]], Any]) -> dict[str, NDArray[Any]]:
+        """Returns the arrays of a segment that holds what others hold; by default they are decoded and encoded.
+
+        Args:
+            parts: At least one.
+            concat: `Leg.concat` of what `decode` returns.
+        """
+        return self.encode(concat([self.decode(part.arrays, part.rows) for part in parts]))
 
     def read(self, arrays: Arrays, version: int) -> Arrays:
         """Brings arrays of an older version of this codec into the current layout.
@@ -87,10 +143,10 @@ class Codec(ABC):
         return arrays
 
     def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:  # noqa: B027 (optional: by default, anything goes)
-        """Raises if arrays of the current layout cannot be what `encode` returned, so that the rest may trust them.
+        """Raises if arrays of the current layout cannot be what `encode` returned. Reads all of them.
 
-        Called once when a segment is opened, before anything else reads its arrays, and when one is written. The files
-        may come from anywhere: no array may lead a reader outside of another. `korag.legs.arrays` has the checks.
+        Called when a segment is written, and by `Collection.verify`. The files may come from anywhere: no array may
+        lead a reader outside of another. `korag.legs.arrays` has the checks.
 
         Args:
             arrays: As they are in the segment, by name.
@@ -100,6 +156,15 @@ class Codec(ABC):
         Raises:
             ValueError: With what is wrong, in a few words. A KeyError or IndexError counts as well.
         """
+
+    def check_layout(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `check`, when a segment is opened, before anything else reads its arrays. By default it is `check`.
+
+        A codec whose segments are large overrides it to look at names, types, shapes and small arrays alone, by way of
+        `korag.legs.arrays.view`. It promises that its readers survive whatever the other arrays hold: they check
+        indices before they follow them, and call `korag.legs.arrays.verify` before they read a part.
+        """
+        self.check(arrays, rows, dim=dim)
 
 
 class Leg(ABC):
@@ -147,6 +212,30 @@ class Leg(ABC):
     @abstractmethod
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
         """Represents documents, as the codec takes them. Texts are never empty; there may be none."""
+
+    def check_vectors(self, vectors: Any, texts: Sequence[str]) -> None:
+        """Raises for vectors that `represent` could not take; only if there is an encoder.
+
+        Args:
+            vectors: As the encoder returns them for `texts`.
+            texts: Documents, none of them empty.
+
+        Raises:
+            InvalidArgumentError: If they cannot be stored or searched with.
+        """
+        raise NotImplementedError
+
+    def represent(self, vectors: Any, texts: Sequence[str]) -> Any:
+        """Returns what `encode_documents` makes of vectors that the encoder has returned; only if there is one.
+
+        Args:
+            vectors: As the encoder returns them for `texts`.
+            texts: Documents, none of them empty.
+
+        Raises:
+            InvalidArgumentError: As of `check_vectors`.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
@@ -200,6 +289,17 @@ class Leg(ABC):
     def similarities(self, vectors: Any) -> Scores:
         """Compares decoded documents pairwise; 1 for equal ones. Shape: (n, n)."""
 
+    def explain(self, asked: str, query: Any, document: str, vectors: Any) -> LegExplanation:
+        """Returns what the score of a document consists of; by default that this leg does not tell.
+
+        Args:
+            asked: The query as text.
+            query: The same from `prepare`.
+            document: The document as text.
+            vectors: The same as the codec decodes it: a batch of one. None for a model-free leg.
+        """
+        return LegExplanation("other", None, note=UNTOLD)
+
     def query_from_vector(self, vector: Sequence[float]) -> Any:
         """Checks a query vector and returns it as `encode_queries` would; only if `takes_vectors`.
 
@@ -248,7 +348,24 @@ class EncoderLeg(Leg):
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool | None) -> Any:
         """As the encoder returns them, checked."""
-        return self._checked(self.encoder.encode_documents(texts, show_progress=show_progress), len(texts))
+        return self.represent(self.encoder.encode_documents(texts, show_progress=show_progress), texts)
+
+    def score(self, query: Any, vectors: Any) -> Scores:
+        """Scores some documents as the codec decodes them, for a prepared query. Shape: (documents,).
+
+        By default from the codec's arrays of them.
+        """
+        count = len(vectors) if isinstance(vectors, list) else vectors.shape[0]
+        part = SegmentSlice(self.codec.encode(vectors), np.arange(count))
+        return next(self.search([query], [part], count, exact=True))
+
+    def check_vectors(self, vectors: Any, texts: Sequence[str]) -> None:
+        """As `Leg.check_vectors`."""
+        self._checked(vectors, len(texts))
+
+    def represent(self, vectors: Any, texts: Sequence[str]) -> Any:
+        """As `Leg.represent`."""
+        return self._checked(vectors, len(texts))
 
     def _checked(self, vectors: Any, count: int) -> Any:
         """Checks what the encoder returned for some texts, and brings it into the form that the leg works with.

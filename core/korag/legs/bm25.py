@@ -8,6 +8,7 @@ docs/bm25.md has the measurements against SQLite's FTS5 and bm25s.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,27 +25,26 @@ from korag.analysis.synonyms import SynonymsLike, check_synonyms
 from korag.analysis.tokenizers import KiwiTokenizer, TokenizerLike
 from korag.analysis.versions import VERSION
 from korag.errors import FingerprintError, FormatVersionError, InvalidArgumentError
-from korag.legs.arrays import check_array, check_names, check_rows, check_starts, is_ascending, require
+from korag.explanations import LegExplanation, TermMatch
+from korag.kernels.bm25 import saturation
 from korag.legs.base import Arrays, Codec, ModelFreeLeg, Scores, SegmentSlice, damaged_entry, score_all
+from korag.legs.best import BestScores
+from korag.legs.bm25_codecs import BM25Codec, TermCounts, WeighedQuery
+from korag.legs.explaining import NONE_SHARED, term_spans
 from korag.legs.recorded_tokenizer import (
     check_same_tokenizer,
     is_recorded_tokenizer,
     record_tokenizer,
     restore_tokenizer,
 )
-from korag.scoring import Ints, concatenate, sparse_cosines
-
-K1, B = 1.2, 0.75
-"""Lucene's defaults. K1: saturation of term counts. B: weight of document length."""
+from korag.places import spell
+from korag.scoring import Ints, sparse_cosines
 
 IDENTIFIED = 4.0
 """Confidence of the leg in a query that consists of identifiers; 2 to 10 are alike in benchmarks/identifiers.py."""
 
 _BLOCK = 1_000_000
 """Characters tokenized at a time."""
-
-TermCounts = tuple[NDArray[np.uint64], NDArray[np.uint16]]
-"""The distinct terms of a document and their counts. Shape of both: (distinct terms,)."""
 
 
 @dataclass(frozen=True)
@@ -68,119 +68,6 @@ class QueryTerms:
         identifiers = np.fromiter(map(is_identifier, distinct), np.bool_, len(distinct))
         alternatives = np.fromiter(map(is_alternative, distinct), np.bool_, len(distinct))
         return cls(np.fromiter(map(_hash, distinct), np.uint64, len(distinct)), identifiers, alternatives)
-
-
-@dataclass(frozen=True)
-class WeighedQuery:
-    """A query's terms with their weights in the whole collection.
-
-    Attributes:
-        terms: Distinct terms. Shape: (terms,).
-        idf: Their inverse document frequencies. Shape: (terms,).
-        average_length: Mean number of tokens of a live document.
-        identified: The share of identifiers in the weight of all terms, in [0, 1].
-    """
-
-    terms: NDArray[np.uint64]
-    idf: NDArray[np.float64]
-    average_length: float
-    identified: float = 0.0
-
-
-class BM25Codec(Codec):
-    """Base of codecs for the BM25 leg, whose representations are lists of `TermCounts`."""
-
-    def statistics(self, arrays: Arrays, terms: NDArray[np.uint64], rows: Ints) -> tuple[int, Ints]:
-        """Counts over some rows.
-
-        Returns:
-            Their tokens, and for each term how many of them contain it, shape (terms,).
-        """
-        postings = PostingsCodec()
-        return postings.statistics(postings.encode(self.decode(arrays, rows)), terms, np.arange(len(rows)))
-
-    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints) -> Scores:
-        """BM25 of some rows; −inf for those that share no term."""
-        postings = PostingsCodec()
-        return postings.scores(postings.encode(self.decode(arrays, rows)), query, np.arange(len(rows)))
-
-
-class PostingsCodec(BM25Codec):
-    """For each term, the rows that contain it and how often.
-
-    ``terms``, distinct and ascending; ``starts``, where the postings of each begin, and the end; ``rows`` and
-    ``counts`` of all postings; and the ``lengths`` of documents in tokens.
-    """
-
-    name = "postings"
-
-    def encode(self, vectors: list[TermCounts]) -> dict[str, NDArray[Any]]:
-        """Stores postings."""
-        sizes = [len(terms) for terms, _ in vectors]
-        terms = concatenate([np.zeros(0, np.uint64), *(terms for terms, _ in vectors)])
-        counts = concatenate([np.zeros(0, np.uint16), *(counts for _, counts in vectors)])
-        rows = np.repeat(np.arange(len(vectors), dtype=np.int32), sizes)
-        order = np.argsort(terms, kind="stable")  # rows stay ascending within a term
-        distinct, starts = np.unique(terms[order], return_index=True)
-        return {
-            "terms": distinct,
-            "starts": np.append(starts, len(terms)).astype(np.int64),
-            "rows": rows[order],
-            "counts": counts[order],
-            "lengths": np.array([counts.sum(dtype=np.int64) for _, counts in vectors], np.int32),
-        }
-
-    def decode(self, arrays: Arrays, rows: Ints) -> list[TermCounts]:
-        """Term counts of some rows."""
-        known, starts, few = arrays["terms"], arrays["starts"], 1_024  # pieces, so that other threads run meanwhile
-        pieces = range(0, len(known), few)
-        terms = concatenate(
-            [known[:0], *(np.repeat(known[at : at + few], np.diff(starts[at : at + few + 1])) for at in pieces)]
-        )
-        order = np.argsort(arrays["rows"], kind="stable")
-        bounds = np.searchsorted(arrays["rows"][order], np.arange(len(arrays["lengths"]) + 1))
-        terms, counts = terms[order], arrays["counts"][order]
-        return [(terms[bounds[row] : bounds[row + 1]], counts[bounds[row] : bounds[row + 1]]) for row in rows]
-
-    def statistics(self, arrays: Arrays, terms: NDArray[np.uint64], rows: Ints) -> tuple[int, Ints]:
-        """As `BM25Codec.statistics`, from the postings of these terms."""
-        lengths, (starts, ends) = arrays["lengths"], _find(arrays, terms)
-        if len(rows) == len(lengths):
-            return int(lengths.sum(dtype=np.int64)), ends - starts
-        counted = np.zeros(len(lengths), np.bool_)
-        counted[rows] = True
-        matches = counted[_gather(arrays["rows"], starts, ends)]
-        frequencies = np.bincount(np.repeat(np.arange(len(terms)), ends - starts), matches, len(terms))
-        return int(lengths[rows].sum(dtype=np.int64)), frequencies.astype(np.int64)
-
-    def scores(self, arrays: Arrays, query: WeighedQuery, rows: Ints) -> Scores:
-        """BM25 in Lucene's form: ``Σ idf · tf / (tf + k1 · (1 − b + b · length / average))``.
-
-        (Robertson and Zaragoza 2009, https://doi.org/10.1561/1500000019, equation 3.15, without the constant
-        factor k1 + 1.)
-        """
-        starts, ends = _find(arrays, query.terms)
-        found, counts = _gather(arrays["rows"], starts, ends), _gather(arrays["counts"], starts, ends)
-        saturation = K1 * (1 - B + B * arrays["lengths"][found] / max(query.average_length, 1e-9))
-        impacts = np.repeat(query.idf, ends - starts) * counts / (counts + saturation)
-        scores = np.bincount(found, impacts, len(arrays["lengths"])).astype(np.float32)[rows]
-        scores[scores <= 0] = -np.inf
-        return scores
-
-    def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
-        """As `Codec.check`."""
-        check_names(arrays, ("terms", "starts", "rows", "counts", "lengths"))
-        terms, postings = len(arrays["terms"]), len(arrays["rows"])
-        check_array(arrays, "terms", np.uint64, terms)
-        check_array(arrays, "starts", np.int64, terms + 1)
-        check_array(arrays, "rows", np.int32, postings)
-        check_array(arrays, "counts", np.uint16, postings)
-        check_array(arrays, "lengths", np.int32, rows)
-        require(is_ascending(arrays["terms"], strictly=True), "terms: not ascending")
-        check_starts("starts", arrays["starts"], postings)
-        check_rows("rows", arrays["rows"], arrays["starts"], rows)
-        lengths = np.bincount(arrays["rows"], arrays["counts"], rows)  # whole numbers, far below 2⁵³
-        require((lengths == arrays["lengths"]).all(), "lengths: not those of the counts")
 
 
 class BM25Leg(ModelFreeLeg):
@@ -270,26 +157,41 @@ class BM25Leg(ModelFreeLeg):
         return [QueryTerms.of(tokens) for tokens in self.analyzer.queries(texts)]
 
     def prepare(self, query: QueryTerms, slices: Sequence[SegmentSlice]) -> WeighedQuery:
-        """Weighs terms by the live documents that contain them: ``idf = ln(1 + (N − df + ½) / (df + ½))``."""
+        """Weighs terms by the live documents that contain them."""
         documents, tokens, frequencies = 0, 0, np.zeros(len(query.terms), np.int64)
         for part in slices:
-            some, counts = self.codec.statistics(part.arrays, query.terms, part.rows)
+            some, counts = self.codec.statistics(part, query.terms)
             documents, tokens, frequencies = documents + len(part.rows), tokens + some, frequencies + counts
-        idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
-        found = frequencies > 0
-        kept = found | ~query.alternatives
-        identified = idf[found & query.identifiers].sum() / max(idf[kept].sum(), 1e-9)
-        return WeighedQuery(query.terms[kept], idf[kept], tokens / documents if documents else 1.0, float(identified))
+        return weigh(query, frequencies, documents=documents, average_length=tokens / max(documents, 1))
 
     def search(
         self, queries: Sequence[Any], slices: Sequence[SegmentSlice], k: int, *, exact: bool
     ) -> Iterator[Scores]:
-        """Scores every document; one that shares no term does not match."""
-        return score_all(self.codec.scores, queries, slices)
+        """Scores the documents that may be among the k best; one that shares no term does not match."""
+        return score_all(self._best_scores, [(query, BestScores(k)) for query in queries], slices, threads=True)
+
+    def _best_scores(self, arrays: Arrays, query: tuple[WeighedQuery, BestScores], rows: Ints) -> Scores:
+        return self.codec.best_scores(arrays, query[0], rows, query[1])
 
     def max_score(self, query: WeighedQuery) -> float:
         """``Σ idf``, which a document approaches as its term counts grow."""
         return float(query.idf.sum())
+
+    def explain(self, asked: str, query: WeighedQuery, document: str, vectors: Any) -> LegExplanation:
+        """As `Leg.explain`, by term."""
+        names = {_hash(token): token for token in self.analyzer.queries([asked])[0]}
+        terms, counts = _count(self.analyzer.documents([document])[0])
+        half = float(saturation(int(counts.sum(dtype=np.int64)), query.average_length))
+        held = dict(zip(terms.tolist(), counts.tolist(), strict=True))
+        spelling = spell(document)
+        matches = []
+        for term, idf in zip(query.terms.tolist(), query.idf.tolist(), strict=True):
+            if term in held:
+                share, name = held[term] / (held[term] + half), names[term]
+                matches.append(TermMatch(name, idf, share, idf * share, term_spans(name, spelling)))
+        score = math.fsum(match.contribution for match in matches)
+        matches.sort(key=lambda match: -match.contribution)
+        return LegExplanation("lexical", score, terms=tuple(matches), note="" if matches else NONE_SHARED)
 
     def confidence(self, query: WeighedQuery) -> float:
         """Up to `IDENTIFIED` for a query of identifiers that a document has: no model tells 제44조 from 제45조.
@@ -306,6 +208,23 @@ class BM25Leg(ModelFreeLeg):
         counts = np.concatenate([np.zeros(0, np.float32), *(counts for _, counts in vectors)]).astype(np.float32)
         starts = np.cumsum([0, *(len(held) for held, _ in vectors)])
         return sparse_cosines(sp.csr_array((counts, columns, starts), shape=(len(vectors), len(terms))))
+
+
+def weigh(query: QueryTerms, frequencies: Ints, *, documents: int, average_length: float) -> WeighedQuery:
+    """Weighs terms by the documents that contain them: ``idf = ln(1 + (N − df + ½) / (df + ½))``.
+
+    Args:
+        query: From `BM25Leg.encode_queries`.
+        frequencies: Documents with each of its terms. Shape: (terms,).
+        documents: Of the whole collection.
+        average_length: Mean number of tokens of a document.
+    """
+    idf = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5))
+    found = frequencies > 0
+    kept = found | ~query.alternatives
+    identified = idf[found & query.identifiers].sum() / max(idf[kept].sum(), 1e-9)
+    order = np.flatnonzero(kept)[np.argsort(-idf[kept], kind="stable")]
+    return WeighedQuery(query.terms[order], idf[order], max(average_length, 1e-9), float(identified))
 
 
 def _apart(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -334,19 +253,6 @@ def _version(settings: Mapping[str, Any], *, name: str, place: str) -> int:
             f"knows {VERSION}); upgrade KoRAG.",
         )
     return version
-
-
-def _find(arrays: Arrays, terms: NDArray[np.uint64]) -> tuple[Ints, Ints]:
-    """Start and end of each term's postings; equal for a term the segment does not contain."""
-    known, bounds = arrays["terms"], arrays["starts"]
-    positions = np.minimum(np.searchsorted(known, terms), max(len(known) - 1, 0))
-    held = known[positions] == terms if len(known) else np.zeros(len(terms), np.bool_)
-    return np.where(held, bounds[positions], 0), np.where(held, bounds[positions + held], 0)
-
-
-def _gather(array: NDArray[Any], starts: Ints, ends: Ints) -> NDArray[Any]:
-    """Concatenates slices of an array."""
-    return np.concatenate([array[:0], *(array[start:end] for start, end in zip(starts, ends, strict=True))])
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:

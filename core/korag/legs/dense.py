@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
-from korag.legs.arrays import check_array, check_names
+from korag.explanations import LegExplanation
+from korag.legs import dense_search
+from korag.legs.arrays import check_array, check_form, check_names, view
 from korag.legs.base import Arrays, Codec, EncoderLeg, Scores, SegmentSlice, score_all
+from korag.legs.dense_codes import CODES, SIGNS, code_forms, dequantize, quantize, rows_of, take_signs
 from korag.legs.vectors import GREATEST_FACTOR, check_magnitudes, check_shape
 from korag.scoring import Ints, dot_rows, unit_rows
+
+CODES_FROM = 1_024
+"""Documents from which a segment has codes. A smaller one is scored as fast without."""
+_PIECE = 256
+_WHOLE = "벡터 하나로 글 전체를 견주어 내역이 없습니다 / one vector stands for the whole text, so there are no parts"
 
 
 class DenseCodec(Codec):
@@ -23,25 +31,89 @@ class DenseCodec(Codec):
         """Dot products of some rows with a query of shape (dim,)."""
         return dot_rows(query, self.decode(arrays, rows))
 
+    def search(
+        self, queries: Sequence[NDArray[np.float32]], slices: Sequence[SegmentSlice], k: int, *, exact: bool
+    ) -> Iterator[Scores]:
+        """`korag.legs.base.Leg.search` for queries of shape (dim,) each."""
+        return score_all(self.scores, queries, slices, threads=True)
 
-class Float32Codec(DenseCodec):
-    """Vectors as they are, in ``vectors``."""
 
-    name = "float32"
+class _CodedCodec(DenseCodec):
+    """Base of codecs whose segments of many documents have the arrays of `korag.legs.dense_codes`."""
 
-    def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Stores rows."""
-        return {"vectors": vectors}
+    _always: ClassVar[tuple[str, ...]]
+    """Arrays of small segments, too; the first has a row of the vectors' dimension for each document."""
 
-    def decode(self, arrays: Arrays, rows: Ints) -> NDArray[np.float32]:
-        """Shape: (len(rows), dim)."""
-        vectors: NDArray[np.float32] = arrays["vectors"]
-        return vectors if len(rows) == len(vectors) else vectors[rows]  # all rows are not copied
+    def search(
+        self, queries: Sequence[NDArray[np.float32]], slices: Sequence[SegmentSlice], k: int, *, exact: bool
+    ) -> Iterator[Scores]:
+        """Scores only what can be among the k best."""
+        return dense_search.search(self.scores, queries, slices, k, exact=exact)
 
     def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
         """As `Codec.check`."""
-        check_names(arrays, ("vectors",))
-        check_array(arrays, "vectors", np.float32, rows, dim)
+        self._check(arrays, rows, dim, check_array)
+
+    def check_layout(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `Codec.check_layout`: no array holds indices, so searching survives whatever they hold."""
+        self._check(arrays, rows, dim, check_form)
+
+    def _check(self, arrays: Arrays, rows: int, dim: int | None, check: Callable[..., None]) -> None:
+        names = (*self._always, *CODES, *SIGNS) if "signs" in arrays else self._always
+        check_names(arrays, names)
+        vectors = view(arrays, names[0])
+        size = dim if dim is not None or vectors.ndim != 2 else vectors.shape[1]
+        forms = {"vectors": (np.float32, rows, size), **code_forms(rows, size)}
+        for name in dict.fromkeys(names):
+            check(arrays, name, *forms[name])
+
+
+class Float32Codec(_CodedCodec):
+    """Vectors as they are, in ``vectors``; large segments also have codes, which find the best."""
+
+    name = "float32"
+    version = 2  # 1 has no codes
+    _always = ("vectors",)
+
+    def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Stores rows, and codes of them if there are many."""
+        if len(vectors) < CODES_FROM:
+            return {"vectors": vectors}
+        return {"vectors": vectors, **quantize(vectors), **take_signs(vectors)}
+
+    def decode(self, arrays: Arrays, rows: Ints) -> NDArray[np.float32]:
+        """Shape: (len(rows), dim)."""
+        return rows_of(arrays, "vectors", rows)
+
+    def read(self, arrays: Arrays, version: int) -> Arrays:
+        """Version 1 is a segment without codes."""
+        return arrays if version == 1 else super().read(arrays, version)
+
+
+class Int8Codec(_CodedCodec):
+    """Vectors rounded to int8, a quarter of the bytes; scores are those of the rounded vectors."""
+
+    name = "int8"
+    _always = CODES
+
+    def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Rounds rows; those that are rounded already stay as they are."""
+        codes = quantize(vectors)
+        if len(vectors) < CODES_FROM:
+            return codes
+        return {**codes, **take_signs(dequantize(codes, np.arange(len(vectors))))}
+
+    def decode(self, arrays: Arrays, rows: Ints) -> NDArray[np.float32]:
+        """Shape: (len(rows), dim)."""
+        return dequantize(arrays, rows)
+
+    def scores(self, arrays: Arrays, query: NDArray[np.float32], rows: Ints) -> Scores:
+        """As `DenseCodec.scores`; decodes some rows at a time, which stay in the cache."""
+        found = np.empty(len(rows), np.float32)
+        for first in range(0, len(rows), _PIECE):
+            piece = slice(first, first + _PIECE)
+            found[piece] = super().scores(arrays, query, rows[piece])
+        return found
 
 
 class DenseLeg(EncoderLeg):
@@ -102,8 +174,16 @@ class DenseLeg(EncoderLeg):
     def search(
         self, queries: Sequence[Any], slices: Sequence[SegmentSlice], k: int, *, exact: bool
     ) -> Iterator[Scores]:
-        """Scores every document."""
-        return score_all(self.codec.scores, queries, slices, threads=True)
+        """As its codec searches."""
+        return self.codec.search(queries, slices, k, exact=exact)
+
+    def score(self, query: NDArray[np.float32], vectors: NDArray[np.float32]) -> Scores:
+        """Dot products."""
+        return dot_rows(query, vectors)
+
+    def explain(self, asked: str, query: Any, document: str, vectors: Any) -> LegExplanation:
+        """As `Leg.explain`: the score of one vector has no parts."""
+        return LegExplanation("dense", float(self.score(query, vectors)[0]), note=_WHOLE)
 
     def max_score(self, query: NDArray[np.float32]) -> float:
         """The query with itself: 1 for cosine."""

@@ -20,10 +20,11 @@ from korag.errors import IndexStateError, InvalidArgumentError
 from korag.fusion import LEXICAL
 from korag.legs.base import Codec, EncoderLeg, Leg, ModelFreeLeg
 from korag.legs.bm25 import BM25Leg
-from korag.legs.bm25 import PostingsCodec as BM25Postings
-from korag.legs.dense import DenseLeg, Float32Codec
-from korag.legs.multi_vector.codecs import Float16Int8Codec
+from korag.legs.bm25_codecs import PostingsCodec as BM25Postings
+from korag.legs.dense import DenseLeg, Float32Codec, Int8Codec
+from korag.legs.multi_vector.codecs import Float16Codec
 from korag.legs.multi_vector.leg import LateInteractionLeg
+from korag.legs.multi_vector.packed import PACKED
 from korag.legs.sparse import PostingsCodec, SparseLeg
 
 
@@ -66,14 +67,14 @@ class LegType:
         Args:
             codec: How its representations are stored.
             encoder: For a leg that has one.
-            settings: For a model-free leg.
+            settings: Of the leg; those of a leg with an encoder come from arguments of their own.
 
         Raises:
-            InvalidArgumentError: If the leg has no such setting.
+            InvalidArgumentError: If a model-free leg has no such setting.
         """
         make = cast("Callable[..., Leg]", self.factory)  # the two kinds of legs take different arguments
         if self.family is not None:
-            return make(encoder, codec)
+            return make(encoder, codec, **(settings or {}))
         self.check_settings(settings or {})
         return make(codec, **(settings or {}))
 
@@ -95,8 +96,8 @@ class LegType:
 
 
 _BUILT_IN = (
-    LegType("dense", "dense", DenseLeg, (Float32Codec(),), 0),
-    LegType("colbert", "late_interaction", LateInteractionLeg, (Float16Int8Codec(),), 1),
+    LegType("dense", "dense", DenseLeg, (Float32Codec(), Int8Codec()), 0),
+    LegType("colbert", "late_interaction", LateInteractionLeg, (Float16Codec(), *PACKED), 1),
     LegType("sparse", "sparse", SparseLeg, (PostingsCodec(),), 2),
     *(LegType(name, None, BM25Leg, (BM25Postings(),), 3 + number) for number, name in enumerate(LEXICAL)),
 )

@@ -9,9 +9,21 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from korag.kernels import postings
-from korag.legs.arrays import check_array, check_names, check_rows, check_starts, require
+from korag.explanations import LegExplanation
+from korag.kernels.postings import add_weights
+from korag.legs.arrays import (
+    check_form,
+    check_names,
+    check_rows,
+    check_starts,
+    is_finite,
+    require,
+    row_type,
+    verify,
+    view,
+)
 from korag.legs.base import Arrays, Codec, EncoderLeg, Scores, SegmentSlice, score_all
+from korag.legs.explaining import explain_terms
 from korag.legs.vectors import GREATEST_FACTOR, check_magnitudes, check_shape
 from korag.scoring import Ints, sparse_cosines, sparse_dot
 
@@ -30,58 +42,65 @@ class PostingsCodec(SparseCodec):
     """Compressed columns, so that a search reads the query's terms only.
 
     ``weights`` and ``rows`` of all postings, term by term; ``terms``, where each term's postings start, and the end;
-    and the ``shape``.
+    and the ``shape``. Version 1 had at least four bytes for rows.
     """
 
     name = "postings"
+    version = 2
 
     def encode(self, vectors: sp.csr_array) -> dict[str, NDArray[Any]]:
         """Stores columns."""
         columns = vectors.tocsc()
         columns.sum_duplicates()  # and sorts
-        # One type for both: scipy would otherwise copy the rows to the wider one in every search.
         integers = np.int32 if columns.nnz <= np.iinfo(np.int32).max else np.int64
         return {
             "weights": columns.data.astype(np.float32),
-            "rows": columns.indices.astype(integers),
+            "rows": columns.indices.astype(row_type(columns.shape[0])),
             "terms": columns.indptr.astype(integers),
             "shape": np.array(columns.shape, np.int64),
         }
 
+    def read(self, arrays: Arrays, version: int) -> Arrays:
+        """As `Codec.read`; arrays of version 1 are right in version 2, too."""
+        return arrays if version == 1 else super().read(arrays, version)
+
     def decode(self, arrays: Arrays, rows: Ints) -> sp.csr_array:
         """Shape: (len(rows), vocab)."""
-        return self.columns(arrays).tocsr()[rows]
+        starts = arrays["terms"]
+        parts = (arrays["weights"], arrays["rows"].astype(starts.dtype, copy=False), starts)
+        return sp.csc_array(parts, shape=tuple(arrays["shape"].tolist()), copy=False).tocsr()[rows]
 
     def scores(self, arrays: Arrays, query: sp.csr_array, rows: Ints) -> Scores:
-        """As `SparseCodec.scores`, by a kernel if there is one."""
-        if postings.can_add() and arrays["rows"].dtype == np.int32:
-            starts, ends = arrays["terms"][query.indices], arrays["terms"][query.indices + 1]
-            scores = np.zeros(int(arrays["shape"][0]), np.float32)
-            postings.add_postings(arrays["weights"], arrays["rows"], starts, ends, query.data, scores)
-        else:
-            scores = sparse_dot(query, self.columns(arrays))
+        """As `SparseCodec.scores`, from the postings of the query's terms."""
+        terms, postings = arrays["terms"], len(view(arrays, "rows"))
+        starts = np.clip(terms[query.indices].astype(np.int64), 0, postings)
+        ends = np.clip(terms[query.indices + 1].astype(np.int64), 0, postings)
+        for name in ("rows", "weights"):
+            verify(arrays, name, starts, ends)
+        scores = np.zeros(int(arrays["shape"][0]), np.float32)
+        factors = query.data.astype(np.float32)
+        add_weights(view(arrays, "weights"), view(arrays, "rows"), starts, ends, factors, rows, scores)
         if len(rows) < len(scores):
             scores = scores[rows]
         np.copyto(scores, -np.inf, where=scores <= 0)  # five times as fast as scores[…] = …
         return scores
 
+    def check_layout(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `Codec.check_layout`; reads the shape alone."""
+        check_names(arrays, ("weights", "rows", "terms", "shape"))
+        check_form(arrays, "shape", np.int64, 2)
+        columns, postings = int(arrays["shape"][1]), len(view(arrays, "weights"))
+        require(int(arrays["shape"][0]) == rows and columns == (columns if dim is None else dim), "shape: of others")
+        check_form(arrays, "weights", np.float32, postings)
+        check_form(arrays, "rows", (np.uint16, np.int32, np.int64), postings)
+        check_form(arrays, "terms", (np.int32, np.int64), columns + 1)
+
     def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
         """As `Codec.check`."""
-        check_names(arrays, ("weights", "rows", "terms", "shape"))
-        check_array(arrays, "shape", np.int64, 2)
-        columns, postings = int(arrays["shape"][1]), len(arrays["weights"])
-        require(int(arrays["shape"][0]) == rows and columns == (columns if dim is None else dim), "shape: of others")
-        check_array(arrays, "weights", np.float32, postings)
-        check_array(arrays, "rows", (np.int32, np.int64), postings)
-        check_array(arrays, "terms", (np.int32, np.int64), columns + 1)
-        check_starts("terms", arrays["terms"], postings)
+        self.check_layout(arrays, rows, dim=dim)
+        require(is_finite(arrays["weights"]), "weights: not finite")
+        check_starts("terms", arrays["terms"], len(arrays["weights"]))
         check_rows("rows", arrays["rows"], arrays["terms"], rows)
-
-    @staticmethod
-    def columns(arrays: Arrays) -> sp.csc_array:
-        """The arrays as a matrix, which shares their memory."""
-        parts = (arrays["weights"], arrays["rows"], arrays["terms"])
-        return sp.csc_array(parts, shape=tuple(arrays["shape"].tolist()), copy=False)
 
 
 class SparseLeg(EncoderLeg):
@@ -102,7 +121,15 @@ class SparseLeg(EncoderLeg):
         self, queries: Sequence[Any], slices: Sequence[SegmentSlice], k: int, *, exact: bool
     ) -> Iterator[Scores]:
         """Scores every document."""
-        return score_all(self.codec.scores, queries, slices)
+        return score_all(self.codec.scores, queries, slices, threads=True)
+
+    def score(self, query: sp.csr_array, vectors: sp.csr_array) -> Scores:
+        """Dot products."""
+        return np.asarray((vectors @ query.T).toarray()[:, 0], np.float32)
+
+    def explain(self, asked: str, query: Any, document: str, vectors: Any) -> LegExplanation:
+        """As `Leg.explain`, by term."""
+        return explain_terms(self.encoder, asked, query, document, vectors)
 
     def max_score(self, query: sp.csr_array) -> float:
         """The query with itself."""

@@ -76,6 +76,9 @@ class TokenCache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __repr__(self) -> str:
+        return f"TokenCache({len(self)} texts, {self.nbytes:,} of {self.max_bytes:,} bytes)"
+
     def __getstate__(self) -> dict[str, Any]:
         return {"max_bytes": self.max_bytes}  # without the entries
 
@@ -124,6 +127,9 @@ class Reranker(TextReranker):
     def model_name(self) -> str:
         """Name of the encoder's model."""
         return self.encoder.model_name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.encoder!r})"
 
     def _score(
         self,

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,26 @@ from korag.checkpoints.cross_encoder import CrossEncoderCheckpoint, read_cross_e
 from korag.checkpoints.fingerprint import Fingerprint, digest_folders
 from korag.checkpoints.hub import resolve_model
 from korag.checkpoints.layouts import wrong_family
+from korag.checkpoints.settings import module_types
 from korag.encoders.base import Encoder
 from korag.encoders.batching import token_budget_batches
 from korag.encoders.lazy import LazyModel
-from korag.encoders.options import LoadOptions, check_backend, check_length, check_options, check_settings
+from korag.encoders.options import (
+    Backend,
+    LoadOptions,
+    check_backend,
+    check_length,
+    check_options,
+    check_settings,
+    runs_on_torch,
+)
 from korag.encoders.progress import progress_bar
+from korag.encoders.releases import check_layout, check_newest
 from korag.encoders.sentence_transformers import load_cross_encoder
 from korag.encoders.shared import SharedModel
 from korag.encoders.tensors import as_float32
 from korag.errors import InvalidArgumentError
+from korag.remote.options import is_url
 from korag.reranking.base import TextReranker
 from korag.reranking.pairs import chat_pairs, joined_pairs
 from korag.text import normalize
@@ -83,7 +94,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         *,
         device: str | None = None,
         dtype: str = "auto",
-        backend: Literal["torch", "onnx", "openvino"] = "torch",
+        backend: Backend = "torch",
         revision: str | None = None,
         cache_folder: str | None = None,
         local_files_only: bool = False,
@@ -100,6 +111,12 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
             batch_tokens=batch_tokens,
         )
         check_options(options)
+        if is_url(model):
+            raise InvalidArgumentError(
+                "model에 서버의 주소를 넣었습니다. korag.load_reranker('https://...', like='모델')로 불러온 것을 "
+                "넣으세요.",
+                "model is the address of a server; pass what korag.load_reranker('https://...', like='model') returns.",
+            )
         if isinstance(model, Encoder):
             raise wrong_family(model.model_name, model.family, "cross_encoder")
         source = resolve_model(
@@ -111,8 +128,11 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
             remote_code=trust_remote_code,
         )
         checkpoint = read_cross_encoder(source, remote_code=trust_remote_code)
-        if checkpoint.generative and backend != "torch":
+        if checkpoint.generative and not runs_on_torch(backend):
             raise _no_engine(source.name, backend)
+        check_layout(source.name, module_types(source.folder))
+        if checkpoint.chat_template is not None:
+            check_newest("채팅 템플릿을 쓰는 재순위 모델에는", "Rerankers with a chat template need")
         check_backend(backend)
         if source.revision is None or local_files_only:  # otherwise they are downloaded at first use
             source.check_weights()

@@ -6,11 +6,14 @@ import os
 from typing import Any
 
 from korag.encoders.base import Encoder
-from korag.encoders.load import as_encoder
-from korag.errors import WrongFamilyError
+from korag.encoders.load import as_encoder, load_encoder
+from korag.encoders.load_checks import check_server_arguments
+from korag.errors import InvalidArgumentError, WrongFamilyError
+from korag.remote.options import ServerOptions, is_url
 from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker, TokenCache
 from korag.reranking.cross_encoder import CrossEncoderReranker
+from korag.reranking.remote import RemoteReranker
 
 
 def load_reranker(
@@ -18,19 +21,31 @@ def load_reranker(
     *,
     cache: TokenCache | None = None,
     query_length: int | None = None,
+    like: TextReranker | Encoder[Any] | str | os.PathLike[str] | None = None,
+    server: ServerOptions | None = None,
     **settings: Any,
 ) -> TextReranker:
     """Loads a cross-encoder or a late-interaction model; its files say which it is.
 
     Args:
-        model: A name, a path, a loaded late-interaction encoder, or a reranker, which is returned as it is.
+        model: A name, a path, the address of a server (``https://…``), a loaded late-interaction encoder, or a
+            reranker, which is returned as it is.
         cache: For a late-interaction model: the cache of its document vectors.
         query_length: For a late-interaction model: the longest query in tokens.
+        like: For a server: the model that it serves, as a name, a path, or a loaded model. The server's scores, or
+            vectors, are compared with its own.
+        server: For a server: its API and key, and how to ask it.
         settings: Keywords that `CrossEncoderReranker` and `load_encoder` share; None counts as not given.
 
     Raises:
         WrongFamilyError: If it is a dense or sparse model.
+        ServedModelError: If a server's scores are not those of `like`.
+        ServerError: If a server does not answer.
     """
+    check_server_arguments(model, like=like, canaries=None, server=server)
+    if is_url(model):
+        local = load_reranker(like, cache=cache, query_length=query_length, **settings)  # type: ignore[arg-type]
+        return _connect(str(model), local, ServerOptions() if server is None else server)
     if isinstance(model, TextReranker):
         return model
     if isinstance(model, Encoder):
@@ -51,3 +66,15 @@ def load_reranker(
             "--family cross_encoder.",
         ) from error
     return Reranker(encoder, cache=cache)
+
+
+def _connect(url: str, local: TextReranker, server: ServerOptions) -> TextReranker:
+    if isinstance(local, CrossEncoderReranker) and not isinstance(local, RemoteReranker):
+        return RemoteReranker.like(local, url, server)
+    if isinstance(local, Reranker):
+        return Reranker(load_encoder(url, like=local.encoder, server=server), cache=local.cache)  # type: ignore[arg-type]
+    name = type(local).__name__
+    raise InvalidArgumentError(
+        f"like에 {name}을(를) 넣었습니다. 크로스 인코더나 ColBERT 모델을 넣으세요.",
+        f"like is a {name}; pass a cross-encoder or a ColBERT model.",
+    )

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from korag.training.pairs import Pair, key
 
+LABEL = "label"
+"""Name of the column of a teacher's scores, as the trainers expect it."""
+
 
 def to_columns(pairs: Sequence[Pair], negatives: int, seed: int) -> dict[str, list[str]]:
     """Converts pairs into columns of equal length: query, positive and numbered negatives.

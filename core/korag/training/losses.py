@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor, nn
 
 from korag.errors import InvalidArgumentError
+from korag.training.distillation import Distillation, DistilledLoss
 from korag.training.heads import find_matryoshka
 from korag.training.recipes import Recipe
 
@@ -37,6 +38,8 @@ class MatryoshkaColBERTLoss(nn.Module):
         model: A `MultiVectorEncoder` with heads from `korag.training.heads.attach_heads`.
         weights: ``c_m`` by dimension; None for equal weights that sum to 1.
         temperature: ``T``.
+        distillation: A teacher's part of each head's loss: ``L_m`` becomes ``(1 − w) · L_m + w · D_m``, with ``D_m``
+            over ``s_m / T`` of the query's own documents; the labels are then the teacher's scores. None for none.
 
     Raises:
         InvalidArgumentError: If the model has no heads, `weights` do not match its dimensions, or `temperature` is
@@ -44,7 +47,12 @@ class MatryoshkaColBERTLoss(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, *, weights: Mapping[int, float] | None = None, temperature: float = 1.0
+        self,
+        model: nn.Module,
+        *,
+        weights: Mapping[int, float] | None = None,
+        temperature: float = 1.0,
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
         heads = find_matryoshka(model)
@@ -68,35 +76,70 @@ class MatryoshkaColBERTLoss(nn.Module):
         self.model = model
         self.weights = {dim: chosen[dim] for dim in heads.dims}
         self.temperature = temperature
+        self.distillation = distillation
 
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
         """Computes the loss of a batch.
 
         Args:
             sentence_features: Tokenized columns: queries, positives, then any negatives; B rows each.
-            labels: Ignored.
+            labels: The teacher's scores, with `distillation`; otherwise ignored. Shape: (B, columns − 1).
 
         Returns:
             The loss: a float32 scalar.
         """
-        query, *documents = [
+        outputs = [
             self.model(dict(features), task=features.get("task", "document" if column else "query"), all_dims=True)
             for column, features in enumerate(sentence_features)
         ]
-        total = torch.zeros((), device=query["attention_mask"].device)
+        total = torch.zeros((), device=outputs[0]["attention_mask"].device)
         for dim, weight in self.weights.items():
             name = f"token_embeddings_{dim}"
-            scores = torch.cat([
-                maxsim_matrix(query[name], query["attention_mask"], column[name], column["attention_mask"])
-                for column in documents
-            ], dim=1)  # fmt: skip
-            targets = torch.arange(len(scores), device=scores.device)  # positives are the first column
-            total = total + weight * F.cross_entropy(scores / self.temperature, targets)
+            total = total + weight * _contrastive(outputs, name, self.temperature, self.distillation, labels)
         return total
 
     def get_config_dict(self) -> dict[str, Any]:
         """Returns the settings, for a model card."""
         return {"weights": self.weights, "temperature": self.temperature}
+
+
+class _TaughtColBERTLoss(nn.Module):
+    """`MatryoshkaColBERTLoss` of a model with a single projection, which is not among its heads."""
+
+    def __init__(self, model: nn.Module, *, temperature: float, distillation: Distillation) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+        self.distillation = distillation
+
+    def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor) -> Tensor:
+        outputs = [
+            self.model(dict(features), task=features.get("task", "document" if column else "query"))
+            for column, features in enumerate(sentence_features)
+        ]
+        return _contrastive(outputs, "token_embeddings", self.temperature, self.distillation, labels)
+
+
+def _contrastive(
+    outputs: list[dict[str, Any]],
+    name: str,
+    temperature: float,
+    distillation: Distillation | None,
+    labels: Tensor | None,
+) -> Tensor:
+    """Computes ``L_m`` of `MatryoshkaColBERTLoss`, from the token vectors called `name` of each column."""
+    query, *documents = outputs
+    columns = [
+        maxsim_matrix(query[name], query["attention_mask"], column[name], column["attention_mask"])
+        for column in documents
+    ]
+    scores = torch.cat(columns, dim=1)
+    targets = torch.arange(len(scores), device=scores.device)  # positives are the first column
+    loss = F.cross_entropy(scores / temperature, targets)
+    if distillation is None or labels is None:
+        return loss
+    taught: Tensor = distillation(loss, torch.stack([column.diagonal() for column in columns], dim=1), labels)
+    return taught
 
 
 def maxsim_matrix(query: Tensor, query_mask: Tensor, documents: Tensor, document_mask: Tensor) -> Tensor:
@@ -123,33 +166,44 @@ def maxsim_matrix(query: Tensor, query_mask: Tensor, documents: Tensor, document
     return scores
 
 
-def make_loss(model: Any, recipe: Recipe, *, similarity: str = "cosine") -> nn.Module:
+def make_loss(
+    model: Any, recipe: Recipe, *, similarity: str = "cosine", teacher_temperature: float | None = None
+) -> nn.Module:
     """Builds the loss of a recipe.
 
     Args:
         model: The sentence-transformers model to train.
         recipe: The recipe.
         similarity: Similarity of a dense model: ``"cosine"`` or ``"dot"``.
+        teacher_temperature: Temperature of the teacher whose scores are the labels; None without one.
 
     Returns:
         A loss for the trainer of the model's family. Late interaction without heads uses sentence-transformers' loss,
         which equals `MatryoshkaColBERTLoss` with a single projection.
     """
+    distillation = None
+    if teacher_temperature is not None:
+        distillation = Distillation(
+            recipe.distill_loss, weight=recipe.distill_weight, scale=recipe.scale, temperature=teacher_temperature
+        )
     if recipe.family == "late_interaction":
         from sentence_transformers.multi_vector_encoder.losses import MultiVectorMultipleNegativesRankingLoss
 
         if find_matryoshka(model) is None:
+            if distillation is not None:
+                return _TaughtColBERTLoss(model, temperature=recipe.temperature, distillation=distillation)
             return MultiVectorMultipleNegativesRankingLoss(model, scale=recipe.scale)
         weights = dict(zip(recipe.dims, recipe.dim_weights, strict=True)) if recipe.dim_weights else None
-        return MatryoshkaColBERTLoss(model, weights=weights, temperature=recipe.temperature)
+        return MatryoshkaColBERTLoss(model, weights=weights, temperature=recipe.temperature, distillation=distillation)
     if recipe.family == "sparse":
         from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss, SpladeLoss
 
+        ranking = SparseMultipleNegativesRankingLoss(
+            model, scale=recipe.scale, gather_across_devices=recipe.gather_across_devices
+        )
         return SpladeLoss(
             model,
-            SparseMultipleNegativesRankingLoss(
-                model, scale=recipe.scale, gather_across_devices=recipe.gather_across_devices
-            ),
+            ranking if distillation is None else DistilledLoss(model, ranking, distillation),
             document_regularizer_weight=recipe.document_regularizer,
             query_regularizer_weight=recipe.query_regularizer,
         )
@@ -162,9 +216,10 @@ def make_loss(model: Any, recipe: Recipe, *, similarity: str = "cosine") -> nn.M
     compare = dot_score if similarity == "dot" else cos_sim
     gather = recipe.gather_across_devices
     if recipe.loss == "multiple-negatives":
-        return MultipleNegativesRankingLoss(
+        contrastive = MultipleNegativesRankingLoss(
             model, scale=recipe.scale, similarity_fct=compare, gather_across_devices=gather
         )
+        return contrastive if distillation is None else DistilledLoss(model, contrastive, distillation)
     return CachedMultipleNegativesRankingLoss(
         model, scale=recipe.scale, similarity_fct=compare, mini_batch_size=recipe.mini_batch_size,
         gather_across_devices=gather,

@@ -100,7 +100,7 @@ def mine_negatives(
         documents = loaded.encode_documents(texts, show_progress=show_progress)
         encoded = loaded.encode_queries(list(queries.values()), show_progress=False)
         for position, name in enumerate(names):
-            scores = _scores(loaded, encoded[position], documents)
+            scores = score_documents(loaded, encoded[position], documents)
             best = float(scores[sorted(positives[name])].max())
             limit = min(best - abs(best) * (relative_margin or 0), best - (absolute_margin or 0))
             unmargined = relative_margin is None and absolute_margin is None
@@ -125,7 +125,7 @@ def _gather(pairs: Sequence[Pair], corpus: list[str]) -> tuple[list[str], dict[s
     return texts, index_of, positives
 
 
-def _scores(encoder: Encoder[Any], query: Any, documents: Any) -> NDArray[np.float32]:
+def score_documents(encoder: Encoder[Any], query: Any, documents: Any) -> NDArray[np.float32]:
     """Scores all encoded documents for an encoded query. Shape: (n,)."""
     if encoder.family == "late_interaction":
         return maxsim(query, documents)

@@ -22,12 +22,15 @@ class Pair:
         positive: A document that answers it.
         negatives: Documents that do not answer it but resemble one that does.
         line: Its origin: line of a text file or row of a parquet file, from 1; not compared.
+        scores: A teacher's scores, for `finetune(distill="scores")`: of the positive, then of each negative; empty for
+            none. Negatives mined later have none.
     """
 
     query: str
     positive: str
     negatives: tuple[str, ...] = ()
     line: int | None = field(default=None, compare=False)
+    scores: tuple[float, ...] = ()
 
 
 def key(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from korag.errors import InvalidTextError
 from korag.text import check_text, is_empty
 from korag.training.pairs import Pair, Problem, key
@@ -10,8 +12,9 @@ from korag.training.pairs import Pair, Problem, key
 def find_problems(pairs: list[Pair], problems: list[Problem]) -> list[Pair]:
     """Appends to `problems` and returns the pairs without any.
 
-    Problems are a text that is not a string, is empty or cannot be encoded as UTF-8; a query equal to its positive; a
-    repeated (query, positive); a repeated negative; and a negative that is a positive of the same query in any line.
+    Problems are a text that is not a string, is empty or cannot be encoded as UTF-8; scores that are not a finite
+    number for the positive and each negative; a query equal to its positive; a repeated (query, positive); a repeated
+    negative; and a negative that is a positive of the same query in any line.
     Texts that differ only in Unicode form or white space count as equal.
 
     Args:
@@ -69,4 +72,13 @@ def _text_problems(pair: Pair) -> list[Problem]:
                 found.append((pair.line, f"{name}이(가) 비어 있습니다", f"{name} is empty"))
         except InvalidTextError as error:
             found.append((pair.line, str(error.args[0]), str(error.args[1])))
+    wanted = 1 + len(pair.negatives)
+    numbers = [score for score in pair.scores if isinstance(score, int | float) and math.isfinite(score)]
+    if pair.scores and (len(numbers) != wanted or len(pair.scores) != wanted):
+        found.append((
+            pair.line,
+            f"scores는 정답과 오답 {len(pair.negatives)}개의 유한한 수 {wanted}개여야 합니다: {pair.scores!r:.40}",
+            f"scores must be {wanted} finite numbers, of the positive and {len(pair.negatives)} negatives: "
+            f"{pair.scores!r:.40}",
+        ))  # fmt: skip
     return found

@@ -32,12 +32,12 @@ def read_pairs(
 
     Columns: ``query`` (or ``anchor``, ``question``), ``positive`` (or ``pos``, ``document``, ``passage``), and for
     negatives ``negatives`` (a list) or ``negative``, ``negative_1``, ``neg_0`` … (one text each; empty ones are
-    ignored). Other columns are ignored.
+    ignored). ``scores`` may hold a list of a teacher's scores (see `Pair`). Other columns are ignored.
 
     Args:
         path: A ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet`` file; text in UTF-8.
         columns: Other column names, such as ``{"query": "질문", "positive": "문서"}``; ``"negatives"`` may name one
-            column.
+            column, and ``"scores"`` that of the scores.
         strict: Treat problems as errors; otherwise pairs with a problem are left out. Unreadable files and missing
             columns are always errors.
 
@@ -83,7 +83,9 @@ def check_pairs(pairs: Iterable[Pair | tuple[Any, ...]], *, strict: bool = True)
     made = []
     for number, item in enumerate(pairs, 1):
         if isinstance(item, Pair):
-            made.append(item if item.line is not None else Pair(item.query, item.positive, item.negatives, number))
+            made.append(
+                item if item.line is not None else Pair(item.query, item.positive, item.negatives, number, item.scores)
+            )
         elif isinstance(item, tuple) and len(item) in (2, 3):
             given = item[2] if len(item) == 3 else ()
             made.append(Pair(item[0], item[1], tuple([given] if isinstance(given, str) else given), number))
@@ -174,7 +176,14 @@ def _to_pairs(
                 negatives += value
             elif value not in (None, ""):
                 negatives.append(value)
-        pairs.append(Pair(row[query], row[positive], tuple(negatives), number))
+        scores = row.get(columns.get("scores", "scores"))
+        if not isinstance(scores, list | None):
+            problems.append((
+                number, f"scores가 목록이 아닙니다: {scores!r:.40}. JSONL이나 parquet의 목록으로 적으세요",
+                f"scores is no list: {scores!r:.40}; use a list in JSONL or parquet",
+            ))  # fmt: skip
+            continue
+        pairs.append(Pair(row[query], row[positive], tuple(negatives), number, tuple(scores or ())))
     if not pairs and not problems:
         problems.append((None, "쌍이 하나도 없습니다", "it contains no pairs"))
     return pairs

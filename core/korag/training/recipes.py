@@ -10,6 +10,7 @@ from korag.checkpoints.presets import Family
 from korag.errors import InvalidArgumentError
 
 Loss = Literal["matryoshka-colbert", "splade", "multiple-negatives", "cached-multiple-negatives"]
+DistillLoss = Literal["kl", "margin-mse"]
 _FAMILY_OF_LOSS: dict[str, Family] = {
     "matryoshka-colbert": "late_interaction",
     "splade": "sparse",
@@ -63,6 +64,11 @@ class Recipe:
         mini_batch_size: Rows per forward pass of ``"cached-multiple-negatives"``, which determine its memory.
         gather_across_devices: Use the documents of other devices as candidates too (SPLADE and dense).
         lora: Train an adapter instead of all weights (dense).
+        distill_loss: With a teacher (`finetune(distill=…)`): ``"kl"`` for the divergence of its distribution over a
+            query's candidates, or ``"margin-mse"`` for the squared error of its margins.
+        distill_weight: Weight of that loss, from 0 to 1; the recipe's own loss has the rest.
+        distill_temperature: Divisor of the teacher's scores; None for 0.05 with cosines of a dense teacher, 1 for other
+            scores.
         source: Origin of the values, and which are ours.
     """
 
@@ -84,6 +90,9 @@ class Recipe:
     mini_batch_size: int = 32
     gather_across_devices: bool = False
     lora: LoRA | None = None
+    distill_loss: DistillLoss = "kl"
+    distill_weight: float = 0.5
+    distill_temperature: float | None = None
     source: str = "own"
 
     @property
@@ -202,6 +211,12 @@ def find_recipe(recipe: str | Recipe) -> Recipe:
         raise _invalid("warmup", recipe.warmup, "0 ≤ warmup < 1")
     if recipe.dim_weights and len(recipe.dim_weights) != len(recipe.dims):
         raise _invalid("dim_weights", recipe.dim_weights, f"one weight for each of dims={recipe.dims}")
+    if recipe.distill_loss not in ("kl", "margin-mse"):
+        raise _invalid("distill_loss", recipe.distill_loss, "kl or margin-mse")
+    if not 0 <= recipe.distill_weight <= 1:
+        raise _invalid("distill_weight", recipe.distill_weight, "0 ≤ distill_weight ≤ 1")
+    if recipe.distill_temperature is not None and not recipe.distill_temperature > 0:
+        raise _invalid("distill_temperature", recipe.distill_temperature, "> 0")
     if recipe.lora is not None and recipe.family != "dense":
         raise _invalid("lora", recipe.lora, "None unless the model is dense")
     return recipe

@@ -28,9 +28,11 @@ class TrainingReport:
         documents: Number of documents in the evaluation.
         steps: Optimizer steps.
         seconds: Duration including loading and evaluation; of a resumed run, since it resumed.
-        ndcg: nDCG@10 on the held-out pairs: ``"bm25"``, ``"before"``, ``"after"``; empty if nothing was held out.
+        ndcg: nDCG@10 on the held-out pairs: ``"bm25"``, ``"before"``, ``"teacher"`` if it is an encoder, ``"after"``;
+            empty if nothing was held out.
         warnings: From `check_recipe`.
         resumed_from: The step the run resumed from; None if it was not interrupted.
+        teacher: Name of the teacher; None without one.
     """
 
     output: Path
@@ -45,12 +47,18 @@ class TrainingReport:
     ndcg: dict[str, float]
     warnings: tuple[str, ...] = ()
     resumed_from: int | None = None
+    teacher: str | None = None
 
     def to_markdown(self) -> str:
         """Returns the figures as a Markdown table."""
         if not self.ndcg:
             return "(평가용으로 남긴 쌍 없음 / nothing held out)"
-        names = {"bm25": "BM25 (character bigrams)", "before": f"{self.model}, before", "after": "after training"}
+        names = {
+            "bm25": "BM25 (character bigrams)",
+            "before": f"{self.model}, before",
+            "teacher": f"{self.teacher}, the teacher",
+            "after": "after training",
+        }
         rows = [f"| {names[name]} | {value:.3f} |" for name, value in self.ndcg.items()]
         head = f"| {self.held_out_pairs} held-out pairs, {self.documents} documents | nDCG@10 |"
         return "\n".join([head, "|---|--:|", *rows])
@@ -68,11 +76,12 @@ class TrainingReport:
         values = self.as_dict() | {"output": None}  # the folder may move
         write_text(folder / REPORT, json.dumps(values, ensure_ascii=False, indent=2))
         kind = {"dense": "sentence-similarity", "sparse": "sparse-encoder", "late_interaction": "colbert"}
+        taught = f" with the scores of {self.teacher}" if self.teacher else ""
         write_text(
             folder / "README.md",
             f"---\nlanguage: ko\ntags: [{kind[self.recipe.family]}, korag]\n---\n"
             f"# Fine-tuned from {self.model}\n\n"
-            f"Trained by `korag.training.finetune` on {self.train_pairs} pairs, recipe `{self.recipe.name}` "
+            f"Trained by `korag.training.finetune` on {self.train_pairs} pairs{taught}, recipe `{self.recipe.name}` "
             f"({self.steps} steps, seed {self.seed}); all settings are in `{REPORT}`.\n\n{self.to_markdown()}\n\n"
             "Subject to the licences of the original model and of the training data.\n",
         )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from korag.training.pairs import Pair, key
 from korag.training.recipes import Recipe
 from korag.training.resuming import last_checkpoint
 from korag.training.splits import Split
+from korag.training.teachers import Teacher, taught_scores
 
 logger = logging.getLogger("korag")
 
@@ -47,6 +48,7 @@ class RunState:
         *,
         restart: bool,
         mine: bool,
+        teacher: Teacher | None = None,
     ) -> Self:
         """Opens or creates the folder ``<target>.unfinished``.
 
@@ -60,6 +62,7 @@ class RunState:
             max_steps: Maximum number of optimizer steps.
             restart: Discard what is in the folder.
             mine: Mine negatives.
+            teacher: The teacher, if any.
 
         Raises:
             IndexStateError: If the folder belongs to a run with other arguments.
@@ -69,12 +72,13 @@ class RunState:
         arguments = {
             "model": str(encoder.fingerprint),
             "recipe": recipe.as_dict(),
-            "pairs": _digest([(pair.query, pair.positive, pair.negatives) for pair in split.train]),
+            "pairs": _digest([(pair.query, pair.positive, pair.negatives, pair.scores) for pair in split.train]),
             "held_out": _digest([(pair.query, pair.positive) for pair in split.held_out]),
             "corpus": _digest(corpus),
             "seed": seed,
             "max_steps": max_steps,
             "mine": mine,
+            "distill": None if teacher is None else teacher.identity,
         }
         if restart:
             state.remove()
@@ -119,12 +123,31 @@ class RunState:
             )  # fmt: skip
             self._write("mined.json", {"pairs": [asdict(pair) for pair in mined]})
             return mined
-        return [Pair(**(row | {"negatives": tuple(row["negatives"])})) for row in stored["pairs"]]
+        return [Pair(**(row | {name: tuple(row[name]) for name in ("negatives", "scores")})) for row in stored["pairs"]]
+
+    def taught_scores(
+        self, teacher: Teacher, pairs: Sequence[Pair], columns: Mapping[str, list[str]]
+    ) -> list[list[float]]:
+        """Returns the teacher's scores of every candidate; computed once and stored."""
+        stored = self._read("taught.json")
+        if stored is None:
+            stored = {"scores": taught_scores(teacher, pairs, columns)}
+            self._write("taught.json", stored)
+        scores: list[list[float]] = stored["scores"]
+        return scores
 
     def baselines(
-        self, test: tuple[Any, Any, Any], encoder: Encoder[Any], *, show_progress: bool | None
+        self,
+        test: tuple[Any, Any, Any],
+        encoder: Encoder[Any],
+        teacher: Encoder[Any] | None = None,
+        *,
+        show_progress: bool | None,
     ) -> dict[str, float]:
-        """Returns nDCG@10 of BM25 and of the untrained model, computed once; empty if nothing is held out."""
+        """Returns nDCG@10 of BM25, of the untrained model, and of the teacher if it is an encoder.
+
+        Computed once; empty if nothing is held out.
+        """
         if not test[0]:
             return {}
         stored = self._read("before.json")
@@ -133,6 +156,8 @@ class RunState:
                 "bm25": mean_ndcg(*test, show_progress=show_progress),
                 "before": mean_ndcg(*test, encoder=encoder, show_progress=show_progress),
             }
+            if teacher is not None:
+                stored["teacher"] = mean_ndcg(*test, encoder=teacher, show_progress=show_progress)
             self._write("before.json", stored)
         return dict(stored)
 

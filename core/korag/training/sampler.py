@@ -8,6 +8,7 @@ from typing import Any
 
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
+from korag.training.columns import LABEL
 from korag.training.pairs import key
 
 
@@ -22,7 +23,7 @@ class PairBatchSampler(DefaultBatchSampler):
     resumed run gets the same batches.
 
     Args:
-        dataset: Columns query, positive, then negatives.
+        dataset: Columns query, positive, then negatives; and the teacher's scores, if any.
         batch_size: Maximum number of rows per batch.
         drop_last: Drop incomplete batches.
         seed: Seed of the order.
@@ -31,7 +32,8 @@ class PairBatchSampler(DefaultBatchSampler):
 
     def __init__(self, dataset: Any, batch_size: int, drop_last: bool, *, seed: int = 0, **kwargs: Any) -> None:  # noqa: FBT001 (signature of its caller)
         super().__init__(dataset, batch_size=batch_size, drop_last=drop_last, seed=seed)
-        columns = [[key(text) for text in dataset[name]] for name in dataset.column_names]
+        names = [name for name in dataset.column_names if name != LABEL]
+        columns = [[key(text) for text in dataset[name]] for name in names]
         self._queries = columns[0]
         self._documents = [frozenset(row) for row in zip(*columns[1:], strict=True)]
         self._positives: dict[str, set[str]] = {}

@@ -69,7 +69,7 @@ def split_pairs(pairs: Sequence[Pair], *, held_out: float = 0.2, seed: int = 13)
     train = [pair for index, pair in enumerate(pairs) if index not in chosen]
     evaluated = tuple(pair for index, pair in enumerate(pairs) if index in chosen)
     gold = {key(pair.positive) for pair in evaluated}
-    clean = [replace(pair, negatives=tuple(n for n in pair.negatives if key(n) not in gold)) for pair in train]
+    clean = [_without(pair, gold) for pair in train]
     dropped = sum(len(old.negatives) - len(new.negatives) for old, new in zip(train, clean, strict=True))
     if dropped:
         logger.info(
@@ -78,6 +78,13 @@ def split_pairs(pairs: Sequence[Pair], *, held_out: float = 0.2, seed: int = 13)
             dropped, dropped,
         )  # fmt: skip
     return Split(tuple(clean), evaluated, dropped)
+
+
+def _without(pair: Pair, texts: set[str]) -> Pair:
+    """Returns the pair without the negatives whose keys are among `texts`, and without their scores."""
+    kept = [index for index, negative in enumerate(pair.negatives) if key(negative) not in texts]
+    scores = (pair.scores[0], *(pair.scores[1 + index] for index in kept)) if pair.scores else ()
+    return replace(pair, negatives=tuple(pair.negatives[index] for index in kept), scores=scores)
 
 
 def check_leaks(train: Iterable[Pair], held_out: Iterable[Pair]) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from korag.checkpoints.matryoshka import read_heads
 from korag.encoders.inputs import tasks_of
 from korag.encoders.precision import cpu_has_bfloat16
 from korag.encoders.pretrained import PretrainedEncoder
+from korag.encoders.releases import check_newest
 from korag.errors import InvalidArgumentError
 from korag.training.adapters import add_adapter, has_adapter, load_adapter_checkpoint
-from korag.training.columns import to_columns
-from korag.training.pairs import Pair
+from korag.training.columns import LABEL
 from korag.training.recipes import Recipe
 from korag.training.resuming import is_finished, last_checkpoint, step_of
 from korag.training.saving import quietly
@@ -47,8 +47,9 @@ def check_installed(recipe: Recipe) -> None:
     """Checks for missing packages before any data or weights are read.
 
     Raises:
-        MissingDependencyError: If a package of the extra ``train`` is missing.
+        MissingDependencyError: If a package of the extra ``train`` is missing, or this is an environment of PyLate.
     """
+    check_newest("학습에는", "Training needs")
     check("datasets", "accelerate", "ir_measures", *(("peft",) if recipe.lora else ()), extra="train")
 
 
@@ -114,13 +115,14 @@ def precision_flags(recipe: Recipe, device: str) -> dict[str, bool]:
 def train(
     model: Any,
     loss: Any,
-    pairs: Sequence[Pair],
+    columns: Mapping[str, list[str]],
     recipe: Recipe,
     *,
     folder: Path,
     prompts: dict[str, str],
     seed: int,
     device: str,
+    taught: Sequence[Sequence[float]] | None = None,
     max_steps: int | None = None,
     show_progress: bool | None = None,
 ) -> TrainResult:
@@ -129,12 +131,13 @@ def train(
     Args:
         model: From `load_trainable`.
         loss: From `korag.training.losses.make_loss`.
-        pairs: The training pairs.
+        columns: The training pairs, from `korag.training.columns.to_columns`.
         recipe: The recipe.
         folder: Folder of the checkpoints; the last two are kept.
         prompts: ``{"query": …, "document": …}``.
-        seed: Seed of the order, dropout and random negatives.
+        seed: Seed of the order and dropout.
         device: The device to train on.
+        taught: A teacher's scores of the candidates of each pair, for a loss that distills them.
         max_steps: Stop after this many optimizer steps; None for the recipe's epochs.
         show_progress: Show a progress bar; None shows one in a terminal.
     """
@@ -142,10 +145,9 @@ def train(
 
     from korag.training.sampler import PairBatchSampler
 
-    columns = to_columns(pairs, recipe.negatives, seed)
     shown = sys.stderr.isatty() if show_progress is None else show_progress
     trainer_class, arguments_class = _classes(recipe)
-    steps = max_steps or math.ceil(recipe.epochs * math.ceil(len(pairs) / recipe.batch_size))
+    steps = max_steps or math.ceil(recipe.epochs * math.ceil(len(columns["query"]) / recipe.batch_size))
     save_steps = max(_MIN_SAVE_STEPS, min(_MAX_SAVE_STEPS, steps // 10))
     arguments = arguments_class(
         output_dir=str(folder),
@@ -175,7 +177,9 @@ def train(
     if has_adapter(model):
         overrides["_load_from_checkpoint"] = lambda _, path: load_adapter_checkpoint(model, Path(path))
     plain = type(trainer_class.__name__, (trainer_class,), overrides)
-    dataset = require("datasets", extra="train").Dataset.from_dict(columns)
+    dataset = require("datasets", extra="train").Dataset.from_dict(
+        dict(columns) | ({} if taught is None else {LABEL: taught})
+    )
     trainer = plain(model=model, args=arguments, train_dataset=dataset, loss=loss)
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(folder)

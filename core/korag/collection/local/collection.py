@@ -14,25 +14,17 @@ from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_choice, check_flag
 from korag.collection.base import Collection, Hit, SearchOptions
+from korag.collection.documents import StoredDocument
+from korag.collection.local.arguments import EncoderLike, LegArguments, LegSettings
 from korag.collection.local.database import DATABASE_FILE, Database
 from korag.collection.local.documents import LocalDocuments
 from korag.collection.local.editing import Editor
 from korag.collection.local.fitted import NAME as FUSION_SETTING
 from korag.collection.local.fitted import check_fitted, read_fusion
 from korag.collection.local.lexicons import LexiconReader
-from korag.collection.local.manifest import (
-    EncoderLike,
-    LegSettings,
-    check_codecs,
-    current_manifest,
-    describe,
-    make_legs,
-    name_encoders,
-    name_settings,
-    read_manifest,
-    reopen_legs,
-)
+from korag.collection.local.manifest import current_manifest, describe, make_legs, read_manifest, reopen_legs
 from korag.collection.local.merging import Merger
+from korag.collection.local.moving import StoredVectors
 from korag.collection.local.remains import EMPTY, check_database_there
 from korag.collection.local.replacing import finish_interrupted
 from korag.collection.local.saving import save_copy
@@ -45,13 +37,16 @@ from korag.collection.local.verifying import VerifyReport, verify_folder
 from korag.collection.local.views import repeated
 from korag.collection.local.writing import Writer
 from korag.collection.runs import LegRuns
+from korag.collection.truncation import windows_of
 from korag.encoders.base import Encoder
 from korag.errors import ForeignFolderError, IndexStateError
+from korag.explanations import LegExplanation
 from korag.fusion import Fusion
 from korag.keywords import checks_keywords
 from korag.legs.base import Leg, ModelFreeLeg
 from korag.legs.lexical import BM25Like
-from korag.legs.windows.settings import WindowArguments, WindowSize, check_windows
+from korag.legs.multi_vector.settings import check_tokens
+from korag.legs.windows.settings import Windows, WindowSize
 from korag.paths import check_path
 from korag.storage import is_taken, storage_errors
 from korag.text import check_texts
@@ -83,8 +78,9 @@ class LocalCollection(LocalDocuments, Collection):
         self._reader = SnapshotReader(database, segments, codecs, dims)
         self._searcher = Searcher(database, self._reader, self._legs)
         self._lexicons = LexiconReader(database)
-        self._writer = Writer(database, segments, self._place)
+        self._writer = Writer(database, segments, codecs, self._place)
         self._merger = Merger(self._writer, segments, self._reader, self._legs)
+        self._vectors = StoredVectors(database, self._reader, self._place)
         self._editor = Editor(database, segments, self._reader, self._writer, self._merger, self._legs)
 
     @classmethod
@@ -98,6 +94,9 @@ class LocalCollection(LocalDocuments, Collection):
         tokenizer: TokenizerLike = None,
         legs: LegSettings = None,
         codecs: Mapping[str, str] | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         window: WindowSize = "auto",
         stride: int | None = None,
         timeout: float = 30.0,
@@ -123,6 +122,16 @@ class LocalCollection(LocalDocuments, Collection):
             legs: Registered legs that need no model: a list of names, or a dict of name and settings. ``bm25=True,
                 tokenizer=…`` is short for ``legs={"bm25": {"tokenizer": …}}``. Recorded in an existing collection.
             codecs: How a new collection stores a leg's vectors, by leg; the leg's default where not given.
+                ``{"dense": "int8"}`` rounds dense vectors and takes a quarter of the space of ``"float32"``.
+            codec: How a new collection stores the token vectors of its ColBERT model: ``"float16"`` (the default)
+                keeps them, ``"int8"``, ``"4bit"``, ``"2bit"`` and ``"1bit"`` take less and score with what is left.
+                Short for ``codecs={"colbert": …}``. None takes what the collection has.
+            keep_vectors: Keep the float16 vectors too, on disk, where `codec` does not: the best documents are scored
+                by them, and `upgrade` can change the codec. None takes what the collection has (False for a new one).
+            pool_factor: Merge similar token vectors of each document, so that one is left for so many (see
+                `korag.legs.multi_vector.pooling`); 1 merges none. With mini-colbert, 2 costs 3 points of nDCG@10 and 3
+                costs 4 to 5; ``korag eval --pool-factor`` measures it for your model and documents. None takes what the
+                collection has (1 for a new one).
             window: Documents of more tokens than that are split into overlapping windows for the models, and are found
                 by the best of them. ``"auto"`` takes what the collection has, and for a new one the most tokens that
                 each model reads; an integer takes fewer; None lets models read the beginning of a document only.
@@ -145,8 +154,18 @@ class LocalCollection(LocalDocuments, Collection):
         """
         check_flag("load_stored_models", load_stored_models)
         folder = check_path("path", path)
-        windows = check_windows(window, stride)
-        given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
+        asked = LegArguments.check(
+            encoders=encoders,
+            bm25=bm25,
+            tokenizer=tokenizer,
+            legs=legs,
+            codecs=codecs,
+            codec=codec,
+            keep_vectors=keep_vectors,
+            pool_factor=pool_factor,
+            window=window,
+            stride=stride,
+        )
         file = folder / DATABASE_FILE
         with storage_errors(folder, writing=False):
             finish_interrupted(folder)
@@ -162,20 +181,18 @@ class LocalCollection(LocalDocuments, Collection):
                 "exist; nothing was changed.",
             )
         # Before anything is created, so that a wrong argument leaves no folder behind.
-        new = None if known else describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer, windows=windows))
+        new = None if known else describe(make_legs(asked))
         if new is not None:
             with storage_errors(folder, writing=True):
                 folder.mkdir(parents=True, exist_ok=True)
         database = Database(file, timeout=timeout)
         try:
             if database.is_new():  # new, or a process was killed between making the file and its tables
-                database.create(
-                    {"legs": new or describe(make_legs(*given, bm25=bm25, tokenizer=tokenizer, windows=windows))}
-                )
+                database.create({"legs": new or describe(make_legs(asked))})
             database.remember()
             manifest, _ = read_manifest(database)
             stored = StoredModels(f"'{folder}'", folder, load_stored_models)
-            opened = reopen_legs(manifest, *given, bm25=bm25, tokenizer=tokenizer, windows=windows, stored=stored)
+            opened = reopen_legs(manifest, asked, stored)
             return cls(database, SegmentFolder(folder / SEGMENT_FOLDER), opened)
         except BaseException:
             database.close()
@@ -191,13 +208,26 @@ class LocalCollection(LocalDocuments, Collection):
         tokenizer: TokenizerLike = None,
         legs: LegSettings = None,
         codecs: Mapping[str, str] | None = None,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        pool_factor: int | None = None,
         window: WindowSize = "auto",
         stride: int | None = None,
     ) -> Self:
         """Makes a collection that lives as long as the object; arguments as for `open`."""
-        windows = check_windows(window, stride)
-        given = name_encoders(encoders), name_settings(legs), check_codecs(codecs)
-        made = make_legs(*given, bm25=bm25, tokenizer=tokenizer, windows=windows)
+        asked = LegArguments.check(
+            encoders=encoders,
+            bm25=bm25,
+            tokenizer=tokenizer,
+            legs=legs,
+            codecs=codecs,
+            codec=codec,
+            keep_vectors=keep_vectors,
+            pool_factor=pool_factor,
+            window=window,
+            stride=stride,
+        )
+        made = make_legs(asked)
         database = Database(None)
         database.create({"legs": describe(made)})
         return cls(database, SegmentMemory(), made)
@@ -209,28 +239,46 @@ class LocalCollection(LocalDocuments, Collection):
         return type(self)(database, SegmentMemory(), self._legs)
 
     @classmethod
-    def upgrade(cls, path: str | os.PathLike[str], *, timeout: float = 30.0) -> int:
-        """Rewrites a collection of an older KoRAG in the current format, without encoding any text.
+    @checks_keywords
+    def upgrade(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        codec: str | None = None,
+        keep_vectors: bool | None = None,
+        timeout: float = 30.0,
+    ) -> int:
+        """Rewrites a collection in the current format, or with another codec, without encoding any text.
 
         No model is loaded. All changes become visible in one commit; a kill at any moment leaves a whole collection,
-        old or new. Opening a collection reads old formats too, so this only saves converting them again every time.
+        old or new. Opening a collection reads old formats too, so without `codec` this only saves converting them again
+        every time. Where the collection is open with the old codec, every call raises `IndexStateError` from then on.
 
         Args:
             path: The folder.
+            codec: Store the token vectors with another codec, made from the float16 vectors; see `open`. None leaves
+                it as it is.
+            keep_vectors: Keep the float16 vectors; None for False where `codec` is given and does not consist of them.
+                Without them, this cannot be done again. With `codec` left out, False drops them, if the codec does not
+                consist of them.
             timeout: Seconds to wait for another process that is writing.
 
         Returns:
             The number of segments rewritten; 0 if everything is up to date.
 
         Raises:
-            IndexStateError: If there is no collection, or one of its legs or codecs is not registered here.
+            InvalidArgumentError: If there is no such codec, or the collection has no token vectors.
+            IndexStateError: If there is no collection, one of its legs or codecs is not registered here, or it has not
+                kept the vectors that another codec needs.
             ForeignFolderError: If the folder holds something else.
             FormatVersionError: If a newer KoRAG made it, or one that is too old.
             CollectionLockedError: If another process is still writing after the time-out.
             ReadOnlyError: If the folder cannot be written to.
+            StorageFullError: If there is not enough space; the collection stays as it was.
             SegmentError: If a segment is missing or damaged.
         """
-        return upgrade_folder(check_path("path", path), timeout=timeout)
+        tokens = check_tokens(codec, keep_vectors, None)
+        return upgrade_folder(check_path("path", path), timeout=timeout, tokens=tokens)
 
     @classmethod
     def verify(cls, path: str | os.PathLike[str], *, timeout: float = 30.0) -> VerifyReport:
@@ -309,8 +357,16 @@ class LocalCollection(LocalDocuments, Collection):
         with self._writer.writing():
             self._database.replace_setting(FUSION_SETTING, recorded)
 
-    def _leg_runs(self, queries: list[str], legs: Sequence[str], fetch: int) -> list[LegRuns]:
-        return self._searcher.leg_runs(queries, legs, fetch)
+    def _windows(self) -> dict[str, Windows]:
+        return windows_of(self._legs)
+
+    def _leg_runs(
+        self, queries: list[str], legs: Sequence[str], fetch: int, where: Mapping[str, Any] | None = None
+    ) -> list[LegRuns]:
+        return self._searcher.leg_runs(queries, legs, fetch, where)
+
+    def _explain_legs(self, query: str, legs: Sequence[str], document: StoredDocument) -> dict[str, LegExplanation]:
+        return self._searcher.explain(query, legs, document)
 
     def _search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
         return self._searcher.search(queries, legs, options)
@@ -409,15 +465,8 @@ class LocalCollection(LocalDocuments, Collection):
             database = Database(None)
             database.restore(state["database"])
             manifest, _ = read_manifest(database)
-            given = name_encoders(state["encoders"]), state["legs"], check_codecs(None)
-            legs = reopen_legs(
-                manifest,
-                *given,
-                bm25=None,
-                tokenizer=None,
-                windows=WindowArguments(),
-                stored=StoredModels(":memory:"),
-            )
+            asked = LegArguments.check(encoders=state["encoders"], legs=state["legs"])
+            legs = reopen_legs(manifest, asked, StoredModels(":memory:"))
             LocalCollection.__init__(self, database, state["segments"], legs)
             return
         folder: Path = state["path"]

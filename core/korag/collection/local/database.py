@@ -36,9 +36,9 @@ from korag.errors import (
 from korag.storage import full
 
 DATABASE_FILE = "korag.sqlite3"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Of the tables and settings; segments have versions of their own. 2, of KoRAG 0.1.0, records no codecs. 3 has no
-checksums of documents and no id of the collection."""
+checksums of documents and no id of the collection. 4 has no checksums of blocks, and records deletions alone."""
 _OLDEST_FORMAT = 2  # 1 has no pooled token vectors
 _APPLICATION_ID = 0x6B6F5247  # "koRG", in the file's header: tells our databases from others
 _BUSY_SECONDS = 30.0
@@ -120,6 +120,7 @@ class Database(Tables):
                     self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                     self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
                     self._write_setting("generation", 0)
+                    self.record_keys()
                     self.renew_id()
                     for name, value in settings.items():
                         self._write_setting(name, value)
@@ -447,7 +448,7 @@ class Database(Tables):
         """
         with self.reading():
             version = self.version()
-            rows = self._all("SELECT name, value FROM settings WHERE NOT name GLOB 'id:*'") if version else []
+            rows = self._all("SELECT name, value FROM settings WHERE name < 'id:' OR name >= 'id;'") if version else []
         settings = {name: self._parse(name, value) for name, value in rows}
         if version:
             if version >= schema.WITH_CHECKSUMS and self._to_commit(settings).collection_id is None:
@@ -474,10 +475,12 @@ class Database(Tables):
             FormatVersionError: If a newer KoRAG has changed the format meanwhile.
         """
         self._write_setting("legs", legs)
-        if self.version() < FORMAT_VERSION:
-            schema.add_format_4(self._connection)
+        if (version := self.version()) < FORMAT_VERSION:
+            schema.raise_format(self._connection, version)
             self._connection.execute("DELETE FROM settings WHERE name = 'tokenizer'")  # part of `legs` since format 3
             self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            self.record_keys()
+        if version < schema.WITH_CHECKSUMS:
             self.remember_all_forms()
             self.renew_id()
 

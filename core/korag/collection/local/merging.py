@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from korag.collection.local.segment_readers import SegmentReader
 from korag.collection.local.segment_stores import SegmentStore
-from korag.collection.local.segments import LegArrays, Segment, SegmentInfo
-from korag.collection.local.snapshot import SegmentReader, Snapshot, SnapshotReader
+from korag.collection.local.segments import CodecVersion, LegArrays, Segment, SegmentInfo
+from korag.collection.local.snapshot import Snapshot, SnapshotReader
 from korag.collection.local.writing import Writer
 from korag.errors import CollectionLockedError, StorageFullError
 from korag.forking import Lock
-from korag.legs.base import Leg
+from korag.legs.base import Leg, SegmentSlice
 
 TIER = 16
 """Segments of similar size that are merged into one, so that their number grows logarithmically."""
 MERGED_BYTES = 256 * 2**20
-"""Greatest size of a merged segment; a merge holds a few times as much in memory."""
+"""Greatest size of a merged segment. A merge holds a few times as much in memory, and what `Codec.merge` decodes."""
+MERGED_DOCUMENTS = 65_536
+"""Most documents of a merged segment, so that a row fits into 16 bits."""
 
 
 class Merger:
@@ -81,34 +85,64 @@ class Merger:
 
 
 def choose_merge(snapshot: Snapshot) -> list[SegmentReader]:
-    """Returns the segments to merge now: a full tier of small ones, or those that are mostly dead."""
+    """Returns the segments to merge now, into one: a full tier of small ones, or those that are mostly dead.
+
+    A tier is full if it has `TIER` segments, or enough for the largest segment there may be. One that is more than half
+    as large stays as it is, since no two of them would fit into one.
+    """
     tiers: dict[int, list[SegmentReader]] = {}
     for reader in snapshot.readers:
-        if reader.live_bytes <= MERGED_BYTES // 2:  # two larger ones do not fit into one and would stay as they are
+        if _share(reader) <= 0.5:
             tiers.setdefault(int(math.log(max(1, len(reader.live)), TIER)), []).append(reader)
     for tier in tiers.values():
-        if len(tier) >= TIER:
-            return tier
-    return [reader for reader in snapshot.readers if len(reader.live) * 2 < reader.info.rows]
+        if len(tier) >= TIER or sum(map(_share, tier)) > 1:
+            return next(_batches(tier))
+    return next(_batches([reader for reader in snapshot.readers if len(reader.live) * 2 < reader.info.rows]), [])
 
 
 def merge_segments(readers: Sequence[SegmentReader], legs: Mapping[str, Leg]) -> Iterator[Segment]:
     """Yields new segments made of the live rows of old ones."""
+    for batch in _batches([piece for reader in readers for piece in _pieces(reader)]):
+        if filled := [reader for reader in batch if len(reader.live)]:
+            yield _merge(filled, legs)
+
+
+def _share(reader: SegmentReader) -> float:
+    """The live rows as a share of the largest segment there may be."""
+    return max(reader.live_bytes / MERGED_BYTES, len(reader.live) / MERGED_DOCUMENTS)
+
+
+def _pieces(reader: SegmentReader) -> Iterator[SegmentReader]:
+    """A segment in parts, if it has more rows than there may be: older KoRAGs merged by size alone."""
+    for start in range(0, max(1, len(reader.live)), MERGED_DOCUMENTS):
+        yield replace(reader, live=reader.live[start : start + MERGED_DOCUMENTS])
+
+
+def _batches(readers: Sequence[SegmentReader]) -> Iterator[list[SegmentReader]]:
+    """Segments that fit into one, in the order of their keys."""
     batch: list[SegmentReader] = []
+    size = documents = 0
     for reader in sorted(readers, key=lambda reader: int(reader.keys[0]) if len(reader.keys) else 0):
-        if batch and sum(r.live_bytes for r in batch) + reader.live_bytes > MERGED_BYTES:
-            yield _merge(batch, legs)
-            batch = []
-        if len(reader.live):
-            batch.append(reader)
+        size, documents = size + reader.live_bytes, documents + len(reader.live)
+        if batch and (size > MERGED_BYTES or documents > MERGED_DOCUMENTS):
+            yield batch
+            batch, size, documents = [], reader.live_bytes, len(reader.live)
+        batch.append(reader)
     if batch:
-        yield _merge(batch, legs)
+        yield batch
 
 
 def _merge(readers: Sequence[SegmentReader], legs: Mapping[str, Leg]) -> Segment:
-    keys = np.concatenate([reader.keys[reader.live] for reader in readers])
+    keys = np.concatenate([reader.live_keys for reader in readers])
     merged = {}
     for name, leg in legs.items():
-        decoded = [leg.codec.decode(reader.legs[name].arrays, reader.live) for reader in readers]
-        merged[name] = LegArrays.encode(leg.codec, leg.concat(decoded), len(keys))
+        slices = [_checked(reader, name, leg) for reader in readers]
+        merged[name] = LegArrays(leg.codec.merge(slices, leg.concat), CodecVersion.of(leg.codec))
     return Segment(keys, merged)
+
+
+def _checked(reader: SegmentReader, name: str, leg: Leg) -> SegmentSlice:
+    """The live documents, as a leg sees them, of which all is checked: a merge reads all, and vouches for it anew."""
+    if reader.segment.mapped is not None:
+        reader.segment.check(name, leg.codec, file=reader.info.name)
+    return reader.legs[name]

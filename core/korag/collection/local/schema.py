@@ -29,9 +29,18 @@ _FORMAT_4 = (
     "CREATE TABLE changes (generation INTEGER PRIMARY KEY, deleted TEXT NOT NULL)",
 )
 """Makes of it the schema of format 4."""
+_FORMAT_5 = (
+    "DROP TABLE changes",
+    "CREATE TABLE changes (generation INTEGER PRIMARY KEY, deleted BLOB NOT NULL, changed BLOB NOT NULL)",
+)
+"""Makes of that the schema of format 5."""
 WITH_CHECKSUMS = 4
+WITH_CHANGES = 5
 WHOLE_UP_TO = 32 * 2**20
 """Size of a file whose indexes are compared with its tables, too, when it is opened."""
+PAGES_UP_TO = 128 * 2**20
+"""Size of a file whose pages are all checked when it is opened, in half a second. Of a larger one, those of the small
+tables are. SQLite finds a damaged page when it reads it, and each document has a checksum."""
 
 _LIMITS = {sqlite3.SQLITE_LIMIT_ATTACHED: 0, sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1}
 _checked: set[tuple[int, ...]] = set()
@@ -58,12 +67,12 @@ def create(connection: sqlite3.Connection) -> None:
     """Makes the tables, inside a transaction."""
     for statement in _SCHEMA.split(";\n"):
         connection.execute(statement)
-    add_format_4(connection)
+    raise_format(connection, 0)
 
 
-def add_format_4(connection: sqlite3.Connection) -> None:
-    """Makes of the tables of an older format those of format 4, inside a transaction."""
-    for statement in _FORMAT_4:
+def raise_format(connection: sqlite3.Connection, version: int) -> None:
+    """Makes of the tables of an older format those of the current one, inside a transaction."""
+    for statement in (*(_FORMAT_4 if version < WITH_CHECKSUMS else ()), *(_FORMAT_5 if version < WITH_CHANGES else ())):
         connection.execute(statement)
 
 
@@ -84,7 +93,7 @@ def find_foreign(connection: sqlite3.Connection, version: int) -> str | None:
 
 
 def find_damage(connection: sqlite3.Connection, path: Path) -> str | None:
-    """Checks the pages of a file, once as long as it stays as it is; seconds per gigabyte.
+    """Checks the pages of a file, once as long as it stays as it is; those of documents only up to `PAGES_UP_TO`.
 
     Returns:
         The first thing found, in SQLite's words; None if there is nothing.
@@ -93,10 +102,14 @@ def find_damage(connection: sqlite3.Connection, path: Path) -> str | None:
     state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     if state in _checked:
         return None
-    check = "integrity_check" if status.st_size <= WHOLE_UP_TO else "quick_check"
-    ((result,),) = connection.execute(f"PRAGMA {check}(1)").fetchall()
-    if result != "ok":
-        return str(result)
+    checks = ["integrity_check(1)" if status.st_size <= WHOLE_UP_TO else "quick_check(1)"]
+    if status.st_size > PAGES_UP_TO:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'documents'")
+        checks = [f"quick_check({name})" for (name,) in tables.fetchall()]  # of names that are ours
+    for check in checks:
+        result = connection.execute(f"PRAGMA {check}").fetchone()[0]
+        if result != "ok":
+            return str(result)
     _checked.add(state)
     return None
 
@@ -111,8 +124,9 @@ def _expected(version: int) -> set[tuple[str, ...]]:
     with closing(sqlite3.connect(":memory:")) as connection:
         for statement in _SCHEMA.split(";\n"):
             connection.execute(statement)
-        if version >= WITH_CHECKSUMS:
-            add_format_4(connection)
+        for since, statements in ((WITH_CHECKSUMS, _FORMAT_4), (WITH_CHANGES, _FORMAT_5)):
+            for statement in statements if version >= since else ():
+                connection.execute(statement)
         return _read(connection)
 
 

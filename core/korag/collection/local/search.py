@@ -9,14 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.collection.base import Hit, SearchOptions
+from korag.collection.documents import StoredDocument
+from korag.collection.explaining import explain_leg
 from korag.collection.local.database import Database
-from korag.collection.local.snapshot import FilteredRows, Snapshot, SnapshotReader
+from korag.collection.local.filtering import FilteredRows
+from korag.collection.local.segments import as_inconsistent
+from korag.collection.local.snapshot import Snapshot, SnapshotReader
 from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
 from korag.collection.ranking import FindSpan, rank_hits, record_runs
 from korag.collection.runs import LegRuns, Run
-from korag.collection.spans import leg_part, search_span, set_found
-from korag.errors import InvalidArgumentError
+from korag.collection.spans import leg_part
+from korag.collection.vector_queries import search_by_vector
+from korag.explanations import LegExplanation
 from korag.filters import parse, to_sql
 from korag.legs.base import Leg
 from korag.legs.registry import leg_type
@@ -42,29 +47,37 @@ class Searcher:
         """As `korag.collection.base.Collection._search`; encodes all queries together."""
         return self._find({leg: self._legs[leg].encode_queries(queries) for leg in legs}, options)
 
-    def leg_runs(self, queries: list[str], legs: Sequence[str], fetch: int) -> list[LegRuns]:
+    def leg_runs(
+        self, queries: list[str], legs: Sequence[str], fetch: int, where: Mapping[str, Any] | None = None
+    ) -> list[LegRuns]:
         """As `korag.collection.base.Collection._leg_runs`."""
         encoded = {leg: self._legs[leg].encode_queries(queries) for leg in legs}
-        return self._find(encoded, SearchOptions(k=fetch, fetch_k=fetch), record_runs)
+        return self._find(encoded, SearchOptions(k=fetch, fetch_k=fetch, where=where), record_runs)
+
+    def explain(self, query: str, names: Sequence[str], document: StoredDocument) -> dict[str, LegExplanation]:
+        """As `korag.collection.base.Collection._explain_legs`, by what is stored of the document."""
+        return self._explain({name: self._legs[name].encode_queries([query])[0] for name in names}, query, document)
+
+    @repeated
+    def _explain(self, encoded: Mapping[str, Any], query: str, document: StoredDocument) -> dict[str, LegExplanation]:
+        explained = {}
+        with self._reader.reading() as snapshot:
+            wanted = np.array(sorted(self._database.id_by_key([document.id])), np.int64)
+            places = ((reader, reader.rows(wanted)) for reader in snapshot.readers)
+            reader, rows = next(((reader, rows) for reader, rows in places if len(rows)), (None, wanted))
+            for name, own in encoded.items():
+                leg = self._legs[name]
+                prepared = leg.prepare(own, [reader.legs[name] for reader in snapshot.readers])
+                vectors = None
+                if reader is not None and leg.encoder is not None:
+                    with as_inconsistent(reader.info.name, name):
+                        vectors = leg.codec.decode(reader.legs[name].arrays, rows[:1])
+                explained[name] = explain_leg(leg, query, prepared, document, vectors)
+        return explained
 
     def search_by_vector(self, vector: Sequence[float], options: SearchOptions) -> list[Hit]:
         """`search` with the dense leg, for a query that is encoded already."""
-        name = next((name for name in self._in_order(self._legs) if self._legs[name].takes_vectors), None)
-        if name is None:
-            raise InvalidArgumentError(
-                f"벡터 하나로는 dense 모델이 있는 컬렉션만 찾을 수 있습니다(이 컬렉션: {', '.join(self._legs)}). "
-                "질의 문자열로 찾으세요.",
-                f"Only a collection with a dense model can be searched by one vector; this one has "
-                f"{', '.join(self._legs)}. Search with the query's text.",
-            )
-        query = self._legs[name].query_from_vector(vector)
-        if options.k == 0:
-            return []
-        with search_span([name], options, queries=1) as span:
-            hits: list[Hit]
-            (hits,) = self._find({name: [query]}, options)
-            set_found(span, [hits])
-        return hits
+        return search_by_vector(self._legs, vector, options, lambda encoded: self._find(encoded, options))
 
     @repeated
     def confidences(self, queries: list[str], name: str) -> list[float]:
@@ -87,7 +100,8 @@ class Searcher:
             for reader in snapshot.readers:
                 rows = reader.rows(wanted)
                 if len(rows):
-                    parts.append(leg.codec.decode(reader.legs[name].arrays, rows))
+                    with as_inconsistent(reader.info.name, name):
+                        parts.append(leg.codec.decode(reader.legs[name].arrays, rows))
                     found += [id_by_key[key] for key in reader.keys[rows].tolist()]
         if not found:
             return [], np.zeros((0, 0), np.float32)
@@ -140,7 +154,14 @@ class Searcher:
             spans = {name: span for name, (_, span) in best.items()}
             max_scores = {name: self._legs[name].max_score(prepared[name][position]) for name in runs}
             confidences = {name: self._legs[name].confidence(prepared[name][position]) for name in runs}
-            yield rank(runs, max_scores, self._database.documents, options, confidences, spans=spans)
+            yield rank(runs, max_scores, self._documents, options, confidences, spans=spans)
+
+    def _documents(self, keys: Iterable[int]) -> dict[int, StoredDocument]:
+        """Documents of live rows, which exist."""
+        found = self._database.documents(wanted := list(keys))
+        if missing := set(wanted) - found.keys():
+            raise self._database.damaged(f"documents: {min(missing)}")
+        return found
 
 
 def _best(found: NDArray[np.float32] | WindowScores, keys: Keys, k: int) -> tuple[Run, FindSpan]:

@@ -11,6 +11,7 @@ import os
 import stat
 import uuid
 import zlib
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from korag.collection.local.blocks import TABLE, BlockArray, BlockArrays, damaged, find_table, split_table
 from korag.collection.local.files import OWN_NAME, SEGMENT_NAME, check_folder, open_file
 from korag.collection.local.folders import HeldFolder, hold
 from korag.collection.local.locks import create_locked, remove_unlocked
 from korag.collection.local.segments import CodecVersion, LegArrays, Segment, SegmentInfo, inconsistent
 from korag.collection.local.tensors import DTYPES, write_tensors
-from korag.errors import SegmentError
+from korag.legs.arrays import is_ascending
+from korag.legs.base import Arrays
 from korag.storage import flush, storage_errors
 
 SEGMENT_FOLDER = "segments"
@@ -136,7 +139,7 @@ class SegmentFolder:
         return path.with_suffix(".tmp") if (os.getpid(), name) in self._unfinished else path
 
     def read(self, info: SegmentInfo) -> Segment:
-        """Maps a file, after verifying it against what was recorded.
+        """Maps a file, after verifying its header and keys against what was recorded; the rest when it is read.
 
         Raises:
             SegmentError: If the file is missing, its size or checksum differs, or it is not a segment at all.
@@ -152,18 +155,16 @@ class SegmentFolder:
                 with open_file(path) as file:
                     size = os.fstat(file.fileno()).st_size
                     if size != info.size:
-                        raise _damaged(path, f"{size:,} bytes instead of {info.size:,}")
+                        raise damaged(path, f"{size:,} bytes instead of {info.size:,}")
                     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                if zlib.crc32(mapped) != info.checksum:
-                    raise _damaged(path, "its checksum differs")
-                return _map_segment(path, mapped, info.rows)
+                return _map_segment(path, mapped, info)
             except FileNotFoundError:
-                raise _damaged(path, "the file is missing") from None
+                raise damaged(path, "the file is missing") from None
             except (ValueError, SafetensorError) as error:
-                raise _damaged(path, str(error)) from error
+                raise damaged(path, str(error)) from error
             except OSError as error:
                 if error.errno in (None, errno.ELOOP):  # not a regular file, or a link
-                    raise _damaged(path, error.strerror or str(error)) from error
+                    raise damaged(path, error.strerror or str(error)) from error
                 raise
 
     def keep_only(self, names: set[str], within: HeldFolder | None) -> None:
@@ -248,7 +249,7 @@ def _to_arrays(segment: Segment) -> tuple[dict[str, NDArray[Any]], dict[str, str
     return arrays, {leg: json.dumps(stored.codec.to_dict()) for leg, stored in segment.legs.items() if stored.codec}
 
 
-def _map_segment(path: Path, mapped: mmap.mmap, rows: int) -> Segment:
+def _map_segment(path: Path, mapped: mmap.mmap, info: SegmentInfo) -> Segment:
     """Reads a safetensors file: 8 bytes of header length, a JSON header, then the data.
 
     The safetensors package copies arrays when it reads, so it only judges the file: lengths, types, shapes, no gap and
@@ -257,31 +258,44 @@ def _map_segment(path: Path, mapped: mmap.mmap, rows: int) -> Segment:
     Raises:
         ValueError: If it is not a segment.
         SafetensorError: If it is not a safetensors file.
+        SegmentError: If it is not the one that was recorded.
     """
+    checksums, checksum = find_table(mapped)
+    is_lazy = checksum == info.checksum
+    if not is_lazy and zlib.crc32(mapped) != info.checksum:  # of a file of an older format
+        raise damaged(path, "its checksum differs")
     with safe_open(path, "numpy"):  # raises for what is wrong
-        length = int.from_bytes(mapped[:8], "little")
-        header = json.loads(mapped[8 : 8 + length])
+        start = 8 + int.from_bytes(mapped[:8], "little")
+        header = json.loads(mapped[8:start])
+    table = split_table(checksums, header) if is_lazy else {}
     codecs = {leg: CodecVersion.from_json(text) for leg, text in header.pop("__metadata__", {}).items()}
-    legs: dict[str, dict[str, NDArray[Any]]] = {leg: {} for leg in codecs}
+    blocks: dict[str, dict[str, BlockArray]] = {leg: {} for leg in codecs}
     for name, entry in header.items():
+        if name == TABLE:
+            continue
         if entry["dtype"] not in DTYPES:
             raise ValueError(f"'{name}': {entry['dtype']}")
-        start, shape = 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
-        array: NDArray[Any] = np.frombuffer(mapped, DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        shape = tuple(entry["shape"])
+        array: NDArray[Any] = np.frombuffer(mapped, DTYPES[entry["dtype"]], math.prod(shape), begin).reshape(shape)
         leg, _, rest = name.partition(".")
-        legs.setdefault(leg, {})[rest] = array
-    keys = legs.pop("keys", {}).get("")
-    if keys is None or keys.dtype != np.int64 or keys.shape != (rows,):
-        raise ValueError(f"no keys of {rows} documents")
-    if rows and (keys.min() < 1 or len(np.unique(keys)) < rows):
-        raise ValueError("keys: not of different documents")
+        content = memoryview(mapped)[begin:end]
+        blocks.setdefault(leg, {})[rest] = BlockArray(
+            path, f"'{leg}': {rest}", array, content, table.get(name, checksums[:0])
+        )
+    keys = _read_keys(blocks.pop("keys", {}), info.rows)
+    legs: dict[str, Arrays] = {
+        leg: BlockArrays(arrays) if is_lazy else {name: array.array for name, array in arrays.items()}
+        for leg, arrays in blocks.items()
+    }
     return Segment(keys, {leg: LegArrays(arrays, codecs.get(leg)) for leg, arrays in legs.items()}, mapped)
 
 
-def _damaged(path: Path, reason: str) -> SegmentError:
-    return SegmentError(
-        f"세그먼트 파일 '{path}'이(가) 손상되었습니다({reason}). 아무것도 고쳐 쓰지 않았습니다. "
-        "백업에서 파일을 되살리거나 문서를 새 폴더에 다시 색인하세요.",
-        f"The segment '{path}' is damaged ({reason}). Nothing was changed; restore the file from a backup, or "
-        "index the documents again into a new folder.",
-    )
+def _read_keys(arrays: Mapping[str, BlockArray], rows: int) -> NDArray[np.int64]:
+    """The keys of a segment, which are read when it is opened."""
+    keys = arrays[""].read() if "" in arrays else None
+    if keys is None or keys.dtype != np.int64 or keys.shape != (rows,):
+        raise ValueError(f"no keys of {rows} documents")
+    if rows and (keys.min() < 1 or not (is_ascending(keys, strictly=True) or len(np.unique(keys)) == rows)):
+        raise ValueError("keys: not of different documents")
+    return keys

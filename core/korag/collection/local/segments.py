@@ -1,8 +1,8 @@
 """Segments: immutable files that hold the vectors of a batch of documents.
 
 A segment is a safetensors file, written whole, flushed to disk and only then named in the collection's database
-together with its size and CRC-32. It is memory-mapped when read; the checksum is verified once per opened collection,
-which costs about as much as one exact search over it. The file's metadata names the codec of each leg, so a segment can
+together with its size and a checksum. It is memory-mapped, and each block is verified when it is first read, once per
+opened collection (`korag.collection.local.blocks`). The file's metadata names the codec of each leg, so a segment can
 be read without the collection's manifest.
 """
 
@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from korag.errors import FormatVersionError, InvalidArgumentError, SegmentError
+from korag.legs.arrays import LazyArrays
 from korag.legs.base import Arrays, Codec
+
+_RENAMED = {"float16_int8": "float16"}
+"""Names of codecs that KoRAG used to give, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,9 @@ class CodecVersion:
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Self:
-        """Reverses `to_dict`."""
-        return cls(entry["name"], entry["version"])
+        """Reverses `to_dict`; a codec that has been renamed has its new name."""
+        name, sign, wrapper = entry["name"].partition("+")
+        return cls(_RENAMED.get(name, name) + sign + wrapper, entry["version"])
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -77,19 +83,36 @@ class LegArrays:
     Attributes:
         arrays: By name.
         codec: What made them. None in files of KoRAG 0.1.0, which had one codec per leg: version 1 of that codec.
+        memo: What the leg has computed of them while they are open.
     """
 
     arrays: Arrays
     codec: CodecVersion | None
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def verify(self) -> None:
+        """Reads every array, those included that the codec need not look at.
+
+        Raises:
+            SegmentError: If a block is damaged.
+        """
+        for name in self.arrays:
+            self.arrays[name]  # verified when it is taken
 
     @classmethod
-    def encode(cls, codec: Codec, vectors: Any, rows: int) -> Self:
+    def encode(cls, codec: Codec, vectors: Any, rows: int, learned: Arrays | None = None) -> Self:
         """Encodes vectors.
+
+        Args:
+            codec: How.
+            vectors: As `Leg.encode_documents` returns them.
+            rows: How many documents they are of.
+            learned: What the codec has learned in this collection, if it `learns`.
 
         Raises:
             InvalidArgumentError: If the codec could not read them again: not finite, or of another size.
         """
-        arrays = codec.encode(vectors)
+        arrays = codec.encode_with(vectors, learned)
         try:
             codec.check(arrays, rows, dim=None)
         except ValueError as error:
@@ -121,24 +144,52 @@ class Segment:
         """True if the file has become shorter: the system ends a process that touches what is gone."""
         return self.mapped is not None and self.mapped.size() < len(self.mapped)
 
+    @property
+    def is_lazy(self) -> bool:
+        """True if its arrays are verified when they are read."""
+        return any(isinstance(stored.arrays, LazyArrays) for stored in self.legs.values())
+
     def outdated(self, codecs: Mapping[str, Codec]) -> bool:
-        """Returns True if an older version of one of the codecs wrote it."""
+        """Returns True if an older version of one of the codecs wrote it, or it must be read whole to be opened."""
+        if self.mapped is not None and not self.is_lazy:
+            return True
         current = {leg: CodecVersion.of(codec) for leg, codec in codecs.items()}
         return any(leg in current and current[leg] != stored.codec for leg, stored in self.legs.items())
 
-    def read(self, codecs: Mapping[str, Codec], *, dims: Mapping[str, int] | None = None, file: str) -> Segment:
+    def check(self, leg: str, codec: Codec, *, file: str) -> None:
+        """Reads all that a leg stores, in the current layout of its codec.
+
+        Raises:
+            SegmentError: If a block is damaged, or the codec does not make such arrays.
+        """
+        self.legs[leg].verify()
+        with as_inconsistent(file, leg):
+            codec.check(self.legs[leg].arrays, len(self.keys), dim=None)
+
+    def read(
+        self,
+        codecs: Mapping[str, Codec],
+        *,
+        dims: Mapping[str, int] | None = None,
+        file: str,
+        whole: bool = False,
+    ) -> Segment:
         """Brings the arrays of some legs into the layout of their codecs; the other legs are left out.
 
         Args:
             codecs: By leg.
             dims: Size of the encoder's vectors, for those legs that have one.
             file: The segment's name, for messages.
+            whole: Check every array now, and not only what opening takes.
 
         Raises:
             SegmentError: If a leg is missing, another codec made it, or its arrays are not what its codec makes.
             FormatVersionError: If a newer version of its codec made it.
         """
         legs = {}
+        for stored in self.legs.values() if whole else ():
+            stored.verify()
+        whole = whole or (self.mapped is not None and not self.is_lazy)  # it has been read whole, so this costs little
         for leg, codec in codecs.items():
             current = CodecVersion.of(codec)
             if leg not in self.legs:
@@ -149,11 +200,10 @@ class Segment:
                 raise inconsistent(file, f"'{leg}': '{written.name}' ≠ '{current.name}'")
             if written.version > current.version:
                 raise newer_codec(leg, written, current, place=file)
-            try:
+            with as_inconsistent(file, leg):
                 arrays = codec.read(stored.arrays, written.version) if written != current else stored.arrays
-                codec.check(arrays, len(self.keys), dim=(dims or {}).get(leg))
-            except (ValueError, LookupError, TypeError) as error:
-                raise inconsistent(file, f"'{leg}': {error}") from error
+                check = codec.check if whole else codec.check_layout
+                check(arrays, len(self.keys), dim=(dims or {}).get(leg))
             legs[leg] = LegArrays(arrays, current)
         return Segment(self.keys, legs, self.mapped)
 
@@ -165,7 +215,7 @@ class SegmentInfo:
     Attributes:
         name: File name.
         size: Bytes.
-        checksum: CRC-32 of the file.
+        checksum: CRC-32 of the file's header and of its table of checksums; of older files, of the whole file.
         rows: Documents in it, deleted ones included.
     """
 
@@ -173,6 +223,15 @@ class SegmentInfo:
     size: int
     checksum: int
     rows: int
+
+
+@contextmanager
+def as_inconsistent(file: str, leg: str) -> Iterator[None]:
+    """Says of which segment it is that a leg's arrays are not what its codec makes."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError) as error:
+        raise inconsistent(file, f"'{leg}': {error}") from error
 
 
 def inconsistent(file: str, reason: str) -> SegmentError:

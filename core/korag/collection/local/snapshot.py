@@ -2,76 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from cachetools import LRUCache
 
 from korag.collection.local.database import Database
+from korag.collection.local.filtering import FILTERS, Condition, FilteredRows, Filters
+from korag.collection.local.manifest import check_same_codecs
+from korag.collection.local.segment_readers import SegmentReader
 from korag.collection.local.segment_stores import SegmentStore
-from korag.collection.local.segments import Segment, SegmentInfo
+from korag.collection.local.segments import SegmentInfo
 from korag.collection.local.tables import Keys
 from korag.collection.local.views import repeated
 from korag.errors import SegmentError
 from korag.forking import Lock
-from korag.legs.base import Codec, SegmentSlice
-from korag.scoring import Ints
-
-FILTERS = 32
-"""Filter results cached per snapshot; each filter is a full scan."""
-FEW = 4_096
-"""Documents whose keys are looked up one by one; for more, all keys are read."""
-
-
-@dataclass(frozen=True)
-class SegmentReader:
-    """A segment, and which of its rows are live.
-
-    Attributes:
-        info: What the database records about it.
-        segment: Its content, in the current layout of all codecs.
-        keys: Key of each row, as a copy in memory. Shape: (rows,).
-        live: Rows whose document still exists, ascending. Shape: (live rows,).
-    """
-
-    info: SegmentInfo
-    segment: Segment
-    keys: Keys
-    live: Ints
-
-    @cached_property
-    def legs(self) -> dict[str, SegmentSlice]:
-        """The live documents, as each leg sees them."""
-        return {leg: SegmentSlice(stored.arrays, self.live) for leg, stored in self.segment.legs.items()}
-
-    @property
-    def live_bytes(self) -> int:
-        """Approximate size of the live rows."""
-        return self.info.size * len(self.live) // max(1, self.info.rows)
-
-    def only(self, keys: Keys) -> SegmentReader:
-        """The same segment, whose live rows are those with one of these keys."""
-        return replace(self, live=np.flatnonzero(np.isin(self.keys, keys, assume_unique=True)))
-
-    def without(self, keys: Keys) -> SegmentReader:
-        """The same segment, in which the rows with one of these keys are no longer live."""
-        dead = np.isin(self.keys[self.live], keys)
-        return replace(self, live=self.live[~dead]) if dead.any() else self
-
-    def rows(self, allowed: Keys) -> Ints:
-        """Live rows whose key is among `allowed`."""
-        return self.live[np.isin(self.keys[self.live], allowed, assume_unique=True)]
+from korag.legs.base import Codec
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All segments at one generation of the database."""
+    """All segments at one generation of the database.
+
+    Attributes:
+        generation: Of the database.
+        last_key: The greatest key of any document so far.
+        readers: The segments.
+    """
 
     generation: int
+    last_key: int
     readers: list[SegmentReader]
+    _filters: Filters = field(repr=False)
     _filtered: LRUCache[str, FilteredRows] = field(default_factory=lambda: LRUCache(FILTERS), repr=False)
     _lock: Lock = field(init=False, repr=False)
 
@@ -81,50 +46,34 @@ class Snapshot:
 
     def count_rows(self, keys: Iterable[int]) -> dict[int, int]:
         """The number of live rows of each key: one if the document has vectors."""
-        wanted = np.fromiter(keys, np.int64)
-        rows = np.zeros(len(wanted), np.int64)
-        for reader in self.readers if len(wanted) else ():
-            rows += np.isin(wanted, reader.keys[reader.live])
-        return dict(zip(wanted.tolist(), rows.tolist(), strict=True))
+        wanted = np.unique(np.fromiter(keys, np.int64))
+        found = [reader.keys[reader.rows(wanted)] for reader in self.readers]
+        counts = dict.fromkeys(wanted.tolist(), 0)
+        for key in np.concatenate([wanted[:0], *found]).tolist():
+            counts[key] += 1
+        return counts
 
-    def select(self, condition: tuple[str, Sequence[object]] | None, database: Database) -> FilteredRows:
+    def select(self, condition: Condition | None, database: Database) -> FilteredRows:
         """Returns the documents that meet a condition; cached.
 
         Args:
-            condition: SQL and its parameters; None for all documents.
+            condition: None for all documents.
             database: At this generation, that is, inside `SnapshotReader.reading`.
         """
         name = repr(condition)
         with self._lock:
             known = self._filtered.get(name)
         if known is None:
-            allowed = None if condition is None else database.keys(*condition)
-            rows = [reader.live if allowed is None else reader.rows(allowed) for reader in self.readers]
-            keys = [reader.keys[own] for reader, own in zip(self.readers, rows, strict=True)]
-            known = FilteredRows(self.readers, rows, np.concatenate([np.zeros(0, np.int64), *keys]))
+            known = self._all() if condition is None else self._find(condition, database)
             with self._lock:
                 self._filtered[name] = known
         return known
 
+    def _all(self) -> FilteredRows:
+        return FilteredRows(self.readers, [reader.everything for reader in self.readers])
 
-@dataclass(frozen=True)
-class FilteredRows:
-    """The documents a search may find. Shared between searches: do not write to it.
-
-    Attributes:
-        readers: The segments.
-        rows: Of each segment, ascending.
-        keys: Keys of the rows of all segments, concatenated.
-    """
-
-    readers: list[SegmentReader]
-    rows: list[Ints]
-    keys: Keys
-
-    def slices(self, leg: str) -> list[SegmentSlice]:
-        """The documents, as one leg sees them."""
-        parts = zip(self.readers, self.rows, strict=True)
-        return [SegmentSlice(reader.legs[leg].arrays, rows) for reader, rows in parts if len(rows)]
+    def _find(self, condition: Condition, database: Database) -> FilteredRows:
+        return self._filters.select(self.readers, self.generation, self.last_key, condition, database)
 
 
 class SnapshotReader:
@@ -149,6 +98,7 @@ class SnapshotReader:
         self._segments = segments
         self._codecs = codecs
         self._last: Snapshot | None = None
+        self._filters = Filters()
         self._ahead: dict[SegmentInfo, tuple[int, SegmentReader]] = {}
         self._lock = Lock()
 
@@ -176,6 +126,8 @@ class SnapshotReader:
                     except SegmentError:
                         # Another process may have merged segments since and taken the old ones away: then read again.
                         if generation == failed:
+                            legs = self._database.read_setting("legs")
+                            check_same_codecs(legs, self._codecs, self._database.place)
                             raise
                         failed = generation
                     else:
@@ -203,20 +155,28 @@ class SnapshotReader:
         return self._last
 
     def _next(self, generation: int) -> Snapshot:
+        last = self._last
         known = dict(self._ahead)
-        if self._last is not None:
-            known |= {reader.info: (self._last.generation, reader) for reader in self._last.readers}
-        logged = {since: self._database.deleted_since(since) for since in {since for since, _ in known.values()}}
-        every = cache(self._database.keys)
+        if last is not None:
+            known |= {reader.info: (last.generation, reader) for reader in last.readers}
+        logged = {since: self._database.changes_since(since) for since in {since for since, _ in known.values()}}
+        if last is not None:
+            logged[last.generation] = self._database.changes_since(last.generation)
+        every = cache(self._database.all_keys)
+        infos = self._database.segments()
+        moved = cache(lambda: _keys_of_others(last.readers if last else (), infos))
         readers = []
-        for info in self._database.segments():
-            since, reader = known.get(info) or (-1, self._open(info))
-            if (deleted := logged.get(since)) is not None:
-                readers.append(reader.without(deleted))
+        for info in infos:
+            since, reader = known.get(info) or (-1 if last is None else last.generation, self._open(info))
+            if (changes := logged.get(since)) is None:
+                readers.append(reader.only(every()))
+                continue
+            if info not in known and last is not None:  # others have merged, with what was deleted before that moment
+                readers.append(reader.only(np.union1d(moved(), reader.keys[reader.keys > last.last_key])))
             else:
-                few = bool(logged) and len(reader.keys) <= FEW
-                readers.append(reader.only(self._database.existing(reader.keys) if few else every()))
-        return Snapshot(generation, readers)
+                readers.append(reader)
+            readers[-1] = readers[-1].without(changes.deleted)
+        return Snapshot(generation, self._database.last_key(), readers, self._filters)
 
     def expect(self, info: SegmentInfo, generation: int) -> None:
         """Opens a segment before it is named, so that no search has to wait for that.
@@ -246,4 +206,11 @@ class SnapshotReader:
         # Such a key would be given to another document later, whose vectors these would then be.
         if len(segment.keys) and int(segment.keys.max()) > (last := self._database.last_key()):
             raise self._database.damaged(f"sqlite_sequence: {last} < {segment.keys.max()}")
-        return SegmentReader(info, segment, np.array(segment.keys), np.arange(len(segment.keys)))
+        return SegmentReader.of(info, segment)
+
+
+def _keys_of_others(readers: Iterable[SegmentReader], infos: Iterable[SegmentInfo]) -> Keys:
+    """Keys of the live rows of those segments that are not among some, ascending."""
+    named = set(infos)
+    gone = [reader.live_keys for reader in readers if reader.info not in named]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *gone]))

@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.collection.documents import StoredDocument
-from korag.collection.local import schema
+from korag.collection.local import changes, schema
+from korag.collection.local.changes import Changes
 from korag.collection.local.rows import checksum, damaged_document, from_row, to_row
 from korag.collection.local.segments import SegmentInfo
 from korag.errors import IndexStateError
 from korag.text import to_nfc
 
-_CHANGES = 256
-"""Generations whose deletions are kept, so that whoever has read one of them need not read all keys again."""
-_CHANGED = 4_096
-"""Deletions of one generation that are kept at most; reading all keys is then as fast."""
 GREATEST = 2**62
 """Generation or key. SQLite's integers end at 2⁶³, and nobody gets here one by one."""
 
 _FORMS = "id:"
 """Begins the name of a setting with the form in which an id is stored, if that is neither NFC nor NFD."""
+
+_KEYS = "keys"
+"""The name of the setting with the number of documents and the sum of their keys."""
 
 Keys = NDArray[np.int64]
 
@@ -85,30 +85,37 @@ class Tables(ABC):
             self._connection.execute("DELETE FROM settings WHERE name = ?", (name,))
         else:
             self._write_setting(name, value)
-        self._advance(())
+        self._advance()
 
     # -- changes ------------------------------------------------------------------------------------------
 
-    def _advance(self, deleted: Collection[int]) -> None:
-        """Begins the next generation, in which the documents of some keys no longer exist."""
+    def _advance(
+        self, deleted: Collection[int] = (), changed: Collection[int] = (), added: Collection[int] = ()
+    ) -> None:
+        """Begins the next generation: documents of some keys no longer exist, others have changed, and some are new."""
         generation = self.generation() + 1
         self._write_setting("generation", generation)
-        if len(deleted) <= _CHANGED:
-            self._connection.execute(
-                "INSERT INTO changes VALUES (?, ?)", (generation, json.dumps([int(key) for key in deleted]))
-            )
-        self._connection.execute("DELETE FROM changes WHERE generation <= ?", (generation - _CHANGES,))
+        if len(deleted) or len(added):
+            count, total = self._recorded_keys()
+            count, total = count + len(added) - len(deleted), total + sum(map(int, added)) - sum(map(int, deleted))
+            self._write_setting(_KEYS, [count, total])
+        if len(deleted) + len(changed) <= changes.OF_ONE:
+            row = (generation, changes.pack(deleted), changes.pack(changed))
+            self._connection.execute("INSERT INTO changes VALUES (?, ?, ?)", row)
+        sizes = self._all("SELECT generation, length(deleted) + length(changed) FROM changes ORDER BY generation DESC")
+        oldest = changes.oldest_kept(sizes, generation)
+        self._connection.execute("DELETE FROM changes WHERE generation < ?", (oldest,))
 
-    def deleted_since(self, generation: int) -> Keys | None:
-        """Keys deleted since a generation; None if that is not known any more. Shape: (n,)."""
-        if self.version() < schema.WITH_CHECKSUMS:  # that format also records changes
+    def changes_since(self, generation: int) -> Changes | None:
+        """Changes since a generation; None if that is not known any more."""
+        if self.version() < schema.WITH_CHANGES:
             return None
-        rows = self._all("SELECT deleted FROM changes WHERE generation > ?", (generation,))
+        rows = self._all("SELECT deleted, changed FROM changes WHERE generation > ?", (generation,))
         if len(rows) != self.generation() - generation:
             return None
         try:
-            return np.array([key for (deleted,) in rows for key in json.loads(deleted)], np.int64)
-        except (ValueError, TypeError, OverflowError, RecursionError):  # damaged: then all keys are read
+            return Changes(changes.unpack(row[0] for row in rows), changes.unpack(row[1] for row in rows))
+        except ValueError:  # damaged: then everything is read
             return None
 
     # -- documents (inside a transaction) -----------------------------------------------------------------
@@ -130,8 +137,9 @@ class Tables(ABC):
         first = self.last_key() + 1
         rows = (to_row(key, document) for key, document in enumerate(documents, first))
         self._connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
-        self._advance(replaced)
-        return np.arange(first, first + len(documents), dtype=np.int64)
+        keys = np.arange(first, first + len(documents), dtype=np.int64)
+        self._advance(replaced, added=keys)
+        return keys
 
     def rewrite(self, documents: Iterable[tuple[int, StoredDocument]]) -> None:
         """Gives stored documents other metadata, or their id in another form.
@@ -139,16 +147,16 @@ class Tables(ABC):
         Args:
             documents: With their keys, and with the texts that are stored.
         """
-        is_changed = False
+        changed = []
         for key, document in documents:
             self._remember_forms([document.id])
             _, id_, _, metadata, crc = to_row(key, document)
             self._connection.execute(
                 "UPDATE documents SET id = ?, metadata = ?, checksum = ? WHERE key = ?", (id_, metadata, crc, key)
             )
-            is_changed = True
-        if is_changed:
-            self._advance(())
+            changed.append(key)
+        if changed:
+            self._advance(changed=changed)
 
     def lacks_checksums(self) -> bool:
         """Returns True if an older format stored documents without one."""
@@ -179,7 +187,7 @@ class Tables(ABC):
             "INSERT INTO segments VALUES (?, ?, ?, ?)",
             [(info.name, info.size, info.checksum, info.rows) for info in new],
         )
-        self._advance(())
+        self._advance()
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -212,12 +220,38 @@ class Tables(ABC):
 
     def keys(self, where: str = "TRUE", parameters: Sequence[object] = (), *, ids: Sequence[str] | None = None) -> Keys:
         """Keys of the documents an SQL condition holds for, ascending; only among `ids` if given. Shape: (n,)."""
-        rows = self._select("key", where, parameters, ids, order="")  # all of them are in an index, by id
-        return np.sort(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
+        # As one text, which takes a third of the time of a row each. All keys are in an index, by id.
+        ((found,),) = self._select("group_concat(key)", where, parameters, ids, order="")
+        return np.sort(np.fromstring(found, np.int64, sep=",")) if found else np.zeros(0, np.int64)
 
-    def existing(self, keys: Keys) -> Keys:
-        """Those of some keys whose documents exist, ascending. Shape: (n,)."""
-        return self.keys("key IN (SELECT value FROM json_each(?))", (json.dumps(keys.tolist()),))
+    def all_keys(self) -> Keys:
+        """Keys of all documents, ascending. Shape: (n,).
+
+        Raises:
+            IndexStateError: If they are not those that were stored: a damaged page hides or changes some.
+        """
+        keys = self.keys()
+        if self.version() >= schema.WITH_CHANGES and self._recorded_keys() != _summary(keys):
+            raise self.damaged(f"documents: {len(keys):,} / {self._recorded_keys()[0]:,}")
+        return keys
+
+    def record_keys(self) -> None:
+        """Begins to record which keys there are, inside a transaction."""
+        self._write_setting(_KEYS, _summary(self.keys()))
+
+    def _recorded_keys(self) -> list[int]:
+        """As of `_summary`, after the last commit."""
+        rows = self._all("SELECT value FROM settings WHERE name = ?", (_KEYS,))
+        recorded = self._parse(_KEYS, rows[0][0]) if rows else None
+        if not isinstance(recorded, list) or [type(number) for number in recorded] != [int, int]:
+            raise self.damaged(f"settings: {_KEYS}: {recorded!r:.40}")
+        return recorded
+
+    def keys_among(self, keys: Keys, where: str, parameters: Sequence[object]) -> Keys:
+        """Those of some keys whose documents exist and an SQL condition holds for, ascending. Shape: (n,)."""
+        listed = json.dumps(keys.tolist())
+        among = f"key IN (SELECT value FROM json_each(?)) AND ({where})"  # noqa: S608 (to_sql binds values)
+        return self.keys(among, (listed, *parameters))
 
     def keys_of(self, ids: Sequence[str]) -> Keys:
         """Keys of the ids that exist, ascending. Shape: (n,)."""
@@ -338,3 +372,8 @@ class Tables(ABC):
         """Number of documents an SQL condition holds for."""
         ((total,),) = self._select("count(*)", where, parameters, None, order="")
         return int(total)
+
+
+def _summary(keys: Keys) -> list[int]:
+    """Number and sum: of another key, or one less, it would be another."""
+    return [len(keys), sum(keys.tolist())]

@@ -104,6 +104,8 @@ class _Verifier:
             read_fusion(self._database, read_manifest(self._database)[0])
         with self._noting():
             self._database.check_forms()
+        with self._noting():
+            self._database.all_keys()
         return VerifyReport(self._documents, self._segments, tuple(self._problems))
 
     @contextmanager
@@ -141,7 +143,7 @@ class _Verifier:
         keys, infos = [np.zeros(0, np.int64)], self._database.segments()
         for info in infos:
             with self._noting():
-                keys.append(self._store.read(info).read(codecs, dims=dims, file=info.name).keys)
+                keys.append(self._store.read(info).read(codecs, dims=dims, file=info.name, whole=True).keys)
                 self._segments += 1
         return np.concatenate(keys), self._segments == len(infos)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from korag.collection.local.database import Database
-from korag.collection.local.manifest import current_manifest
+from korag.collection.local.manifest import check_same_codecs, current_manifest
 from korag.collection.local.segment_stores import SegmentStore
 from korag.collection.local.segments import SegmentInfo
+from korag.legs.base import Codec
 
 
 class Writer:
@@ -17,12 +18,14 @@ class Writer:
     Args:
         database: Documents and manifest.
         segments: Vectors.
+        codecs: Of each leg.
         place: The collection in messages.
     """
 
-    def __init__(self, database: Database, segments: SegmentStore, place: str) -> None:
+    def __init__(self, database: Database, segments: SegmentStore, codecs: Mapping[str, Codec], place: str) -> None:
         self._database = database
         self._segments = segments
+        self._codecs = codecs
         self._place = place
         self._cleaned = False
 
@@ -42,6 +45,7 @@ class Writer:
             # the folder since it was opened here.
             self._database.check_writable()
             manifest, is_recorded = current_manifest(self._database, self._place)
+            check_same_codecs(manifest, self._codecs, self._place)
             if not self._cleaned:
                 self._keep_named()
                 self._cleaned = True

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.legs.arrays import check_array, check_names, check_starts
+from korag.legs.arrays import check_array, check_form, check_names, check_starts, view
 from korag.legs.base import Arrays, Codec, Scores, SegmentSlice, score_all
 from korag.legs.multi_vector import search
 from korag.legs.multi_vector.quantization import check_quantized, quantize_documents
@@ -19,7 +19,13 @@ Vectors = Sequence[NDArray[np.float32]] | Sequence[NDArray[np.float16]]
 
 
 class MultiVectorCodec(Codec):
-    """Base of codecs for the late-interaction leg, which decode to a list of float16 or float32 arrays."""
+    """Base of codecs for the late-interaction leg, which decode to a list of float16 or float32 arrays.
+
+    Attributes:
+        keeps_vectors: `decode` returns what `encode` was given, in float16, so that another codec can encode it anew.
+    """
+
+    keeps_vectors: ClassVar[bool] = False
 
     def search(
         self, queries: Sequence[NDArray[np.float32]], slices: Sequence[SegmentSlice], k: int, *, exact: bool
@@ -32,15 +38,16 @@ class MultiVectorCodec(Codec):
         return score_all(score, queries, slices)
 
 
-class Float16Int8Codec(MultiVectorCodec):
+class Float16Codec(MultiVectorCodec):
     """Token vectors in float16, which scores are computed from, and in int8, which finds candidates quickly.
 
     ``tokens`` of all documents, concatenated, and the ``offsets`` of documents in them; and the arrays of
     `korag.legs.multi_vector.quantization.quantize_documents`.
     """
 
-    name = "float16_int8"
-    version = 2  # 1, written by KoRAG 0.1.0, has other names for two arrays
+    name = "float16"
+    version = 2  # 1, written by KoRAG 0.1.0, has other names for two arrays; both were named "float16_int8"
+    keeps_vectors = True
 
     def encode(self, vectors: Vectors) -> dict[str, NDArray[Any]]:
         """Stores tokens, shape (total_tokens, dim), and offsets, shape (n + 1,), and quantizes the tokens."""
@@ -62,9 +69,16 @@ class Float16Int8Codec(MultiVectorCodec):
 
     def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
         """As `Codec.check`."""
+        self.check_layout(arrays, rows, dim=dim)
+        check_array(arrays, "tokens", np.float16, None, None)
+        for name in ("codes", "pooled_tokens"):
+            check_array(arrays, name, np.int8, None, None)
+
+    def check_layout(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `Codec.check_layout`: whatever the vectors are, they can be multiplied."""
         check_names(arrays, ("tokens", "offsets", "codes", "code_spans", "code_errors", "code_scale", "pooled_tokens"))
-        tokens = arrays["tokens"]
-        check_array(arrays, "tokens", np.float16, None, dim if len(tokens) else None)
+        tokens = view(arrays, "tokens")
+        check_form(arrays, "tokens", np.float16, None, dim if len(tokens) else None)
         check_array(arrays, "offsets", np.int64, rows + 1)
         check_starts("offsets", arrays["offsets"], len(tokens))
         check_quantized(arrays, np.diff(arrays["offsets"]), tokens.shape[1])

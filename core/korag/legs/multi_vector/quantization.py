@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.legs.arrays import check_array, is_ascending, require
+from korag.legs.arrays import check_array, check_form, is_ascending, require, view
 from korag.legs.base import Arrays
 from korag.scoring import Ints
 
@@ -91,9 +91,9 @@ def check_quantized(arrays: Arrays, lengths: Ints, dim: int) -> None:
     """
     check_array(arrays, "code_spans", np.int64, len(lengths), 2)
     starts, counts = arrays["code_spans"].T
-    total = len(arrays["codes"]) // BLOCK
-    check_array(arrays, "codes", np.int8, BLOCK * total, dim)
-    check_array(arrays, "pooled_tokens", np.int8, BLOCK // POOLED * total, dim)
+    total = len(view(arrays, "codes")) // BLOCK
+    check_form(arrays, "codes", np.int8, BLOCK * total, dim)
+    check_form(arrays, "pooled_tokens", np.int8, BLOCK // POOLED * total, dim)
     check_array(arrays, "code_errors", np.float32, len(lengths))
     check_array(arrays, "code_scale", np.float32, 2)
     require((arrays["code_errors"] >= 0).all() and (arrays["code_scale"] >= 0).all(), "code_errors: negative")

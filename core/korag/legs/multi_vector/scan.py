@@ -1,6 +1,6 @@
 """Estimates MaxSim of many documents on all cores: from codes, pooled tokens, or the token vectors themselves.
 
-int8 is multiplied by a kernel where there is one (`korag.kernels.byte_maxsim`), otherwise by torch.
+int8 is multiplied by a kernel where there is one (`korag.kernels.maxsim`), otherwise by torch.
 
 These are estimates; `korag.scoring.maxsim_packed` gives the scores. An estimate depends on the query and the document
 alone.
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.kernels import processor
-from korag.kernels.byte_maxsim import byte_maxsim, can_multiply, pack
+from korag.kernels.maxsim import byte_maxsim, can_multiply
+from korag.kernels.packing import pack
 from korag.legs.base import SegmentSlice
 from korag.legs.multi_vector.quantization import BLOCK, POOLED, QuantizedQuery
 from korag.scoring import Ints
@@ -59,7 +60,7 @@ def estimate(slices: Sequence[SegmentSlice], queries: Sequence[QuantizedQuery], 
     firsts = np.cumsum([0, *(len(part.rows) for part in slices)])
     scores = np.full((int(firsts[-1]), len(queries)), -np.inf, np.float32)
     if kind != "tokens" and can_multiply(queries[0].codes.shape[1]):
-        _report("korag[fast], AVX-512 VNNI")
+        _report("korag[fast]")
         _scan_by_kernel(slices, firsts, kind, queries, scores)
     else:
         _report(f"torch, {'int8' if kind != 'tokens' and processor.has_fast_int8_matmul() else 'float32'}")

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.legs.base import SegmentSlice
+from korag.legs.base import SegmentSlice, narrow
 from korag.legs.multi_vector import quantization, scan
 from korag.legs.multi_vector.quantization import QuantizedQuery
 from korag.scoring import Ints, maxsim_packed
@@ -60,11 +60,11 @@ def search(
             chosen = [_prune(slices, query, estimates[:, i], k) for i, query in enumerate(batch)]
         for query, positions in zip(batch, chosen, strict=True):
             if len(positions) > max(RESCAN_FROM, MIN_RATIO * k) and len(query.codes):
-                nearer = _narrow(slices, positions)
+                nearer = narrow(slices, positions)
                 rough = scan.estimate(nearer, [query], "tokens")[:, 0]
                 positions = positions[_within_error_bound(nearer, query, rough, k, "tokens")]
             scores = np.full(total, -np.inf, np.float32)
-            scores[positions] = _score(_narrow(slices, positions), query)
+            scores[positions] = _score(narrow(slices, positions), query)
             yield scores
 
 
@@ -94,7 +94,7 @@ def _prune(slices: Sequence[SegmentSlice], query: QuantizedQuery, pooled: Scores
         end = min(end + step, nonempty)
         lowest = np.partition(pooled, -end)[-end]
         new = np.flatnonzero((pooled >= lowest) & (pooled < above))  # ties in one step
-        found = scan.estimate(_narrow(slices, new), [query], "codes")[:, 0]
+        found = scan.estimate(narrow(slices, new), [query], "codes")[:, 0]
         worse = len(estimates) >= k and (not len(found) or found.max() <= np.partition(estimates, -k)[-k])
         positions, estimates = np.concatenate([positions, new]), np.concatenate([estimates, found])
         above = lowest
@@ -102,20 +102,10 @@ def _prune(slices: Sequence[SegmentSlice], query: QuantizedQuery, pooled: Scores
             break
     order = np.argsort(positions)
     positions, estimates = positions[order], estimates[order]
-    return positions[_within_error_bound(_narrow(slices, positions), query, estimates, k, "codes")]
+    return positions[_within_error_bound(narrow(slices, positions), query, estimates, k, "codes")]
 
 
 def _score(slices: Sequence[SegmentSlice], query: QuantizedQuery) -> Scores:
     """Exact scores of all documents."""
     scores = [maxsim_packed(query.vectors, part.arrays["tokens"], part.arrays["offsets"], part.rows) for part in slices]
     return np.concatenate([np.zeros(0, np.float32), *scores])
-
-
-def _narrow(slices: Sequence[SegmentSlice], positions: Ints) -> list[SegmentSlice]:
-    """Selects documents by their positions in all slices, which ascend."""
-    narrowed, first = [], 0
-    for part in slices:
-        start, end = np.searchsorted(positions, (first, first + len(part.rows))).tolist()
-        narrowed.append(SegmentSlice(part.arrays, part.rows[positions[start:end] - first]))
-        first += len(part.rows)
-    return narrowed

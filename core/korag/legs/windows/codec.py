@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.legs.arrays import check_array, check_starts, is_ascending, require
+from korag.legs.arrays import check_array, check_starts, is_ascending, join_ranges, renamed, require
 from korag.legs.base import Arrays, Codec, SegmentSlice
 from korag.scoring import Ints
 
@@ -46,11 +46,38 @@ class WindowedCodec(Codec):
         self.inner = inner
         self.name = inner.name + _SUFFIX  # type: ignore[misc]  # one instance for each codec
         self.version = inner.version  # type: ignore[misc]
+        self.learns = inner.learns  # type: ignore[misc]
 
     def encode(self, vectors: WindowVectors) -> dict[str, NDArray[Any]]:
         """Stores windows."""
+        return self.encode_with(vectors, self.learn(vectors))
+
+    def learn(self, vectors: WindowVectors) -> Arrays | None:
+        """As the other codec."""
+        return self.inner.learn(vectors.vectors)
+
+    def learned(self, arrays: Arrays) -> tuple[str, Arrays] | None:
+        """As the other codec."""
+        return self.inner.learned(inner_arrays(arrays))
+
+    def encode_with(self, vectors: WindowVectors, learned: Arrays | None) -> dict[str, NDArray[Any]]:
+        """As `encode`, with what the other codec has learned."""
         starts = np.concatenate([[0], np.cumsum(vectors.counts)]).astype(np.int64)
-        return {**self.inner.encode(vectors.vectors), "window_starts": starts, "window_spans": vectors.spans}
+        inner = self.inner.encode_with(vectors.vectors, learned)
+        return {**inner, "window_starts": starts, "window_spans": vectors.spans}
+
+    def merge(self, parts: Sequence[SegmentSlice], concat: Callable[[Sequence[Any]], Any]) -> dict[str, NDArray[Any]]:
+        """As the other codec, if that puts its arrays together without decoding them."""
+        if not self.inner.learns:
+            return super().merge(parts, concat)
+        windows = [window_slice(part) for part in parts]
+        counts = np.concatenate([own for _, own in windows])
+        spans = [part.arrays["window_spans"][own.rows] for part, (own, _) in zip(parts, windows, strict=True)]
+        return {
+            **self.inner.merge([own for own, _ in windows], concat),
+            "window_starts": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            "window_spans": np.concatenate(spans),
+        }
 
     def decode(self, arrays: Arrays, rows: Ints) -> WindowVectors:
         """Returns all windows of some documents."""
@@ -64,6 +91,15 @@ class WindowedCodec(Codec):
 
     def check(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
         """As `Codec.check`."""
+        self.inner.check(inner_arrays(arrays), self._check_windows(arrays, rows), dim=dim)
+
+    def check_layout(self, arrays: Arrays, rows: int, *, dim: int | None) -> None:
+        """As `Codec.check_layout`; the arrays of windows are small."""
+        self.inner.check_layout(inner_arrays(arrays), self._check_windows(arrays, rows), dim=dim)
+
+    @staticmethod
+    def _check_windows(arrays: Arrays, rows: int) -> int:
+        """Checks which windows are whose; returns how many there are."""
         require(arrays.keys() >= set(_OWN), f"arrays {sorted(arrays)} instead of windows")
         starts, spans = arrays["window_starts"], arrays["window_spans"]
         check_array(arrays, "window_spans", np.int32, None, 2)
@@ -71,7 +107,7 @@ class WindowedCodec(Codec):
         check_starts("window_starts", starts, len(spans))
         require(is_ascending(starts, strictly=True), "window_starts: a document without windows")
         require((spans[:, 0] >= 0).all() and (spans[:, 0] < spans[:, 1]).all(), "window_spans: out of range")
-        self.inner.check(inner_arrays(arrays), len(spans), dim=dim)
+        return len(spans)
 
 
 def split_name(name: str) -> tuple[str, bool]:
@@ -79,9 +115,9 @@ def split_name(name: str) -> tuple[str, bool]:
     return name.removesuffix(_SUFFIX), name.endswith(_SUFFIX)
 
 
-def inner_arrays(arrays: Arrays) -> Mapping[str, NDArray[Any]]:
+def inner_arrays(arrays: Arrays) -> Arrays:
     """The arrays of the other codec."""
-    return {name: array for name, array in arrays.items() if name not in _OWN}
+    return renamed(arrays, {name: name for name in arrays if name not in _OWN})
 
 
 def window_rows(arrays: Arrays, rows: Ints) -> tuple[Ints, Ints]:
@@ -90,14 +126,14 @@ def window_rows(arrays: Arrays, rows: Ints) -> tuple[Ints, Ints]:
     if len(rows) == len(starts) - 1:
         return np.arange(starts[-1]), np.diff(starts)
     first, counts = starts[rows], starts[rows + 1] - starts[rows]
-    before = np.cumsum(counts) - counts
-    return np.repeat(first - before, counts) + np.arange(int(counts.sum())), counts
+    return join_ranges(first, counts), counts
 
 
 def window_slice(part: SegmentSlice) -> tuple[SegmentSlice, Ints]:
     """Returns the windows of a slice's documents as a slice of the other codec, and how many each document has."""
     starts = part.arrays["window_starts"]
     if len(starts) - 1 == starts[-1]:  # every document is a window, and its row that window's
-        return SegmentSlice(inner_arrays(part.arrays), part.rows), np.ones(len(part.rows), np.int64)
-    rows, counts = window_rows(part.arrays, part.rows)
-    return SegmentSlice(inner_arrays(part.arrays), rows), counts
+        rows, counts = part.rows, np.ones(len(part.rows), np.int64)
+    else:
+        rows, counts = window_rows(part.arrays, part.rows)
+    return SegmentSlice(inner_arrays(part.arrays), rows, segment_memo=part.segment_memo), counts

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
 from korag.encoders.base import Encoder
+from korag.errors import InvalidArgumentError
+from korag.explanations import LegExplanation
 from korag.legs.base import Codec, EncoderLeg, Leg, Scores, SegmentSlice, damaged_entry
 from korag.legs.registry import leg_type
 from korag.legs.windows.codec import WindowedCodec, WindowVectors, window_slice
@@ -91,6 +93,29 @@ class WindowedLeg(Leg):
         counts = np.array([len(own) for own in spans], np.int64)
         return WindowVectors(self.inner.encode_documents(parts, show_progress=show_progress), counts, places)
 
+    def check_vectors(self, vectors: Any, texts: Sequence[str]) -> None:
+        """As the other leg does; documents of several windows would need the vectors of each."""
+        self._check_single(texts)
+        self.inner.check_vectors(vectors, texts)
+
+    def represent(self, vectors: Any, texts: Sequence[str]) -> WindowVectors:
+        """As the other leg does, for documents of a single window."""
+        self._check_single(texts)
+        places = np.array([(0, len(text)) for text in texts], np.int32).reshape(len(texts), 2)
+        return WindowVectors(self.inner.represent(vectors, texts), np.ones(len(texts), np.int64), places)
+
+    def _check_single(self, texts: Sequence[str]) -> None:
+        for text, tokens in zip(texts, self.encoder.count_tokens(texts), strict=True):
+            if tokens > self.windows.size:
+                raise InvalidArgumentError(
+                    f"{text!r:.60}: 글이 '{self.encoder.model_name}'의 구간({self.windows.size}토큰)보다 길어, 통째로 "
+                    "인코딩한 벡터는 받을 수 없습니다. 글을 나누어 인코딩하거나 window=None으로 만든 컬렉션에 "
+                    "넣으세요.",
+                    f"{text!r:.60}: the text is longer than a window of '{self.encoder.model_name}' "
+                    f"({self.windows.size} tokens), so a vector of the whole cannot be taken. Split it before it is "
+                    "encoded, or use a collection made with window=None.",
+                )
+
     def encode_queries(self, texts: Sequence[str]) -> list[Any]:
         """As the other leg does."""
         return self.inner.encode_queries(texts)
@@ -129,6 +154,13 @@ class WindowedLeg(Leg):
         for scores in self.inner.search(queries, windows, _enough(counts, k), exact=exact):
             best = scores if len(scores) == len(counts) else np.maximum.reduceat(scores, firsts[:-1])
             yield WindowScores(best, scores, firsts, windows, slices)
+
+    def explain(self, asked: str, query: Any, document: str, vectors: WindowVectors) -> LegExplanation:
+        """As the other leg does, for the best window."""
+        best = int(self.inner.score(query, vectors.vectors).argmax())
+        begin, end = vectors.spans[best].tolist()
+        own = self.inner.explain(asked, query, document[begin:end], vectors.vectors[best : best + 1]).moved(begin)
+        return replace(own, span=(begin, end)) if len(vectors.spans) > 1 else own
 
     def max_score(self, query: Any) -> float:
         """As the other leg does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from korag.testing.contract.documents import DocumentTests
 from korag.testing.contract.editing import EditingTests
+from korag.testing.contract.encoded import EncodedTests
 from korag.testing.contract.errors import ErrorTests
 from korag.testing.contract.fitting import FittingTests
 from korag.testing.contract.life import LifeTests
@@ -13,7 +14,15 @@ from korag.testing.contract.search import SearchTests
 
 
 class CollectionContract(
-    DocumentTests, EditingTests, SearchTests, OptionTests, RelevanceTests, FittingTests, ErrorTests, LifeTests
+    DocumentTests,
+    EditingTests,
+    EncodedTests,
+    SearchTests,
+    OptionTests,
+    RelevanceTests,
+    FittingTests,
+    ErrorTests,
+    LifeTests,
 ):
     """The contract of every store; see `korag.collection.base.Collection`.
 

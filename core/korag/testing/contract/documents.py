@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pytest
 
+from korag.breadcrumbs import BREADCRUMB
 from korag.collection.base import Collection
 from korag.errors import InvalidArgumentError
 from korag.testing.contract.fixtures import ContractFixtures, Encoders, Make
@@ -65,6 +66,26 @@ class DocumentTests(ContractFixtures):
         assert ids_of(small.search("환불 규정", using="bm25")) == ["가"]
         assert sorted(ids_of(small.search("환불", using="dense"))) == ["가", "나"]
         assert {hit.text for hit in small.search("환불", using="dense")} == {"새로운 환불 규정", "시립 도서관"}
+
+    @pytest.mark.parametrize("using", ["bm25", "dense"])
+    def test_a_breadcrumb_is_searched_and_not_returned(self, small: Collection, using: str) -> None:
+        under = {BREADCRUMB: "주택 임대차 > 보증금"}
+        small.add(["이 기간은 두 해로 본다.", "이 기간은 사흘로 본다."], ids=["가", "나"], metadata=[under, {}])
+        hit = small.search("임대차 보증금", using=using)[0]
+        assert (hit.id, hit.text, hit.passage, hit.metadata) == ("가", "이 기간은 두 해로 본다.", hit.text, under)
+        assert small.get(["가"])[0].text == hit.text
+
+    def test_another_breadcrumb_is_another_text(self, small: Collection) -> None:
+        small.add(["이 기간은 사흘로 본다."], ids=["가"], metadata=[{BREADCRUMB: "주택 임대차"}])
+        small.add(["이 기간은 사흘로 본다."], ids=["가"], metadata=[{BREADCRUMB: "도서관 휴관"}])
+        assert small.search("임대차", using="bm25") == []
+        assert ids_of(small.search("휴관", using="bm25")) == ["가"]
+        with pytest.raises(InvalidArgumentError, match="searched with its text"):
+            small.update_metadata(["가"], {BREADCRUMB: "환불"})
+        with pytest.raises(InvalidArgumentError, match="one line"):
+            small.add(["글"], metadata=[{BREADCRUMB: ["환불"]}])
+        small.update_metadata(["가"], {"판": 2})
+        assert ids_of(small.search("휴관", using="bm25")) == ["가"]
 
     @pytest.mark.parametrize("stored", FORMS)
     @pytest.mark.parametrize("asked", FORMS)
@@ -186,6 +207,15 @@ class DocumentTests(ContractFixtures):
         small.add(empty[:2], ids=["x", "b"])  # only empty ones, one of which replaces a filled one
         assert all(small.search(DOCUMENTS[0], using=using) == [] for using in (*small.legs, "hybrid"))
         assert small.delete(["a", "x"]) == 2
+
+    def test_what_models_do_not_read_is_reported(self, filled: Collection) -> None:
+        """Of every model, in ids of this collection."""
+        found = filled.truncated()
+        assert [one.leg for one in found] == list(filled.encoders)
+        for one in found:
+            assert one.model == filled.encoders[one.leg].model_name
+            assert set(one.ids) <= set(filled.ids())
+            assert 0 <= one.lost < 1
 
     def test_a_stream_adds_what_is_new_or_changed(self, small: Collection) -> None:
         rows = [(id_, text, fields) for id_, text, fields in zip(IDS, DOCUMENTS, METADATA, strict=True)]

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 import pytest
 
 from korag.checks import FusionMethod
-from korag.collection.base import Collection
+from korag.collection.base import Collection, SearchSettings
 from korag.fusion import DEFAULT_METHOD, Fusion
 from korag.testing.contract.fixtures import ContractFixtures, Encoders, Make
 from korag.testing.contract.samples import DOCUMENTS, IDS, LEGS, METADATA, ids_of
@@ -48,6 +48,21 @@ class SearchTests(ContractFixtures):
             assert [hit.legs[leg][1] for leg in legs] == pytest.approx([score for _, score in legs.values()])
             assert hit.score == pytest.approx(expected[hit.id], abs=1e-5)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+    def test_an_explanation_is_of_the_score_that_was_found(self, filled: Collection) -> None:
+        choices: tuple[SearchSettings, ...] = ({}, {"fusion": "rrf"}, {"using": "bm25"})
+        for settings in choices:
+            hit = filled.search("보증금을 돌려받는 법", **settings)[0]
+            why = filled.explain("보증금을 돌려받는 법", hit, **settings)
+            assert (why.id, why.text) == (hit.id, hit.text)
+            assert why.score == pytest.approx(hit.score, abs=1e-5)
+            if why.fusion is not None:
+                assert {row.leg: row.rank for row in why.fusion.rows if row.rank} == {
+                    leg: rank for leg, (rank, _) in hit.legs.items()
+                }
+                assert sum(row.contribution for row in why.fusion.rows) == pytest.approx(hit.score, abs=1e-5)
+            for leg, own in why.legs.items():
+                assert own.score is None or own.score == pytest.approx(hit.legs[leg][1], abs=2e-3)
 
     def test_reciprocal_rank_fusion_by_hand(self, filled: Collection) -> None:
         for hit in filled.search("보증금을 돌려받는 법", using="hybrid", fusion="rrf"):

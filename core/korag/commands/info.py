@@ -1,0 +1,40 @@
+"""``korag info``: what a collection's folder holds, without loading its models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from korag.commands.opening import add_folder, add_json
+from korag.commands.options import write
+from korag.paths import check_path
+
+
+def add_arguments(subparsers: Any) -> None:
+    """Adds the command to the subparsers of `argparse`."""
+    parser = subparsers.add_parser("info", help="컬렉션에 무엇이 있는지 봅니다. Shows what a collection holds.")
+    add_folder(parser, models=False)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints what is in the folder."""
+    from korag.collection.local.stored import reading
+
+    with reading(check_path("folder", options.folder)) as stored:
+        info = stored.info()
+    if options.json:
+        write(json.dumps(asdict(info), ensure_ascii=False, indent=1))
+        return
+    write(info.path)
+    write(f"문서 / documents: {info.documents:,}")
+    write(f"크기 / size: {info.bytes / 1e6:,.1f} MB, 세그먼트 / segments: {info.segments:,}, format {info.format}")
+    for leg in info.legs:
+        facts = [leg.model or leg.tokenizer or "", f"codec {leg.codec}"]
+        facts += [f"구간 / windows: {leg.window:,} 토큰 / tokens"] if leg.window else []
+        write(f"{leg.name}: {', '.join(fact for fact in facts if fact)}")
+    if info.fusion is not None:
+        write(f"맞춘 결합 / fitted fusion: {json.dumps(info.fusion, ensure_ascii=False)}")

@@ -1,0 +1,228 @@
+"""Recognizes a folder whose model `korag.encoders.light` computes exactly; any doubt is a no."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from korag.checkpoints.checkpoint import Checkpoint
+from korag.checkpoints.files import model_files
+from korag.checkpoints.rules import (
+    Rules,
+    broken_rules,
+    fields,
+    is_count,
+    is_flag,
+    is_number,
+    is_text,
+    is_texts,
+    list_of,
+    one_of,
+    or_none,
+    values,
+)
+from korag.checkpoints.settings import FolderSettings, read_json, read_transformer_settings
+from korag.errors import KoragError
+
+_MOST = 2**24
+_size, _text = is_count(_MOST), or_none(is_text)
+
+
+def _anything(_: object) -> bool:
+    return True
+
+
+def _is_true(value: object) -> bool:
+    return value is True
+
+
+def _is_false(value: object) -> bool:
+    return value is False
+
+
+_WITHOUT_EFFECT = (
+    "_name_or_path", "architectures", "chunk_size_feed_forward", "classifier_dropout", "classifier_pooling",
+    "deterministic_flash_attn", "dtype", "global_attn_every_n_layers", "id2label", "initializer_cutoff_factor",
+    "initializer_range", "label2id", "max_position_embeddings", "problem_type", "return_dict",
+    "sparse_pred_ignore_index", "torch_dtype", "transformers_version", "attention_dropout", "embedding_dropout",
+    "mlp_dropout", "bos_token_id", "cls_token_id", "eos_token_id", "pad_token_id", "sep_token_id",
+)  # fmt: skip
+"""In ``config.json``: for training, for other tasks, or read elsewhere."""
+_rope = fields({"rope_type": one_of("default"), "rope_theta": is_number})
+_ROPE = {"rope_type", "rope_theta"}
+_BACKBONE: Rules = {
+    "model_type": one_of("modernbert"),
+    "hidden_activation": one_of("gelu"),
+    "classifier_activation": one_of("gelu"),
+    "vocab_size": _size,
+    "hidden_size": _size,
+    "intermediate_size": _size,
+    "num_hidden_layers": _size,
+    "num_attention_heads": _size,
+    "local_attention": _size,
+    "norm_eps": is_number,
+    "layer_types": list_of(one_of("full_attention", "sliding_attention")),
+    "rope_parameters": fields({"full_attention": _rope, "sliding_attention": _rope}),
+    "decoder_bias": _is_true,
+    "tie_word_embeddings": _is_true,
+    **dict.fromkeys(_WITHOUT_EFFECT, _anything),
+}
+_NEEDED = (
+    "model_type", "hidden_activation", "classifier_activation", "vocab_size", "hidden_size", "intermediate_size",
+    "num_hidden_layers", "num_attention_heads", "local_attention", "norm_eps", "layer_types", "rope_parameters",
+    "decoder_bias", "tie_word_embeddings",
+)  # fmt: skip
+_TRANSFORMER: Rules = {"max_seq_length": _size}
+_TOKENIZER: Rules = {
+    "tokenizer_class": one_of("PreTrainedTokenizerFast"),
+    "model_max_length": is_number,
+    **dict.fromkeys(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), is_text),
+}
+_COMMON: Rules = {
+    "__version__": values(is_text),
+    "prompts": values(is_text),
+    "similarity_fn_name": _text,
+}
+_MODEL: Mapping[str, Rules] = {
+    "dense": {**_COMMON, "model_type": one_of("SentenceTransformer")},
+    "sparse": {**_COMMON, "model_type": one_of("SparseEncoder")},
+    "late_interaction": {
+        **_COMMON,
+        "model_type": one_of("ColBERT"),
+        "query_prefix": is_text,
+        "document_prefix": is_text,
+        "query_length": _size,
+        "document_length": _size,
+        "do_query_expansion": _is_true,
+        "attend_to_expansion_tokens": is_flag,
+        "skiplist_words": is_texts,
+    },
+}
+_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "dense": (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")),
+    "sparse": (("MLMTransformer", "SpladePooling"),),
+    "late_interaction": (("Transformer", "Dense"),),
+}
+_MODULE: Mapping[str, Rules] = {  # all of them needed: what is absent means something else to sentence-transformers
+    "Pooling": {
+        "word_embedding_dimension": _size,
+        "pooling_mode_mean_tokens": _is_true,
+        "include_prompt": _is_true,
+    },
+    "SpladePooling": {
+        "pooling_strategy": one_of("max"),
+        "activation_function": one_of("relu"),
+        "word_embedding_dimension": _size,
+    },
+    "Dense": {
+        "in_features": _size,
+        "out_features": _size,
+        "bias": _is_false,
+        "activation_function": one_of("torch.nn.modules.linear.Identity"),
+    },
+    "Normalize": {},
+}
+_FILES = frozenset({
+    "config.json", "config_sentence_transformers.json", "matryoshka_heads.safetensors", "model.safetensors",
+    "modules.json", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json",
+})  # fmt: skip
+"""All that a folder may have besides texts."""
+_OTHERS = frozenset({"README.md", "LICENSE", ".gitattributes"})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Settings of a light model.
+
+    Attributes:
+        folder: The model folder.
+        backbone: ``config.json``.
+        modules: Kinds of its modules, by the last part of their class's name.
+        tokens: Special tokens by their role: ``pad_token`` …
+        skipped: Tokens of documents that a late-interaction model leaves out.
+        prefixes: What it marks queries and documents with.
+        projection: Weights of a late-interaction model's Dense module, which heads may stand in for.
+        out_features: Its size.
+    """
+
+    folder: Path
+    backbone: Mapping[str, Any]
+    modules: tuple[str, ...]
+    tokens: Mapping[str, str]
+    skipped: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    projection: Path
+    out_features: int | None
+
+
+def read_layout(checkpoint: Checkpoint, folder: Path) -> Layout | None:
+    """Returns the settings of a model that is understood to the last one; None for any other.
+
+    Args:
+        checkpoint: Description of the model.
+        folder: With its weights.
+    """
+    if checkpoint.base is not None or checkpoint.head is not None or checkpoint.bare_pooling is not None:
+        return None
+    if checkpoint.max_active_dims is not None:
+        return None
+    with contextlib.suppress(KoragError):  # loading it otherwise says what is wrong
+        return _read(checkpoint, folder)
+    return None
+
+
+def _read(checkpoint: Checkpoint, folder: Path) -> Layout | None:
+    settings = FolderSettings(folder)
+    kinds = tuple(name.rpartition(".")[2] for name in settings.module_types)
+    if kinds not in _MODULES[checkpoint.family] or settings.modules[0]["path"]:
+        return None
+    places = [str(module["path"]) for module in settings.modules[1:]]
+    known = _FILES | {f"{place}/{name}" for place in places for name in ("config.json", "model.safetensors")}
+    if {path.relative_to(folder.resolve()).as_posix() for path in model_files(folder)} - known - _OTHERS:
+        return None
+    backbone, tokenizer = read_json(folder / "config.json"), read_json(folder / "tokenizer_config.json")
+    architecture = "ModernBertForMaskedLM" if checkpoint.family == "sparse" else "ModernBertModel"
+    if backbone.get("architectures") != [architecture] or not all(name in backbone for name in _NEEDED):
+        return None
+    pairs = [
+        (backbone, _BACKBONE),
+        (tokenizer, _TOKENIZER),
+        (read_transformer_settings(folder), _TRANSFORMER),
+        (settings.model, _MODEL[checkpoint.family]),
+        *((found, _MODULE[kind]) for kind, found in zip(kinds[1:], settings.module_settings, strict=True)),
+    ]
+    if any(next(broken_rules(found, rules), None) for found, rules in pairs):
+        return None
+    if any(
+        _MODULE[kind].keys() - found.keys() for kind, found in zip(kinds[1:], settings.module_settings, strict=True)
+    ):
+        return None
+    if any(backbone["rope_parameters"].get(kind, {}).keys() != _ROPE for kind in backbone["layer_types"]):
+        return None
+    if not all(name in tokenizer for name in ("tokenizer_class", "pad_token", "unk_token", "mask_token")):
+        return None
+    if len(backbone["layer_types"]) != backbone["num_hidden_layers"] or not _divides(backbone):
+        return None
+    marks = ("query_prefix", "document_prefix", "skiplist_words", "attend_to_expansion_tokens")
+    if checkpoint.family == "late_interaction" and (
+        not all(name in settings.model for name in marks) or settings.model["attend_to_expansion_tokens"]
+    ):
+        return None
+    return Layout(
+        folder=folder,
+        backbone=backbone,
+        modules=kinds,
+        tokens={name: token for name, token in tokenizer.items() if name.endswith("_token")},
+        skipped=tuple(settings.model.get("skiplist_words", ())),
+        prefixes=tuple(settings.model[name] for name in marks[:2] if name in settings.model),
+        projection=folder / places[0] / "model.safetensors",
+        out_features=settings.module_settings[0].get("out_features"),
+    )
+
+
+def _divides(backbone: Mapping[str, Any]) -> bool:
+    """Returns True if every head gets an even number of dimensions, of which rotations take two."""
+    return bool(backbone["hidden_size"] % (2 * backbone["num_attention_heads"]) == 0)

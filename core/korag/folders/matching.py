@@ -1,0 +1,33 @@
+"""Finding the documents of a changed or renamed file that keep their vectors: those whose text is still there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Match:
+    """The fate of a file's documents.
+
+    Attributes:
+        moved: New ids by old ones.
+        gone: Ids whose texts are not in the file any more.
+    """
+
+    moved: dict[str, str]
+    gone: list[str]
+
+
+def match_texts(old: Mapping[str, str], new: Mapping[str, str]) -> Match:
+    """Compares texts by id; a text that is there several times keeps its order."""
+    left: dict[str, list[str]] = defaultdict(list)
+    for id_, text in old.items():
+        if new.get(id_) != text:
+            left[text].append(id_)
+    moved: dict[str, str] = {}
+    for id_, text in new.items():
+        if old.get(id_) != text and left.get(text):
+            moved[left[text].pop(0)] = id_
+    return Match(moved, [id_ for ids in left.values() for id_ in ids])

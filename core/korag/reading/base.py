@@ -1,0 +1,61 @@
+"""The contract of a reader: a file in, texts with their places out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Part:
+    """A text of a file.
+
+    Attributes:
+        name: Tells it from the others of its file, for example a row's id; empty for the only one.
+        text: The text.
+        metadata: Its place, such as ``page``, and other columns of a row. JSON values.
+    """
+
+    name: str
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Settings of a user's about files.
+
+    Attributes:
+        text_columns: Columns of tables whose values are the text, joined by line ends; empty for those with a usual
+            name.
+        id_column: The column that names a row; None for ``_id`` or ``id``, or the row's number.
+    """
+
+    text_columns: tuple[str, ...] = ()
+    id_column: str | None = None
+
+
+class Reader(Protocol):
+    """Reads one format.
+
+    Attributes:
+        suffixes: Ends of file names, lower case.
+        packages: Top-level packages it needs.
+        extra: The extra of KoRAG that installs them; None if there are none.
+    """
+
+    suffixes: tuple[str, ...]
+    packages: tuple[str, ...]
+    extra: str | None
+
+    def read(self, path: Path, options: ReadOptions) -> Sequence[Part]:
+        """Reads a file to the end.
+
+        Raises:
+            UnreadableFileError: If it is damaged, protected, or not of this format.
+            MissingDependencyError: If a package is missing.
+            AccessError: If it may not be read.
+        """
+        ...

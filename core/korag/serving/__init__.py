@@ -1,0 +1,1 @@
+"""A collection for other programs: an HTTP server (`korag.serving.app`) and one for agents (`korag.serving.agents`)."""

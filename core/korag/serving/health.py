@@ -1,0 +1,34 @@
+"""Health and metrics, for an orchestrator and Prometheus: ``/healthz``, ``/readyz``, ``/metrics``."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from korag.serving.metrics import CONTENT_TYPE
+from korag.serving.served import Served
+
+
+def health_routes(served: Served) -> APIRouter:
+    """Returns the addresses for health and metrics; they do not wait for requests that compute."""
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def health() -> dict[str, str]:
+        """Says that the process answers."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def ready() -> dict[str, str]:
+        """Says that the collection can be read."""
+        await asyncio.to_thread(len, served.collection)
+        return {"status": "ok"}
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        """Returns the metrics for Prometheus."""
+        documents = await asyncio.to_thread(len, served.collection)
+        return Response(served.metrics.text(documents), media_type=CONTENT_TYPE)
+
+    return router

@@ -6,6 +6,7 @@
     python tests/fork_cases.py pool                             # multiprocessing, started by fork
     python tests/fork_cases.py inside                           # a fork in the middle of a read
     python tests/fork_cases.py readers                          # many threads read at once after a fork
+    python tests/fork_cases.py killed                           # a child is killed while it makes a progress bar
 
 Prints what was wrong, a line each; nothing if all is well.
 """
@@ -18,6 +19,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -256,9 +258,39 @@ def readers() -> None:
                 os._exit(0)  # nothing could be closed
 
 
+def killed() -> None:
+    """tqdm's lock is the child's for ever."""
+    from tqdm.auto import tqdm
+
+    lock = tqdm.get_lock()
+
+    def child() -> None:
+        lock.acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    pid, reading = fork(child)
+    os.close(reading)
+    os.waitpid(pid, 0)
+
+    def work() -> None:
+        encoder = load_encoder("mini-dense")
+        with Collection.in_memory(encoders=[encoder], bm25=True) as collection:
+            collection.add(["처음 글", "둘째 글"])
+            collection.add_stream([("셋째", "셋째 글")])
+            done.append(len(collection.search("글")))
+
+    done: list[int] = []
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    sys.stdout.write("" if done == [3] else f"hangs or failed: {done}\n")
+    sys.stdout.flush()
+    os._exit(0)  # it would wait for the lock at the end
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("case", choices=("threads", "memory", "models", "pool", "inside", "readers"))
+    parser.add_argument("case", choices=("threads", "memory", "models", "pool", "inside", "readers", "killed"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -271,6 +303,7 @@ def main() -> None:
             "pool": pool,
             "inside": inside,
             "readers": readers,
+            "killed": killed,
         }[options.case]()
     sys.stdout.writelines(f"{problem}\n" for problem in problems)
 

@@ -10,6 +10,7 @@ from typing import Any
 from korag.collection.adding import even_pace
 from korag.collection.documents import COMMIT_CHARACTERS, StoredDocument, in_batches
 from korag.collection.encoded import Represent
+from korag.encoders.progress import progress_bar
 from korag.errors import FingerprintError, IndexStateError, InvalidArgumentError
 from korag.fusion import Fusion
 from korag.legs.base import Leg
@@ -63,8 +64,6 @@ def move_documents(source: Movable, target: Movable, *, total: int, show_progres
         InvalidArgumentError: If the target has other legs, or windows.
         FingerprintError: If its legs have other models or settings.
     """
-    from tqdm.auto import tqdm
-
     _check_same(source._legs, target._legs)
 
     def represent(name: str, leg: Leg, documents: Sequence[StoredDocument]) -> Any:
@@ -74,7 +73,7 @@ def move_documents(source: Movable, target: Movable, *, total: int, show_progres
 
     show = sys.stderr.isatty() if show_progress is None else show_progress
     moved = 0
-    with tqdm(total=total, desc="Moving documents", disable=not show) as bar:
+    with progress_bar("Moving documents", total, show=show) as bar:
         for batch in in_batches(source._in_order(), even_pace(), COMMIT_CHARACTERS):
             target._add_represented(batch, represent)
             moved += len(batch)

@@ -15,11 +15,27 @@ _TICK = 1.0
 """Seconds between two renewals of a bar, so that its clock moves while a batch is computed."""
 
 
+class _Hidden:
+    """A bar that is not shown.
+
+    A disabled one of tqdm would do, but it takes tqdm's lock, which forked processes share: one that is killed while it
+    has the lock keeps it for ever, and the others would wait for it.
+    """
+
+    disable = True
+
+    def update(self, count: float) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 class Progress:
     """A tqdm bar that is renewed every second, and whose estimate counts only what was really done.
 
     Args:
-        bar: The bar.
+        bar: The bar, or `_Hidden`.
     """
 
     def __init__(self, bar: Any) -> None:
@@ -137,13 +153,15 @@ def progress_bar(description: str, total: int | None, *, show: bool | None, unit
             number.
         unit: What is counted; ``"B"`` for bytes.
     """
-    from tqdm.auto import tqdm
-
     if (outer := _outer.get()) is not None:
         return Share(outer, total, _documents.get())
     if show is None:
         show = (total is None or total > _SHOW_FROM) and is_watched()
-    return Progress(tqdm(total=total, desc=description, disable=not show, unit=unit, unit_scale=unit == "B"))
+    if not show:
+        return Progress(_Hidden())
+    from tqdm.auto import tqdm
+
+    return Progress(tqdm(total=total, desc=description, unit=unit, unit_scale=unit == "B"))
 
 
 def is_watched() -> bool:

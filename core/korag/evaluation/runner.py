@@ -12,6 +12,7 @@ import numpy as np
 
 from korag._optional import check
 from korag.checks import check_count
+from korag.encoders.progress import progress_bar
 from korag.errors import InvalidArgumentError
 from korag.evaluation.autorag import autorag_scores
 from korag.evaluation.bootstrap import intervals
@@ -147,12 +148,10 @@ class _Runner:
         return run
 
     def _run(self, system: System, depth: int) -> RetrievalRun:
-        from tqdm.auto import tqdm
-
         part_run = self._finished if isinstance(system, HybridSystem) else self.run
         parts = [part_run(part) for part in system.parts] if isinstance(system, CompositeSystem) else []
         total = system.steps(self._dataset)
-        with tqdm(total=total, desc=f"{self._dataset.name}: {system.name}", disable=not self._show) as bar:
+        with progress_bar(f"{self._dataset.name}: {system.name}", total, show=self._show) as bar:
             if isinstance(system, CompositeSystem):
                 return system.combine(parts, self._dataset, self._k, bar.update)
             return system.run(self._dataset, k=depth, advance=bar.update)

@@ -161,7 +161,7 @@ def _prompt(given: Mapping[str, Any], prompts: Mapping[str, str], where: str, na
     if name in prompts:
         return prompts[name]
     raise InvalidArgumentError(
-        f"{where}의 prompt_name={name!r}은(는) 쓸 수 없습니다. 질의와 문서의 프롬프트는 자동으로 붙습니다. 빼거나 "
+        f"{where}의 prompt_name={name!r}은(는) 쓸 수 없습니다. 질문과 문서의 프롬프트는 자동으로 붙습니다. 빼거나 "
         f"prompt='...'에 프롬프트 문장을 넣으세요.",
         f"prompt_name={name!r} in {where} is invalid: prompts are added to queries and documents automatically, so "
         "leave it out, or pass the text as prompt='...'.",

@@ -39,7 +39,7 @@ def check_retriever_keywords(
         if meant := name if name in of_search else closest_keyword(name, of_search):
             place = f"search_kwargs={{'{meant}': …}}"
             raise InvalidArgumentError(
-                f"as_retriever의 {name}은(는) 검색의 인자입니다. {place}처럼 넣으세요.",
+                f"as_retriever의 {name}은(는) 검색의 인수입니다. {place}처럼 넣으세요.",
                 f"{name} is a keyword of the search: pass as_retriever({place}).",
             )
     reject_unknown(VectorStoreRetriever, keywords, _KNOWN)

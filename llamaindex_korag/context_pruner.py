@@ -174,7 +174,7 @@ class KoContextPruner(CheckedFields, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if query_bundle is None:
             raise InvalidArgumentError(
-                "질의가 없어 무엇을 남길지 알 수 없습니다. query_str= 또는 query_bundle=을 넣으세요.",
+                "질문이 없어 무엇을 남길지 알 수 없습니다. query_str= 또는 query_bundle=을 넣으세요.",
                 "There is no query that tells what to keep; pass query_str= or query_bundle=.",
             )
         pruner = Pruner(self._encoder, threshold=self.threshold, when_empty=self.when_empty, sentences=self.sentences)

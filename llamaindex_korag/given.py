@@ -32,7 +32,7 @@ def checks_constructor(init: Callable[P, None]) -> Callable[P, None]:
         for name in keywords:
             if name in ("documents", *makes, *MODEL_NAMES) and name not in cls._options:
                 raise InvalidArgumentError(
-                    f"{cls.__name__}(collection, ...)에는 '{name}' 인자가 없습니다. 노드로 만들려면 {cls.__name__}."
+                    f"{cls.__name__}(collection, ...)에는 '{name}' 인수가 없습니다. 노드로 만들려면 {cls.__name__}."
                     f"from_defaults(nodes, ...)를 쓰세요. 쓸 수 있는 것: {', '.join(makes)}.",
                     f"{cls.__name__}(collection, ...) takes no '{name}'. To create one from nodes, use {cls.__name__}."
                     f"from_defaults(nodes, ...), which takes: {', '.join(makes)}.",

@@ -231,7 +231,7 @@ def _check_has_text(node: BaseNode, index: int) -> None:
     if kind := _media(node):
         korean = {"image": "이미지", "audio": "소리", "video": "영상"}[kind]
         raise InvalidArgumentError(
-            f"nodes[{index}](id {node.node_id!r})에는 {korean}만 있고 텍스트가 없습니다. KoRAG은 텍스트만 검색하니 "
+            f"nodes[{index}](id {node.node_id!r})에는 {korean}만 있고 텍스트가 없습니다. KoRAG는 텍스트만 검색하니 "
             "설명을 text로 넣거나 그 노드를 빼세요.",
             f"nodes[{index}] (id {node.node_id!r}) has {kind} but no text. KoRAG searches text: give it a "
             "description as its text, or leave it out.",

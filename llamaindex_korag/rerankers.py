@@ -131,7 +131,7 @@ class NodeReranker(CheckedFields, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if query_bundle is None:
             raise InvalidArgumentError(
-                "질의가 없어 순위를 매길 수 없습니다. query_str= 또는 query_bundle=을 넣으세요.",
+                "질문이 없어 순위를 매길 수 없습니다. query_str= 또는 query_bundle=을 넣으세요.",
                 "There is no query to rank by; pass query_str= or query_bundle=.",
             )
         dispatcher.event(

@@ -79,7 +79,7 @@ class StoreNodes(BasePydanticVectorStore):
             name = next(iter(records.objects))
             raise InvalidArgumentError(
                 f"index_id가 {name!r}인 IndexNode의 obj({type(records.objects[name]).__name__})는 저장할 수 없습니다. "
-                "obj=None으로 두고 리트리버의 object_map이나 VectorStoreIndex의 objects에 넣으세요.",
+                "obj=None으로 두고 검색기의 object_map이나 VectorStoreIndex의 objects에 넣으세요.",
                 f"The obj of the IndexNode with index_id {name!r}, a {type(records.objects[name]).__name__}, cannot be "
                 "stored; set it to None and pass it in a retriever's object_map or in VectorStoreIndex(objects=...).",
             )

@@ -94,7 +94,7 @@ def plan_search(
     vector = query.query_embedding if is_empty(text or "") and query.query_embedding else None
     if text is None and vector is None:
         raise InvalidArgumentError(
-            "query_str도 query_embedding도 없습니다. KoVectorStore는 질의 문자열로 찾으니 query_str를 넣으세요.",
+            "query_str도 query_embedding도 없습니다. KoVectorStore는 질문 문자열로 찾으니 query_str를 넣으세요.",
             "The query has neither a query_str nor a query_embedding; KoVectorStore searches by the query's text: give "
             "it a query_str.",
         )

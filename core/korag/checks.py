@@ -243,7 +243,7 @@ def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str], *,
                 (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else _of_a_model(name, known, loader)
             )
             raise InvalidArgumentError(
-                f"{owner_name}에는 '{name}' 인자가 없습니다.{korean} 쓸 수 있는 것: {', '.join(known)}.",
+                f"{owner_name}에는 '{name}' 인수가 없습니다.{korean} 쓸 수 있는 것: {', '.join(known)}.",
                 f"{owner_name} takes no '{name}'.{english} It takes: {', '.join(known)}.",
             )
 

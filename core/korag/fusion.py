@@ -177,7 +177,7 @@ class Fusion:
         """
         if not isinstance(recorded, Mapping) or recorded.keys() != {"method", "weights"}:
             raise InvalidArgumentError(
-                f"recorded={recorded!r:.80}: Fusion.to_dict()가 반환한 dict여야 합니다. 키는 method와 weights입니다.",
+                f"recorded={recorded!r:.80}: Fusion.to_dict()가 돌려준 dict여야 합니다. 키는 method와 weights입니다.",
                 f"recorded={recorded!r:.80} must be a dict as returned by Fusion.to_dict(), with the keys method and "
                 "weights.",
             )

@@ -51,7 +51,7 @@ def one_name(keywords: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
 
 def _same(other: str, name: str) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"{other}=과 {name}=은 같은 인자입니다. 둘 다 넣지 말고 하나만 넣으세요.",
+        f"{other}=과 {name}=은 같은 인수입니다. 둘 다 넣지 말고 하나만 넣으세요.",
         f"{other} and {name} are the same argument; give only one of them.",
     )
 
@@ -82,7 +82,7 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
             raise _unnamed(_place(args[0], function), given, positional, known)
         if twice := [name for name in positional[:given] if name in renamed]:
             raise InvalidArgumentError(
-                f"{twice[0]}을(를) 두 번 넣었습니다. 이름 없이 넣은 인자도 {twice[0]}입니다. 하나만 넣으세요.",
+                f"{twice[0]}을(를) 두 번 넣었습니다. 이름 없이 넣은 인수도 {twice[0]}입니다. 하나만 넣으세요.",
                 f"{twice[0]} is given twice: the argument without a name is {twice[0]} too. Give only one of them.",
             )
         missing = [each.name for index, each in enumerate(required) if index >= given and each.name not in renamed]
@@ -115,11 +115,11 @@ def _unnamed(place: str, given: int, positional: list[str], known: list[str]) ->
     named = ", ".join(f"{name}=" for name in known if name not in positional)
     if not positional:
         return InvalidArgumentError(
-            f"{place}의 인자에는 모두 이름을 붙이세요. 쓸 수 있는 것: {named}.",
+            f"{place}의 인수에는 모두 이름을 붙이세요. 쓸 수 있는 것: {named}.",
             f"{place} takes arguments by name only: {named}.",
         )
     return InvalidArgumentError(
-        f"{place}에 이름 없이 넣은 인자가 {given}개입니다. {', '.join(positional)}만 이름 없이 넣을 수 있습니다. "
+        f"{place}에 이름 없이 넣은 인수가 {given}개입니다. {', '.join(positional)}만 이름 없이 넣을 수 있습니다. "
         f"나머지는 이름을 붙이세요: {named}.",
         f"{place} was given {given} arguments without a name; it takes {', '.join(positional)} so, and the rest by "
         f"name: {named}.",

@@ -218,7 +218,7 @@ def test_a_picture_shows_by_more_than_colour(why: Explanation) -> None:
     read = _read(why._repr_html_())
     titles = [value or "" for name, value in read.attributes if name == "title"]
     assert any(re.match(r"0\.\d\d ← .*보증금", title) for title in titles)
-    for shown in ("결합(anchored)", "합계", "특수 토큰", "마스크 토큰", "질의에 더한 말", "제3조의2"):
+    for shown in ("결합(anchored)", "합계", "특수 토큰", "마스크 토큰", "질문에 더한 말", "제3조의2"):
         assert shown in "".join(read.shown)
     assert all(("aria-hidden", "true") in read.attributes for tag in read.tags if tag == "bar")
 

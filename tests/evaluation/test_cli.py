@@ -99,10 +99,10 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "korean", "english"),
     [
-        ([], "꼭 필요한 인자가 없습니다: COMMAND", "required: COMMAND"),
+        ([], "꼭 필요한 인수가 없습니다: COMMAND", "required: COMMAND"),
         (["evall"], "COMMAND 'evall': 다음 중 하나여야 합니다", "invalid choice: 'evall'"),
         (["models", "--family", "bert"], "--family 'bert': 다음 중 하나여야 합니다", "invalid choice: 'bert'"),
-        (["models", "--famly", "dense"], "없는 인자입니다: --famly", "unrecognized arguments: --famly"),
+        (["models", "--famly", "dense"], "없는 인수입니다: --famly", "unrecognized arguments: --famly"),
         (["eval", "x", "--k", "열"], "--k '열': 정수여야 합니다", "invalid int value: '열'"),
         (["eval", "x", "--k"], "--k 값이 하나 있어야 합니다", "expected one argument"),
         (["eval", "x", "--models"], "--models 값이 모자랍니다", "expected at least one argument"),

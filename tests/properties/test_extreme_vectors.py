@@ -125,7 +125,7 @@ def test_cosines_of_float64():
 def test_a_query_without_a_direction_is_an_error(vector, reason):
     with (
         collection(Dense(dim=4), np.eye(4, dtype=np.float32)) as made,
-        pytest.raises(InvalidArgumentError, match=rf"(?s)질의 벡터.*query vector {reason}"),
+        pytest.raises(InvalidArgumentError, match=rf"(?s)질문 벡터.*query vector {reason}"),
     ):
         made.search_by_vector(vector)
 

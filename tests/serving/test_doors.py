@@ -134,7 +134,7 @@ def test_an_agent_searches_explains_and_reads_on(transcript: dict[str, Any]) -> 
         ("too long", "2,001자"),
         ("wrong filter", "$near"),
         ("unknown", "'없음'"),
-        ("another name", "search에는 'filter' 인자가 없습니다. 혹시 where인가요?"),
+        ("another name", "search에는 'filter' 인수가 없습니다. 혹시 where인가요?"),
         ("another type", "k: 정수여야 합니다"),
         ("too many ids", "len(ids)=21"),
     ],

@@ -90,7 +90,7 @@ def test_a_person_with_a_keyboard_finds_and_sees_why(browser: Any, page_url: str
 
     page.get_by_text("이 서버에는 토큰이 필요합니다").wait_for()
     page.keyboard.type(SECRET)  # the field has the focus
-    page.get_by_label("질의", exact=True).focus()
+    page.get_by_label("질문", exact=True).focus()
     page.keyboard.type("꺾쇠 글씨")
     page.keyboard.press("Enter")
     page.get_by_role("status").filter(has_text="찾았습니다").wait_for()
@@ -99,7 +99,7 @@ def test_a_person_with_a_keyboard_finds_and_sees_why(browser: Any, page_url: str
     assert DOCUMENTS["꺾쇠"] in first.inner_text()  # as text, with its angle brackets
     assert page.locator("article script").count() == 0
 
-    page.get_by_label("질의", exact=True).focus()
+    page.get_by_label("질문", exact=True).focus()
     for _ in range(12):  # nothing is out of reach without a mouse
         page.keyboard.press("Tab")
         if "근거 보기" in (page.evaluate("document.activeElement.innerText") or ""):

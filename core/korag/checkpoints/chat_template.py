@@ -276,7 +276,7 @@ class _Checker:
 
     def _arguments(self, node: nodes.Call | nodes.Filter | nodes.Test, depth: int) -> int:
         if node.dyn_args is not None or node.dyn_kwargs is not None:
-            raise self._refused(node, "펼친 인자", "unpacked arguments")
+            raise self._refused(node, "펼친 인수", "unpacked arguments")
         return self._sum([*node.args, *(each.value for each in node.kwargs)], depth)
 
     # -- limits ------------------------------------------------------------------------------------------------------

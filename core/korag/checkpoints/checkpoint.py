@@ -242,7 +242,7 @@ def _check_query_side(settings: FolderSettings, query_dim: Any, dim: Any) -> Non
     """
     if None not in (query_dim, dim) and query_dim != dim:
         raise CheckpointError(
-            f"'{settings.folder}'의 Router는 질의를 {query_dim}차원, 문서를 {dim}차원 벡터로 만들어서 둘을 비교할 수 "
+            f"'{settings.folder}'의 Router는 질문을 {query_dim}차원, 문서를 {dim}차원 벡터로 만들어서 둘을 비교할 수 "
             "없습니다. 모델의 출처를 확인하고 다시 다운로드하세요.",
             f"The Router of '{settings.folder}' makes vectors of {query_dim} dimensions from queries and {dim} from "
             "documents, which cannot be compared. Check where the model comes from and download it again.",
@@ -251,7 +251,7 @@ def _check_query_side(settings: FolderSettings, query_dim: Any, dim: Any) -> Non
         path = settings.home / module["path"] / "config.json"
         if str(module["type"]).endswith("SparseStaticEmbedding") and (table := read_json(path).get("path")):
             raise CheckpointError(
-                f"'{path}'의 path={table!r:.80}은(는) 질의 가중치를 모델 폴더 밖에서 찾으라는 설정입니다. "
+                f"'{path}'의 path={table!r:.80}은(는) 질문 가중치를 모델 폴더 밖에서 찾으라는 설정입니다. "
                 "sentence-transformers로 한 번 불러와 save_pretrained로 저장하면 가중치가 폴더에 들어갑니다. 그 폴더를 "
                 "쓰세요.",
                 f"In '{path}', path={table!r:.80} looks for the weights of queries outside the model folder. Load the "

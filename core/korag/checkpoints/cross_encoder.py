@@ -69,7 +69,7 @@ def _read(source: ModelFiles, *, remote_code: bool) -> CrossEncoderCheckpoint:
         raise wrong_family(source.name, layout.kind, "cross_encoder")
     if settings.adapter is not None:
         raise CheckpointError(
-            f"'{source.name}'은(는) 크로스 인코더의 PEFT 어댑터입니다. 베이스에 합쳐 저장한 폴더를 쓰세요"
+            f"'{source.name}'은(는) 크로스 인코더의 PEFT 어댑터입니다. 베이스에 병합해 저장한 폴더를 쓰세요"
             "(peft의 merge_and_unload).",
             f"'{source.name}' is a PEFT adapter of a cross-encoder; merge it into its base (peft's merge_and_unload), "
             "save that, and pass the saved folder.",
@@ -95,7 +95,7 @@ def _no_head(source: ModelFiles, settings: FolderSettings) -> CheckpointError:
     if any(name.endswith("ForCausalLM") for name in settings.architectures):
         return UnknownFamilyError(
             f"'{source.name}'은(는) 생성 모델이고, 어떤 답의 로짓이 점수인지 적혀 있지 않습니다. 재순위용으로 학습된 "
-            "모델이라면 질의와 문서를 담는 chat_template을 넣고 sentence-transformers 형식으로 저장해서 그 폴더를 "
+            "모델이라면 질문과 문서를 담는 chat_template을 넣고 sentence-transformers 형식으로 저장해서 그 폴더를 "
             "쓰세요: CrossEncoder(modules=[Transformer(이름, transformer_task='text-generation'), "
             "LogitScore(true_token_id=…, false_token_id=…)]).save_pretrained(폴더).",
             f"'{source.name}' is a generative model, and its files do not say which answer's logit is the score. If it "
@@ -171,7 +171,7 @@ def _chat_template(source: ModelFiles, settings: FolderSettings, *, remote_code:
     template = find_chat_template(settings.folder / (settings.modules[0]["path"] if settings.modules else ""))
     if template is None and settings.modules:
         raise CheckpointError(
-            f"'{source.name}'은(는) 질의와 문서를 채팅 메시지로 받는데(modality_config) 채팅 템플릿이 없습니다. "
+            f"'{source.name}'은(는) 질문과 문서를 채팅 메시지로 받는데(modality_config) 채팅 템플릿이 없습니다. "
             f"{FILE}을(를) 폴더에 넣거나 모델을 다시 다운로드하세요.",
             f"'{source.name}' takes queries and documents as chat messages (modality_config), but has no chat "
             f"template; put {FILE} into the folder, or download the model again.",

@@ -27,7 +27,7 @@ _METADATA = re.compile(r"---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
 _BASES = re.compile(r"^base_model:(.*(?:\n[ \t]*- .*)*)", re.MULTILINE)
 _TITLE = re.compile(r"^#{1,2}[ \t]+(.+)$", re.MULTILINE)
 _SIDES = {
-    "query": ("질의", re.compile("질의|질문|검색어|query|queries|question", re.IGNORECASE)),
+    "query": ("질문", re.compile("질의|질문|검색어|query|queries|question", re.IGNORECASE)),
     "document": ("문서", re.compile("문서|본문|문단|지문|doc|passage|corpus|context", re.IGNORECASE)),
 }
 """For each side, its Korean name and the words in the names of prompts that seem meant for it."""
@@ -48,7 +48,7 @@ def warn_of_missing_prompts(checkpoint: Checkpoint) -> None:
     used = {"query": checkpoint.query_prompt, "document": checkpoint.document_prompt}
     if others and not any(used.values()):
         _warn_of_unused(
-            checkpoint, others, "질의용이나 문서용", "queries or documents", "query_prompt=, document_prompt="
+            checkpoint, others, "질문용이나 문서용", "queries or documents", "query_prompt=, document_prompt="
         )
     elif any(used.values()):
         for side, (korean, pattern) in _SIDES.items():

@@ -77,10 +77,10 @@ def _read_mappings(saved: Mapping[str, str], path: Path) -> dict[tuple[str | Non
 
 
 def _no_route(path: Path, side: Side, routes: Iterable[str]) -> CheckpointError:
-    korean = "질의" if side == "query" else "문서"
+    korean = "질문" if side == "query" else "문서"
     there = ", ".join(map(repr, routes))
     return CheckpointError(
-        f"'{path}'의 Router에 {korean}({side})를 처리하는 경로가 없습니다. 있는 경로: {there}. 질의와 문서를 모두 "
+        f"'{path}'의 Router에 {korean}({side}) 경로가 없습니다. 있는 경로: {there}. 질문과 문서를 모두 "
         f"처리하는 모델인지 확인하고, 맞다면 {korean}에 쓸 경로를 route_mappings에 넣으세요"
         f'(예: {{"(\'{side}\', None)": "경로 이름"}}).',
         f"The Router in '{path}' has no route for {side} texts; it has {there}. Check that the model is for queries "

@@ -229,7 +229,7 @@ class Collection(Documents):
         meant = [repaired(query, lexicon) for query in queries]
         for query, new in zip(queries, meant, strict=True):
             if new is not None:
-                logger.info("질의 %r을(를) %r로 고쳐 찾습니다. / Searching for %r as %r.", query, new, query, new)
+                logger.info("질문 %r을(를) %r로 고쳐 찾습니다. / Searching for %r as %r.", query, new, query, new)
         return meant
 
     def _lexicon(self) -> Lexicon | None:
@@ -324,7 +324,7 @@ class Collection(Documents):
         for index, hit in enumerate(hits):
             if not isinstance(hit, Hit):
                 raise InvalidArgumentError(
-                    f"hits[{index}]={hit!r:.80}: Hit이어야 합니다. 이 컬렉션의 search가 반환한 결과를 넣으세요.",
+                    f"hits[{index}]={hit!r:.80}: Hit이어야 합니다. 이 컬렉션의 search가 돌려준 결과를 넣으세요.",
                     f"hits[{index}]={hit!r:.80} must be a Hit; pass the result of this collection's `search`.",
                 )
         by_id: dict[str, Hit] = {}

@@ -101,7 +101,7 @@ def _check_names(argument: str, given: object, encoders: Mapping[str, Encoder[An
     names = ", ".join(encoders) or "—"
     if not isinstance(given, Mapping):
         raise InvalidArgumentError(
-            f"{argument}={given!r:.60}: {{검색 방식: 값}} 꼴의 dict여야 합니다. 필요한 검색 방식: {names}.",
+            f"{argument}={given!r:.60}: {{검색 방식: 값}} 형식의 dict여야 합니다. 필요한 검색 방식: {names}.",
             f"{argument}={given!r:.60} must be a dict by leg. This collection needs: {names}.",
         )
     if missing := [name for name in encoders if name not in given]:
@@ -189,7 +189,7 @@ def _wrong_form(place: str, given: Any, wanted: str) -> InvalidArgumentError:
     shape = getattr(given, "shape", None)
     found = f"{type(given).__name__} {shape}" if shape is not None else f"{given!r:.60}"
     return InvalidArgumentError(
-        f"{place}: {found}입니다. 문서마다 하나씩, 인코더의 encode_documents가 돌려주는 꼴이어야 합니다: {wanted}.",
+        f"{place}: {found}입니다. 문서마다 하나씩, 인코더의 encode_documents가 돌려주는 형식이어야 합니다: {wanted}.",
         f"{place} is {found}; it must have one entry per document, as the encoder's encode_documents returns them: "
         f"{wanted}.",
     )

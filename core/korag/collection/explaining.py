@@ -31,7 +31,7 @@ def document_id(document: object) -> str:
     if isinstance(document, str):
         return check_text(document, "document")
     raise InvalidArgumentError(
-        f"document={document!r:.80}: search가 반환한 Hit이나 문서의 id(str)여야 합니다.",
+        f"document={document!r:.80}: search가 돌려준 Hit이나 문서의 id(str)여야 합니다.",
         f"document={document!r:.80} must be a Hit that search returned, or the id of a document (str).",
     )
 
@@ -52,7 +52,7 @@ def reject_empty_query(query: str) -> None:
     """
     if is_empty(query):
         raise InvalidArgumentError(
-            f"query={query!r:.80}: 빈 질의로는 아무것도 찾지 못하므로 설명할 것이 없습니다. 질의를 넣으세요.",
+            f"query={query!r:.80}: 빈 질문으로는 아무것도 찾지 못하므로 설명할 것이 없습니다. 질문을 넣으세요.",
             f"query={query!r:.80} is empty: it finds nothing, so there is nothing to explain. Give a query.",
         )
 

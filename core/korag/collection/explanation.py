@@ -62,7 +62,7 @@ _SHOWN = 8
 def _lines(explanation: Explanation) -> Iterator[str]:
     yield f"{explanation.id}: {_number(explanation.score)}"
     if explanation.searched != explanation.query:
-        yield f"  고쳐 찾은 질의 / searched for: {explanation.searched}"
+        yield f"  고쳐 찾은 질문 / searched for: {explanation.searched}"
     if explanation.fusion is not None:
         yield f"  결합 / fusion {explanation.fusion.method}: 기여 = 가중치 × 맞춘 점수 / contribution = weight × scaled"
         width = max(len(row.leg) for row in explanation.fusion.rows)

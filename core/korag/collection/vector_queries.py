@@ -33,7 +33,7 @@ def search_by_vector(
     if not takers:
         raise InvalidArgumentError(
             f"벡터 하나로는 dense 모델이 있는 컬렉션만 찾을 수 있습니다(이 컬렉션: {', '.join(legs)}). "
-            "질의 문자열로 찾으세요.",
+            "질문 문자열로 찾으세요.",
             f"Only a collection with a dense model can be searched by one vector; this one has "
             f"{', '.join(legs)}. Search with the query's text.",
         )

@@ -35,7 +35,7 @@ def add_arguments(subparsers: Any) -> None:
         "datasets",
         nargs="+",
         metavar="DATASET",
-        help="BEIR·AutoRAG 폴더, 질의-정답 표, 벤치마크 이름. A BEIR or AutoRAG folder, a table of pairs, or the name "
+        help="BEIR·AutoRAG 폴더, 질문-정답 표, 벤치마크 이름. A BEIR or AutoRAG folder, a table of pairs, or the name "
         "of a benchmark (autorag-ko, ko-strategyqa, belebele-ko, miracl-ko, mrtydi-ko, mldr-ko, publichealthqa-ko, "
         "nanobeir-ko/…).",
     )
@@ -118,7 +118,7 @@ def add_arguments(subparsers: Any) -> None:
         "set; the other sets' questions serve as those without an answer, so give two or more of different subjects.",
     )
     add("--k", type=int, default=100, help="평가할 순위의 깊이(기본값 100). Depth of the rankings (default 100).")
-    add("--query-length", type=int, help="질의의 최대 토큰 수. Maximum query length in tokens.")
+    add("--query-length", type=int, help="질문의 최대 토큰 수. Maximum query length in tokens.")
     add(
         "--pooling",
         choices=get_args(PoolingMode),
@@ -170,8 +170,8 @@ def add_arguments(subparsers: Any) -> None:
         dest="format",
         action="store_const",
         const="json",
-        help="--format json과 같습니다. 평가 데이터가 여럿이면 목록입니다. Short for --format json; a list for several "
-        "data sets.",
+        help="--format json과 같습니다. 평가 데이터가 여럿이면 리스트입니다. Short for --format json; a list for "
+        "several data sets.",
     )
     add("--quiet", action="store_true", help="진행률 표시줄을 숨깁니다. Hides progress bars.")
     parser.set_defaults(

@@ -8,8 +8,8 @@ import sys
 from typing import Any, NoReturn
 
 _KOREAN = (
-    (r"the following arguments are required: (?P<what>.+)", "꼭 필요한 인자가 없습니다: {what}"),
-    (r"unrecognized arguments: (?P<what>.+)", "없는 인자입니다: {what}"),
+    (r"the following arguments are required: (?P<what>.+)", "꼭 필요한 인수가 없습니다: {what}"),
+    (r"unrecognized arguments: (?P<what>.+)", "없는 인수입니다: {what}"),
     (r"invalid choice: (?P<value>.+?),? \(choose from (?P<what>.+)\)", "{value}: 다음 중 하나여야 합니다: {what}"),
     (r"invalid int value: (?P<value>.+)", "{value}: 정수여야 합니다"),
     (r"invalid float value: (?P<value>.+)", "{value}: 수여야 합니다"),
@@ -17,7 +17,7 @@ _KOREAN = (
     (r"expected one argument", "값이 하나 있어야 합니다"),
     (r"expected (?:at least one argument|\d+ arguments?)", "값이 모자랍니다"),
     (r"not allowed with argument (?P<what>.+)", "{what}: 함께 쓸 수 없습니다"),
-    (r"ignored explicit argument (?P<value>.+)", "{value}: 값을 받지 않는 인자입니다"),
+    (r"ignored explicit argument (?P<value>.+)", "{value}: 값을 받지 않는 인수입니다"),
     (r"ambiguous option: (?P<value>.+?) could match (?P<what>.+)", "{value}: 어느 것인지 알 수 없습니다: {what}"),
 )
 """Messages of `argparse` by pattern."""
@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **(settings | {"add_help": False}))
-        self._positionals.title, self._optionals.title = "인자 / arguments", "옵션 / options"
+        self._positionals.title, self._optionals.title = "인수 / arguments", "옵션 / options"
         self.add_argument("-h", "--help", action="help", help="도움말을 봅니다. Shows this help.")
 
     def error(self, message: str) -> NoReturn:

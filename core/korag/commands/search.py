@@ -42,7 +42,7 @@ def add_arguments(subparsers: Any) -> None:
         description="컬렉션에서 찾아 맞는 부분을 보여 줍니다. Searches a collection and shows what fits.",
     )
     add_folder(parser, models=True)
-    parser.add_argument("query", metavar="QUERY", help="질의. The query.")
+    parser.add_argument("query", metavar="QUERY", help="질문. The query.")
     parser.add_argument("--k", type=int, default=10, help="결과의 수(기본값 10). Number of hits (default 10).")
     parser.add_argument(
         "--where",
@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> None:
         write("찾은 문서가 없습니다. / Nothing was found.")
         return
     if hits[0].rewritten_query is not None:
-        write(f"고쳐 찾은 질의 / Searched for: {hits[0].rewritten_query}\n")
+        write(f"고쳐 찾은 질문 / Searched for: {hits[0].rewritten_query}\n")
     words = _WORD.findall(unicodedata.normalize("NFC", hits[0].rewritten_query or options.query))
     color = uses_color()
     for place, hit in enumerate(hits, start=1):

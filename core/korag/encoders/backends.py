@@ -133,7 +133,7 @@ def _cast(transformer: Any, dtype: torch.dtype) -> Callable[[], None]:
 def _without_transformer(name: str, options: LoadOptions) -> InvalidArgumentError:
     return InvalidArgumentError(
         f"'{name}'에는 트랜스포머가 없어서 backend={options.backend!r}, dtype={options.dtype!r}을(를) 쓸 수 없습니다. "
-        "두 인자를 빼세요.",
+        "두 인수를 빼세요.",
         f"'{name}' contains no transformer to run with backend={options.backend!r} and dtype={options.dtype!r}; omit "
         "both.",
     )

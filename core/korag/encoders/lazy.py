@@ -287,7 +287,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
             korean = f"코드를 믿을 수 있을 때만 {loader}(…, trust_remote_code=True)로 불러오세요."
             english = f"Only if you trust its code, load it with {loader}(…, trust_remote_code=True)."
         else:
-            korean = "파일이 손상되었다면 다시 받으세요."
+            korean = "파일이 손상되었다면 다시 다운로드하세요."
             english = "If a file is damaged, download it again."
         if device not in (None, "cpu"):
             korean += f" 이 컴퓨터의 PyTorch가 device={device!r}을(를) 쓸 수 있는지도 확인하세요."

@@ -47,7 +47,7 @@ def check_length_of_both(checkpoint: Checkpoint, max_length: int | None) -> None
     is_of_both = checkpoint.family != "late_interaction" and checkpoint.query_length == checkpoint.document_length
     if is_of_both and max_length is not None and limit is not None and max_length > limit:
         raise InvalidArgumentError(
-            f"max_length={max_length}: 이 모델은 질의를 {limit}토큰까지만 읽을 수 있습니다. {limit} 이하의 "
+            f"max_length={max_length}: 이 모델은 질문을 {limit}토큰까지만 읽을 수 있습니다. {limit} 이하의 "
             "query_length=를 함께 지정하세요.",
             f"max_length={max_length} is also the length of queries, of which this model can read {limit} tokens at "
             f"most. Pass a query_length= of at most {limit} as well.",
@@ -60,7 +60,7 @@ def check_query_length(checkpoint: Checkpoint, query_length: int | None, prompt:
     check_length(query_length, name="query_length", limit=checkpoint.query_positions, at_least=at_least)
     if query_length is not None and query_length < checkpoint.least_query_length:
         raise InvalidArgumentError(
-            f"query_length={query_length}: 이 모델은 모든 질의를 {checkpoint.least_query_length}토큰까지 채웁니다. "
+            f"query_length={query_length}: 이 모델은 모든 질문을 {checkpoint.least_query_length}토큰까지 채웁니다. "
             "그보다 짧을 수 없습니다.",
             f"query_length={query_length} is invalid: this model fills every query up to "
             f"{checkpoint.least_query_length} tokens, so it cannot be shorter.",

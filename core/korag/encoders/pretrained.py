@@ -554,7 +554,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
                 ("종류", self.family),
                 ("차원", self.dim if self._dim is not None or self._model is not None else None),
                 ("문서 길이(토큰)", self.max_length),
-                ("질의 길이(토큰)", self.query_length),
+                ("질문 길이(토큰)", self.query_length),
                 *((f"프롬프트({task})", repr(prompt)) for task, prompt in self.prompts.items() if prompt),
                 ("유사도", self.similarity),
                 ("장치", options.device or "auto"),

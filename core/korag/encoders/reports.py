@@ -147,7 +147,7 @@ class TruncationReport:
             logger.warning("%s / %s", *self._describe(self._limit))
 
     def _describe(self, limit: int) -> tuple[str, str]:
-        ours, theirs = ("질의", "queries") if self._task == "query" else ("문서", "documents")
+        ours, theirs = ("질문", "queries") if self._task == "query" else ("문서", "documents")
         model = f"{self._model}: " if self._model else ""
         at_least, or_more = (" 이상", " or more") if self._cut else ("", "")
         korean = (

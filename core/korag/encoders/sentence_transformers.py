@@ -137,7 +137,7 @@ def _limit_queries(transformer: Any, length: int | None, folder: Path) -> None:
     """Sets the length of queries, and that of a fixed query expansion, which takes its place."""
     if not hasattr(transformer, "query_length"):
         raise InvalidArgumentError(
-            f"query_length={length}: '{folder}'의 {type(transformer).__name__} 모듈은 질의의 길이를 따로 정할 수 "
+            f"query_length={length}: '{folder}'의 {type(transformer).__name__} 모듈은 질문의 길이를 따로 정할 수 "
             "없습니다. query_length를 빼세요.",
             f"query_length={length} is not supported: the {type(transformer).__name__} module of '{folder}' has no "
             "length of its own for queries. Omit query_length.",

@@ -42,7 +42,7 @@ def autorag_scores(
     """
     if not groups or k < 1:
         raise InvalidArgumentError(
-            f"k={k}, 질의 {len(groups)}개: k는 1 이상이어야 하고 질의가 하나 이상 있어야 합니다.",
+            f"k={k}, 질문 {len(groups)}개: k는 1 이상이어야 하고 질문이 하나 이상 있어야 합니다.",
             f"k={k} with {len(groups)} queries: k must be at least 1, and there must be at least one query.",
         )
     totals = dict.fromkeys(AUTORAG_MEASURES, 0.0)

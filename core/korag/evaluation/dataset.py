@@ -71,7 +71,7 @@ class Dataset:
                 check_text(id_, f"{place}: id")
                 check_text(text, f"{place}: {part}[{id_!r}]")
         if not documents or not queries:
-            korean, english = ("문서가", "documents") if not documents else ("질의가", "queries")
+            korean, english = ("문서가", "documents") if not documents else ("질문이", "queries")
             raise DatasetError(
                 f"{place}에 {korean} 하나도 없습니다. 파일 내용을 확인하세요.",
                 f"{place} has no {english}; check its files.",
@@ -83,19 +83,19 @@ class Dataset:
             if not positive:
                 continue
             if query not in queries:
-                raise _unknown(place, "질의", "query", query, len(queries))
+                raise _unknown(place, "질문", "query", query, len(queries))
             for id_ in positive:
                 if id_ not in documents:
                     raise _unknown(place, "문서", "document", id_, len(documents))
             judged[query] = positive
         if not judged:
             raise DatasetError(
-                f"{place}에 관련 문서가 있는 질의가 없습니다(score가 1 이상인 판정 0개).",
+                f"{place}에 관련 문서가 있는 질문이 없습니다(score가 1 이상인 판정 0개).",
                 f"{place} has no query with a relevant document (no judgement of at least 1).",
             )
         if unjudged := len(queries) - len(judged):
             logger.info(
-                "%s: 관련 문서가 없는 질의 %d개를 제외했습니다. / %d queries without a relevant document are left out.",
+                "%s: 관련 문서가 없는 질문 %d개를 제외했습니다. / %d queries without a relevant document are left out.",
                 name, unjudged, unjudged,
             )  # fmt: skip
         return cls(

@@ -70,7 +70,7 @@ class HubTables:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise DatasetError(
                 f"'{place}'의 표 {table}을(를) 읽지 못했습니다({reason:.200}). 인터넷에 연결할 수 없으면 다른 곳에서 "
-                "내려받은 폴더를 local=(명령줄에서는 --local)로 지정하세요.",
+                "다운로드한 폴더를 local=(명령줄에서는 --local)로 지정하세요.",
                 f"The table {table} of '{place}' cannot be read ({reason:.200}). Without a connection, download it "
                 "elsewhere and pass the folder as local= (--local on the command line).",
             ) from error

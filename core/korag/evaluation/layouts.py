@@ -134,7 +134,7 @@ def read_pairs(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
             where, id_ = min((negatives[id_], id_) for id_ in both)
             text = next(text for text, other in ids.items() if other == id_)
             raise DatasetError(
-                f"{where}: 같은 질의의 정답(positive)이 오답(negative)에도 있습니다: {text!r:.80}",
+                f"{where}: 같은 질문의 정답(positive)이 오답(negative)에도 있습니다: {text!r:.80}",
                 f"{where}: a positive of the same query is also a negative: {text!r:.80}",
             )
     documents, texts = ({id_: text for text, id_ in table.items()} for table in (ids, queries))

@@ -55,7 +55,7 @@ def load_dataset(
         return read_pairs(path, columns=columns)
     if columns:
         raise InvalidArgumentError(
-            f"columns={dict(columns)!r:.80}: 질의-정답 표에만 쓸 수 있는데 '{source}'은(는) 표가 아닙니다.",
+            f"columns={dict(columns)!r:.80}: 질문-정답 표에만 쓸 수 있는데 '{source}'은(는) 표가 아닙니다.",
             f"columns={dict(columns)!r:.80} is for tables of pairs only, and '{source}' is none.",
         )
     if path is not None and local is None:

@@ -113,7 +113,7 @@ class _Loader:
             return [RetrieverSystem(name or str(getattr(system, "__name__", type(system).__name__)), system)]
         raise InvalidArgumentError(
             f"{system!r:.80}은(는) 평가할 수 없습니다. 모델 이름, 인코더, Collection, CollectionLeg, Hybrid, 함수, "
-            "LangChain·LlamaIndex 리트리버, Reranked 중 하나여야 합니다.",
+            "LangChain·LlamaIndex 검색기, Reranked 중 하나여야 합니다.",
             f"{system!r:.80} cannot be evaluated; pass a model name, an encoder, a Collection, a CollectionLeg, a "
             "Hybrid, a Reranked, a function, or a LangChain or LlamaIndex retriever.",
         )

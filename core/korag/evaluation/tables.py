@@ -108,7 +108,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, TableRow]]:
                     yield f"{path.name}:{number}", row
     except (OSError, ValueError) as error:
         raise DatasetError(
-            f"parquet 파일 '{path}'이(가) 손상되었습니다({error}). 다시 내려받으세요.",
+            f"parquet 파일 '{path}'이(가) 손상되었습니다({error}). 다시 다운로드하세요.",
             f"The parquet file '{path}' is damaged ({error}); download it again.",
         ) from error
 

@@ -223,7 +223,7 @@ class Run:
             error = storage_error(system, file.path, writing=False)
         except RecursionError:
             error = UnreadableFileError(
-                f"'{file.name}': 목록이나 객체가 너무 깊이 겹쳐 있습니다. 얕게 고쳐 다시 저장하세요.",
+                f"'{file.name}': 리스트나 객체가 너무 깊이 겹쳐 있습니다. 얕게 고쳐 다시 저장하세요.",
                 f"'{file.name}': lists or objects are nested too deeply. Save it with fewer levels.",
             )
         self._report.problems.append(Problem(file.name, error))

@@ -9,8 +9,8 @@ from korag.html.fragments import bar, escaped, number, picture, table
 from korag.html.heatmaps import heatmap
 
 _TITLES = {
-    "late_interaction": "질의 토큰마다 가장 비슷한 토큰",
-    "sparse": "함께 가진 용어: 질의 가중치 × 문서 가중치",
+    "late_interaction": "질문 토큰마다 가장 비슷한 토큰",
+    "sparse": "함께 가진 용어: 질문 가중치 × 문서 가중치",
     "lexical": "함께 가진 말: 드문 정도 × 문서에서의 비중",
 }
 _KINDS = {"breadcrumb": "제목", "prompt": "표시", "special": "특수 토큰", "expansion": "마스크 토큰"}
@@ -31,7 +31,7 @@ def explanation_html(
     """Returns the whole picture; arguments are the fields of `korag.explain.Explanation`."""
     repaired = f" → <b>{escaped(searched)}</b>" if searched != query else ""
     return picture(
-        f"<p><b>질의</b> {escaped(query)}{repaired}<br><b>문서</b> {escaped(id)} · <b>점수</b> {number(score)}</p>",
+        f"<p><b>질문</b> {escaped(query)}{repaired}<br><b>문서</b> {escaped(id)} · <b>점수</b> {number(score)}</p>",
         fusion_html(fusion) if fusion is not None else "",
         *(leg_html(name, leg, text) for name, leg in legs.items()),
     )
@@ -89,7 +89,7 @@ def _matches(leg: LegExplanation) -> str:
         added = sum(match.similarity for match in others)
         parts.append(
             f"<details><summary>표시·특수·마스크 토큰 {len(others)}개: 합계 {number(added)}</summary>"
-            f"{_match_table(others, '질의의 글이 아닌 토큰')}</details>"
+            f"{_match_table(others, '질문의 글이 아닌 토큰')}</details>"
         )
     return "".join(parts)
 
@@ -104,7 +104,7 @@ def _match_table(matches: list[TokenMatch], caption: str) -> str:
         )
         for match in matches
     ]
-    return table(("질의", "문서", "코사인", ""), rows, caption=caption, numbers=frozenset({2}))
+    return table(("질문", "문서", "코사인", ""), rows, caption=caption, numbers=frozenset({2}))
 
 
 def _token(text: str, kind: str) -> str:
@@ -135,7 +135,7 @@ def _term_table(terms: tuple[TermMatch, ...], leg: LegExplanation, caption: str)
         )
         for term in terms
     ]
-    return table(("용어", "질의", "문서", "기여", ""), rows, caption=caption, numbers=frozenset({1, 2, 3}))
+    return table(("용어", "질문", "문서", "기여", ""), rows, caption=caption, numbers=frozenset({1, 2, 3}))
 
 
 def _term(term: TermMatch) -> str:
@@ -144,6 +144,6 @@ def _term(term: TermMatch) -> str:
 
 def _added(term: TermMatch) -> Iterator[str]:
     if not term.in_query:
-        yield "질의에 더한 말"
+        yield "질문에 더한 말"
     if not term.in_document:
         yield "문서에 더한 말"

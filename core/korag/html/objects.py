@@ -32,7 +32,7 @@ def hit_html(
     return picture(
         f"<p><b>{escaped(id)}</b> · 점수 {number(score)} · 관련도 {relevance:.2f} {bar(relevance)}</p>",
         heatmap(text, _NO_HEAT, span=shown),
-        facts([("고쳐 찾은 질의", rewritten_query), ("인용한 문서", cited_by), *metadata.items()], caption="메타데이터")
+        facts([("고쳐 찾은 질문", rewritten_query), ("인용한 문서", cited_by), *metadata.items()], caption="메타데이터")
         if metadata or rewritten_query or cited_by
         else "",
         table(("검색 방식", "순위", "점수"), rows, caption="검색 방식마다", numbers=frozenset({1, 2})) if rows else "",

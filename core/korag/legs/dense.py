@@ -21,7 +21,7 @@ from korag.scoring import Ints, dot_rows, unit_rows
 CODES_FROM = 1_024
 """Documents from which a segment has codes. A smaller one is scored as fast without."""
 _PIECE = 256
-_WHOLE = "벡터 하나로 글 전체를 견주어 내역이 없습니다 / one vector stands for the whole text, so there are no parts"
+_WHOLE = "벡터 하나로 글 전체를 비교하니 내역이 없습니다 / one vector stands for the whole text, so there are no parts"
 
 
 class DenseCodec(Codec):
@@ -145,14 +145,14 @@ class DenseLeg(EncoderLeg):
             korean = "에 NaN이나 무한대가 있습니다" if is_vector else f"의 모양이 {given.shape}입니다"
             english = "holds NaN or infinity" if is_vector else f"has shape {given.shape}"
             raise InvalidArgumentError(
-                f"질의 벡터{korean}. 유한한 수 {self.encoder.dim}개여야 합니다. 같은 모델"
-                f"('{self.encoder.model_name}')로 질의를 인코딩하세요.",
+                f"질문 벡터{korean}. 유한한 수 {self.encoder.dim}개여야 합니다. 같은 모델"
+                f"('{self.encoder.model_name}')로 질문을 인코딩하세요.",
                 f"The query vector {english}; it must be {self.encoder.dim} finite numbers of "
                 f"'{self.encoder.model_name}'. Encode the query with the same model.",
             )
         if self._cosine and not given.any():
             raise InvalidArgumentError(
-                "질의 벡터의 수가 모두 0입니다. 코사인에는 방향이 있어야 합니다. 질의를 같은 모델로 인코딩했는지 "
+                "질문 벡터의 수가 모두 0입니다. 코사인에는 방향이 있어야 합니다. 질문을 같은 모델로 인코딩했는지 "
                 "확인하세요.",
                 "The query vector is all zeros; a cosine needs a direction. Check that the query was encoded with the "
                 "same model.",

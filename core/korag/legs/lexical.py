@@ -64,7 +64,7 @@ def one_lexical(bm25: BM25Choice) -> BM25Choice:
     """
     if isinstance(bm25, list | tuple) or bm25 is None or bm25 is False:
         raise InvalidArgumentError(
-            f"bm25={bm25!r:.80}: BM25 리트리버는 검색 방식 하나만 씁니다. 토크나이저나 korag.BM25(...) 하나를 넣고, "
+            f"bm25={bm25!r:.80}: BM25 검색기는 검색 방식 하나만 씁니다. 토크나이저나 korag.BM25(...) 하나를 넣고, "
             "여럿을 결합하려면 KoHybridRetriever를 쓰세요.",
             f"bm25={bm25!r:.80}: a BM25 retriever searches a single leg; give one tokenizer or korag.BM25(...). "
             "KoHybridRetriever fuses several.",

@@ -63,7 +63,7 @@ def wrong_vectors(encoder: Encoder[Any], found: str, korean: str, english: str) 
     """
     return InvalidArgumentError(
         f"'{encoder.model_name}'의 벡터가 잘못되었습니다({found}): {korean}. KoRAG가 불러온 모델이면 dtype='float32'로 "
-        "불러 보고, 직접 만든 인코더면 그 반환값을 고치세요.",
+        "불러 보고, 직접 만든 인코더면 그것이 돌려주는 값을 고치세요.",
         f"The vectors of '{encoder.model_name}' are wrong ({found}): {english}. If KoRAG loaded the model, try "
         "dtype='float32'; if it is your own encoder, correct what it returns.",
     )

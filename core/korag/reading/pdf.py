@@ -37,7 +37,7 @@ class PdfReader:
                 raise UnreadableFileError(
                     f"PDF '{path.name}'을(를) 읽을 수 없습니다({error}). 암호가 걸려 있으면 풀어서 다시 저장하고, "
                     "열리지 "
-                    "않으면 파일을 다시 받으세요.",
+                    "않으면 파일을 다시 다운로드하세요.",
                     f"The PDF '{path.name}' cannot be read ({error}). Save it without its password if it has one; if "
                     "it does not open at all, get the file again.",
                 ) from error

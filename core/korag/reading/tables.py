@@ -126,7 +126,7 @@ def _csv(path: Path, delimiter: str) -> list[Row]:
     for number, row in enumerate(rows, start=1):
         if None in row:
             raise UnreadableFileError(
-                f"'{path.name}' {number}행: 값이 머리글의 열보다 많습니다. 따옴표를 확인하세요.",
+                f"'{path.name}' {number}행: 값이 헤더의 열보다 많습니다. 따옴표를 확인하세요.",
                 f"'{path.name}', row {number}: there are more values than columns in the header. Check the quotes.",
             )
     return rows

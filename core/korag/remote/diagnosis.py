@@ -43,7 +43,7 @@ def check_agreement(place: str, known: Canaries, rows: Sequence[Any], task: Task
         )
     else:
         korean, english = _explain(known, rows, task, found, doubts)
-    ours = "질의" if task == "query" else "문서"
+    ours = "질문" if task == "query" else "문서"
     raise ServedModelError(
         f"{place} 서버의 {ours} 벡터가 '{known.fingerprint.model}'의 것이 아닙니다(코사인 최소 {min(found):.4f}, 기준 "
         f".999): {korean}.",
@@ -117,7 +117,7 @@ class Doubts:
         for added in {prompt, other} - {""}:
             if agree(self._with_prompt(texts, task, added + prompt), shorter):
                 return (
-                    f"서버가 프롬프트 {added!r:.60}을(를) 한 번 더 붙입니다. 프롬프트는 KoRAG이 붙이니 서버의 기본 "
+                    f"서버가 프롬프트 {added!r:.60}을(를) 한 번 더 붙입니다. 프롬프트는 KoRAG가 붙이니 서버의 기본 "
                     "프롬프트를 끄세요",
                     f"it puts the prompt {added!r:.60} before texts once more; prompts are added here, so switch the "
                     "server's default prompt off",

@@ -72,7 +72,7 @@ class Requests:
                 half = len(inputs) // 2
                 return await self._ask(inputs[:half]) + await self._ask(inputs[half:])
             raise ServerError(
-                f"{place} 서버가 텍스트 하나도 너무 크다고 거절했습니다(HTTP 413). max_length=를 줄이거나 서버의 "
+                f"{place} 서버가 텍스트 하나도 너무 크다고 거부했습니다(HTTP 413). max_length=를 줄이거나 서버의 "
                 "한도를 늘리세요.",
                 f"The server {place} refused a single text as too large (HTTP 413). Pass a smaller max_length=, or "
                 "raise the server's limit.",

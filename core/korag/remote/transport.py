@@ -172,7 +172,7 @@ class Transport:
             korean = "다른 주소로 보내는 서버에는 키를 보내지 않습니다. 최종 주소를 넣으세요."
             english = "It sends callers elsewhere, where no key is sent; pass the final address."
         return ServerError(
-            f"{self.place} 서버가 요청을 거절했습니다(HTTP {status}{said}). {korean}",
+            f"{self.place} 서버가 요청을 거부했습니다(HTTP {status}{said}). {korean}",
             f"The server {self.place} refused a request (HTTP {status}{said}). {english}",
         )
 

@@ -86,7 +86,7 @@ class TextReranker(ABC):
             filled = []
         if empty := len(candidates) - len(filled):
             logger.warning(
-                "빈 질의와 빈 문서는 순위에서 제외합니다(문서 %d개 중 %d개 제외). / "
+                "빈 질문과 빈 문서는 순위에서 제외합니다(문서 %d개 중 %d개 제외). / "
                 "Empty queries and documents are not ranked (%d of %d documents skipped).",
                 len(candidates), empty, empty, len(candidates),
             )  # fmt: skip

@@ -241,7 +241,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
             at_least, or_more = (" 이상", " or more") if is_cut else ("", "")
             pairs, longest, most = len(lengths), max(lengths), self._checkpoint.max_positions
             korean = (
-                f"질의-문서 {pairs}쌍 중 {cut}쌍이 잘렸습니다(가장 긴 쌍 {longest:,}토큰{at_least}, 최대 {limit:,})."
+                f"질문-문서 {pairs}쌍 중 {cut}쌍이 잘렸습니다(가장 긴 쌍 {longest:,}토큰{at_least}, 최대 {limit:,})."
             )
             english = (
                 f"{cut} of {pairs} query-document pairs truncated (longest {longest:,} tokens{or_more}, limit "

@@ -71,7 +71,7 @@ def chat_pairs(model: Any, prompt: str, query: str, texts: Sequence[str], limit:
         (template,) = _count_chats(model, prompt, [("", "")])
         if template >= limit:
             raise InvalidArgumentError(
-                f"max_length={limit}: 채팅 템플릿만 {template}토큰이어서 질의와 문서가 들어갈 자리가 없습니다. "
+                f"max_length={limit}: 채팅 템플릿만 {template}토큰이어서 질문과 문서가 들어갈 자리가 없습니다. "
                 "max_length를 늘리세요.",
                 f"max_length={limit}: the chat template alone has {template} tokens, which leaves no room for a query "
                 "and a document; increase max_length.",

@@ -16,7 +16,7 @@ _KOREAN = {
     "int_type": "정수여야 합니다",
     "float_type": "수여야 합니다",
     "bool_type": "true 또는 false여야 합니다",
-    "list_type": "목록이어야 합니다",
+    "list_type": "리스트여야 합니다",
     "dict_type": "객체여야 합니다",
     "literal_error": "쓸 수 없는 값입니다",
     "model_attributes_type": "JSON 객체여야 합니다(Content-Type: application/json)",

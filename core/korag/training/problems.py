@@ -36,7 +36,7 @@ def find_problems(pairs: list[Pair], problems: list[Problem]) -> list[Pair]:
         query, positive = key(pair.query), key(pair.positive)
         found = []
         if query == positive:
-            found.append((pair.line, "질의와 정답 문서가 같습니다", "the query and its positive are identical"))
+            found.append((pair.line, "질문과 정답 문서가 같습니다", "the query and its positive are identical"))
         if (query, positive) in seen:
             first = seen[query, positive]
             found.append((
@@ -48,7 +48,7 @@ def find_problems(pairs: list[Pair], problems: list[Problem]) -> list[Pair]:
             if negative in positives[query]:
                 where = positives[query][negative]
                 found.append((
-                    pair.line, f"오답 {index + 1}이(가) 같은 질의의 정답입니다({where}행): {negative:.40}",
+                    pair.line, f"오답 {index + 1}이(가) 같은 질문의 정답입니다({where}행): {negative:.40}",
                     f"negative {index + 1} is a positive of the same query (line {where}): {negative:.40}",
                 ))  # fmt: skip
             elif negative in negatives[:index]:

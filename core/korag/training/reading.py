@@ -179,7 +179,7 @@ def _to_pairs(
         scores = row.get(columns.get("scores", "scores"))
         if not isinstance(scores, list | None):
             problems.append((
-                number, f"scores가 목록이 아닙니다: {scores!r:.40}. JSONL이나 parquet의 목록으로 적으세요",
+                number, f"scores가 리스트가 아닙니다: {scores!r:.40}. JSONL이나 parquet의 리스트로 적으세요",
                 f"scores is no list: {scores!r:.40}; use a list in JSONL or parquet",
             ))  # fmt: skip
             continue

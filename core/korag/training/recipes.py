@@ -245,7 +245,7 @@ def check_recipe(recipe: Recipe, *, pairs: int | None = None, similarity: str = 
     candidates = batch * (1 + recipe.negatives)
     if candidates < FEWEST_CANDIDATES:
         warnings.append(
-            f"질의마다 비교할 문서가 배치에 {candidates}개뿐이라({batch}쌍, 오답 {recipe.negatives}개씩) 손실이 거의 "
+            f"질문마다 비교할 문서가 배치에 {candidates}개뿐이라({batch}쌍, 오답 {recipe.negatives}개씩) 손실이 거의 "
             "의미가 없습니다. batch_size나 negatives를 늘리세요. / "
             f"Each query has only {candidates} candidate documents (batch of {batch}, {recipe.negatives} negatives "
             "each), too few for a meaningful loss; raise batch_size or negatives."

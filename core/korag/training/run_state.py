@@ -88,7 +88,7 @@ class RunState:
             if differing:
                 raise IndexStateError(
                     f"'{state.folder}'에 끝나지 않은 다른 학습이 있습니다(다른 항목: {', '.join(differing)}). "
-                    "이어서 하려면 같은 인자로 호출하고, 버리려면 restart=True를 지정하세요.",
+                    "이어서 하려면 같은 인수로 호출하고, 버리려면 restart=True를 지정하세요.",
                     f"'{state.folder}' holds another unfinished run (differing: {', '.join(differing)}). Call with the "
                     "same arguments to resume it, or pass restart=True to discard it.",
                 )
@@ -165,7 +165,7 @@ class RunState:
         """After an error: keeps the folder if there is a checkpoint to resume from, otherwise removes it."""
         if last_checkpoint(self.folder / "checkpoints") is not None:
             logger.warning(
-                "중단된 학습이 '%s'에 있습니다. 같은 인자로 다시 호출하면 이어서 학습합니다. / "
+                "중단된 학습이 '%s'에 있습니다. 같은 인수로 다시 호출하면 이어서 학습합니다. / "
                 "The unfinished run is in '%s'; the same call resumes it.",
                 self.folder, self.folder,
             )  # fmt: skip

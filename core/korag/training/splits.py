@@ -53,7 +53,7 @@ def split_pairs(pairs: Sequence[Pair], *, held_out: float = 0.2, seed: int = 13)
     groups = _groups(pairs)
     if len(groups) < 2:
         raise InvalidArgumentError(
-            f"{len(pairs)}쌍이 모두 공통된 질의나 문서로 연결되어 있어 나눌 수 없습니다. "
+            f"{len(pairs)}쌍이 모두 공통된 질문이나 문서로 연결되어 있어 나눌 수 없습니다. "
             "문서가 다른 쌍을 추가하거나 held_out=0을 지정하세요.",
             f"The {len(pairs)} pairs are all connected by shared queries and documents and cannot be split; add pairs "
             "of other documents, or pass held_out=0.",
@@ -104,7 +104,7 @@ def check_leaks(train: Iterable[Pair], held_out: Iterable[Pair]) -> None:
         if key(pair.query) in queries:
             line = queries[key(pair.query)]
             problems.append((
-                pair.line, f"질의가 학습 쌍 {line}행에도 있습니다: {pair.query:.40}",
+                pair.line, f"질문이 학습 쌍 {line}행에도 있습니다: {pair.query:.40}",
                 f"the query is also in the training pairs, line {line}: {pair.query:.40}",
             ))  # fmt: skip
         if key(pair.positive) in documents:

@@ -83,8 +83,8 @@ def open_teacher(distill: TeacherLike, **options: Any) -> Teacher:
             lambda rows: [_by_function(function, query, documents) for query, documents in rows],
         )  # fmt: skip
     raise InvalidArgumentError(
-        f"distill={distill!r:.80}: 교사로 쓸 수 없습니다. 모델 이름이나 폴더, 불러온 인코더나 재순위 모델, (질의, 문서 "
-        "목록)을 받아 점수 목록을 돌려주는 함수, 또는 쌍에 있는 점수를 뜻하는 'scores'를 넣으세요.",
+        f"distill={distill!r:.80}: 교사로 쓸 수 없습니다. 모델 이름이나 폴더, 불러온 인코더나 재순위 모델, (질문, 문서 "
+        "리스트)를 받아 점수의 리스트를 돌려주는 함수, 또는 쌍에 있는 점수를 뜻하는 'scores'를 넣으세요.",
         f"distill={distill!r:.80} cannot teach. Pass the name or folder of a model, a loaded encoder or reranker, a "
         "function from (query, documents) to scores, or 'scores' for those of the pairs.",
     )
@@ -104,7 +104,7 @@ def check_candidates(distill: TeacherLike, pairs: Sequence[Pair], negatives: int
     """
     if distill == GIVEN and not any(pair.scores for pair in pairs):
         raise InvalidArgumentError(
-            "distill='scores': 점수가 있는 쌍이 없습니다. 쌍 파일에 scores 열(정답, 오답 순서의 점수 목록)을 넣거나, "
+            "distill='scores': 점수가 있는 쌍이 없습니다. 쌍 파일에 scores 열(정답, 오답 순서의 점수 리스트)을 넣거나, "
             "교사 모델을 지정하세요.",
             "distill='scores': no pair has scores. Add a column scores (a list: of the positive, then of each "
             "negative), or pass a model as the teacher.",
@@ -112,7 +112,7 @@ def check_candidates(distill: TeacherLike, pairs: Sequence[Pair], negatives: int
     with_negatives = sum(bool(pair.negatives) for pair in pairs)
     if negatives == 0 or not (mine or with_negatives):
         raise InvalidArgumentError(
-            f"distill: 질의마다 비교할 문서가 정답 하나뿐입니다(레시피의 negatives={negatives}, 오답이 있는 쌍 "
+            f"distill: 질문마다 비교할 문서가 정답 하나뿐입니다(레시피의 negatives={negatives}, 오답이 있는 쌍 "
             f"{with_negatives}개). 오답이 있는 쌍을 쓰거나 mine=True를 지정하고, negatives를 1 이상으로 하세요.",
             f"distill: each query has its positive as the only candidate (the recipe's negatives={negatives}; "
             f"{with_negatives} pairs have negatives). Use pairs with negatives or pass mine=True, with negatives of at "
@@ -170,7 +170,7 @@ def _by_function(function: ScoreFunction, query: str, documents: list[str]) -> l
         scores = np.zeros(0)
     if scores.shape != (len(documents),) or not np.isfinite(scores).all():
         raise InvalidArgumentError(
-            f"distill 함수가 질의 '{query:.40}'의 문서 {len(documents)}개에 {given!r:.80}을(를) 돌려주었습니다. "
+            f"distill 함수가 질문 '{query:.40}'의 문서 {len(documents)}개에 {given!r:.80}을(를) 돌려주었습니다. "
             "문서마다 유한한 수 하나를 돌려주어야 합니다.",
             f"The function distill returned {given!r:.80} for the {len(documents)} documents of the query "
             f"'{query:.40}'; it must return one finite number for each.",

@@ -75,7 +75,7 @@ def load_trainable(encoder: PretrainedEncoder[Any], recipe: Recipe) -> Any:
     model = encoder.load_copy()
     if len(tasks_of(model)) > 1 or not hasattr(model[0], "model"):
         raise InvalidArgumentError(
-            f"'{encoder.model_name}'은(는) 질의와 문서를 다르게 처리하거나(Router) 트랜스포머로 시작하지 않는 "
+            f"'{encoder.model_name}'은(는) 질문과 문서를 다르게 처리하거나(Router) 트랜스포머로 시작하지 않는 "
             "모델이라서 KoRAG로 학습할 수 없습니다. sentence-transformers로 학습한 폴더는 그대로 불러올 수 있습니다.",
             f"'{encoder.model_name}' treats queries and documents differently (a Router), or does not begin with a "
             "transformer, so KoRAG cannot train it. A folder trained with sentence-transformers loads as it is.",

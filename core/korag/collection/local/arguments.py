@@ -101,7 +101,7 @@ def name_settings(legs: LegSettings) -> dict[str, dict[str, Any]]:
     names = [] if legs is None else list(legs) if isinstance(legs, Iterable) else [legs]
     if isinstance(legs, str) or not all(isinstance(name, str) for name in names):
         raise InvalidArgumentError(
-            f"legs={legs!r:.80}: 이름의 리스트나 {{이름: 설정}} 꼴의 dict여야 합니다. 예: ['bm25'].",
+            f"legs={legs!r:.80}: 이름의 리스트나 {{이름: 설정}} 형식의 dict여야 합니다. 예: ['bm25'].",
             f"legs={legs!r:.80} must be a list of names or a dict from names to settings, for example ['bm25'].",
         )
     named: dict[str, dict[str, Any]] = {}
@@ -130,7 +130,7 @@ def check_codecs(codecs: Mapping[str, str] | None) -> dict[str, str]:
     """
     if not isinstance(codecs, Mapping | None):
         raise InvalidArgumentError(
-            f"codecs={codecs!r:.80}: {{검색 방식: 코덱}} 꼴의 dict여야 합니다. 예: {{'dense': 'float32'}}.",
+            f"codecs={codecs!r:.80}: {{검색 방식: 코덱}} 형식의 dict여야 합니다. 예: {{'dense': 'float32'}}.",
             f"codecs={codecs!r:.80} must be a dict from legs to codecs, for example {{'dense': 'float32'}}.",
         )
     for leg, name in (codecs or {}).items():

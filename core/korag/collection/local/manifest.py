@@ -203,7 +203,7 @@ def reopen_legs(manifest: Manifest, asked: LegArguments, stored: StoredModels) -
     if bm25 is not None and (bm25 is not False) != ("bm25" in manifest):
         state, built = ("있습니다", "with") if "bm25" in manifest else ("없습니다", "without")
         raise FingerprintError(
-            f"bm25={bm25!r:.60}(으)로 열었지만 {place}에는 BM25 색인이 {state}. bm25 인자를 빼고 열거나 새 폴더에 다시 "
+            f"bm25={bm25!r:.60}(으)로 열었지만 {place}에는 BM25 색인이 {state}. bm25 인수를 빼고 열거나 새 폴더에 다시 "
             "색인하세요.",
             f"Opened with bm25={bm25!r:.60}, but {place} was built {built} BM25. Leave bm25 out, or index again into a "
             "new folder.",

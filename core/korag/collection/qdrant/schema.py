@@ -239,7 +239,7 @@ def check_filter_fields(given: object) -> dict[str, FieldType]:
         for name, kind in fields.items()
     ):
         raise InvalidArgumentError(
-            f"filter_fields={given!r:.80}: 메타데이터 이름의 리스트이거나 {{이름: 종류}} 꼴의 dict여야 합니다(종류: "
+            f"filter_fields={given!r:.80}: 메타데이터 이름의 리스트이거나 {{이름: 종류}} 형식의 dict여야 합니다(종류: "
             f"{', '.join(kinds)}). 예: {{'부서': 'keyword', '연도': 'integer'}}.",
             f"filter_fields={given!r:.80} must be a list of metadata names, or a dict from names to types (one of: "
             f"{', '.join(kinds)}), for example {{'department': 'keyword', 'year': 'integer'}}.",

@@ -57,7 +57,7 @@ def check_list(answer: Any, count: int) -> list[Any]:
         AnswerError: If it is something else.
     """
     if not isinstance(answer, list):
-        raise AnswerError(f"목록이 아니라 {type(answer).__name__}", f"a {type(answer).__name__} instead of a list")
+        raise AnswerError(f"리스트가 아니라 {type(answer).__name__}", f"a {type(answer).__name__} instead of a list")
     if len(answer) != count:
         raise AnswerError(f"입력 {count}개에 답 {len(answer)}개", f"{len(answer)} entries in answer to {count} inputs")
     return answer
@@ -90,7 +90,7 @@ def floats(values: Any, *, ndim: int) -> NDArray[np.float32]:
     except (TypeError, ValueError, OverflowError):
         array = np.zeros((), np.float32)
     if array.ndim != ndim or not array.size:
-        raise AnswerError("숫자의 목록이 아닌 벡터", "vectors that are no lists of numbers of one size")
+        raise AnswerError("수의 리스트가 아닌 벡터", "vectors that are no lists of numbers of one size")
     if not np.isfinite(array).all():
         raise AnswerError("NaN이나 무한대가 있는 벡터", "vectors with NaN or infinity")
     return array

@@ -42,7 +42,7 @@ class TeiSparse:
 
     def _row(self, row: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if not isinstance(row, list):
-            raise AnswerError("용어의 목록이 아닌 벡터", "vectors that are no lists of terms")
+            raise AnswerError("용어의 리스트가 아닌 벡터", "vectors that are no lists of terms")
         if not row:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         try:

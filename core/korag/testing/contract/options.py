@@ -87,7 +87,7 @@ class OptionTests(ContractFixtures):
             with pytest.raises(InvalidArgumentError, match="Did you mean fetch_k") as caught:
                 search()
             assert "fetchk" in str(caught.value)
-            assert "인자가 없습니다" in str(caught.value)
+            assert "인수가 없습니다" in str(caught.value)
 
     def test_a_mistyped_query_is_repaired_or_searched_for_as_it_is(self, filled: Collection) -> None:
         typed, meant = "qhwmdrma", "보증금"

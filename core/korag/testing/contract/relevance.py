@@ -67,7 +67,7 @@ class RelevanceTests(ContractFixtures):
     @pytest.mark.parametrize("value", [-0.1, 1.5, math.nan, "0.5", True, [0.5]])
     def test_min_relevance_out_of_range(self, filled: Collection, value: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="min_relevance"):
-            filled.search("질의", min_relevance=value)
+            filled.search("질문", min_relevance=value)
 
     def test_search_by_vector_is_the_dense_search(self, filled: Collection, encoders: Encoders) -> None:
         query = "보증금은 언제 돌려받나요?"

@@ -16,7 +16,7 @@ RESOLVE = $(UV) pip compile pyproject.toml --extra all --group dev --universal -
 	--no-header --quiet --override .venv-uv/torch.txt
 WITHOUT_TORCH = grep -vE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)=='
 
-.PHONY: demo test test-fast test-newest test-lowest pylate-env hostile lint types wheel-test format golden models-page layouts-page notebooks lock clean
+.PHONY: demo test test-fast test-newest test-lowest pylate-env plaid-env hostile lint types wheel-test format golden models-page layouts-page notebooks lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py
@@ -52,6 +52,12 @@ pylate-env: $(VENV)/.dev .venv-pylate/.dev
 	$(BIN)/python tools/pylate_parity.py write build/parity
 	.venv-pylate/bin/python tools/pylate_parity.py compare build/parity
 	.venv-pylate/bin/python -m pytest tests/pylate tests/golden tests/contracts/test_local_collection.py
+
+# With fast-plaid, which is compiled for one release of torch: run by hand.
+plaid-env:
+	$(MAKE) .venv-plaid/.dev VENV=.venv-plaid TORCH=torch==2.11.0
+	.venv-plaid/bin/python -m pip install --quiet fast-plaid==1.7.0.2110
+	.venv-plaid/bin/python -m pytest tests/plaid tests/test_documents.py::test_the_page_on_pylate_prints_what_it_says
 
 # Many tries of tampered files, kills, odd texts and filters, with a table of them at the end. Run by hand.
 hostile: $(VENV)/.dev
@@ -97,7 +103,7 @@ lock: $(UV)
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf dist build .venv .venv-newest .venv-lowest .venv-pylate .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist build .venv .venv-newest .venv-lowest .venv-pylate .venv-plaid .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)

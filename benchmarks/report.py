@@ -1,8 +1,8 @@
-"""Updates the tables of docs/performance.md from the JSON files in docs/performance/.
+"""Updates the tables of docs/performance.md and docs/pylate.md from the JSON files in the folders beside them.
 
     python benchmarks/report.py
 
-The contents of docs/performance/name.json go between ``<!-- name -->`` and ``<!-- /name -->``, so that the page shows
+The contents of docs/performance/name.json go between ``<!-- name -->`` and ``<!-- /name -->``, so that a page shows
 exactly what was measured. A test fails if they differ.
 """
 
@@ -17,14 +17,16 @@ from typing import Any
 
 from _common import as_markdown
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = (DOCS / "performance.md", DOCS / "pylate.md")
 _PART = re.compile(r"(<!-- (?P<name>[\w-]+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Updates the page."""
+    """Updates the pages."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), PAGE.with_suffix("")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8"), page.with_suffix("")), encoding="utf-8")
 
 
 def fill(page: str, folder: Path) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from korag.errors import MissingDependencyError
 from korag.legs.registry import temporary_registrations
+from korag.plaid.release import check_release
 
 ROOT = Path(__file__).parents[1]
 _EXAMPLE = re.compile(r"```python\n(?P<code>(?:(?!```).)*)```\n+```text\n(?P<output>.*?)```", re.DOTALL)
@@ -96,6 +98,19 @@ def test_the_tracing_page_prints_what_it_says() -> None:
     ((code, expected),) = _examples("docs/tracing.md")
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.stdout == expected, done.stderr
+
+
+def test_the_page_on_pylate_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        check_release()
+    except MissingDependencyError as error:
+        pytest.skip(str(error).splitlines()[-1])
+    monkeypatch.chdir(tmp_path)
+    ((code, expected),) = _examples("docs/pylate.md")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "pylate.md", "exec"), {})  # noqa: S102 (our own page)
+    assert printed.getvalue() == expected
 
 
 @pytest.mark.slow

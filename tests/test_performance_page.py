@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md match the committed measurements."""
+"""The tables of docs/performance.md and docs/pylate.md match the committed measurements."""
 
 import importlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = [ROOT / "docs" / name for name in ("performance.md", "pylate.md")]
 
 
 def _benchmark(name: str, monkeypatch: pytest.MonkeyPatch):
@@ -29,14 +29,20 @@ def common(monkeypatch: pytest.MonkeyPatch):
     return _benchmark("_common", monkeypatch)
 
 
-def test_tables_are_made_of_the_committed_measurements(report):
-    page = PAGE.read_text(encoding="utf-8")
-    assert page == report.fill(page, PAGE.with_suffix(""))
+def test_every_page_with_measurements_is_tested(report):
+    assert list(report.PAGES) == PAGES
 
 
-def test_every_measurement_is_on_the_page():
-    marks = set(re.findall(r"<!-- ([\w-]+) -->", PAGE.read_text(encoding="utf-8")))
-    assert marks == {file.stem for file in PAGE.with_suffix("").glob("*.json")}
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_tables_are_made_of_the_committed_measurements(report, path):
+    page = path.read_text(encoding="utf-8")
+    assert page == report.fill(page, path.with_suffix(""))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_measurement_is_on_the_page(path):
+    marks = set(re.findall(r"<!-- ([\w-]+) -->", path.read_text(encoding="utf-8")))
+    assert marks == {file.stem for file in path.with_suffix("").glob("*.json")}
 
 
 def test_a_mark_is_filled_and_the_rest_left_alone(report, tmp_path):

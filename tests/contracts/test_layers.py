@@ -16,7 +16,7 @@ LAYERS = [
     {"korag.serving"},
     {
         "korag.evaluation", "korag.reranking", "korag.pruning", "korag.explain", "korag.testing", "korag.folders",
-        "korag.distributed",
+        "korag.distributed", "korag.plaid",
     },
     {"korag.collection.local", "korag.collection.qdrant"},
     {"korag.collection"},

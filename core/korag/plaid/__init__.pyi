@@ -1,0 +1,1 @@
+from korag.plaid.index import PlaidIndex as PlaidIndex

@@ -1,0 +1,164 @@
+"""fast-plaid: writing a folder of its files, and searching one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korag.errors import IndexStateError
+from korag.plaid.tokens import KEPT_FILES
+
+Found = list[tuple[int, float]]
+"""(number, score), best first."""
+_WIDER = 4
+"""Times more lists, or documents, that are looked at where there were too few."""
+_PER_HIT = 4
+"""fast-plaid decompresses one in so many of the documents that it scores in full, and returns no others."""
+_PICKLED = ("embeddings.npy", "buffer.npy")
+"""Vectors that fast-plaid keeps for small indexes and small updates, and reads with ``allow_pickle=True``."""
+_NEVER = {"start_from_scratch": 0}
+"""Neither is written: an index of any size is changed in place, and added documents get centroids at once."""
+_LEAST_TOKENS = 10
+"""fast-plaid sets aside one in twenty, rounded, and must have one."""
+
+
+def create_index(folder: Path, documents: Sequence[Any], *, nbits: int, device: str | None) -> int:
+    """Writes the files of a new index.
+
+    Args:
+        folder: Where to; nothing of fast-plaid is in it yet.
+        documents: A torch tensor for each; shape of each: (tokens, dim). At least one.
+        nbits: Bits for each dimension.
+        device: For torch; None leaves it to fast-plaid.
+
+    Returns:
+        The number of documents that fast-plaid has then. Those of fewer than ten tokens in all are repeated: behind
+        `documents` are copies, which count as deleted.
+    """
+    tokens = sum(len(one) for one in documents)
+    repeated = [*documents] * -(-_LEAST_TOKENS // tokens)
+    with _same_seed(), closing(_open(folder, device)) as index:
+        index.create(documents_embeddings=repeated, nbits=nbits, **_NEVER)
+    return len(repeated)
+
+
+def extend_index(
+    source: Path, target: Path, dead: Sequence[int], documents: Sequence[Any], *, device: str | None
+) -> None:
+    """Writes the files of an index without some of its documents, and with new ones behind the others.
+
+    Args:
+        source: The index's; only read.
+        target: Where to.
+        dead: Numbers to leave out, ascending; those behind move up.
+        documents: As for `create_index`; may be empty.
+        device: For torch; None leaves it to fast-plaid.
+    """
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_PICKLED, *KEPT_FILES, "*.lock"), dirs_exist_ok=True)
+    with _same_seed(), closing(_open(target, device)) as index:
+        if dead:
+            index.delete(list(dead))
+        if documents:
+            index.update(documents_embeddings=list(documents), buffer_size=1, **_NEVER)
+
+
+def _open(folder: Path, device: str | None) -> Any:
+    from fast_plaid import search
+
+    return search.FastPlaid(index=str(folder), device=device)
+
+
+def _same_seed() -> AbstractContextManager[None]:
+    """fast-plaid's k-means sets torch's seed; it is as it was afterwards."""
+    import torch
+
+    return torch.random.fork_rng(range(torch.cuda.device_count()))
+
+
+def count_documents(folder: Path) -> int:
+    """Returns how many documents fast-plaid's files have; -1 if they do not say."""
+    try:
+        return int(json.loads((folder / "metadata.json").read_bytes())["num_documents"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
+
+
+class Engine:
+    """An index of fast-plaid, open.
+
+    Args:
+        folder: With its files.
+        size: Documents that must be in it.
+        device: For torch; None leaves it to fast-plaid.
+
+    Raises:
+        IndexStateError: If there are others.
+    """
+
+    def __init__(self, folder: Path, size: int, device: str | None) -> None:
+        self._folder, self._size = folder, size
+        if (found := count_documents(folder)) != size:
+            raise damaged_index(folder, f"num_documents={found}, {size}")
+        self._lists = len(np.load(folder / "centroids.npy", mmap_mode="r"))
+        self._index = _open(folder, device)
+
+    def close(self) -> None:
+        """Releases its files."""
+        self._index.close()
+
+    def search(
+        self, query: NDArray[np.float32], k: int, *, among: list[int] | None, n_ivf_probe: int, n_full_scores: int
+    ) -> Found:
+        """Finds the best documents for a query: all that score as the last of the k best, too.
+
+        More lists are read where those asked for hold fewer than k documents.
+
+        Args:
+            query: Shape: (tokens, dim).
+            k: How many; at least 1.
+            among: The only documents that count; None for all.
+            n_ivf_probe: Lists to read for each token of the query.
+            n_full_scores: Documents to score by all of their tokens.
+
+        Raises:
+            IndexStateError: If fast-plaid finds none where all were to be looked at: it reports no errors.
+        """
+        import torch
+
+        available = self._size if among is None else len(among)
+        wanted, lists, limit = min(k, available), min(n_ivf_probe, self._lists), min(k + 1, available)
+        while wanted:
+            (found,) = self._index.search(
+                torch.tensor(query)[None],
+                top_k=limit,
+                n_ivf_probe=lists,
+                n_full_scores=max(n_full_scores, _PER_HIT * limit),
+                show_progress=False,
+                subset=None if among is None else [among],
+            )
+            if len(found) < wanted:
+                if lists == self._lists:
+                    raise damaged_index(self._folder, f"{len(found)} / {wanted}")
+                lists = min(_WIDER * lists, self._lists)
+            elif len(found) == limit < available and found[-1][1] == found[wanted - 1][1]:
+                limit = min(_WIDER * limit, available)
+            else:
+                return [(int(number), float(score)) for number, score in found]
+        return []
+
+
+def damaged_index(folder: Path, reason: object) -> IndexStateError:
+    """Returns the error for files of fast-plaid that are not what was written."""
+    return IndexStateError(
+        f"'{folder}'의 PLAID 파일을 쓸 수 없습니다({reason}). 손상되었거나 다른 fast-plaid로 만든 것입니다. "
+        "PlaidIndex.build로 새 폴더에 다시 만드세요.",
+        f"The PLAID files in '{folder}' cannot be used ({reason}): they are damaged, or another fast-plaid made them. "
+        "Make the index again with PlaidIndex.build in a new folder.",
+    )

@@ -37,13 +37,16 @@ _SYNONYMS = (
     ("documents", "nodes", "texts", "docs", "chunks"),
     ("ids", "id", "doc_ids", "node_ids", "document_ids", "uuids"),
     ("metadata", "metadatas", "payloads"),
-    ("collection", "vectorstore", "vector_store", "index", "docstore", "store", "client", "storage_context"),
+    (
+        *("collection", "vectorstore", "vector_store", "index", "docstore", "store", "client", "storage_context"),
+        *("faiss_index", "chroma_collection"),
+    ),
     (
         *("path", "persist_directory", "persist_dir", "persist_path", "folder_path", "folder", "index_path"),
         *("location", "collection_name", "index_name", "table_name", "uri", "url"),
     ),
     ("bm25", "enable_hybrid"),
-    ("tokenizer", "preprocess_func", "analyzer", "stemmer", "language"),
+    ("tokenizer", "preprocess_func", "analyzer", "stemmer", "language", "token_pattern"),
     (
         *("min_relevance", "score_threshold", "threshold", "similarity_cutoff", "similarity_threshold", "cutoff"),
         "min_score",

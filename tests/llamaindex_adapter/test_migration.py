@@ -74,7 +74,7 @@ def test_nodes_of_equal_text_stay_two() -> None:
 
 
 def test_weights_are_ignored_when_ranks_are_fused() -> None:
-    """What the page says of LlamaIndex's class."""
+    """The page says so of LlamaIndex's class."""
     node = NodeWithScore(node=TextNode(id_="가", text="보증금"), score=1.0)
     words = KoBM25Retriever.from_defaults([node.node])
     fused = [

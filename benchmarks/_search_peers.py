@@ -1,6 +1,6 @@
 """Other late-interaction indexes, each filled and searched in an environment of its own; for search.py.
 
-Run as a command there; it needs nothing of korag, only the passages.
+Run as a command there; it needs the passages, and nothing of korag but for korag's own index on fast-plaid.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -106,6 +106,48 @@ def open_plaid(folder: Path) -> Searchers:
         "4 lists, 512 scored": searcher(n_ivf_probe=4, n_full_scores=512),
         "2 lists, 128 scored": searcher(n_ivf_probe=2, n_full_scores=128),
     }
+
+
+def fill_plaid_index(folder: Path, passages: Passages) -> None:
+    """A collection of the vectors, and korag's index of it."""
+    from korag import Collection
+    from korag.plaid import PlaidIndex
+
+    shutil.rmtree(folder)  # it makes the folder itself
+    encoder = _asked({})
+    with Collection.in_memory(encoders=[encoder], codec="float16") as collection:
+        for numbers, documents in _batches(passages, 1_000):
+            texts = [(str(number), f"passage {number}") for number in numbers]
+            collection.add_encoded(texts, {"colbert": documents}, fingerprints={"colbert": encoder.fingerprint})
+        PlaidIndex.build(collection, folder, device="cpu").close()
+
+
+def open_plaid_index(folder: Path) -> Searchers:
+    """As `open_plaid`, behind ids, texts and metadata."""
+    from korag.plaid import PlaidIndex
+
+    asked: dict[str, Floats] = {}
+    index = PlaidIndex.open(folder, encoder=_asked(asked), device="cpu")
+
+    def searcher(**settings: Any) -> Callable[[Floats], Hits]:
+        def find(query: Floats) -> Hits:
+            asked["query"] = query
+            return [(hit.id, hit.score) for hit in index.search("query", k=K, **settings)]
+
+        return find
+
+    return {"defaults": searcher(), "4 lists, 512 scored": searcher(n_ivf_probe=4, n_full_scores=512)}
+
+
+def _asked(queries: Mapping[str, Floats]) -> Any:
+    """Returns an encoder of korag that has the vectors of queries already."""
+    from korag.testing import FakeMultiVectorEncoder
+
+    class Given(FakeMultiVectorEncoder):
+        def encode_queries(self, texts: Iterable[str], *, show_progress: bool | None = False) -> list[Floats]:
+            return [queries[text] for text in texts]
+
+    return Given(dim=DIM)
 
 
 def fill_pylate(folder: Path, passages: Passages) -> None:
@@ -286,8 +328,12 @@ _TORCH = ["torch==2.11.0"]
 """The newest that fast-plaid is compiled for; that of PyPI brings CUDA along, which is not used."""
 
 
+_PLAID = "fast-plaid==1.7.0.2110"
+_KORAG = str(Path(__file__).resolve().parents[1])
+
+
 def _of_fast_plaid(fill: Callable[[Path, Passages], None], open_: Callable[[Path], Searchers]) -> Peer:
-    return Peer("fast-plaid", (_TORCH, ["fast-plaid==1.7.0.2110", "numpy"]), fill, open_)
+    return Peer("fast-plaid", (_TORCH, [_PLAID, "numpy"]), fill, open_)
 
 
 def _qdrant(quantization: str | None) -> Peer:
@@ -303,6 +349,7 @@ def _lance(*, index: bool) -> Peer:
 PEERS: dict[str, Peer] = {
     "torch float32": _of_fast_plaid(fill_torch, open_torch),
     "fast-plaid": _of_fast_plaid(fill_plaid, open_plaid),
+    "PlaidIndex": Peer("plaid-index", (_TORCH, [_PLAID, "-e", _KORAG]), fill_plaid_index, open_plaid_index),
     "PyLate": Peer("pylate-plaid", (_TORCH, ["pylate==1.6.0"]), fill_pylate, open_pylate),
     "Qdrant": _qdrant(None),
     "Qdrant, binary": _qdrant("binary"),

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,7 @@ def extend_index(
 
 
 def _open(folder: Path, device: str | None) -> Any:
-    from fast_plaid import search
-
-    return search.FastPlaid(index=str(folder), device=device)
+    return import_module("fast_plaid.search").FastPlaid(index=str(folder), device=device)
 
 
 def _same_seed() -> AbstractContextManager[None]:

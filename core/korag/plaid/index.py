@@ -126,7 +126,7 @@ class PlaidIndex(Documents):
                 f"The model's vectors have {source.encoder.dim} dimensions; fast-plaid takes multiples of {_PACKED} "
                 "only. Choose another number with load_encoder(…, dim=…).",
             )
-        made_by = dict(zip(("fast-plaid", "torch"), releases, strict=True))
+        made_by: dict[str, str] = dict(zip(("fast-plaid", "torch"), releases, strict=True))
         empty = State(None, size=0, live=0, nbits=nbits, fingerprint=source.encoder.fingerprint, releases=made_by)
         with atomic_folder(target) as unfinished:
             Table(unfinished, timeout=0).create(empty)

@@ -183,8 +183,9 @@ class Transaction:
         """
         rows = dict(self._connection.execute("SELECT name, value FROM settings"))
         try:
-            found = {name: json.loads(value) for name, value in rows.items()}
-            state = State(**found | {"fingerprint": Fingerprint.from_dict(found["fingerprint"])})
+            found: dict[str, Any] = {name: json.loads(value) for name, value in rows.items()}
+            found["fingerprint"] = Fingerprint.from_dict(found["fingerprint"])
+            state = State(**found)
         except (ValueError, TypeError, KeyError) as error:
             raise damaged(self._file, error) from error
         name, numbers = state.index, (state.size, state.live, state.nbits)

@@ -86,7 +86,7 @@ class CollectionRetriever(CollectionDocuments):
     @field_validator("filter", mode="before")
     @classmethod
     def _check_filter(cls, filter: Any) -> Any:
-        parse(filter)
+        parse(filter, written="filter=")
         return filter
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from korag.collection.base import Collection
 from korag.collection.documents import StoredDocument
 from korag.collection.documents import check_documents as check_columns
 from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.filters import parse
 from korag.text import check_texts, to_nfc
 
 _CONTENT = uuid.UUID("6b6f5261-6700-4000-8000-000000000001")
@@ -100,7 +101,12 @@ def how_to_make(path: str | os.PathLike[str]) -> str:
 def get_documents(
     collection: Collection, ids: Sequence[str] | None, filter: dict[str, Any] | None = None
 ) -> list[Document]:
-    """Returns documents by id, by filter, or those among `ids` that match the filter."""
+    """Returns documents by id, by filter, or those among `ids` that match the filter.
+
+    Raises:
+        FilterError: If `filter` is not a filter.
+    """
+    parse(filter, written="filter=")
     found = collection.get(ids, where=filter)
     return [Document(id=d.id, page_content=d.text, metadata=d.metadata) for d in found]
 
@@ -110,8 +116,10 @@ def delete_documents(collection: Collection, ids: Sequence[str] | None, filter: 
 
     Raises:
         InvalidArgumentError: If neither is given.
+        FilterError: If `filter` is not a filter.
     """
     check_deletion("filter={}", ids=ids, filter=filter)
+    parse(filter, written="filter=")
     if ids is None:
         found = collection.ids(filter)
     else:

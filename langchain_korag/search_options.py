@@ -7,6 +7,7 @@ from typing import Any
 
 from korag.checks import check_fraction
 from korag.collection.base import SearchOptions
+from korag.filters import parse
 
 RENAMED = {"method": "fusion"}
 """Settings whose old name is deprecated, with the new one."""
@@ -27,5 +28,6 @@ def search_options(k: int, settings: Mapping[str, Any]) -> SearchOptions:
         FilterError: If `filter` is not a filter.
     """
     check_fraction("score_threshold", settings.get("score_threshold"))  # SearchOptions would call it min_relevance
+    parse(settings.get("filter"), written="filter=")  # and this where
     given = {_COLLECTION_NAMES.get(name, name): value for name, value in settings.items() if value is not None}
     return SearchOptions(k=k, **given)

@@ -56,7 +56,7 @@ class KoStructuredQueryTranslator(Visitor):
 
     @checks_keywords
     def __init__(self, *, filter: Mapping[str, Any] | None = None) -> None:
-        parse(filter)
+        parse(filter, written="filter=")
         self._filter = dict(filter or {})
 
     def __repr__(self) -> str:
@@ -76,7 +76,7 @@ class KoStructuredQueryTranslator(Visitor):
         if not parts:
             return query, {}
         filter = parts[0] if len(parts) == 1 else {"$and": parts}
-        parse(filter)  # here, so that the error is not one of the search
+        parse(filter, written="StructuredQuery.filter")  # here, so that the error is not one of the search
         return query, {"filter": filter}
 
     def visit_operation(self, operation: Operation) -> Filter:

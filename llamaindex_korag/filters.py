@@ -63,12 +63,15 @@ def to_where(
             f"filters={filters!r:.80} is a {type(filters).__name__}; pass MetadataFilters, for example "
             "MetadataFilters(filters=[MetadataFilter(key='year', value=2024)]).",
         )
-    parts = [] if filters is None else [_group(filters)]
-    for field, ids in ((NODE_ID, node_ids), (DOCUMENT_ID, doc_ids)):
-        if ids is not None:
-            parts.append({field: {"$in": list(ids)}})
-    where = _all_of(parts)
-    parse(where)  # checks what only the core knows: characters, sizes, depth
+    parts = {
+        "filters=": None if filters is None else _group(filters),
+        "node_ids=": None if node_ids is None else {NODE_ID: {"$in": list(node_ids)}},
+        "doc_ids=": None if doc_ids is None else {DOCUMENT_ID: {"$in": list(doc_ids)}},
+    }
+    for written, part in parts.items():
+        parse(part, written=written)  # checks what only the core knows: characters, sizes, depth
+    where = _all_of([part for part in parts.values() if part is not None])
+    parse(where, written="filters=")  # joined, they are nested more deeply
     return where
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +30,7 @@ from korag.collection.adding import added_together
 from korag.collection.base import Collection, Hit
 from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, StoredDocument, check_documents
 from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.logs import logger
 from korag.text import check_text, is_empty, to_nfc
 from llamaindex_korag.node_json import describe, make
 from llamaindex_korag.recognition import (
@@ -42,7 +42,6 @@ from llamaindex_korag.recognition import (
     stored_names,
 )
 
-logger = logging.getLogger("korag")
 NODE = "_korag_node"
 """Metadata key of everything in a node besides text and metadata."""
 NODE_ID, DOCUMENT_ID = f"{NODE}.id", f"{NODE}.ref_doc_id"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,13 +14,13 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from korag.checks import check_deletion, reject_unknown
 from korag.collection.base import Collection
 from korag.errors import InvalidArgumentError
+from korag.logs import logger
 from korag.text import check_text
 from llamaindex_korag.checked_fields import korag_errors
 from llamaindex_korag.filters import to_where
 from llamaindex_korag.node_metadata import update_metadata
 from llamaindex_korag.nodes import DOCUMENT_ID, check_nodes, is_blank, to_node, to_records
 
-logger = logging.getLogger("korag")
 _EMBEDDINGS = (
     "노드에 다른 모델의 임베딩이 있지만 KoVectorStore는 저장하지 않습니다. 텍스트를 자기 모델로 인코딩하니 "
     "IngestionPipeline과 VectorStoreIndex에 store.embed_model을 넣어 비용을 아끼세요. / The nodes have "

@@ -27,9 +27,10 @@ LAYERS = [
     {
         "korag.breadcrumbs",
         "korag.kernels", "korag.scoring", "korag.fusion", "korag.diversity", "korag.workers", "korag.text",
-        "korag.characters", "korag.checks", "korag.deprecations", "korag.errors", "korag.field_errors",
-        "korag.explanations", "korag.forking", "korag.html", "korag.keywords", "korag.metadata", "korag.particles",
-        "korag.paths", "korag.places", "korag.storage", "korag.tracing", "korag._lazy", "korag._optional",
+        "korag.characters", "korag.checks", "korag.deprecations", "korag.empty_query", "korag.errors",
+        "korag.field_errors", "korag.explanations", "korag.forking", "korag.html", "korag.keywords", "korag.logs",
+        "korag.metadata", "korag.particles", "korag.paths", "korag.places", "korag.storage", "korag.tracing",
+        "korag._lazy", "korag._optional",
     },
 ]  # fmt: skip
 """From top to bottom."""

@@ -1,12 +1,18 @@
 """Particles in messages agree with the word before them, whatever it is."""
 
+import logging
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from korag.errors import InvalidArgumentError, PairsError
+from korag.evaluation.dataset import Dataset
+from korag.evaluation.runner import evaluate
+from korag.logs import logger
 from korag.particles import agree
 
 
@@ -44,3 +50,37 @@ def test_one_form_is_left_and_nothing_else_changes(word: str) -> None:
         assert agree(read) == read
     if "가" <= word[-1] <= "힣":
         assert agree(f"{word}은(는)") == word + ("은" if (ord(word[-1]) - ord("가")) % 28 else "는")
+
+
+def test_what_is_logged_agrees(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="korag"):
+        logger.info("질문 %r을(를) %r(으)로 고쳐 찾습니다. / Searching for %r.", "model", "전세보증금", "x")
+        logger.warning("'%s'이(가) 손상되었습니다.", Path("색인/결과"))
+        logger.warning("%d개를 뺐습니다(모두 %d개).", 3, 7)
+        logger.warning("'서울'(으)로")
+        logging.getLogger("korag").warning("모델은(는) %s", "100%")
+    assert [record.getMessage() for record in caplog.records] == [
+        "질문 'model'을 '전세보증금'으로 고쳐 찾습니다. / Searching for 'x'.", "'색인/결과'가 손상되었습니다.",
+        "3개를 뺐습니다(모두 7개).", "'서울'로", "모델은 100%",
+    ]  # fmt: skip
+    assert caplog.records[2].args == (3, 7)  # handlers may count by it
+
+
+@pytest.mark.parametrize("package", ["core/korag", "langchain_korag", "llamaindex_korag"])
+def test_every_module_logs_by_the_one_logger(package: str) -> None:
+    root = Path(__file__).parents[2] / package
+    own = [path for path in root.rglob("*.py") if 'getLogger("korag")' in path.read_text(encoding="utf-8")]
+    assert [path.name for path in own] == (["logs.py"] if package == "core/korag" else [])
+
+
+def test_a_damaged_evaluation_is_told_with_one_form(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = Dataset.build(
+        "시험", documents={"가": "보증금은 돌려준다."}, queries={"q": "보증금"}, relevant={"q": ["가"]}
+    )
+    evaluate(data, output=tmp_path)
+    runs = [path for path in tmp_path.rglob("*.json") if "rankings" in path.read_text(encoding="utf-8")]
+    for path in runs:
+        path.write_text("{")
+    evaluate(data, output=tmp_path)
+    assert runs
+    assert re.search(r"\.json'이 손상되어 다시 평가합니다\(", caplog.text)

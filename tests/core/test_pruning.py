@@ -148,7 +148,7 @@ def test_each_passage_is_encoded_once_and_together(pruner: Pruner, monkeypatch: 
 
 def test_without_a_question_nothing_is_pruned(pruner: Pruner, caplog: pytest.LogCaptureFixture) -> None:
     assert [one.text for one in pruner.prune(" \n", PASSAGES)] == PASSAGES
-    assert "빈 질문" in caplog.text
+    assert "질문이 비어 있습니다" in caplog.text
     assert pruner.prune(QUERY, []) == []
     assert [one.text for one in Pruner(pruner.encoder, threshold=0).prune("?!", ["...", PASSAGES[0]])] == [
         "...", PASSAGES[0]

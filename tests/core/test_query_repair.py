@@ -166,7 +166,7 @@ def test_filters_hold_for_the_repaired_query() -> None:
 def test_a_repaired_query_is_logged(collection: Collection, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "korag"):
         collection.search("wjstpqhwmdrma")
-    assert "'wjstpqhwmdrma'을(를) '전세보증금'" in caplog.text
+    assert "'wjstpqhwmdrma'를 '전세보증금'으로 고쳐" in caplog.text
 
 
 @pytest.mark.parametrize("value", [None, 1, "yes"])

@@ -35,6 +35,8 @@ def test_forks_while_threads_write_to_memory(hostile) -> None:
             hostile.failed(seed, found)
 
 
-@pytest.mark.parametrize("case", ["pool", "inside", "readers", "killed", pytest.param("models", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "case", ["pool", "inside", "readers", "killed", pytest.param("models", marks=pytest.mark.slow)]
+)
 def test_forks(case: str) -> None:
     assert run(case) == ""

@@ -115,9 +115,9 @@ def assert_plain(error: BaseException, field: str) -> None:
 def test_wrong_values(cls: type[Any], given: Any, field: str, value: Any) -> None:
     with pytest.raises(KoragError) as raised:
         cls(**{**given(), field: value})
-    if field == "filter":  # its own words, for both `filter` and `where`, say where in it the mistake is
+    if field == "filter":  # its own words say where in it the mistake is
         assert_plain(raised.value, "")
-        assert re.search("^메타데이터 필터의 .*\nMetadata filter, ", str(raised.value))
+        assert re.search(r"^메타데이터 필터\(filter=\)의 .*\nMetadata filter \(filter=\), ", str(raised.value))
         assert "where" not in str(raised.value)
     else:
         assert_plain(raised.value, field)

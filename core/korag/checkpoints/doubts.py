@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,7 @@ from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.presets import PRESETS
 from korag.checkpoints.prompts import other_prompts
 from korag.checkpoints.settings import FolderSettings
-
-logger = logging.getLogger("korag")
+from korag.logs import logger
 
 _CARD_BYTES = 64 * 2**10
 """Bytes of a README.md that are read: its metadata and its examples come first."""

@@ -11,9 +11,10 @@ from pathlib import Path
 from korag.checkpoints.bundled import shipped_models
 from korag.checkpoints.files import model_files
 from korag.checkpoints.presets import PRESETS
+from korag.checkpoints.unreachable import explain_missing, no_download
 from korag.checkpoints.vetting import check_folder
 from korag.checks import check_flag
-from korag.errors import CheckpointError, CheckpointNotFoundError, HubUnreachableError, InvalidArgumentError
+from korag.errors import CheckpointNotFoundError, HubUnreachableError, InvalidArgumentError
 from korag.storage import check_readable, find_path
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -93,10 +94,12 @@ class ModelFiles:
             return
         kind = CheckpointNotFoundError if self.revision is None else HubUnreachableError
         wanted = "adapter_model" if (self.folder / "adapter_config.json").exists() else "model"
+        korean, english = no_download(self) if self.revision is not None else ("", "")
         raise kind(
             f"'{self.name}'의 설정 파일은 있지만 가중치 파일({wanted}.safetensors)이 없습니다. "
-            "모델을 다시 다운로드하세요.",
-            f"'{self.name}' has configuration files but no weights ({wanted}.safetensors); download the model again.",
+            f"{korean or '모델을 다시 다운로드하세요.'}",
+            f"'{self.name}' has configuration files but no weights ({wanted}.safetensors); "
+            f"{english or 'download the model again.'}",
         )
 
 
@@ -134,6 +137,7 @@ def resolve_model(
         CheckpointNotFoundError: If there is no such path, name or repository.
         AccessError: If its folder may not be read.
         HubUnreachableError: If the model is not in the cache and the Hub cannot be reached.
+        StorageError: If the cache is full or cannot be written.
     """
     if not isinstance(model, str | os.PathLike):
         # a dict of settings may hold a token
@@ -169,7 +173,7 @@ def resolve_model(
     cache = cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME")
     source = _snapshot(ModelFiles(name, Path(name), revision, cache, local_files_only, token, heads), _SETTINGS)
     if not any(source.folder.glob("*.json")):
-        raise _unreachable(source)
+        raise explain_missing(source)
     return _checked(source, remote_code=remote_code)
 
 
@@ -205,36 +209,6 @@ def _snapshot(source: ModelFiles, patterns: list[str]) -> ModelFiles:
             f"'{source.name}'은(는) 폴더가 아니며 Hub 이름(owner/name)으로도 올바르지 않습니다.",
             f"'{source.name}' is neither a folder nor a valid Hub id (owner/name).",
         ) from error
-    except errors.GatedRepoError as error:
-        raise CheckpointError(
-            f"'{source.name}'은(는) 이용 동의가 필요한 모델입니다. Hub에서 동의한 뒤 token=을 넣으세요.",
-            f"'{source.name}' is gated: accept its terms on the Hub, then pass token=.",
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointNotFoundError(
-            f"'{source.name}'에 revision '{source.revision}'이(가) 없습니다.",
-            f"'{source.name}' has no revision '{source.revision}'.",
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise CheckpointNotFoundError(
-            f"Hub에 '{source.name}' 모델이 없거나 비공개입니다. 이름을 확인하고, 비공개라면 token=을 넣으세요.",
-            f"The Hub has no model '{source.name}', or it is private: check the name, or pass token=.",
-        ) from error
-    except Exception as error:  # not in the cache, offline, or whatever this version's HTTP library raises
-        raise _unreachable(source) from error
+    except Exception as error:  # refused, not in the cache, offline, or whatever this version's HTTP library raises
+        raise explain_missing(source, error) from error
     return replace(source, folder=Path(folder), revision=Path(folder).name)
-
-
-def _unreachable(source: ModelFiles) -> HubUnreachableError:
-    from huggingface_hub import constants
-
-    offline = constants.HF_HUB_OFFLINE and not source.local_files_only
-    why = "HF_HUB_OFFLINE=1" if offline else f"local_files_only={source.local_files_only}"
-    return HubUnreachableError(
-        f"'{source.name}' 폴더가 없고, 같은 이름의 모델이 이 컴퓨터의 Hub 캐시에도 없으며, 다운로드할 수도 없습니다"
-        f"({why}). 경로라면 오타가 없는지 확인하세요. Hub 모델이라면 인터넷이 되는 PC에서 다운로드한 폴더를 복사해 그 "
-        f"경로를 넣거나, 내장 모델({', '.join(shipped_models())})을 쓰세요.",
-        f"There is no folder '{source.name}', no model of that name in the Hub cache of this machine, and none can be "
-        f"downloaded ({why}). If it is a path, check its spelling. If it is a model of the Hub, copy the folder from a "
-        f"machine with a connection and pass its path, or use a bundled model: {', '.join(shipped_models())}.",
-    )

@@ -7,7 +7,6 @@ a collection is typed against this class. `korag.testing.CollectionContract` tes
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,13 +21,12 @@ from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.repair.repair import repaired
 from korag.checks import check_count, check_weights, meant_leg, reject_unknown
 from korag.collection.citations import with_cited
-from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, StoredDocument, warn_empty
+from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, StoredDocument
 from korag.collection.editing import Documents
 from korag.collection.explaining import (
     document_id,
     explain_anew,
     put_together,
-    reject_empty_query,
     unknown_document,
 )
 from korag.collection.explanation import Explanation
@@ -38,12 +36,14 @@ from korag.collection.runs import LegRuns, runs_of_hits
 from korag.collection.spans import search_span, set_found
 from korag.collection.truncation import PAGE, Truncation, measure
 from korag.diversity import maximal_marginal_relevance
+from korag.empty_query import reject_empty_query, warn_empty_query
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
 from korag.explanations import LegExplanation
 from korag.fusion import DEFAULT_METHOD, Fusion
 from korag.html.objects import object_html
 from korag.legs.windows.settings import Windows
+from korag.logs import logger
 from korag.text import check_text, check_texts, is_empty
 
 __all__ = [
@@ -55,8 +55,6 @@ __all__ = [
     "SearchOptions",
     "SearchSettings",
 ]
-
-logger = logging.getLogger("korag")
 
 
 class Collection(Documents):
@@ -132,7 +130,7 @@ class Collection(Documents):
         legs, options = self._resolved(options, settings)
         filled = [index for index, query in enumerate(checked) if not is_empty(query)]
         if len(filled) < len(checked):
-            warn_empty(len(checked) - len(filled), len(checked))
+            warn_empty_query(empty=len(checked) - len(filled), total=len(checked))
         hits: list[list[Hit]] = [[] for _ in checked]
         if filled and options.k:
             with search_span(legs, options, queries=len(filled)) as span:
@@ -229,7 +227,7 @@ class Collection(Documents):
         meant = [repaired(query, lexicon) for query in queries]
         for query, new in zip(queries, meant, strict=True):
             if new is not None:
-                logger.info("질문 %r을(를) %r로 고쳐 찾습니다. / Searching for %r as %r.", query, new, query, new)
+                logger.info("질문 %r을(를) %r(으)로 고쳐 찾습니다. / Searching for %r as %r.", query, new, query, new)
         return meant
 
     def _lexicon(self) -> Lexicon | None:

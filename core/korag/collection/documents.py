@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,10 @@ from korag.breadcrumbs import breadcrumb_of, check_breadcrumb, searched_text
 from korag.checks import check_distinct, check_ids, check_lengths, check_list
 from korag.collection.pacing import Pace
 from korag.errors import InvalidArgumentError, InvalidTextError
+from korag.logs import logger
 from korag.metadata import check_metadata
 from korag.text import check_text, check_texts
 
-logger = logging.getLogger("korag")
 COMMIT_DOCUMENTS = 2_048
 """Documents encoded and committed together."""
 COMMIT_CHARACTERS = 2_000_000

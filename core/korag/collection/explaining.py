@@ -44,19 +44,6 @@ def unknown_document(id_: str) -> InvalidArgumentError:
     )
 
 
-def reject_empty_query(query: str) -> None:
-    """Raises for a query that has no searchable character.
-
-    Raises:
-        InvalidArgumentError: If it has none.
-    """
-    if is_empty(query):
-        raise InvalidArgumentError(
-            f"query={query!r:.80}: 빈 질문으로는 아무것도 찾지 못하므로 설명할 것이 없습니다. 질문을 넣으세요.",
-            f"query={query!r:.80} is empty: it finds nothing, so there is nothing to explain. Give a query.",
-        )
-
-
 def explain_leg(leg: Leg, asked: str, query: Any, document: StoredDocument, vectors: Any) -> LegExplanation:
     """Returns what a leg's score of a document consists of, with places in its own text.
 

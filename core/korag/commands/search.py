@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from korag.commands.opening import add_folder, add_json, open_folder
 from korag.commands.options import malformed, write
+from korag.empty_query import reject_empty_query
 from korag.errors import InvalidArgumentError
 from korag.serving.answers import hit_as_dict
 
@@ -82,6 +83,7 @@ def add_arguments(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Searches, and prints the hits."""
+    reject_empty_query(options.query, "QUERY")
     where = _filter(options.where)
     page = None if options.html is None else _new_page(options.html)
     with open_folder(options) as collection:
@@ -190,6 +192,8 @@ def _describe(place: int, hit: Hit) -> str:
 
 
 def _filter(text: str | None) -> dict[str, Any] | None:
+    from korag.filters import parse
+
     if text is None:
         return None
     try:
@@ -198,4 +202,5 @@ def _filter(text: str | None) -> dict[str, Any] | None:
         where = None
     if not isinstance(where, dict):
         raise malformed("--where", text, "JSON", '\'{"file": "규정.md"}\'')
+    parse(where, written="--where")
     return where

@@ -23,8 +23,8 @@ from korag.encoders.kinds import is_kind
 from korag.encoders.options import LoadOptions, runs_on_torch
 from korag.encoders.precision import MIN_COSINE, Deviation, candidates, probe
 from korag.errors import CheckpointError, InvalidArgumentError, KoragError
+from korag.logs import logger
 
-logger = logging.getLogger("korag")
 _SAME = 0.9999
 """Minimum cosine to torch for a backend in float32; below it, the export is wrong."""
 

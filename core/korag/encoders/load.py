@@ -358,8 +358,8 @@ def _find_base(source: ModelFiles, settings: dict[str, Any], hub: dict[str, Any]
     except (CheckpointNotFoundError, HubUnreachableError) as error:
         raise MissingBaseError(
             f"어댑터 '{source.name}'의 베이스 모델 '{name}'을(를) 찾을 수 없습니다. 베이스 모델이 로컬에 있다면 "
-            f"load_encoder('베이스 폴더', adapter='{source.name}')로 불러오세요.",
+            f"load_encoder('베이스 폴더', adapter='{source.name}')로 불러오세요. 원인: {error.args[0]}",
             f"The base model '{name}' of the adapter '{source.name}' cannot be found. If you have it in a folder: "
-            f"load_encoder('base folder', adapter='{source.name}').",
+            f"load_encoder('base folder', adapter='{source.name}'). Cause: {error.args[1]}",
         ) from error
     return read_checkpoint(found, family="dense")

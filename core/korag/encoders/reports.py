@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Literal
 
+from korag.logs import logger
 from korag.text import is_empty
-
-logger = logging.getLogger("korag")
 
 _SHOWN = 30
 """Characters of what is not read."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 from korag.checkpoints.files import model_files
 from korag.checkpoints.weights import tensor_shapes
-
-logger = logging.getLogger("korag")
+from korag.logs import logger
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 """The number of a layer in the name of a tensor: ``encoder.layer.3.…``, ``layers.3.…``, ``h.3.…``."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from korag.errors import DatasetError, InvalidTextError
+from korag.logs import logger
 from korag.text import check_text
-
-logger = logging.getLogger("korag")
 
 Groups = tuple[tuple[str, ...], ...]
 """AutoRAG's ``retrieval_gt`` of a query: one id of each inner tuple is needed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +22,7 @@ from korag.evaluation.bootstrap import intervals
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.judged import Judged, judged_questions, pseudo_questions
 from korag.fusion import DEFAULT_METHOD, Fusion
-
-logger = logging.getLogger("korag")
+from korag.logs import logger
 
 LEAST_QUESTIONS = 20
 """Below this number nothing is fitted: no gain could be shown."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 from collections.abc import Mapping
@@ -15,9 +14,8 @@ from korag.evaluation.dataset import Dataset
 from korag.evaluation.hub_tables import HubTables
 from korag.evaluation.layouts import read_folder, read_pairs
 from korag.evaluation.tables import SUFFIXES
+from korag.logs import logger
 from korag.storage import find_path, storage_errors
-
-logger = logging.getLogger("korag")
 
 
 def load_dataset(

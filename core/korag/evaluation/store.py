@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import re
 from pathlib import Path
 
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.systems import RetrievalRun, System
+from korag.logs import logger
 from korag.storage import storage_errors, write_text
-
-logger = logging.getLogger("korag")
 
 _FORMAT = 2
 """Raised when runs hold something new; those of another format are not reused."""

@@ -102,11 +102,13 @@ class _Repr(reprlib.Repr):
 _REPR = _Repr()
 
 
-def parse(where: Mapping[str, Any] | None) -> Filter | None:
-    """Checks a ``where`` filter and turns it into a tree.
+def parse(where: Mapping[str, Any] | None, *, written: str = "where=") -> Filter | None:
+    """Checks a filter and turns it into a tree.
 
     Args:
         where: The filter as the user wrote it; ``None`` and ``{}`` mean no filter.
+        written: The argument as the user wrote it, such as ``"filter="`` or ``"--where"``, for errors. Whatever takes
+            a filter under another name than ``where`` parses it first, under that name.
 
     Returns:
         The tree, sharing nothing with ``where``; ``None`` for no filter.
@@ -116,10 +118,18 @@ def parse(where: Mapping[str, Any] | None) -> Filter | None:
     """
     if where is None or (isinstance(where, Mapping) and not where):
         return None
-    tree = _Reader().filter("where", where, 0)
-    if (count := _conditions(tree)) > MAX_CONDITIONS:
-        raise _too_many(count)
+    try:
+        tree = _Reader().filter("", where, 0)
+        if (count := _conditions(tree)) > MAX_CONDITIONS:
+            raise _too_many(count)
+    except _Mistake as mistake:
+        korean, english = mistake.args
+        raise FilterError(f"메타데이터 필터({written}){korean}", f"Metadata filter ({written}){english}") from None
     return tree
+
+
+class _Mistake(Exception):  # noqa: N818 (it is never seen)
+    """A mistake in a filter: what follows the filter's name in a message, in Korean and in English."""
 
 
 @dataclass
@@ -251,7 +261,7 @@ def _scalar(place: str, value: Any) -> Scalar:
     raise _error(place, value, "list" if isinstance(value, (list, tuple, set, frozenset)) else "scalar")
 
 
-def _error(place: str, value: Any, rule: str, *, guess: bool = False) -> FilterError:
+def _error(place: str, value: Any, rule: str, *, guess: bool = False) -> _Mistake:
     korean, english = _RULES[rule]
     if guess:
         name = str(value) if isinstance(value, str) else ""
@@ -260,16 +270,16 @@ def _error(place: str, value: Any, rule: str, *, guess: bool = False) -> FilterE
             korean, english = f"{meant}을(를) 쓰려던 것인가요? {korean}", f"did you mean {meant}? {english}"
     shown = _REPR.repr(value)
     place = place.encode("utf-8", "backslashreplace").decode()  # a name with a lone surrogate cannot be printed
-    if place == "where":
-        return FilterError(f"메타데이터 필터의 {shown}: {korean}.", f"Metadata filter, {shown}: {english}.")
+    if not place:
+        return _Mistake(f"의 {shown}: {korean}.", f", {shown}: {english}.")
     found = f"{place}: {shown}"
-    return FilterError(f"메타데이터 필터의 {found} — {korean}.", f"Metadata filter, {found} — {english}.")
+    return _Mistake(f"의 {found} — {korean}.", f", {found} — {english}.")
 
 
-def _too_many(count: int) -> FilterError:
-    return FilterError(
-        f"메타데이터 필터의 조건이 {count:,}개입니다. {MAX_CONDITIONS:,}개까지 쓸 수 있습니다. 한 필드의 여러 값은 "
-        "$in이나 $nin 하나로 합치세요.",
-        f"The metadata filter has {count:,} conditions; {MAX_CONDITIONS:,} are allowed. Test a field for many values "
-        "with one $in or $nin.",
+def _too_many(count: int) -> _Mistake:
+    return _Mistake(
+        f"의 조건이 {count:,}개입니다. {MAX_CONDITIONS:,}개까지 쓸 수 있습니다. 한 필드의 여러 값은 $in이나 $nin "
+        "하나로 합치세요.",
+        f" has {count:,} conditions; {MAX_CONDITIONS:,} are allowed. Test a field for many values with one $in or "
+        "$nin.",
     )

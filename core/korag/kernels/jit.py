@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 import gc
 import importlib.metadata
-import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
 from korag.forking import Lock
+from korag.logs import logger
 
-logger = logging.getLogger("korag")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 _parts: list[Callable[..., Any]] = []

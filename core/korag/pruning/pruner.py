@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.checks import check_choice, check_fraction, check_lengths
+from korag.empty_query import reject_empty_query, warn_empty_query
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.encoders.multi_vector import LateInteractionEncoder
@@ -22,8 +22,6 @@ from korag.pruning.scores import score_pieces
 from korag.splitting.finding import SentenceRule, check_sentences
 from korag.text import check_text, check_texts, is_empty
 from korag.tracing import span
-
-logger = logging.getLogger("korag")
 
 WhenEmpty: TypeAlias = Literal["drop", "best"]
 """The fate of a passage none of whose sentences reaches the threshold."""
@@ -117,7 +115,7 @@ class Pruner:
             check_lengths(texts=passages, filenames=filenames)
         names = [None] * len(passages) if filenames is None else filenames
         if is_empty(query):
-            logger.warning("빈 질문이라 아무것도 줄이지 않습니다. / The question is empty, so nothing is pruned.")
+            warn_empty_query(meaning=("아무것도 줄이지 않습니다.", "nothing is pruned."))
             return [_whole(text) for text in passages]
         distinct = {key: None for key in zip(passages, names, strict=True) if not is_empty(key[0])}
         if not distinct:
@@ -142,9 +140,11 @@ class Pruner:
 
         Raises:
             InvalidTextError: If the query or a passage is not a string.
+            InvalidArgumentError: If the query is empty.
         """
+        reject_empty_query(check_text(query, "query"))
         passages = [find_pieces(text, sentences=self.sentences) for text in check_texts(texts)]
-        scored = self._scored(check_text(query, "query"), passages)
+        scored = self._scored(query, passages)
         return [
             [
                 (*passage.place(piece.start, piece.end), float(score))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
@@ -11,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from korag.checks import check_count, check_fraction
+from korag.empty_query import warn_empty_query
 from korag.errors import CheckpointError, InvalidArgumentError
+from korag.logs import logger
 from korag.reranking.fusing import check_first_stage, check_fuse_weight, fuse
 from korag.scoring import top_k
 from korag.text import check_text, check_texts, is_empty
 from korag.tracing import part, span
-
-logger = logging.getLogger("korag")
 
 FEWEST_TO_FUSE = 10
 """Candidates. Scaled over fewer, scores say too little: of two, the first stage's would always win."""
@@ -83,11 +82,12 @@ class TextReranker(ABC):
             weight = self.default_fuse_weight if first_stage is not None and len(candidates) >= FEWEST_TO_FUSE else 1.0
         filled = [index for index, text in enumerate(candidates) if not is_empty(text)]
         if is_empty(query):
-            filled = []
+            warn_empty_query(meaning=("순위를 매기지 않습니다.", "nothing is ranked."))
+            return []
         if empty := len(candidates) - len(filled):
             logger.warning(
-                "빈 질문과 빈 문서는 순위에서 제외합니다(문서 %d개 중 %d개 제외). / "
-                "Empty queries and documents are not ranked (%d of %d documents skipped).",
+                "빈 문서는 순위에서 제외합니다(문서 %d개 중 %d개 제외). / "
+                "Empty documents are not ranked (%d of %d documents skipped).",
                 len(candidates), empty, empty, len(candidates),
             )  # fmt: skip
         if not filled or top_n == 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import os
 from collections.abc import Hashable
 from pathlib import Path
@@ -36,12 +35,12 @@ from korag.encoders.sentence_transformers import load_cross_encoder
 from korag.encoders.shared import SharedModel
 from korag.encoders.tensors import as_float32
 from korag.errors import InvalidArgumentError
+from korag.logs import logger
 from korag.remote.options import is_url
 from korag.reranking.base import TextReranker
 from korag.reranking.pairs import chat_pairs, joined_pairs
 from korag.text import normalize
 
-logger = logging.getLogger("korag")
 _BATCH_TOKENS = 4_096
 _SHORTEST = 8  # below this, special tokens may leave no room for the texts
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from korag.checks import check_count
+from korag.empty_query import reject_empty_query
 from korag.errors import InvalidArgumentError
 from korag.keywords import checks_fields
 
@@ -54,11 +55,12 @@ class AgentLimits:
             )
 
     def check_query(self, query: str) -> None:
-        """Checks the length of a query.
+        """Checks a query.
 
         Raises:
-            InvalidArgumentError: If it is too long.
+            InvalidArgumentError: If it is empty or too long.
         """
+        reject_empty_query(query)
         if len(query) > self.query:
             raise InvalidArgumentError(
                 f"query: {len(query):,}자. {self.query:,}자까지 받습니다. 질문만 넣으세요.",

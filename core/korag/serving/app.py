@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from korag._optional import check
 from korag.collection.base import Collection
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError, KoragError
+from korag.logs import logger
 from korag.remote.options import Secret
 from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
 
 
-logger = logging.getLogger("korag")
 _SHORTEST_TOKEN = 16
 
 

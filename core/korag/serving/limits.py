@@ -15,6 +15,7 @@ from typing import TypeVar
 from cachetools import LRUCache
 
 from korag.checks import check_count
+from korag.empty_query import reject_empty_query
 from korag.errors import InvalidArgumentError
 from korag.keywords import checks_fields
 from korag.serving.refusals import RefusedError
@@ -106,6 +107,16 @@ class ServeLimits:
                 f"{name} has {len(text):,} characters; {self.characters:,} are the most.",
             )
         return check_unicode(text, name)
+
+    def check_query(self, query: str) -> None:
+        """Checks a query.
+
+        Raises:
+            RefusedError: If it is too long.
+            InvalidTextError: If it holds a lone surrogate, as JSON can.
+            InvalidArgumentError: If it is empty.
+        """
+        reject_empty_query(self.check_text("query", query))
 
 
 class Work:

@@ -120,7 +120,7 @@ def _checked(served: Served, path: str, query: str, name: str, texts: list[str])
             status=404,
             kind="not_supported",
         )
-    served.limits.check_text("query", query)
+    served.limits.check_query(query)
     served.limits.check_texts(name, texts)
     return served.reranker
 
@@ -128,9 +128,9 @@ def _checked(served: Served, path: str, query: str, name: str, texts: list[str])
 def _ranked(reranker: TextReranker, query: str, texts: list[str]) -> list[tuple[int, float]]:
     """Returns (index, score), best first: relevances in [0, 1] where the model has them, otherwise its own scores.
 
-    As everywhere in KoRAG, empty texts are not ranked, and an empty query ranks nothing.
+    As everywhere in KoRAG, empty texts are not ranked.
     """
-    filled = [] if is_empty(query) else [index for index, text in enumerate(texts) if not is_empty(text)]
+    filled = [index for index, text in enumerate(texts) if not is_empty(text)]
     if not filled:
         return []
     scores, relevances = reranker._score(query, [texts[index] for index in filled], show_progress=False)

@@ -60,7 +60,7 @@ def search_routes(served: Served) -> APIRouter:
     @router.post("/v1/search")
     async def search(body: SearchRequest) -> Response:
         """Finds documents, as `Collection.search`."""
-        limits.check_text("query", body.query)
+        limits.check_query(body.query)
         if body.k > limits.hits:
             raise RefusedError(
                 f"k={body.k}: {limits.hits}까지 받습니다.", f"k={body.k} is too large; {limits.hits} is the most."
@@ -90,7 +90,7 @@ def search_routes(served: Served) -> APIRouter:
     @router.post("/v1/explain")
     async def explained(body: ExplainRequest) -> Response:
         """Explains a document's score, as `Collection.explain`; as a picture too, if `html` is true."""
-        limits.check_text("query", body.query)
+        limits.check_query(body.query)
         limits.check_text("id", body.id)
 
         def reasons() -> dict[str, Any]:

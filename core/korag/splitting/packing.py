@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from korag.breadcrumbs import searched_text
+from korag.logs import logger
 from korag.splitting.chunks import Chunk
 from korag.splitting.measure import Measure
 from korag.splitting.sections import Section, Unit
 from korag.splitting.views import View
 
-logger = logging.getLogger("korag")
 SEPARATOR = " > "
 """Between the headings of a breadcrumb."""
 _ROOM = 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from korag.checkpoints.checkpoint import check_trainable
 from korag.encoders.load import load_encoder
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import InvalidArgumentError
+from korag.logs import logger
 from korag.paths import check_new_folder
 from korag.storage import atomic_folder, storage_errors
 from korag.text import check_texts
@@ -27,7 +27,6 @@ from korag.training.splits import Split, check_leaks, split_pairs
 from korag.training.teachers import Teacher, TeacherLike, check_candidates, open_teacher
 from korag.training.trainer import TrainResult, check_installed, load_trainable, train
 
-logger = logging.getLogger("korag")
 PairsLike = str | os.PathLike[str] | Sequence[Pair | tuple[Any, ...]]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +18,11 @@ from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.errors import InvalidArgumentError
 from korag.fusion import reciprocal_rank_fusion
+from korag.logs import logger
 from korag.scoring import dot_rows, maxsim, unit_rows
 from korag.text import check_texts
 from korag.training.pairs import Pair, key
 
-logger = logging.getLogger("korag")
 _BM25 = "bm25"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +13,11 @@ from typing import Any
 
 from korag._optional import require
 from korag.errors import CheckpointNotFoundError, InvalidArgumentError
+from korag.logs import logger
 from korag.storage import check_readable, find_path
 from korag.training.pairs import Pair, Problem, pairs_error
 from korag.training.problems import find_problems
 
-logger = logging.getLogger("korag")
 _QUERY = ("query", "anchor", "question")
 _POSITIVE = ("positive", "pos", "document", "passage")
 _NEGATIVE = re.compile(r"neg(ative)?s?(_?\d+)?")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError
+from korag.logs import logger
 from korag.storage import write_text
 from korag.training.evaluate import mean_ndcg
 from korag.training.negatives import mine_negatives
@@ -21,8 +21,6 @@ from korag.training.recipes import Recipe
 from korag.training.resuming import last_checkpoint
 from korag.training.splits import Split
 from korag.training.teachers import Teacher, taught_scores
-
-logger = logging.getLogger("korag")
 
 
 class RunState:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from korag.errors import InvalidArgumentError, PairsError
+from korag.logs import logger
 from korag.training.pairs import Pair, Problem, key, pairs_error
-
-logger = logging.getLogger("korag")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +18,13 @@ from korag.encoders.precision import cpu_has_bfloat16
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.releases import check_newest
 from korag.errors import InvalidArgumentError
+from korag.logs import logger
 from korag.training.adapters import add_adapter, has_adapter, load_adapter_checkpoint
 from korag.training.columns import LABEL
 from korag.training.recipes import Recipe
 from korag.training.resuming import is_finished, last_checkpoint, step_of
 from korag.training.saving import quietly
 
-logger = logging.getLogger("korag")
 _MIN_SAVE_STEPS, _MAX_SAVE_STEPS = 10, 500
 """Bounds of the steps between checkpoints."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import warnings
 from urllib.parse import urlsplit
@@ -12,8 +11,8 @@ from qdrant_client import QdrantClient
 from korag.checks import check_count
 from korag.collection.qdrant.transport import Transport
 from korag.errors import IndexStateError, InvalidArgumentError
+from korag.logs import logger
 
-logger = logging.getLogger("korag")
 OLDEST = (1, 20)
 """The first release of the server with everything that is used: scores of text indexes, metadata of collections."""
 _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from typing import Any
@@ -13,8 +12,8 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from korag.errors import IndexStateError, KoragError, ServerError
+from korag.logs import logger
 
-logger = logging.getLogger("korag")
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 30.0
 _SHOWN = 300

@@ -9,7 +9,6 @@ alone.
 from __future__ import annotations
 
 import bisect
-import logging
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -22,13 +21,13 @@ from korag.kernels.maxsim import byte_maxsim, can_multiply
 from korag.kernels.packing import pack
 from korag.legs.base import SegmentSlice
 from korag.legs.multi_vector.quantization import BLOCK, POOLED, QuantizedQuery
+from korag.logs import logger
 from korag.scoring import Ints
 from korag.workers import run_all
 
 if TYPE_CHECKING:
     import torch
 
-logger = logging.getLogger("korag")
 Kind = Literal["tokens", "codes", "pooled_tokens"]
 """The array to scan."""
 _BLOCK_ROWS: dict[Kind, int] = {"tokens": 1, "codes": BLOCK, "pooled_tokens": BLOCK // POOLED}

@@ -6,7 +6,6 @@ to a text, and whatever normalization does to its length, the places of windows 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,8 +15,7 @@ import numpy as np
 from korag.encoders.base import Encoder
 from korag.errors import InvalidArgumentError
 from korag.legs.windows.settings import Windows
-
-logger = logging.getLogger("korag")
+from korag.logs import logger
 
 Span = tuple[int, int]
 """Where a window begins and ends, in characters of the text."""

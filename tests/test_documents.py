@@ -4,22 +4,32 @@ import contextlib
 import io
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from korag.cli import build_parser
 from korag.errors import MissingDependencyError
 from korag.legs.registry import temporary_registrations
 from korag.plaid.release import check_release
 
 ROOT = Path(__file__).parents[1]
+_PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _EXAMPLE = re.compile(r"```python\n(?P<code>(?:(?!```).)*)```\n+```text\n(?P<output>.*?)```", re.DOTALL)
 
 
 def _examples(name: str) -> list[tuple[str, str]]:
     return [(match["code"], match["output"]) for match in _EXAMPLE.finditer((ROOT / name).read_text(encoding="utf-8"))]
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.slow
@@ -66,6 +76,49 @@ def test_the_evaluation_page_prints_what_it_says() -> None:
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "evaluation.md", "exec"), {})  # noqa: S102 (our own page)
     assert printed.getvalue() == expected
+
+
+@pytest.mark.parametrize("name", ["evaluation", "training", "models"])
+def test_the_korean_pages_print_what_they_say(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ir_measures")
+    monkeypatch.chdir(tmp_path)
+    ((code, expected),) = _examples(f"docs/{name}.ko.md")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, f"{name}.ko.md", "exec"), {})  # noqa: S102 (our own page)
+    assert printed.getvalue() == expected
+
+
+@pytest.mark.parametrize("name", ["evaluation", "training", "models"])
+def test_the_korean_pages_have_the_figures_of_the_english_ones(name: str) -> None:
+    """Measured figures change on the English pages first; these must follow."""
+    english, korean = ((ROOT / f"docs/{name}{ending}").read_text(encoding="utf-8") for ending in (".md", ".ko.md"))
+    assert f"({name}.ko.md)" in english.partition("\n## ")[0]
+    prose = re.sub(r"```.*?```|<!-- presets -->.*", "", korean, flags=re.DOTALL)
+    figures = re.findall(r"(?<![\w.])\d*\.\d+(?![\w.]*[a-z])", prose)
+    assert len(figures) >= 4
+    assert not [figure for figure in figures if figure not in english]
+
+
+@pytest.mark.parametrize("name", ["evaluation", "training", "models"])
+def test_the_korean_pages_have_commands_that_exist(name: str) -> None:
+    text = (ROOT / f"docs/{name}.ko.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("korag ")]
+    assert bool(lines) == (name != "models")
+    for line in lines:
+        assert build_parser().parse_args(shlex.split(line, comments=True)[1:]).run
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", _CODE.sub("", page.read_text(encoding="utf-8"))):
+        file, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        path = (page.parent / file).resolve() if file else page
+        assert path.exists(), target
+        assert not anchor or anchor in _anchors(path), target
 
 
 def test_the_bm25_page_prints_what_it_says() -> None:

@@ -1,4 +1,4 @@
-"""docs/models.md and the tables of the READMEs say what the rows of known models say."""
+"""docs/models.md, docs/models.ko.md and the tables of the READMEs say what the rows of known models say."""
 
 import importlib
 import re
@@ -11,6 +11,7 @@ from korag.checkpoints.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "models.md"
+KOREAN = ROOT / "docs" / "models.ko.md"
 
 
 @pytest.fixture
@@ -22,6 +23,15 @@ def models_page(monkeypatch: pytest.MonkeyPatch):
 def test_the_page_is_what_the_command_writes(models_page):
     page = PAGE.read_text(encoding="utf-8")
     assert page == models_page.fill(page), "run `make models-page`"
+
+
+def test_the_korean_page_is_what_the_command_writes(models_page):
+    page = KOREAN.read_text(encoding="utf-8")
+    assert page == models_page.fill_korean(page), "run `make models-page`"
+    for preset in PRESETS.values():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| [{preset.name}](")]
+        assert ("| **" in line) == (not preset.free)
+        assert all(f"{figure.value:.3f} {figure.benchmark.mark}" in line for figure in preset.figures)
 
 
 def test_what_is_around_the_tables_is_left_alone(models_page):

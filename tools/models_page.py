@@ -1,5 +1,6 @@
-"""Writes the tables of docs/models.md from the rows of `korag.checkpoints.preset_rows`: ``make models-page``."""
+"""Writes the tables of docs/models.md and docs/models.ko.md from the known models: ``make models-page``."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +12,55 @@ from korag.checkpoints.presets import Preset
 from korag.commands.models import FAMILIES, by_quality, dims
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+KOREAN = PAGE.with_name("models.ko.md")
 _TITLES = {
     "dense": "Dense: one vector per text",
     "sparse": "Sparse: weighted words",
     "late_interaction": "Late interaction (ColBERT): one vector per token",
     "cross_encoder": "Cross-encoders: for reranking",
 }
+_KOREAN_TITLES = {
+    "dense": "Dense: 텍스트마다 벡터 하나",
+    "sparse": "Sparse: 가중치가 있는 단어",
+    "late_interaction": "Late interaction(ColBERT): 토큰마다 벡터 하나",
+    "cross_encoder": "크로스 인코더: 재순위",
+}
+_KOREAN_NOTES = {
+    "the default": "기본값",
+    "bundled": "내장",
+    "for a GPU": "GPU용",
+    "Korean and English": "한국어와 영어",
+    "many languages": "여러 언어",
+    "runs Python code of its own (`trust_remote_code=True`)": "`trust_remote_code=True`가 필요함",
+    "queries are weighted by a table and need no model": "질문에는 모델이 필요 없음",
+    "scores have no bounds": "점수의 범위가 없음",
+}
+"""Notes that a reader needs to choose; the English page has all."""
 
 
 def fill(page: str) -> str:
     """Returns the page with everything between the marks written anew."""
     return fill_between(page, "presets", _section())
+
+
+def fill_korean(page: str) -> str:
+    """Returns the Korean page with everything between the marks written anew."""
+    header = ("모델", "성능", "파라미터", "라이선스", "벡터", "최대 토큰", "질문 토큰", "프롬프트", "비고")
+    lines = ["", f"{LOOKED_UP}에 확인했습니다.", ""]
+    for family in FAMILIES:
+        rows = [_korean_cells(preset) for preset in by_quality(family)]
+        lines += [f"### {_KOREAN_TITLES[family]}", "", *table(header, rows), ""]
+    benchmarks = [(b.mark, b.korean, b.published.replace("undated", ""), _source(b.source)) for b in BENCHMARKS]
+    lines += ["### 벤치마크", "", *table(("", "벤치마크", "공개", "출처"), benchmarks), ""]
+    return fill_between(page, "presets", lines)
+
+
+def _korean_cells(preset: Preset) -> tuple[str, ...]:
+    cells = [cell.replace("query: `", "질문: `", 1) for cell in _cells(preset)[:8]]
+    cells[-1] = cells[-1].replace("<br>document: `", "<br>문서: `")
+    notes = [_KOREAN_NOTES[note] for note in re.split("; |: ", preset.note) if note in _KOREAN_NOTES]
+    notes += [] if preset.loads else ["**아직 불러오지 못함**"]
+    return *(cell.replace("**unknown**", "**확인 못 함**") for cell in cells), "; ".join(notes)
 
 
 def _section() -> list[str]:
@@ -76,9 +115,10 @@ def _source(source: str) -> str:
 
 
 def main() -> None:
-    """Rewrites the page."""
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.stdout.write(f"{PAGE}\n")
+    """Rewrites the pages."""
+    for page, filled in ((PAGE, fill), (KOREAN, fill_korean)):
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+        sys.stdout.write(f"{page}\n")
 
 
 if __name__ == "__main__":

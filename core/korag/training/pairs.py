@@ -47,8 +47,9 @@ def pairs_error(source: str, problems: list[Problem]) -> PairsError:
     if more:
         korean.append(f"  … 외 {more}건")
         english.append(f"  … and {more} more")
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return PairsError(
         f"'{source}'에 문제가 {len(problems)}건 있어 학습을 시작하지 않았습니다.\n" + "\n".join(korean),
-        f"'{source}' has {len(problems)} problems; training was not started.\n" + "\n".join(english),
+        f"'{source}' has {count}; training was not started.\n" + "\n".join(english),
         tuple(problems),
     )

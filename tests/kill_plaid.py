@@ -28,8 +28,8 @@ AFTER = {*IDS[5:], "3", "새"}
 
 def main() -> None:
     """Prints each step and what was found after it, ``old`` or ``new``; for a small index and for a larger one."""
-    for name, kept in (("small", 1_000), ("large", 0)):  # documents up to which an index keeps its vectors
-        writing.KEPT_DOCUMENTS = kept
+    for name, kept in (("small", 1_000), ("large", 0)):  # windows up to which an index keeps its vectors
+        writing.KEPT_WINDOWS = kept
         folder = Path(sys.argv[1]) / name
         folder.mkdir()
         _in_child(lambda at=folder / "built": _build(at))

@@ -85,7 +85,7 @@ def index(collection: Any, tmp_path: Path) -> Any:
 def in_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an index of up to 1,000 documents is changed, and as a larger one."""
     if request.param == "changed in place":
-        monkeypatch.setattr(writing, "KEPT_DOCUMENTS", 0)
+        monkeypatch.setattr(writing, "KEPT_WINDOWS", 0)
 
 
 def _found(index: Any, query: str = "창구는 몇 시에 여나", **settings: Any) -> set[str]:
@@ -151,8 +151,13 @@ class TestSearch:
             hit for hit in hits if hit.relevance >= threshold
         ]
 
-    def test_an_empty_query_finds_nothing(self, built: Any) -> None:
-        assert built.search(" ") == []
+    def test_an_empty_query_finds_nothing_and_says_so(
+        self, built: Any, collection: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for searched in (collection, built):
+            assert searched.search(" ") == []
+        expected, found = caplog.messages
+        assert found == expected
 
     def test_wrong_arguments(self, built: Any) -> None:
         for arguments, kind in [
@@ -284,6 +289,74 @@ class TestChanges:
             assert _found(index) == {"a"}
 
 
+def _of_many_windows(**settings: Any) -> Any:
+    """Documents of one to five windows; a window's own words come from the middle of a document."""
+    collection = Collection.in_memory(encoders=[_encoder()], window=16, stride=8, **settings)
+    long = [" ".join(TEXTS[first : first + count]) for count in (1, 3, 6) for first in range(0, 24, count)]
+    collection.add(long, ids=[f"긴-{number}" for number in range(len(long))], metadata=METADATA[:32] + METADATA[:4])
+    return collection
+
+
+class TestWindows:
+    def test_a_document_scores_as_its_best_window_and_says_where_it_is(self, tmp_path: Path) -> None:
+        collection = _of_many_windows()
+        with PlaidIndex.build(collection, tmp_path / "index", device="cpu") as index:
+            spans = 0
+            for query in TEXTS[:8]:
+                own = {hit.id: hit for hit in index.search(query, k=ALL)}
+                assert own.keys() == set(collection.ids())
+                for hit in collection.search(query, k=3):
+                    assert own[hit.id].score == pytest.approx(hit.score, rel=0.1)
+                    assert own[hit.id].span == hit.span
+                    spans += hit.span is not None
+                for k in (1, 4, 20):
+                    hits = index.search(query, k=k, n_ivf_probe=1, n_full_scores=1)
+                    assert len({hit.id for hit in hits}) == len(hits) == k
+                for where in FILTERS[:3]:
+                    expected = {document.id for document in collection.get(where=where)}
+                    assert _found(index, where=where) == expected
+                    assert len(index.search(query, k=2, where=where)) == min(2, len(expected))
+            assert spans
+
+    def test_added_documents_are_split_as_the_collection_splits_them(self, in_both_ways: None, tmp_path: Path) -> None:
+        collection = _of_many_windows()
+        with PlaidIndex.build(collection, tmp_path / "index", device="cpu") as index:
+            text = " ".join(reversed(TEXTS[:8]))
+            for documents in (collection, index):
+                documents.add([text], ids=["긴-1"], metadata=[{"breadcrumb": "창구 안내"}])
+                documents.delete(["긴-0", "긴-30"])
+            assert index.get() == collection.get()
+            assert _found(index) == set(collection.ids())
+            for query in (TEXTS[1], TEXTS[6]):
+                (hit,) = (hit for hit in index.search(query, k=ALL) if hit.id == "긴-1")
+                (expected,) = (hit for hit in collection.search(query, k=ALL) if hit.id == "긴-1")
+                assert expected.span is not None
+                assert hit.span == expected.span
+            before = index.encoder.documents_encoded
+            index.sync(collection)
+            assert index.encoder.documents_encoded == before
+
+    def test_another_way_to_split_or_merge_is_refused(self, index: Any) -> None:
+        for settings in ({"window": 16}, {"pool_factor": 2}):
+            other = Collection.in_memory(encoders=[_encoder()], **settings)
+            with pytest.raises(FingerprintError) as caught:
+                index.sync(other)
+            assert_bilingual(caught.value, next(iter(settings)))
+
+    def test_token_vectors_are_merged_as_in_the_collection(self, tmp_path: Path) -> None:
+        collection = _collection(pool_factor=3)
+        (built, added) = (tmp_path / name for name in ("built", "added"))
+        with PlaidIndex.build(collection, built, device="cpu") as index:
+            expected = index.search(TEXTS[9], k=3)
+        with PlaidIndex.build(_collection(pool_factor=3), added, device="cpu") as index:
+            index.delete([IDS[9]])
+            index.add([TEXTS[9]], ids=[IDS[9]], metadata=[METADATA[9]])
+            hits = index.search(TEXTS[9], k=3)
+            assert [hit.id for hit in hits] == [hit.id for hit in expected]
+            assert hits[0].score == pytest.approx(expected[0].score, rel=0.02)
+            assert hits[0].score == pytest.approx(collection.search(TEXTS[9], k=1)[0].score, rel=0.1)
+
+
 class TestSync:
     def test_only_what_differs_is_changed(self, in_both_ways: None, tmp_path: Path) -> None:
         collection = _collection()
@@ -342,15 +415,12 @@ class TestFolder:
     def test_wrong_arguments(self, collection: Any, tmp_path: Path) -> None:
         (tmp_path / "taken").mkdir()
         odd = Collection.in_memory(encoders=[_encoder(dim=12)])
-        windowed = Collection.in_memory(encoders=[_encoder()], window=16, stride=8)
-        windowed.add(["낱말 " * 60])
         for arguments, part in [
             ({"collection": collection, "folder": tmp_path / "taken"}, "taken"),
             ({"collection": collection, "folder": tmp_path / "new", "nbits": 3}, "nbits"),
             ({"collection": odd, "folder": tmp_path / "new"}, "12"),
             ({"collection": Collection.in_memory(bm25=True), "folder": tmp_path / "new"}, "bm25"),
             ({"collection": "collection", "folder": tmp_path / "new"}, "collection="),
-            ({"collection": windowed, "folder": tmp_path / "new"}, "window"),
         ]:
             with pytest.raises(InvalidArgumentError) as caught:
                 PlaidIndex.build(**arguments)
@@ -391,10 +461,21 @@ class TestFolder:
             index.search("글")
         assert_bilingual(caught.value, "PlaidIndex.build")
 
+    @pytest.mark.parametrize("content", [b"", b"{", pickle.dumps([1])])
+    def test_a_change_from_damaged_vectors_is_an_error_that_changes_nothing(self, index: Any, content: bytes) -> None:
+        (folder,) = _folders(index)
+        (index.path / folder / "korag-lengths.npy").write_bytes(content)
+        with pytest.raises(IndexStateError) as caught:
+            index.add(["글"], ids=["a"])
+        assert_bilingual(caught.value, "PlaidIndex.build")
+        assert _folders(index) == {folder}
+        assert index.ids() == IDS
+        assert _found(index) == set(IDS[:-1])
+
     def test_pickles_put_into_the_folder_are_not_read(
         self, index: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(writing, "KEPT_DOCUMENTS", 0)
+        monkeypatch.setattr(writing, "KEPT_WINDOWS", 0)
         index.add(["글"], ids=["a"])  # from now on, changed in place
         (folder,) = _folders(index)
         array = np.empty(1, object)

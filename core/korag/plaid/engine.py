@@ -1,10 +1,10 @@
-"""fast-plaid: writing a folder of its files, and searching one."""
+"""fast-plaid: writing a folder of its files, and searching one. Its documents are the windows of ours."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from importlib import import_module
 from pathlib import Path
@@ -18,8 +18,10 @@ from korag.plaid.tokens import KEPT_FILES
 
 Found = list[tuple[int, float]]
 """(number, score), best first."""
+Owners = Callable[[Sequence[int]], list[int]]
+"""Returns the documents that windows belong to, by their numbers."""
 _WIDER = 4
-"""Times more lists, or documents, that are looked at where there were too few."""
+"""Times more lists, or windows, that are looked at where there were too few."""
 _PER_HIT = 4
 """fast-plaid decompresses one in so many of the documents that it scores in full, and returns no others."""
 _PICKLED = ("embeddings.npy", "buffer.npy")
@@ -113,26 +115,36 @@ class Engine:
         self._index.close()
 
     def search(
-        self, query: NDArray[np.float32], k: int, *, among: list[int] | None, n_ivf_probe: int, n_full_scores: int
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        documents: int,
+        owners: Owners,
+        among: list[int] | None,
+        n_ivf_probe: int,
+        n_full_scores: int,
     ) -> Found:
-        """Finds the best documents for a query: all that score as the last of the k best, too.
+        """Finds windows of the best documents for a query: all that score as the last of the k best, too.
 
         More lists are read where those asked for hold fewer than k documents.
 
         Args:
             query: Shape: (tokens, dim).
-            k: How many; at least 1.
-            among: The only documents that count; None for all.
+            k: Documents.
+            documents: Documents that there are.
+            owners: Returns which documents windows belong to.
+            among: The only windows that count; None for all.
             n_ivf_probe: Lists to read for each token of the query.
-            n_full_scores: Documents to score by all of their tokens.
+            n_full_scores: Windows to score by all of their tokens.
 
         Raises:
-            IndexStateError: If fast-plaid finds none where all were to be looked at: it reports no errors.
+            IndexStateError: If fast-plaid finds fewer where all were to be looked at: it reports no errors.
         """
         import torch
 
         available = self._size if among is None else len(among)
-        wanted, lists, limit = min(k, available), min(n_ivf_probe, self._lists), min(k + 1, available)
+        wanted, lists, limit = min(k, documents), min(n_ivf_probe, self._lists), min(k + 1, available)
         while wanted:
             (found,) = self._index.search(
                 torch.tensor(query)[None],
@@ -142,12 +154,17 @@ class Engine:
                 show_progress=False,
                 subset=None if among is None else [among],
             )
-            if len(found) < wanted:
+            first: dict[int, float] = {}  # best score by document
+            for (_, score), owner in zip(found, owners([number for number, _ in found]), strict=True):
+                first.setdefault(owner, score)
+            if len(first) < wanted and len(found) < limit:
                 if lists == self._lists:
-                    raise damaged_index(self._folder, f"{len(found)} / {wanted}")
+                    raise damaged_index(self._folder, f"{len(found)} / {limit}")
                 lists = min(_WIDER * lists, self._lists)
-            elif len(found) == limit < available and found[-1][1] == found[wanted - 1][1]:
+            elif limit < available and (len(first) < wanted or list(first.values())[wanted - 1] == found[-1][1]):
                 limit = min(_WIDER * limit, available)
+            elif len(first) < wanted:
+                raise damaged_index(self._folder, f"{len(first)} / {wanted}")
             else:
                 return [(int(number), float(score)) for number, score in found]
         return []

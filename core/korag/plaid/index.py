@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
-from korag.checkpoints.presets import Family
 from korag.checks import check_choice, check_count, check_deletion, check_ids
 from korag.collection.adding import even_pace
 from korag.collection.base import Collection, Hit, SearchOptions
@@ -23,6 +22,7 @@ from korag.collection.documents import (
 from korag.collection.editing import Documents
 from korag.collection.local.arguments import EncoderLike
 from korag.collection.ranking import rank_hits
+from korag.empty_query import warn_empty_query
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.encoders.progress import progress_bar
@@ -30,17 +30,16 @@ from korag.encoders.reports import one_call
 from korag.errors import FingerprintError, IndexStateError, InvalidArgumentError, KoragError
 from korag.forking import Lock
 from korag.keywords import checks_keywords
-from korag.legs.registry import leg_of_family
 from korag.paths import check_new_folder, check_path
 from korag.plaid.engine import Engine, damaged_index
 from korag.plaid.release import check_release
-from korag.plaid.sources import TokenSource, encode
-from korag.plaid.table import State, Table
+from korag.plaid.sources import FAMILY, TokenSource, encode, make_leg
+from korag.plaid.table import Place, State, Table
 from korag.plaid.writing import Change, changing
 from korag.storage import atomic_folder
 from korag.text import check_text, is_empty, to_nfc
 
-_FAMILY: Family = "late_interaction"
+_LEG = "colbert"
 _NBITS = (1, 2, 4, 8)
 _PACKED = 8
 """Dimensions whose codes it packs together."""
@@ -83,7 +82,9 @@ class PlaidIndex(Documents):
         self._opened: tuple[str, Engine] | None = None
         self._is_closed = False
         with self._table.reading() as transaction:
-            _check_fingerprint(folder, transaction.state(), encoder)
+            state = transaction.state()
+        _check_fingerprint(folder, state, encoder)
+        self._leg = make_leg(encoder, state.windows, state.pool_factor)
 
     @classmethod
     @checks_keywords
@@ -102,7 +103,7 @@ class PlaidIndex(Documents):
         documents are encoded again by its encoder. A temporary file holds all vectors, 2 bytes a dimension.
 
         Args:
-            collection: With a late-interaction model, and no documents in several windows.
+            collection: With a late-interaction model. Documents in several windows score as the best of them.
             folder: Must not exist.
             nbits: Bits for each dimension of a token vector: 1, 2, 4 or 8.
             device: For torch, as ``"cpu"`` or ``"cuda:0"``; None for all GPUs, or the CPU where there is none.
@@ -127,7 +128,17 @@ class PlaidIndex(Documents):
                 "only. Choose another number with load_encoder(…, dim=…).",
             )
         made_by: dict[str, str] = dict(zip(("fast-plaid", "torch"), releases, strict=True))
-        empty = State(None, size=0, live=0, nbits=nbits, fingerprint=source.encoder.fingerprint, releases=made_by)
+        empty = State(
+            index=None,
+            size=0,
+            live=0,
+            documents=0,
+            nbits=nbits,
+            fingerprint=source.encoder.fingerprint,
+            pool_factor=source.pool_factor,
+            windows=source.windows,
+            releases=made_by,
+        )
         with atomic_folder(target) as unfinished:
             Table(unfinished, timeout=0).create(empty)
             with cls(unfinished, source.encoder, timeout=0, device=device) as index:
@@ -159,7 +170,7 @@ class PlaidIndex(Documents):
             FingerprintError: If another model, or the same with other settings, made the vectors.
         """
         check_release()
-        return cls(check_path("folder", folder), as_encoder(encoder, family=_FAMILY), timeout=timeout, device=device)
+        return cls(check_path("folder", folder), as_encoder(encoder, family=FAMILY), timeout=timeout, device=device)
 
     # -- search -------------------------------------------------------------------------------------------
 
@@ -208,7 +219,7 @@ class PlaidIndex(Documents):
         probes = check_count("n_ivf_probe", n_ivf_probe, at_least=1)
         scored = check_count("n_full_scores", n_full_scores, at_least=1)
         if is_empty(query):
-            warn_empty(1, 1)
+            warn_empty_query()
             return []
         if not options.k:
             return []
@@ -219,10 +230,15 @@ class PlaidIndex(Documents):
                 if state.index is None:
                     return []
                 is_whole = where is None and state.live == state.size
-                among = None if is_whole else transaction.positions(where)
                 try:
                     found = self._engine(state).search(
-                        tokens, options.k, among=among, n_ivf_probe=probes, n_full_scores=scored
+                        tokens,
+                        options.k,
+                        documents=state.documents if where is None else transaction.count_owners(where),
+                        owners=transaction.owners,
+                        among=None if is_whole else transaction.positions(where),
+                        n_ivf_probe=probes,
+                        n_full_scores=scored,
                     )
                 except KoragError:
                     if not self._is_replaced(state):
@@ -231,13 +247,19 @@ class PlaidIndex(Documents):
                     if not self._is_replaced(state):
                         raise damaged_index(self._folder, error) from error
                 else:
-                    rows = transaction.at([number for number, _ in found])
+                    places = transaction.at([number for number, _ in found])
                     break
-        run = sorted(((rows[number].key, score) for number, score in found), key=lambda one: (-one[1], one[0]))
-        stored = {row.key: row.document for row in rows.values()}
-        leg = leg_of_family(_FAMILY).name
-        best = float((tokens * tokens).sum())
-        return rank_hits({leg: run}, {leg: best}, lambda keys: {key: stored[key] for key in keys}, options)
+        best: dict[int, tuple[float, Place]] = {}
+        for number, score in sorted(found, key=lambda one: (-one[1], one[0])):  # of equal windows, the first
+            best.setdefault(places[number].row.key, (score, places[number]))
+        run = sorted(((key, score) for key, (score, _) in best.items()), key=lambda one: (-one[1], one[0]))
+        return rank_hits(
+            {_LEG: run},
+            {_LEG: float((tokens * tokens).sum())},
+            lambda keys: {key: best[key][1].row.document for key in keys},
+            options,
+            spans={_LEG: lambda key: best[key][1].span},
+        )
 
     def _engine(self, state: State) -> Engine:
         """fast-plaid's files of this state, open."""
@@ -273,7 +295,8 @@ class PlaidIndex(Documents):
         New vectors get new lists where they are far from the others. After adding more than there was, `build` anew.
 
         Args:
-            texts: The documents. The model reads the beginning of long ones.
+            texts: The documents. Long ones are split into windows, or the model reads their beginning, as the
+                collection was made.
             ids: Their ids; one that is there is replaced. Generated if not given.
             metadata: A dict of JSON values for each.
             show_progress: Show a progress bar; None shows one for more than 1,000 texts in a terminal.
@@ -288,7 +311,7 @@ class PlaidIndex(Documents):
         bar = progress_bar("Adding documents", len(documents), show=show_progress)
         with one_call(), bar as shown, self._changing() as change:
             for batch in in_batches(documents, even_pace(), COMMIT_CHARACTERS):
-                change.put(batch, lambda some: encode(self._encoder, some))
+                change.put(batch, lambda some: encode(self._leg, some))
                 shown.update(len(batch))
         if empty:
             warn_empty(empty, len(documents))
@@ -310,14 +333,24 @@ class PlaidIndex(Documents):
         """
         source = TokenSource(collection)
         with self._table.reading() as transaction:
-            _check_fingerprint(self._folder, transaction.state(), source.encoder)
+            state = transaction.state()
+        _check_fingerprint(self._folder, state, source.encoder)
+        if (state.windows, state.pool_factor) != (source.windows, source.pool_factor):
+            raise FingerprintError(
+                f"'{self._folder}'은(는) 문서를 나누거나 벡터를 합치는 방식이 이 컬렉션과 다릅니다: window "
+                f"{state.windows} → {source.windows}, pool_factor {state.pool_factor} → {source.pool_factor}. "
+                "PlaidIndex.build로 새 폴더에 만드세요.",
+                f"'{self._folder}' splits documents or merges vectors in another way than this collection: window "
+                f"{state.windows} → {source.windows}, pool_factor {state.pool_factor} → {source.pool_factor}. Make an "
+                "index with PlaidIndex.build in a new folder.",
+            )
         self._sync(source, len(collection), show_progress=show_progress)
 
     def _sync(self, source: TokenSource, total: int, *, show_progress: bool | None) -> None:
         kept: set[int] = set()
         with progress_bar("Indexing documents", total, show=show_progress) as bar, self._changing() as change:
             for batch in in_batches(source.documents(), even_pace(), COMMIT_CHARACTERS):
-                kept.update(change.put(batch, source.vectors))
+                kept.update(change.put(batch, source.read))
                 bar.update(len(batch))
             change.keep_only(kept)
 

@@ -20,6 +20,7 @@ from korag.collection.documents import StoredDocument, to_json
 from korag.collection.local.failures import damaged, translate
 from korag.errors import ForeignFolderError, FormatVersionError
 from korag.filters import add_functions, parse, to_sql
+from korag.legs.windows.settings import Windows
 from korag.text import to_nfc
 
 TABLE_FILE = "korag-plaid.sqlite3"
@@ -30,10 +31,12 @@ _APPLICATION_ID = 0x6B6F5250  # "koRP", in the file's header
 _TABLES = (
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE documents (key INTEGER PRIMARY KEY AUTOINCREMENT, nfc TEXT NOT NULL UNIQUE, id TEXT NOT NULL, "
-    "text TEXT NOT NULL, metadata TEXT NOT NULL, position INTEGER UNIQUE)",
+    "text TEXT NOT NULL, metadata TEXT NOT NULL)",
+    "CREATE TABLE windows (position INTEGER PRIMARY KEY, key INTEGER NOT NULL, begin INTEGER NOT NULL, "
+    "end INTEGER NOT NULL)",
+    "CREATE INDEX windows_by_key ON windows (key)",
 )
-"""`key` grows in insertion order; `position` is fast-plaid's number, NULL for a document without token vectors."""
-_COLUMNS = "key, id, text, metadata, position"
+"""`key` grows in insertion order; `position` is fast-plaid's number of a window, of which a document has any number."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,24 @@ class State:
 
     Attributes:
         index: Name of the folder with fast-plaid's files; None if no document has token vectors.
-        size: Documents in it, those deleted since included.
-        live: Documents in it that are not deleted.
+        size: Windows in it, those deleted since included.
+        live: Windows in it that are not deleted.
+        documents: Documents that these belong to.
         nbits: Bits for each dimension of a token vector.
         fingerprint: Of the encoder.
+        pool_factor: How token vectors are merged (`korag.legs.multi_vector.leg.LateInteractionLeg`).
+        windows: How documents are split; None if they are not.
         releases: Of fast-plaid and torch, when it was last written.
     """
 
     index: str | None
     size: int
     live: int
+    documents: int
     nbits: int
     fingerprint: Fingerprint
+    pool_factor: int
+    windows: Windows | None
     releases: Mapping[str, str]
 
 
@@ -64,12 +73,23 @@ class Row:
     Attributes:
         key: Grows in insertion order.
         document: The document.
-        position: fast-plaid's number; None if it has no token vectors.
     """
 
     key: int
     document: StoredDocument
-    position: int | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A window as it is stored.
+
+    Attributes:
+        row: Its document.
+        span: Where it is in the text that is searched; None if it is the document's only one.
+    """
+
+    row: Row
+    span: tuple[int, int] | None
 
 
 class Table:
@@ -185,10 +205,11 @@ class Transaction:
         try:
             found: dict[str, Any] = {name: json.loads(value) for name, value in rows.items()}
             found["fingerprint"] = Fingerprint.from_dict(found["fingerprint"])
+            found["windows"] = None if found["windows"] is None else Windows.from_dict(found["windows"])
             state = State(**found)
         except (ValueError, TypeError, KeyError) as error:
             raise damaged(self._file, error) from error
-        name, numbers = state.index, (state.size, state.live, state.nbits)
+        name, numbers = state.index, (state.size, state.live, state.documents, state.nbits, state.pool_factor)
         is_name = name is None or (isinstance(name, str) and INDEX_NAME.fullmatch(name))
         if not is_name or any(type(number) is not int or number < 0 for number in numbers):
             raise damaged(self._file, f"settings: {name!r:.80}, {numbers}")
@@ -196,7 +217,11 @@ class Transaction:
 
     def write_state(self, state: State) -> None:
         """Writes what the index consists of."""
-        values = vars(state) | {"fingerprint": state.fingerprint.to_dict(), "releases": dict(state.releases)}
+        values = vars(state) | {
+            "fingerprint": state.fingerprint.to_dict(),
+            "windows": None if state.windows is None else state.windows.to_dict(),
+            "releases": dict(state.releases),
+        }
         rows = [(name, json.dumps(value, ensure_ascii=False)) for name, value in values.items()]
         self._connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", rows)
 
@@ -206,9 +231,9 @@ class Transaction:
         if ids is not None:
             condition = f"nfc IN (SELECT value FROM json_each(?)) AND {condition}"  # noqa: S608 (bound values)
             parameters = [json.dumps([to_nfc(id_) for id_ in ids], ensure_ascii=False), *parameters]
-        statement = f"SELECT {_COLUMNS} FROM documents WHERE {condition} ORDER BY key"  # noqa: S608 (bound values)
-        for key, id_, text, metadata, position in self._connection.execute(statement, parameters):
-            yield Row(key, StoredDocument(id_, text, self._parsed(metadata)), position)
+        statement = f"SELECT key, id, text, metadata FROM documents WHERE {condition} ORDER BY key"  # noqa: S608 (bound values)
+        for key, id_, text, metadata in self._connection.execute(statement, parameters):
+            yield Row(key, StoredDocument(id_, text, self._parsed(metadata)))
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:
         """Number of documents that match a filter."""
@@ -228,36 +253,65 @@ class Transaction:
         return [key for (key,) in self._connection.execute("SELECT key FROM documents")]
 
     def positions(self, where: Mapping[str, Any] | None = None) -> list[int]:
-        """fast-plaid's numbers of the documents that match a filter, in order."""
-        condition, parameters = to_sql(parse(where))
-        there = f"position IS NOT NULL AND {condition}"
-        statement = f"SELECT position FROM documents WHERE {there} ORDER BY position"  # noqa: S608 (bound values)
-        return [position for (position,) in self._connection.execute(statement, parameters)]
+        """fast-plaid's numbers of the windows of the documents that match a filter, in order."""
+        if where is None:
+            found = self._connection.execute("SELECT position FROM windows ORDER BY position")
+        else:
+            condition, parameters = to_sql(parse(where))
+            statement = f"SELECT position FROM documents JOIN windows USING (key) WHERE {condition} ORDER BY position"  # noqa: S608 (bound values)
+            found = self._connection.execute(statement, parameters)
+        return [position for (position,) in found]
 
-    def count_live(self) -> int:
-        """Number of documents with token vectors."""
-        (count,) = self._connection.execute("SELECT count(position) FROM documents").fetchone()
+    def count_windows(self) -> tuple[int, int]:
+        """Number of windows, and of the documents that they belong to."""
+        windows, documents = self._connection.execute("SELECT count(*), count(DISTINCT key) FROM windows").fetchone()
+        return int(windows), int(documents)
+
+    def count_owners(self, where: Mapping[str, Any] | None) -> int:
+        """Number of documents that match a filter and have a window."""
+        condition, parameters = to_sql(parse(where))
+        statement = f"SELECT count(DISTINCT key) FROM documents JOIN windows USING (key) WHERE {condition}"  # noqa: S608 (bound values)
+        (count,) = self._connection.execute(statement, parameters).fetchone()
         return int(count)
 
-    def at(self, positions: Sequence[int]) -> dict[int, Row]:
-        """Returns documents by fast-plaid's numbers; those that are not there are left out."""
-        statement = f"SELECT {_COLUMNS} FROM documents WHERE position IN (SELECT value FROM json_each(?))"  # noqa: S608
+    def owners(self, positions: Sequence[int]) -> list[int]:
+        """Returns the keys of the documents of windows, in order."""
+        statement = "SELECT position, key FROM windows WHERE position IN (SELECT value FROM json_each(?))"
+        found = dict(self._connection.execute(statement, (json.dumps(list(positions)),)))
+        if missing := [position for position in positions if position not in found]:
+            raise damaged(self._file, f"windows: {missing[0]}")
+        return [found[position] for position in positions]
+
+    def at(self, positions: Sequence[int]) -> dict[int, Place]:
+        """Returns windows and their documents by fast-plaid's numbers."""
+        statement = (
+            "SELECT position, begin, end, (SELECT count(*) FROM windows AS own WHERE own.key = found.key), key, id, "
+            "text, metadata FROM windows AS found JOIN documents USING (key) "
+            "WHERE position IN (SELECT value FROM json_each(?))"
+        )
         found = self._connection.execute(statement, (json.dumps(list(positions)),))
         return {
-            position: Row(key, StoredDocument(id_, text, self._parsed(metadata)), position)
-            for key, id_, text, metadata, position in found
+            position: Place(
+                Row(key, StoredDocument(id_, text, self._parsed(metadata))), (begin, end) if count > 1 else None
+            )
+            for position, begin, end, count, key, id_, text, metadata in found
         }
 
-    def insert(self, document: StoredDocument, position: int | None) -> int:
+    def insert(self, document: StoredDocument) -> int:
         """Adds a document behind all others; one with its id is replaced. Returns its key."""
         nfc = to_nfc(document.id)
-        self._connection.execute("DELETE FROM documents WHERE nfc = ?", (nfc,))
-        row = (nfc, document.id, document.text, to_json(document.metadata), position)
+        for (key,) in self._connection.execute("SELECT key FROM documents WHERE nfc = ?", (nfc,)).fetchall():
+            self.delete([key])
+        row = (nfc, document.id, document.text, to_json(document.metadata))
         key = self._connection.execute(
-            "INSERT INTO documents (nfc, id, text, metadata, position) VALUES (?, ?, ?, ?, ?)", row
+            "INSERT INTO documents (nfc, id, text, metadata) VALUES (?, ?, ?, ?)", row
         ).lastrowid
         assert key is not None  # noqa: S101 (an INSERT has one)
         return key
+
+    def insert_window(self, position: int, key: int, begin: int, end: int) -> None:
+        """Adds a window of a document."""
+        self._connection.execute("INSERT INTO windows VALUES (?, ?, ?, ?)", (position, key, begin, end))
 
     def update(self, key: int, document: StoredDocument) -> None:
         """Writes other metadata, and the form of the id, of a document whose text stays."""
@@ -265,13 +319,14 @@ class Transaction:
         self._connection.execute("UPDATE documents SET id = ?, text = ?, metadata = ? WHERE key = ?", row)
 
     def delete(self, keys: Sequence[int]) -> None:
-        """Removes documents."""
-        self._connection.executemany("DELETE FROM documents WHERE key = ?", [(key,) for key in keys])
+        """Removes documents and their windows."""
+        for table in ("documents", "windows"):
+            self._connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])  # noqa: S608
 
     def renumber(self) -> None:
         """Closes the gaps between positions, as fast-plaid does when it deletes."""
         moved = [(new, old) for new, old in enumerate(self.positions()) if new != old]
-        self._connection.executemany("UPDATE documents SET position = ? WHERE position = ?", moved)
+        self._connection.executemany("UPDATE windows SET position = ? WHERE position = ?", moved)
 
     def _parsed(self, metadata: str) -> dict[str, Any]:
         try:

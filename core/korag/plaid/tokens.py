@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-KEPT_DOCUMENTS = 1_000
+KEPT_WINDOWS = 1_000
 """Up to so many, an index keeps its vectors, and a change makes lists and codes anew from all of them, as fast-plaid
 does by itself: those made of few documents fit others badly."""
 _TOKENS, _LENGTHS = "korag-tokens.npy", "korag-lengths.npy"
@@ -32,12 +32,11 @@ class TokenFile:
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def append(self, documents: Iterable[NDArray[Any]]) -> None:
-        """Adds documents. Shape of each: (tokens, dim); at least one token."""
+    def append(self, tokens: NDArray[Any]) -> None:
+        """Adds a window. Shape: (tokens, dim); at least one token."""
         with self.path.open("ab") as file:
-            for tokens in documents:
-                file.write(np.ascontiguousarray(tokens, dtype=np.float16).data)
-                self._lengths.append(len(tokens))
+            file.write(np.ascontiguousarray(tokens, dtype=np.float16).data)
+        self._lengths.append(len(tokens))
 
     def tensors(self) -> Sequence[Any]:
         """Returns a torch tensor for each document, read from the file when it is used."""

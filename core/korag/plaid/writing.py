@@ -10,17 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from korag.collection.documents import StoredDocument, is_same
 from korag.plaid.engine import count_documents, create_index, damaged_index, extend_index
+from korag.plaid.sources import Window
 from korag.plaid.table import INDEX_NAME, Table, Transaction
-from korag.plaid.tokens import KEPT_DOCUMENTS, TokenFile, keep_tokens, kept_tokens
+from korag.plaid.tokens import KEPT_WINDOWS, TokenFile, keep_tokens, kept_tokens
 from korag.storage import flush, storage_errors
 from korag.text import is_empty, to_nfc
 
-Encode = Callable[[Sequence[StoredDocument]], list[NDArray[Any]]]
-"""Returns the token vectors of documents."""
+Encode = Callable[[Sequence[StoredDocument]], list[list[Window]]]
+"""Returns the windows of documents."""
 _TOKENS = "tokens.float16"
 
 
@@ -93,8 +92,7 @@ class Change:
             if (row := there.get(to_nfc(one.id))) is not None and row.document.content == one.content
         }
         read = [one for one in documents if one.id not in kept and not is_empty(one.text)]
-        vectors = dict(zip([one.id for one in read], encode(read) if read else [], strict=True))
-        with_tokens = {id_: tokens for id_, tokens in vectors.items() if len(tokens)}
+        windows = dict(zip([one.id for one in read], encode(read) if read else [], strict=True))
         keys = []
         for one in documents:
             if (row := kept.get(one.id)) is not None:
@@ -102,12 +100,12 @@ class Change:
                     self._transaction.update(row.key, one)
                 keys.append(row.key)
                 continue
-            position = None
-            if (tokens := with_tokens.get(one.id)) is not None:
-                position = self._state.size + len(self._tokens)
+            keys.append(key := self._transaction.insert(one))
+            for window in windows.get(one.id, ()):
                 self.next.mkdir(exist_ok=True)
-                self._tokens.append([tokens])
-            keys.append(self._transaction.insert(one, position))
+                position = self._state.size + len(self._tokens)
+                self._transaction.insert_window(position, key, window.begin, window.end)
+                self._tokens.append(window.tokens)
         return keys
 
     def remove(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
@@ -122,8 +120,8 @@ class Change:
 
     def finish(self) -> None:
         """Writes fast-plaid's files, if there are new vectors, or at least as many deleted as left."""
-        live = self._transaction.count_live()
-        state = dataclasses.replace(self._state, live=live)
+        live, documents = self._transaction.count_windows()
+        state = dataclasses.replace(self._state, live=live, documents=documents)
         dead = state.size + len(self._tokens) - live
         if len(self._tokens) or (dead and dead >= live):
             self.is_rewritten = True
@@ -134,7 +132,7 @@ class Change:
         self._transaction.write_state(state)
 
     def _write(self) -> int:
-        """Writes the next folder; returns how many documents are in it, copies included."""
+        """Writes the next folder; returns how many windows are in it, copies included."""
         state, new = self._state, self._tokens.tensors()
         positions = self._transaction.positions()
         old = [position for position in positions if position < state.size]
@@ -157,7 +155,7 @@ class Change:
 
     def _create(self, documents: Sequence[Any]) -> int:
         size = create_index(self.next, documents, nbits=self._state.nbits, device=self._device)
-        if len(documents) <= KEPT_DOCUMENTS:
+        if len(documents) <= KEPT_WINDOWS:
             keep_tokens(self.next, documents)
         return size
 
@@ -165,5 +163,5 @@ class Change:
 def _kept(folder: Path) -> Sequence[Any] | None:
     try:
         return kept_tokens(folder)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise damaged_index(folder, error) from error

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from korag.collection.documents import StoredDocument
 from korag.collection.local.database import Database
@@ -13,9 +14,9 @@ from korag.collection.local.snapshot import SnapshotReader
 from korag.collection.local.views import repeated
 from korag.collection.moving import changed_meanwhile
 from korag.errors import InvalidArgumentError
+from korag.legs.arrays import join_ranges
 from korag.legs.base import Leg
-from korag.legs.windows.codec import WindowedCodec, window_rows
-from korag.legs.windows.leg import WindowedLeg
+from korag.legs.windows.codec import WindowVectors, window_rows
 from korag.text import to_nfc
 
 _PAGE = 512
@@ -65,10 +66,14 @@ class StoredVectors:
                     "moved. Split the texts, or index them again with window=None. Nothing was moved.",
                 )
 
-    @repeated
     def of(self, name: str, leg: Leg, documents: Sequence[StoredDocument]) -> Any:
         """As `korag.collection.moving.Movable._stored_vectors`."""
-        inner = leg.inner if isinstance(leg, WindowedLeg) else leg
+        found = self.windows_of(name, leg, documents)
+        return found.vectors if isinstance(found, WindowVectors) else found
+
+    @repeated
+    def windows_of(self, name: str, leg: Leg, documents: Sequence[StoredDocument]) -> Any:
+        """As `of`, for documents of any number of windows: `WindowVectors` of a leg that splits documents."""
         with self._reader.reading() as snapshot:
             keys = self._keys(documents)
             parts, found = [], []
@@ -76,14 +81,16 @@ class StoredVectors:
             for reader in snapshot.readers:
                 rows = reader.rows(wanted)
                 if len(rows):
-                    decoded = leg.codec.decode(reader.legs[name].arrays, rows)
-                    parts.append(decoded.vectors if isinstance(leg.codec, WindowedCodec) else decoded)
+                    parts.append(leg.codec.decode(reader.legs[name].arrays, rows))
                     found += reader.keys[rows].tolist()
         if len(found) != len(documents):
             raise changed_meanwhile(self._place)
         place = {key: index for index, key in enumerate(found)}
-        joined, order = inner.concat(parts), [place[key] for key in keys]
-        return [joined[index] for index in order] if isinstance(joined, list) else joined[np.array(order, np.int64)]
+        joined, order = leg.concat(parts), np.array([place[key] for key in keys], np.int64)
+        if not isinstance(joined, WindowVectors):
+            return _take(joined, order)
+        windows = join_ranges(np.cumsum(joined.counts)[order] - joined.counts[order], joined.counts[order])
+        return WindowVectors(_take(joined.vectors, windows), joined.counts[order], joined.spans[windows])
 
     def _keys(self, documents: Sequence[StoredDocument]) -> list[int]:
         there = self._database.intact([document.id for document in documents])
@@ -94,3 +101,7 @@ class StoredVectors:
                 raise changed_meanwhile(self._place)
             keys.append(key)
         return keys
+
+
+def _take(vectors: Any, rows: NDArray[np.int64]) -> Any:
+    return [vectors[row] for row in rows.tolist()] if isinstance(vectors, list) else vectors[rows]

@@ -98,7 +98,7 @@ def explain_matches(encoder: LateInteractionEncoder, query: str, document: str) 
     tokens = encoder.read_tokens(check_text(document, "document"), "document")
     if asked is None or tokens is None:
         raise InvalidArgumentError(
-            f"encoder={encoder!r:.80}: 서버에 있는 모델은 토큰마다의 벡터를 알려 주지 않습니다. 설명에는 로컬 모델을 "
+            f"encoder={encoder!r:.80}: 서버에 있는 모델은 토큰별 벡터를 돌려주지 않습니다. 설명에는 로컬 모델을 "
             f"쓰세요: load_encoder({encoder.model_name!r}).",
             f"encoder={encoder!r:.80}: a model on a server does not tell which tokens its vectors are of. For "
             f"explanations, use the local model: load_encoder({encoder.model_name!r}).",

@@ -108,7 +108,7 @@ def test_a_person_with_a_keyboard_finds_and_sees_why(browser: Any, page_url: str
     why = first.locator(".why")
     page.route("**/v1/explain", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     page.keyboard.press("Enter")
-    why.get_by_role("alert").filter(has_text="서버의 답을 읽을 수 없습니다(HTTP 502)").wait_for()
+    why.get_by_role("alert").filter(has_text="서버의 응답을 읽을 수 없습니다(HTTP 502)").wait_for()
     page.unroute("**/v1/explain")
     page.keyboard.press("Enter")  # closed
     page.keyboard.press("Enter")  # and opened again, it asks again

@@ -36,10 +36,8 @@ def add_arguments(subparsers: Any) -> None:
         "index",
         help="폴더의 파일을 색인합니다. Indexes a folder of files.",
         description="폴더의 파일을 색인합니다. 다시 실행하면 바뀐 파일만 읽고, 없어진 파일은 빼고, 이름이 바뀐 파일은 "
-        "다시 "
-        "인코딩하지 않습니다. Indexes the files of a folder. Run again, it reads what has changed, removes what is "
-        "gone, "
-        "and does not encode what was renamed.",
+        "다시 인코딩하지 않습니다. Indexes the files of a folder. Run again, it reads what has changed, removes what "
+        "is gone, and does not encode what was renamed.",
         epilog="읽는 형식 / formats: " + " ".join(suffixes()),
     )
     add = parser.add_argument
@@ -49,11 +47,9 @@ def add_arguments(subparsers: Any) -> None:
         "--models",
         nargs="*",
         metavar="MODEL",
-        help="검색할 모델(기본값: mini-dense mini-splade와 BM25). 값 없이 쓰면 BM25만. 있는 색인에는 그것을 만든 "
-        "모델을 "
-        "넣습니다. Models to search with (default: mini-dense mini-splade, with BM25); without a value, BM25 alone. "
-        "For "
-        "an existing index, those it was made with.",
+        help="검색할 모델(기본값: mini-dense mini-splade와 BM25). 값 없이 쓰면 BM25만. 이미 있는 색인이라면 "
+        "만들 때 쓴 모델을 넣습니다. Models to search with (default: mini-dense mini-splade, with BM25); without a "
+        "value, BM25 alone. For an existing index, those it was made with.",
     )
     add("--bm25", metavar="TOKENIZER", help="BM25 토크나이저: bigram(기본값), kiwi. BM25 tokenizer (default bigram).")
     add_token_options(parser, pool_factor=False)
@@ -83,8 +79,8 @@ def add_arguments(subparsers: Any) -> None:
     add(
         "--replace",
         action="store_true",
-        help="색인된 파일의 절반이 넘게 이 폴더에 없어도 색인에서 빼고 이 폴더의 것으로 바꿉니다. Goes on although "
-        "more than half of the indexed files are not in this folder: they are removed.",
+        help="색인된 파일이 절반 넘게 이 폴더에 없어도, 없는 파일을 색인에서 빼고 이 폴더의 것으로 바꿉니다. "
+        "Goes on although more than half of the indexed files are not in this folder: they are removed.",
     )
     add("--device", help="cpu, cuda … (기본값: 가장 빠른 장치). Default: the fastest available.")
     add("--quiet", action="store_true", help="진행률 표시줄을 숨깁니다. Hides the progress bar.")

@@ -14,7 +14,8 @@ from korag.paths import check_path
 
 def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
-    parser = subparsers.add_parser("info", help="컬렉션에 무엇이 있는지 봅니다. Shows what a collection holds.")
+    about = "컬렉션에 무엇이 있는지 봅니다. Shows what a collection holds."
+    parser = subparsers.add_parser("info", help=about, description=about)
     add_folder(parser, models=False)
     add_json(parser)
     parser.set_defaults(run=run)

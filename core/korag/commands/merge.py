@@ -12,10 +12,11 @@ from korag.commands.options import write
 
 def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
-    parser = subparsers.add_parser("merge", help="LoRA 어댑터를 합쳐 저장 / merge a LoRA adapter into its base")
-    parser.add_argument("adapter", help="어댑터 폴더 / the adapter's folder")
-    parser.add_argument("output", help="만들 폴더 / folder to make")
-    parser.add_argument("--base", help="베이스 모델 / the base, if it is elsewhere")
+    about = "LoRA 어댑터를 베이스에 병합합니다. Merges a LoRA adapter into its base."
+    parser = subparsers.add_parser("merge", help=about, description=about)
+    parser.add_argument("adapter", metavar="ADAPTER", help="어댑터의 폴더. The adapter's folder.")
+    parser.add_argument("output", metavar="OUTPUT", help="만들 폴더. The folder to make.")
+    parser.add_argument("--base", help="다른 곳에 있는 베이스 모델. The base, if it is elsewhere.")
     add_json(parser)
     parser.set_defaults(run=run)
 

@@ -22,7 +22,8 @@ _NO_TERMINAL = (120, 24)
 
 def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
-    parser = subparsers.add_parser("models", help="알려진 모델을 봅니다. Lists known models.")
+    about = "알려진 모델을 봅니다. Lists known models."
+    parser = subparsers.add_parser("models", help=about, description=about)
     parser.add_argument("--family", choices=FAMILIES, help="이 종류만 봅니다. Only models of this family.")
     parser.add_argument("--sources", action="store_true", help="출처와 설명도 봅니다. Also sources and notes.")
     add_json(parser)

@@ -23,7 +23,7 @@ def add_folder(parser: argparse.ArgumentParser, *, models: bool) -> None:
         "--models",
         nargs="+",
         metavar="MODEL",
-        help="컬렉션을 만든 모델. 내장 모델과 폴더 안의 모델은 없어도 찾습니다. The models the collection was made "
+        help="컬렉션을 만든 모델. 내장 모델과 폴더 안의 모델은 적지 않아도 됩니다. The models the collection was made "
         "with; bundled ones and those inside the folder are found without this.",
     )
     parser.add_argument(

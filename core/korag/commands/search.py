@@ -43,8 +43,8 @@ def add_arguments(subparsers: Any) -> None:
         description="컬렉션에서 찾아 맞는 부분을 보여 줍니다. Searches a collection and shows what fits.",
     )
     add_folder(parser, models=True)
-    parser.add_argument("query", metavar="QUERY", help="질문. The query.")
-    parser.add_argument("--k", type=int, default=10, help="결과의 수(기본값 10). Number of hits (default 10).")
+    parser.add_argument("query", metavar="QUERY", help="찾을 질문. The query.")
+    parser.add_argument("--k", type=int, default=10, help="결과 수(기본값 10). Number of hits (default 10).")
     parser.add_argument(
         "--where",
         metavar="JSON",
@@ -74,8 +74,8 @@ def add_arguments(subparsers: Any) -> None:
     parser.add_argument(
         "--html",
         metavar="FILE",
-        help="그 설명을 그림으로 파일에 씁니다. 인터넷 없이 열립니다. Writes these explanations as pictures into a "
-        "file, which opens without a network.",
+        help="점수의 내역을 그림으로 그려 파일에 씁니다. 인터넷 없이도 열립니다. Writes these explanations "
+        "as pictures into a file, which opens without a network.",
     )
     add_json(parser)
     parser.set_defaults(run=run)

@@ -13,12 +13,10 @@ from korag.commands.options import write
 
 def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
-    parser = subparsers.add_parser(
-        "truncated",
-        help="모델이 끝까지 읽지 못한 문서를 봅니다. Shows the documents that models do not read to the end.",
-    )
+    about = "모델이 끝까지 읽지 못한 문서를 봅니다. Shows the documents that models do not read to the end."
+    parser = subparsers.add_parser("truncated", help=about, description=about)
     add_folder(parser, models=True)
-    parser.add_argument("--all", action="store_true", help="잘린 문서를 모두 적습니다. Lists all that are cut.")
+    parser.add_argument("--all", action="store_true", help="잘린 문서를 모두 보여 줍니다. Lists all that are cut.")
     add_json(parser)
     parser.set_defaults(run=run)
 

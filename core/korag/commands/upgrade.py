@@ -14,10 +14,11 @@ def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
     parser = subparsers.add_parser(
         "upgrade",
-        help="컬렉션을 지금 형식이나 다른 코덱으로 다시 저장합니다. 글은 인코딩하지 않습니다. Rewrites a collection "
-        "in the current format, or with another codec, without encoding a text.",
+        help="컬렉션을 지금 형식이나 다른 코덱으로 다시 저장합니다. Rewrites a collection in another format or codec.",
+        description="컬렉션을 지금 형식이나 다른 코덱으로 다시 저장합니다. 글을 다시 인코딩하지는 않습니다. Rewrites a "
+        "collection in the current format, or with another codec, without encoding a text.",
     )
-    parser.add_argument("folder", help="컬렉션의 폴더 / the collection's folder")
+    parser.add_argument("folder", metavar="INDEX", help="컬렉션의 폴더. The collection's folder.")
     add_token_options(parser, pool_factor=False)
     add_json(parser)
     parser.set_defaults(

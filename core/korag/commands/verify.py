@@ -13,8 +13,9 @@ from korag.errors import IndexStateError
 
 def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
-    parser = subparsers.add_parser("verify", help="컬렉션 폴더를 검사합니다. Verifies a collection's folder.")
-    parser.add_argument("folder", help="컬렉션의 폴더 / the collection's folder")
+    about = "컬렉션 폴더를 검사합니다. Verifies a collection's folder."
+    parser = subparsers.add_parser("verify", help=about, description=about)
+    parser.add_argument("folder", metavar="INDEX", help="컬렉션의 폴더. The collection's folder.")
     add_json(parser)
     parser.set_defaults(run=run)
 

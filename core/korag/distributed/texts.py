@@ -98,7 +98,7 @@ class EncodedTexts:
         """
         if absent := self.missing(texts):
             raise IndexStateError(
-                f"'{self.folder}'에 텍스트 {len(absent)}개의 벡터가 없습니다. 첫째: {absent[0]!r:.60}. 같은 문서로 "
+                f"'{self.folder}'에 텍스트 {len(absent)}개의 벡터가 없습니다. 첫 번째: {absent[0]!r:.60}. 같은 문서로 "
                 "EncodeDocuments를 다시 실행하세요. 이미 있는 것은 다시 인코딩하지 않습니다.",
                 f"'{self.folder}' has no vectors of {len(absent)} texts, the first being {absent[0]!r:.60}. Run "
                 "EncodeDocuments with the same documents again; what is there is not encoded again.",

@@ -29,11 +29,11 @@ _RULES = {  # rule and fix, in Korean and in English
         'a filter must be a non-empty dict, for example {"year": {"$gte": 2020}}',
     ),
     "depth": (
-        f"$and, $or, $not은 {MAX_DEPTH}단계까지만 중첩할 수 있습니다. 안쪽 목록을 바깥 목록에 합치세요",
+        f"$and, $or, $not은 {MAX_DEPTH}단계까지만 중첩할 수 있습니다. 안쪽 리스트를 바깥 리스트에 합치세요",
         f"$and, $or and $not may be nested {MAX_DEPTH} levels deep; merge inner lists into outer ones",
     ),
     "filters": (
-        '비어 있지 않은 필터 목록을 주세요. 예: [{"연도": 2024}, {"연도": 2025}]',
+        '비어 있지 않은 필터 리스트를 주세요. 예: [{"연도": 2024}, {"연도": 2025}]',
         'it takes a non-empty list of filters, for example [{"year": 2024}, {"year": 2025}]',
     ),
     "name": (
@@ -45,7 +45,7 @@ _RULES = {  # rule and fix, in Korean and in English
         f"a field's dict needs at least one of the operators {', '.join(_FIELD_OPS)}",
     ),
     "values": (
-        '값의 목록을 주세요. 예: {"$in": ["민법", "상법"]}',
+        '값의 리스트를 주세요. 예: {"$in": ["민법", "상법"]}',
         'it takes a list of values, for example {"$in": ["a", "b"]}',
     ),
     "exists": ("True나 False를 주세요", "it takes True or False"),
@@ -70,7 +70,7 @@ _RULES = {  # rule and fix, in Korean and in English
         "NaN은 어떤 값과도 같지 않습니다. 값이 없는 문서를 찾으려면 None을 쓰세요",
         "NaN equals nothing; use None to find documents without a value",
     ),
-    "list": ("목록과는 $in이나 $nin으로 비교하세요", "compare with a list using $in or $nin"),
+    "list": ("리스트와는 $in이나 $nin으로 비교하세요", "compare with a list using $in or $nin"),
     "scalar": (
         "값은 str, int, float, bool, None 중 하나여야 합니다. "
         "날짜는 ISO 8601 문자열로, numpy 값은 .item()으로 바꾸세요",

@@ -58,7 +58,7 @@ def _explain(
     own = known.rows[task]
     if all(max(cosines([row] * len(own), own)) >= MIN_COSINE for row in rows):
         return (
-            "답의 순서가 입력의 순서와 다릅니다. 서버나 그 앞의 프록시가 답을 섞는지 확인하세요",
+            "응답의 순서가 입력의 순서와 다릅니다. 서버나 그 앞의 프록시가 응답을 섞는지 확인하세요",
             "its answers are in another order than the texts; check whether the server, or a proxy before it, mixes "
             "them up",
         )

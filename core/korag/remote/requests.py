@@ -63,7 +63,7 @@ class Requests:
             return list(self._read(await self.transport.post(self._body(inputs)), len(inputs)))
         except AnswerError as error:
             raise ServerError(
-                f"{place} 서버의 답이 API와 다릅니다({error.korean}). 주소와 ServerOptions(api=...)를 확인하세요.",
+                f"{place} 서버의 응답이 API와 다릅니다({error.korean}). 주소와 ServerOptions(api=...)를 확인하세요.",
                 f"The server {place} gave an answer that its API does not have ({error.english}). Check the address "
                 "and ServerOptions(api=...).",
             ) from error

@@ -99,7 +99,7 @@ class Transport:
                 status, headers, content = await self._exchange(client, body, key)
         except (TimeoutError, httpx.TimeoutException):
             seconds = self._options.timeout
-            return _Failure(f"{seconds:g}초 안에 답이 없음", f"no answer within {seconds:g} seconds")
+            return _Failure(f"{seconds:g}초 안에 응답이 없음", f"no answer within {seconds:g} seconds")
         except (httpx.RequestError, httpx.InvalidURL) as error:
             reason = key.hide(f"{type(error).__name__}: {error}")[:_SHOWN]
             again = not isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL)
@@ -107,7 +107,7 @@ class Transport:
                 f"연결이 안 되거나 끊김: {reason}", f"no connection, or it was dropped: {reason}", again=again
             )
         if content is None:
-            return _Failure("1GiB가 넘는 답", "an answer of more than 1 GiB", again=False)
+            return _Failure("1GiB가 넘는 응답", "an answer of more than 1 GiB", again=False)
         if status == _TOO_LARGE:
             raise TooLargeError
         said = "" if 200 <= status < 300 else _message(content)
@@ -120,7 +120,7 @@ class Transport:
         try:
             return _Answer(await asyncio.to_thread(json.loads, content))
         except (ValueError, RecursionError):
-            return _Failure("JSON이 아니거나 중간에 잘린 답", "an answer that is no JSON, or was cut off")
+            return _Failure("JSON이 아니거나 중간에 잘린 응답", "an answer that is no JSON, or was cut off")
 
     async def _exchange(self, client: Any, body: Any, key: Secret) -> tuple[int, Any, bytes | None]:
         """Returns the status, headers and content of an answer; None for a content that is too large."""
@@ -149,7 +149,7 @@ class Transport:
 
     def _gave_up(self, failure: _Failure, attempts: int) -> ServerError:
         return ServerError(
-            f"{self.place} 서버가 {attempts}번 시도에도 답하지 않았습니다({failure.korean}). 서버가 켜져 있는지, "
+            f"{self.place} 서버가 {attempts}번 시도해도 응답하지 않았습니다({failure.korean}). 서버가 켜져 있는지, "
             "주소가 맞는지 확인하세요. 느린 서버라면 ServerOptions의 timeout을 늘리거나 batch_size와 concurrency를 "
             "줄이세요.",
             f"The server {self.place} gave no answer in {attempts} attempts ({failure.english}). Check that it runs "

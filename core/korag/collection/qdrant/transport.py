@@ -96,7 +96,7 @@ class Transport:
         status = error.status_code if isinstance(error, UnexpectedResponse) else None
         if passes:
             return ServerError(
-                f"{self.place}의 서버가 답하지 않거나 오류를 냅니다({said}). {self._retries + 1}번 시도했습니다. "
+                f"{self.place}의 서버가 응답하지 않거나 오류를 냅니다({said}). {self._retries + 1}번 시도했습니다. "
                 "서버가 켜져 있는지, url이 맞는지 확인하고 다시 호출하세요. 이미 저장된 것은 두 번 저장되지 않습니다.",
                 f"The server of {self.place} does not answer, or answers with an error ({said}); tried "
                 f"{self._retries + 1} times. Check that it runs and that url is right, and call again: what is stored "

@@ -59,7 +59,9 @@ def check_list(answer: Any, count: int) -> list[Any]:
     if not isinstance(answer, list):
         raise AnswerError(f"리스트가 아니라 {type(answer).__name__}", f"a {type(answer).__name__} instead of a list")
     if len(answer) != count:
-        raise AnswerError(f"입력 {count}개에 답 {len(answer)}개", f"{len(answer)} entries in answer to {count} inputs")
+        raise AnswerError(
+            f"입력 {count}개에 응답 {len(answer)}개", f"{len(answer)} entries in answer to {count} inputs"
+        )
     return answer
 
 

@@ -82,7 +82,7 @@ def serve(answer: Callable[[str, dict[str, Any]], Any], **settings: Any) -> Iter
             if len(inputs(body)) > state.most:
                 return self._send(413, {"error": "batch size", "error_type": "Validation"})
             if isinstance(fault, int):
-                return self._send(fault, {"error": "later"})
+                return self._send(fault, {"error": "later", "path": self.path})  # as some servers do
             if fault == "drop":
                 self.close_connection = True
                 return None

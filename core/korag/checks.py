@@ -181,19 +181,20 @@ def check_lengths(**lists: Sized) -> None:
             )
 
 
-def check_ids(ids: Iterable[str], name: str = "ids") -> list[str]:
+def check_ids(ids: Iterable[str], name: str = "ids", *, first: int = 0) -> list[str]:
     """Returns ids as a list of non-empty strings without NUL.
 
     Args:
         ids: The ids.
         name: The argument, for the message.
+        first: Position of the first in it.
 
     Raises:
         InvalidTextError: If one is not a string.
         InvalidArgumentError: If one is empty or contains NUL, where SQLite would cut it off.
     """
     checked = check_texts(ids, name)
-    for index, id_ in enumerate(checked):
+    for index, id_ in enumerate(checked, first):
         if not id_ or "\0" in id_:
             raise InvalidArgumentError(
                 f"{name}[{index}]={id_!r:.80}: 비어 있지 않고 NUL 문자가 없는 문자열이어야 합니다.",
@@ -202,24 +203,25 @@ def check_ids(ids: Iterable[str], name: str = "ids") -> list[str]:
     return checked
 
 
-def check_distinct(name: str, ids: Iterable[str]) -> None:
+def check_distinct(name: str, ids: Iterable[str], *, first: int = 0) -> None:
     """Raises if an id occurs twice; ids are the same if their NFC form is.
 
     Args:
         name: The list that the ids are of, or belong to.
         ids: The ids in its order.
+        first: Position of the first.
 
     Raises:
         InvalidArgumentError: If one does; the message has both positions.
     """
     seen: dict[str, int] = {}
-    for index, id_ in enumerate(ids):
-        first = seen.setdefault(to_nfc(id_), index)
-        if first != index:
+    for index, id_ in enumerate(ids, first):
+        before = seen.setdefault(to_nfc(id_), index)
+        if before != index:
             raise InvalidArgumentError(
-                f"{name}[{index}]의 id {id_!r:.80}이(가) {name}[{first}]에도 있습니다. 한 번에 넣는 id는 서로 달라야 "
+                f"{name}[{index}]의 id {id_!r:.80}이(가) {name}[{before}]에도 있습니다. 한 번에 넣는 id는 서로 달라야 "
                 "합니다.",
-                f"{name}[{index}] and {name}[{first}] have the same id {id_!r:.80}; ids must differ within a call.",
+                f"{name}[{index}] and {name}[{before}] have the same id {id_!r:.80}; ids must differ within a call.",
             )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from korag import Collection, load_encoder
 from korag.distributed import EncodeDocuments, EncodedTexts, add_encoded_texts
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import FingerprintError, IndexStateError, InvalidArgumentError, InvalidTextError
+from korag.splitting import split
 
 MODELS = ["mini-dense", "mini-splade", "mini-colbert"]
 TEXTS = [
@@ -155,6 +158,62 @@ def test_a_text_without_vectors_is_an_error_that_says_what_to_do(tmp_path: Path)
     assert "다시 실행" in str(error.value)
     with Collection.in_memory(encoders=["mini-dense"]) as collection, pytest.raises(IndexStateError, match="no files"):
         add_encoded_texts(collection, [("a", "글")], tmp_path / "nothing")
+
+
+def test_a_deleted_file_is_made_again_by_the_same_object(tmp_path: Path, encoded: list[str]) -> None:
+    encode = EncodeDocuments(["mini-dense"], folder=tmp_path / "v")
+    encode({"text": TEXTS[:2]})
+    (gone,) = (tmp_path / "v").glob("*.safetensors")
+    encode({"text": TEXTS[2:]})
+    gone.unlink()
+    assert encode.missing(TEXTS) == TEXTS[:2]
+    encode({"text": TEXTS})
+    assert encoded == TEXTS + TEXTS[:2]
+    with Collection.in_memory(encoders=["mini-dense"]) as collection:
+        assert add_encoded_texts(collection, list(zip("abcde", TEXTS, strict=True)), tmp_path / "v") == 5
+
+
+def test_what_a_killed_worker_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    encode = EncodeDocuments(["mini-dense"], folder=tmp_path)
+    old, new = tmp_path / ".0123.part.tmp", tmp_path / ".4567.part"
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    encode({"text": TEXTS[:1]})
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_parts_of_documents_have_the_vectors_that_adding_them_makes(tmp_path: Path) -> None:
+    text = "# 임대차 계약\n\n## 반환\n\n임대인은 보증금을 돌려준다.\n\n## 수선\n\n임차인이 알린다.\n"
+    chunk = split(text, encoder=load_encoder("mini-dense"), filename="계약.md", max_tokens=16)[-1]
+    assert chunk.searched != chunk.text
+    document = ("조", chunk.text, chunk.to_metadata())
+    EncodeDocuments(MODELS, folder=tmp_path / "v")({"text": [chunk.searched]})
+    with Collection.in_memory(encoders=MODELS) as collection, Collection.in_memory(encoders=MODELS) as usual:
+        add_encoded_texts(collection, [document, ("빈", " ")], tmp_path / "v")
+        usual.add([chunk.text, " "], ids=["조", "빈"], metadata=[chunk.to_metadata(), {}])
+        for leg in usual.legs:
+            found, wanted = (each.search("임대차 계약의 보증금", using=leg) for each in (collection, usual))
+            assert [(hit.id, round(hit.score, 4)) for hit in found] == [(hit.id, round(hit.score, 4)) for hit in wanted]
+
+
+@pytest.mark.parametrize("wrong", [("x",), {"id": "x"}, None, "xy", (1, "글"), ("x", None), ("x", "글", [])])
+def test_wrong_documents_are_errors_with_their_place(wrong: Any, tmp_path: Path) -> None:
+    EncodeDocuments(["mini-dense"], folder=tmp_path)({"text": ["글"]})
+    with Collection.in_memory(encoders=["mini-dense"]) as collection:
+        with pytest.raises((InvalidArgumentError, InvalidTextError), match=r"documents\[1\]|metadata\[1\]"):
+            add_encoded_texts(collection, [("a", "글"), wrong], tmp_path)
+        assert len(collection) == 0
+
+
+def test_empty_batches_have_the_types_of_others() -> None:
+    encode = EncodeDocuments(MODELS)
+    some, none = encode(pa.table({"text": TEXTS[:1]})), encode(pa.table({"text": pa.array([], pa.string())}))
+    assert some.schema == none.schema
+    assert some.schema.field("dense").type == pa.list_(pa.float32())
+    assert encode(some).schema == some.schema  # once more
+    assert encode.vectors_of(encode(some))["dense"].shape == (1, load_encoder("mini-dense").dim)
 
 
 def test_vectors_of_other_models_are_refused(tmp_path: Path) -> None:

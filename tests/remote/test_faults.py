@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import logging
 import pickle
 import socket
@@ -43,9 +45,8 @@ def test_faults_that_pass_are_not_seen(fault: Any, answer: Any) -> None:
 def test_a_thousand_texts_with_faults_are_encoded_once_each(answer: Any) -> None:
     texts = [f"{number}번째 문장입니다." for number in range(1_000)]
     with serve(answer) as server:
-        encoder = load_encoder(
-            server.url + "/embed", like="mini-dense", server=ServerOptions(batch_size=50, concurrency=8)
-        )
+        options = ServerOptions(batch_size=50, concurrency=8, retries=24)  # one request may meet all of them
+        encoder = load_encoder(server.url + "/embed", like="mini-dense", server=options)
         server.faults = [500, "drop", None, 429, "cut", None, None, 503] * 3
         found = encoder.encode_documents(texts)
     assert np.allclose(found, load_encoder("mini-dense").encode_documents(texts), atol=1e-5)
@@ -53,7 +54,7 @@ def test_a_thousand_texts_with_faults_are_encoded_once_each(answer: Any) -> None
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [(500, "HTTP 500: {\"error\": \"later\"}"), ("drop", "no connection, or it was dropped"), ("cut", "was cut off"),
+    [(500, "HTTP 500: {\"error\": \"later\""), ("drop", "no connection, or it was dropped"), ("cut", "was cut off"),
      ("slow", "no answer within 0.3 seconds")],
 )  # fmt: skip
 def test_faults_that_stay_are_one_error(fault: Any, message: str, answer: Any) -> None:
@@ -111,8 +112,45 @@ def test_a_server_that_says_to_wait_long_is_not_waited_for(answer: Any) -> None:
     with serve(answer, headers={"Retry-After": "3600"}) as server:
         encoder = load_encoder(server.url + "/embed", like="mini-dense")
         server.faults = [429]
-        with pytest.raises(ServerError, match="in 1 attempts"):
+        with pytest.raises(ServerError, match=r"asking to wait 3,600 seconds; in 1 attempts"):
             encoder.encode_queries(["질의"])
+
+
+@pytest.mark.parametrize("said", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_server_that_says_to_wait_no_time_is_not_asked_without_pauses(
+    said: str, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+    monkeypatch.setattr("korag.remote.transport.pause", lambda attempt: pauses.append(attempt) or 0)
+    with serve(answer, headers={"Retry-After": said}) as server:
+        encoder = load_encoder(server.url + "/embed", like="mini-dense", server=ServerOptions(retries=3))
+        server.faults = [429] * 4
+        with pytest.raises(ServerError, match=r"takes no more requests for now.*in 4 attempts") as error:
+            encoder.encode_queries(["질의"])
+    assert "요청을 더 받지 않습니다" in str(error.value)
+    assert pauses[:3] == [0, 1, 2]
+
+
+def test_a_model_that_the_garbage_collector_finds_while_another_starts_hangs_nothing(answer: Any) -> None:
+    """Its client is closed in the loop that all share."""
+    from korag.remote import loop
+
+    done: list[int] = []
+
+    def collect() -> None:
+        with serve(answer) as server:
+            encoder = load_encoder(server.url + "/embed", like="mini-dense")
+            assert len(encoder.encode_queries(["질의"])) == 1
+            encoder.itself = encoder
+            del encoder
+            with loop._lock:  # as where the loop is made
+                gc.collect()
+            done.append(1)
+
+    thread = Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert done
 
 
 def test_no_server_is_one_error() -> None:
@@ -196,6 +234,7 @@ def test_the_key_is_sent_and_nowhere_else(answer: Any, caplog: pytest.LogCapture
     with serve(answer, key=KEY) as server:
         options = ServerOptions(api_key=KEY)
         encoder = load_encoder(server.url + "/embed", like="mini-dense", server=options)
+        assert len(copy.deepcopy(encoder).encode_queries(["질의"])) == 1
         assert set(server.keys) == {f"Bearer {KEY}"}
         for shown in (repr(options), repr(encoder), str(vars(encoder)), str(encoder.load_arguments), caplog.text):
             assert KEY not in shown
@@ -269,9 +308,11 @@ def test_what_follows_a_question_mark_is_sent_and_not_shown(answer: Any, caplog:
         with pytest.raises(InvalidArgumentError, match="pickle does not hold it"):
             pickle.loads(data).encode_queries(["질의"])  # noqa: S301
         server.faults = [400]
-        with pytest.raises(ServerError) as error:
+        with pytest.raises(ServerError, match="later") as error:  # the server repeats its path
             encoder.encode_queries(["질의"])
         assert "geheim" not in str(error.value)
+        assert "?***" in str(error.value)
+        assert len(copy.deepcopy(encoder).encode_queries(["질의"])) == 1  # is no pickle
     assert "HTTP Request: POST" in caplog.text
     assert "geheim" not in caplog.text
 

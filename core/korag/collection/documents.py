@@ -66,6 +66,7 @@ def check_documents(
     metadata: Sequence[Mapping[str, Any]] | None,
     *,
     names: Sequence[str | None] | None = None,
+    first: int = 0,
 ) -> list[StoredDocument]:
     """Puts texts, ids and metadata together; ids are generated if not given.
 
@@ -74,30 +75,31 @@ def check_documents(
         ids: Their ids, all different.
         metadata: A dict of JSON values for each; copied.
         names: Ids of documents for errors of their metadata, where `ids` is not given; None where there is none.
+        first: Position of the first document in what the caller was given, for errors.
 
     Raises:
         InvalidTextError: If a text is not a string, or longer than 200 million characters.
         InvalidArgumentError: If the numbers differ, an id is empty or repeated, or metadata is not JSON.
     """
     texts = check_texts(texts)
-    for index, text in enumerate(texts):
+    for index, text in enumerate(texts, first):
         if len(text) > MAX_CHARACTERS:
             raise InvalidTextError(
                 f"texts[{index}]의 길이가 {len(text):,}자입니다. {MAX_CHARACTERS:,}자까지 저장합니다. 나누어 넣으세요.",
                 f"texts[{index}] has {len(text):,} characters; {MAX_CHARACTERS:,} can be stored. Split it.",
             )
     if ids is not None:
-        names = ids = check_ids(ids)
+        names = ids = check_ids(ids, first=first)
     else:
         ids = [str(uuid.uuid4()) for _ in texts]
     metadata = [{} for _ in texts] if metadata is None else check_list("metadata", metadata)
     check_lengths(texts=texts, ids=ids, metadata=metadata)
-    check_distinct("ids", ids)
+    check_distinct("ids", ids, first=first)
     documents = [
-        StoredDocument(id_, text, check_metadata(fields, index, id_=names[index] if names else None))
+        StoredDocument(id_, text, check_metadata(fields, first + index, id_=names[index] if names else None))
         for index, (id_, text, fields) in enumerate(zip(ids, texts, metadata, strict=True))
     ]
-    for index, document in enumerate(documents):
+    for index, document in enumerate(documents, first):
         check_breadcrumb(document.metadata, f"metadata[{index}]")
     return documents
 

@@ -152,7 +152,17 @@ def _formed(name: str, given: Any, encoder: Encoder[Any], documents: Sequence[St
     if encoder.family == "sparse":
         if not _is_sparse(given) or given.shape != (count, dim):
             raise _wrong_form(f"vectors['{name}']", given, f"scipy.sparse ({count}, {dim})")
-        rows = sp.csr_array(given).astype(np.float32, copy=True)
+        try:  # scipy's own constructors do not look at every index, and its routines would write outside of an array
+            for array in (given, rows := sp.csr_array(given).astype(np.float32, copy=True)):
+                if hasattr(array, "check_format"):
+                    array.check_format(full_check=True)
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"vectors['{name}']: 희소 행렬의 위치 값이 행렬({count} × {dim})을 벗어납니다({error}). "
+                "encode_documents가 돌려준 그대로 넣으세요.",
+                f"vectors['{name}'] has indices outside of its {count} × {dim} ({error}); pass what encode_documents "
+                "returns as it is.",
+            ) from error
         rows.sum_duplicates()
         return rows
     listed = check_list(f"vectors['{name}']", given)

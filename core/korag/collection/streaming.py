@@ -11,6 +11,7 @@ from korag.collection.documents import StoredDocument, check_documents, entry_pa
 from korag.collection.pacing import Pace
 from korag.encoders.progress import is_watched, progress_bar
 from korag.encoders.reports import one_call
+from korag.errors import InvalidArgumentError, InvalidTextError
 from korag.filters.ast import in_nfc
 from korag.text import to_nfc
 
@@ -71,5 +72,10 @@ def _checked(documents: Iterable[Any], pace: Pace) -> Iterator[list[StoredDocume
     while batch := list(islice(left, pace.size)):
         parts = [entry_parts(document, done + place, after=_STORED) for place, document in enumerate(batch)]
         ids, texts, metadata = (list(column) for column in zip(*parts, strict=True))
-        yield check_documents(texts, ids, metadata)
+        try:
+            checked = check_documents(texts, ids, metadata, first=done)
+        except (InvalidArgumentError, InvalidTextError) as error:
+            korean, english = error.args
+            raise type(error)(f"{korean} {_STORED[0]}", f"{english} {_STORED[1]}") from None
+        yield checked
         done += len(batch)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,16 +35,37 @@ def column_of(batch: Any, name: str) -> list[Any]:
     return list(column)
 
 
-def with_columns(batch: Any, columns: Mapping[str, Any]) -> Any:
-    """Returns a batch of the same kind with more columns."""
+@dataclass(frozen=True)
+class Column:
+    """A column to add.
+
+    Attributes:
+        values: One for each row.
+        kind: Of what they are; pyarrow cannot see it where there are none.
+    """
+
+    values: Any
+    kind: Literal["string", "binary", "int32", "int32[]", "float32[]"]
+
+
+def with_columns(batch: Any, columns: Mapping[str, Column]) -> Any:
+    """Returns a batch of the same kind with more columns; one that is there already is replaced."""
     if hasattr(batch, "append_column"):  # a Table of pyarrow
-        for name, values in columns.items():
-            batch = batch.append_column(name, [_plain(values)])
+        for name, column in columns.items():
+            names = batch.column_names
+            array = _arrow(column)
+            there = name in names
+            batch = batch.set_column(names.index(name), name, array) if there else batch.append_column(name, array)
         return batch
     if hasattr(batch, "assign"):  # a DataFrame of pandas
-        return batch.assign(**{name: list(values) for name, values in columns.items()})
-    return {**batch, **columns}
+        return batch.assign(**{name: list(column.values) for name, column in columns.items()})
+    return {**batch, **{name: column.values for name, column in columns.items()}}
 
 
-def _plain(values: Any) -> list[Any]:
-    return [value.tolist() if isinstance(value, np.ndarray | np.generic) else value for value in values]
+def _arrow(column: Column) -> Any:
+    import pyarrow as pa
+
+    kind = column.kind.removesuffix("[]")
+    type_ = getattr(pa, kind)()
+    values = [value.tolist() if isinstance(value, np.ndarray | np.generic) else value for value in column.values]
+    return pa.array(values, type_ if kind == column.kind else pa.list_(type_))

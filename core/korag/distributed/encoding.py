@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from korag.checks import check_list
-from korag.distributed.batches import column_of, with_columns
+from korag.distributed.batches import Column, column_of, with_columns
 from korag.distributed.files import stack_terms
 from korag.distributed.texts import EncodedTexts, text_keys
 from korag.encoders.base import Encoder
@@ -93,9 +93,9 @@ class EncodeDocuments:
         texts = check_texts(column_of(batch, self._text_column))
         keys = text_keys(texts, self.fingerprints)
         if self._folder is None:
-            return with_columns(batch, {"korag_key": keys, **self._columns(self._encode(texts))})
+            return with_columns(batch, {"korag_key": Column(keys, "string"), **self._columns(self._encode(texts))})
         self._folder.add(dict(zip(keys, texts, strict=True)), self._encode)
-        return with_columns(batch, {"korag_key": keys})
+        return with_columns(batch, {"korag_key": Column(keys, "string")})
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """Returns the texts that have no vectors in the folder yet, each once, in order; all of them without a folder.
@@ -120,18 +120,18 @@ class EncodeDocuments:
             for name, encoder in self._encoders.items()
         }
 
-    def _columns(self, vectors: Mapping[str, Any]) -> dict[str, Any]:
-        columns: dict[str, Any] = {}
+    def _columns(self, vectors: Mapping[str, Any]) -> dict[str, Column]:
+        columns: dict[str, Column] = {}
         for name, own in vectors.items():
             if isinstance(own, np.ndarray):
-                columns[name] = own
+                columns[name] = Column(own, "float32[]")
             elif isinstance(own, list):
-                columns[name] = [each.astype(np.float16).tobytes() for each in own]
-                columns[f"{name}_tokens"] = np.array([len(each) for each in own], np.int32)
+                columns[name] = Column([each.astype(np.float16).tobytes() for each in own], "binary")
+                columns[f"{name}_tokens"] = Column(np.array([len(each) for each in own], np.int32), "int32")
             else:
                 rows = [own[[place]] for place in range(own.shape[0])]
-                columns[f"{name}_indices"] = [row.indices.astype(np.int32) for row in rows]
-                columns[f"{name}_values"] = [row.data for row in rows]
+                columns[f"{name}_indices"] = Column([row.indices.astype(np.int32) for row in rows], "int32[]")
+                columns[f"{name}_values"] = Column([row.data for row in rows], "float32[]")
         return columns
 
     def vectors_of(self, batch: Any) -> dict[str, Any]:

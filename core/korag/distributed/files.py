@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ _DIGEST = "sha256"
 _LENGTH = 8
 """Bytes of the header's length, at the beginning of the file."""
 _PIECE = 1 << 20
+_PART = ".part"
+_ABANDONED = 86_400.0
+"""Seconds after which nobody writes a file on any more; a machine's clock may differ from that of the storage."""
 
 
 def write_file(
@@ -48,9 +52,23 @@ def write_file(
     metadata = {**_FORMAT, "fingerprints": json.dumps(described, ensure_ascii=False)}
     content = memoryview(save(arrays, metadata=metadata))
     digest = hashlib.sha256(content[_data_start(content[:_LENGTH].tobytes()) :]).hexdigest()
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    part = path.with_name(f".{uuid.uuid4().hex}{_PART}")
     write_bytes(part, save(arrays, metadata={**metadata, _DIGEST: digest}))  # the same data behind a longer header
     part.replace(path)
+
+
+def remove_unfinished(folder: Path, names: Iterable[str]) -> None:
+    """Removes what processes that were killed while they wrote have left, once it is a day old.
+
+    Args:
+        folder: Where files are.
+        names: Of everything in it.
+    """
+    for name in names:
+        if name.startswith(".") and name.endswith((_PART, f"{_PART}.tmp")):
+            with suppress(OSError):  # renamed or removed by another process meanwhile
+                if time.time() - (folder / name).stat().st_mtime > _ABANDONED:
+                    (folder / name).unlink()
 
 
 def _to_arrays(name: str, vectors: Any) -> dict[str, NDArray[Any]]:

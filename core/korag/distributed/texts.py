@@ -10,14 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from korag.breadcrumbs import breadcrumb_of, searched_text
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.checks import check_count
 from korag.collection.base import Collection
-from korag.distributed.files import KEY_BYTES, SUFFIX, check_digest, read_keys, read_rows, stack_terms, write_file
+from korag.collection.documents import entry_parts
+from korag.distributed.files import (
+    KEY_BYTES,
+    SUFFIX,
+    check_digest,
+    read_keys,
+    read_rows,
+    remove_unfinished,
+    stack_terms,
+    write_file,
+)
 from korag.encoders.batching import batched
 from korag.errors import FingerprintError, IndexStateError
 from korag.paths import check_path
-from korag.text import check_texts, normalize
+from korag.text import is_empty, normalize
 
 
 class EncodedTexts:
@@ -91,21 +102,25 @@ class EncodedTexts:
             write_file(self.folder / name, keys, encode(list(new.values())), self.fingerprints)
 
     def vectors(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Returns the vectors of texts by leg, as `Collection.add_encoded` takes them.
+        """Returns the vectors of texts by leg, as `Collection.add_encoded` takes them; an empty text needs none.
 
         Raises:
             IndexStateError: If a text has none, or a file is damaged.
         """
-        if absent := self.missing(texts):
+        filled = [text for text in texts if not is_empty(text)]
+        if absent := self.missing(filled):
             raise IndexStateError(
                 f"'{self.folder}'에 텍스트 {len(absent)}개의 벡터가 없습니다. 첫 번째: {absent[0]!r:.60}. 같은 문서로 "
                 "EncodeDocuments를 다시 실행하세요. 이미 있는 것은 다시 인코딩하지 않습니다.",
                 f"'{self.folder}' has no vectors of {len(absent)} texts, the first being {absent[0]!r:.60}. Run "
                 "EncodeDocuments with the same documents again; what is there is not encoded again.",
             )
-        places = [self._places[bytes.fromhex(key)] for key in text_keys(texts, self.fingerprints)]
+        keys = text_keys(texts, self.fingerprints)
+        places = [
+            None if is_empty(text) else self._places[bytes.fromhex(key)] for text, key in zip(texts, keys, strict=True)
+        ]
         wanted: dict[str, dict[int, None]] = {}
-        for file, row in places:
+        for file, row in filter(None, places):
             wanted.setdefault(file, {})[row] = None
         rows: dict[str, dict[tuple[str, int], Any]] = {name: {} for name in self.fingerprints}
         for file, numbers in wanted.items():
@@ -114,14 +129,23 @@ class EncodedTexts:
                 self._intact.add(file)
             for name, found in read_rows(self.folder / file, list(numbers)).items():
                 rows[name] |= {(file, number): row for number, row in zip(numbers, found, strict=True)}
-        return {name: _joined([rows[name][place] for place in places], one) for name, one in self.fingerprints.items()}
+        return {
+            name: _joined([_nothing(one) if place is None else rows[name][place] for place in places], one)
+            for name, one in self.fingerprints.items()
+        }
 
     def _refresh(self) -> None:
-        """Notes the files that others have written meanwhile."""
+        """Notes the files that others have written or deleted meanwhile."""
         try:
-            names = {entry.name for entry in os.scandir(self.folder) if entry.name.endswith(SUFFIX)}
+            found = {entry.name for entry in os.scandir(self.folder)}
         except FileNotFoundError:
-            return
+            found = set()
+        remove_unfinished(self.folder, found)
+        names = {name for name in found if name.endswith(SUFFIX)}
+        if gone := self._files - names:
+            self._files -= gone
+            self._intact -= gone
+            self._places = {key: place for key, place in self._places.items() if place[0] not in gone}
         for name in sorted(names - self._files):
             path = self.folder / name
             fingerprints, keys = read_keys(path)
@@ -162,6 +186,9 @@ def add_encoded_texts(
     In memory are a place for every text of the folder, and the vectors of a block. A file is read once as a whole, a
     piece at a time, to compare its digest.
 
+    Of a part of a document (`korag.splitting`), whose metadata have a breadcrumb, ``chunk.searched`` must have been
+    encoded: the breadcrumb with the text.
+
     After an interruption, the same call goes on: documents that are stored with the same text keep their vectors.
 
     Args:
@@ -181,10 +208,24 @@ def add_encoded_texts(
     check_count("block", block, at_least=1)
     encoded, count = EncodedTexts(folder), 0
     for chunk in batched(documents, block):
-        texts = check_texts([entry[1] for entry in chunk])
-        collection.add_encoded(chunk, encoded.vectors(texts), fingerprints=encoded.fingerprints)
+        entries = [entry_parts(entry, place) for place, entry in enumerate(chunk, count)]
+        texts = [text if is_empty(text) else searched_text(text, _breadcrumb(fields)) for _, text, fields in entries]
+        collection.add_encoded(entries, encoded.vectors(texts), fingerprints=encoded.fingerprints)
         count += len(chunk)
     return count
+
+
+def _breadcrumb(metadata: Any) -> str:
+    return breadcrumb_of(metadata) if isinstance(metadata, Mapping) else ""  # `add_encoded` refuses what it is
+
+
+def _nothing(fingerprint: Fingerprint) -> Any:
+    """Stands for the vectors of an empty text."""
+    if fingerprint.family == "dense":
+        return np.zeros(fingerprint.dim, np.float32)
+    if fingerprint.family == "late_interaction":
+        return np.zeros((0, fingerprint.dim), np.float16)
+    return np.zeros(0, np.int32), np.zeros(0, np.float32)
 
 
 def _joined(rows: list[Any], fingerprint: Fingerprint) -> Any:

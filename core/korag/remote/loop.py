@@ -50,9 +50,12 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 def _loop() -> asyncio.AbstractEventLoop:
     global _running
-    with _lock:
-        if _running is None or _running[0] != os.getpid():
-            loop = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="korag-http", daemon=True).start()
-            _running = os.getpid(), loop
-        return _running[1]
+    running = _running
+    if running is None or running[0] != os.getpid():  # not under the lock: the garbage collector may call this anywhere
+        with _lock:
+            running = _running
+            if running is None or running[0] != os.getpid():
+                loop = asyncio.new_event_loop()
+                threading.Thread(target=loop.run_forever, name="korag-http", daemon=True).start()
+                _running = running = os.getpid(), loop
+    return running[1]

@@ -46,6 +46,12 @@ class Secret:
     def __reduce__(self) -> tuple[type[Secret], tuple[None]]:
         return Secret, (None,)
 
+    def __copy__(self) -> Secret:
+        return self  # not by way of a pickle; it stays in this process
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
 
 class Address:
     """The address of a server. What follows its ``?``, often a key, is in no message, repr or pickle.
@@ -83,6 +89,12 @@ class Address:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _cut_address, (self.shown, self._was_cut or bool(self._query))
+
+    def __copy__(self) -> Address:
+        return self  # as a `Secret`
+
+    def __deepcopy__(self, memo: object) -> Address:
+        return self
 
 
 def _cut_address(shown: str, was_cut: bool) -> Address:  # noqa: FBT001 (as `__reduce__` passes it)

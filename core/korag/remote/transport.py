@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlunsplit
+from urllib.parse import parse_qsl, unquote, urlunsplit
 
 from korag._optional import require
 from korag.errors import KoragError, ServerError
@@ -24,6 +24,8 @@ _SHOWN = 300
 """Characters of a server's own message."""
 _PATIENCE = 600.0
 """Seconds that a request waits in all for a server that says to wait."""
+_SHORTEST_KEY = 4
+"""Characters; shorter values of an address are left in messages, which they would make unreadable."""
 _LARGEST = 2**30
 """Bytes of the largest answer that is read: token vectors of a hundred long texts."""
 
@@ -53,6 +55,7 @@ class Transport:
             raise bad_address(url) from None
         _keep_out_of_logs(url)
         self._url, self._options = url, options
+        self._in_query = [Secret(text) for text in _texts_of(parts.query)]
         self.place = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
         self._is_here = is_here(parts.hostname or "")
         self.concurrency = options.concurrency
@@ -82,7 +85,7 @@ class Transport:
                 if 0 < said <= LONGEST_WAIT and now() + said - begun <= _PATIENCE:
                     self._not_before = max(self._not_before, now() + said)
                     continue
-                rest = pause(failed) if outcome.wait is None else 0
+                rest = 0.0 if said else pause(failed)  # a server that says 0, or a date in its past, has said nothing
                 if outcome.limited:  # without saying for how long
                     self._not_before = max(self._not_before, now() + rest)
             if said or failed == self._options.retries or not outcome.again:
@@ -101,7 +104,7 @@ class Transport:
             seconds = self._options.timeout
             return _Failure(f"{seconds:g}초 안에 응답이 없음", f"no answer within {seconds:g} seconds")
         except (httpx.RequestError, httpx.InvalidURL) as error:
-            reason = key.hide(f"{type(error).__name__}: {error}")[:_SHOWN]
+            reason = self._hide(key, f"{type(error).__name__}: {error}")[:_SHOWN]
             again = not isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL)
             return _Failure(
                 f"연결이 안 되거나 끊김: {reason}", f"no connection, or it was dropped: {reason}", again=again
@@ -131,8 +134,14 @@ class Transport:
                 if len(content) > _LARGEST:
                     return response.status_code, response.headers, None
         if not response.is_success:  # it may repeat the key
-            content = bytearray(key.hide(content.decode("utf-8", "replace")).encode())
+            content = bytearray(self._hide(key, content.decode("utf-8", "replace")).encode())
         return response.status_code, response.headers, bytes(content)
+
+    def _hide(self, key: Secret, message: str) -> str:
+        """Returns a message of somebody else's without the key and what follows the ``?`` of the address."""
+        for secret in (*self._in_query, key):
+            message = secret.hide(message)
+        return message
 
     def _connection(self) -> tuple[Any, asyncio.Semaphore]:
         """Returns the client and the slots for requests; called in the loop only, which serves one process."""
@@ -148,6 +157,16 @@ class Transport:
         return self._client[1], self._client[2]
 
     def _gave_up(self, failure: _Failure, attempts: int) -> ServerError:
+        if failure.wait or failure.limited:
+            told = f"{failure.wait:,.0f}" if failure.wait and failure.wait >= 1 else ""
+            return ServerError(
+                f"{self.place} 서버가 지금은 요청을 더 받지 않습니다({failure.korean}"
+                f"{f', {told}초 뒤에 다시 보내라고 함' if told else ''}; {attempts}번 시도). 나중에 다시 실행하거나 "
+                "ServerOptions의 concurrency를 줄이세요.",
+                f"The server {self.place} takes no more requests for now ({failure.english}"
+                f"{f', asking to wait {told} seconds' if told else ''}; in {attempts} attempts). Run it again "
+                "later, or give ServerOptions a smaller concurrency.",
+            )
         return ServerError(
             f"{self.place} 서버가 {attempts}번 시도해도 응답하지 않았습니다({failure.korean}). 서버가 켜져 있는지, "
             "주소가 맞는지 확인하세요. 느린 서버라면 ServerOptions의 timeout을 늘리거나 batch_size와 concurrency를 "
@@ -175,6 +194,14 @@ class Transport:
             f"{self.place} 서버가 요청을 거부했습니다(HTTP {status}{said}). {korean}",
             f"The server {self.place} refused a request (HTTP {status}{said}). {english}",
         )
+
+
+def _texts_of(query: str) -> list[str]:
+    """Returns all that may be a key in what follows a ``?``: itself and its values, the longest first."""
+    values = [value for _, value in parse_qsl(query)]
+    written = [part.partition("=")[2] for part in query.split("&")]
+    texts = {query, unquote(query), *values, *written}
+    return sorted((text for text in texts if len(text) >= _SHORTEST_KEY), key=len, reverse=True)
 
 
 class _Answer:

@@ -109,6 +109,8 @@ class RemoteReranker(CrossEncoderReranker):
         if self._verified:
             return
         with self._connect_lock:
+            if self._verified:
+                return
             for query, known in zip(_QUERIES, self._known, strict=True):
                 self._check(known, self._ask(query, list(PROBE_TEXTS), show_progress=False))
             self._verified = True

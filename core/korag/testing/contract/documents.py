@@ -12,7 +12,7 @@ import pytest
 
 from korag.breadcrumbs import BREADCRUMB
 from korag.collection.base import Collection
-from korag.errors import InvalidArgumentError
+from korag.errors import InvalidArgumentError, KoragError
 from korag.testing.contract.fixtures import ContractFixtures, Encoders, Make
 from korag.testing.contract.samples import DOCUMENTS, IDS, METADATA, ids_of
 
@@ -247,6 +247,22 @@ class DocumentTests(ContractFixtures):
         assert len(collection) == number
         assert collection.add_stream(rows(broken=False), show_progress=False) == 0
         assert [document.id for document in collection.get()] == [str(index) for index in range(number)]
+
+    @pytest.mark.parametrize(
+        ("wrong", "place"),
+        [(("", "글"), "ids[70]"), (("69", "글"), "ids[70]"), (("a", "글", {"x": {1}}), "metadata[70]"), ("a", "[70]")],
+    )
+    def test_an_error_in_a_stream_says_where_and_that_the_rest_is_stored(
+        self, make: Make, encoders: Encoders, wrong: Any, place: str
+    ) -> None:
+        collection = make(encoders=[encoders["dense"]], bm25=True)
+        rows: list[Any] = [(f"{index}", f"공고 {index}") for index in range(70)]
+        with pytest.raises(KoragError) as error:
+            collection.add_stream([*rows, wrong], show_progress=False)
+        assert place in str(error.value)
+        assert "are stored" in str(error.value)
+        assert 0 < len(collection) < 70
+        assert collection.add_stream([*rows, ("a", "글")], show_progress=False) == 71 - len(rows[:64])
 
     def test_a_stream_takes_documents_without_metadata(self, small: Collection) -> None:
         assert small.add_stream([("가", "본문"), ("나", "", None), ("다", "본문", {"x": 1})]) == 3

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from korag.collection.base import Collection
 from korag.errors import FingerprintError, InvalidArgumentError, KoragError
@@ -153,11 +154,17 @@ class EncodedTests(ContractFixtures):
         good = encoded({name: encoders[name] for name in ("colbert", "sparse")}, ["첫째 글", "둘째 글"])
         own = good["vectors"]
         short = np.zeros((0, encoders["colbert"].dim), np.float32)
+        dim = encoders["sparse"].dim
+        outside = [
+            sp.csr_array((np.ones(2, np.float32), terms, [0, 1, 2]), shape=(2, dim))  # scipy takes them
+            for terms in ([0, dim], [0, dim + 5_000_000], [-1, 0])
+        ]
         for changed in (
             {"sparse": own["sparse"].toarray()}, {"sparse": own["sparse"][:1]}, {"sparse": own["sparse"] * np.nan},
             {"colbert": own["colbert"][:1]}, {"colbert": [own["colbert"][0], own["colbert"][1][:, :3]]},
             {"colbert": [own["colbert"][0], short]}, {"colbert": [own["colbert"][0], None]},
             {"colbert": [own["colbert"][0], own["colbert"][1] * np.float32(1e9)]}, {"colbert": 5},
+            *({"sparse": rows} for rows in outside),
         ):  # fmt: skip
             with pytest.raises(InvalidArgumentError):
                 collection.add_encoded([("a", "첫째 글"), ("b", "둘째 글")], **{**good, "vectors": {**own, **changed}})

@@ -66,8 +66,9 @@ class Documents(ABC):
         Args:
             documents: (id, text) or (id, text, metadata) for each.
             vectors: For each leg with a model, what its encoder's `encode_documents` returns for all the texts, in
-                order; of a part of a document (`korag.splitting`), for ``chunk.searched``. Entries of empty texts are ignored. Legs without a model, such as BM25, read the texts. Tokens
-                are pooled here if the collection pools them; documents that it would split into windows are refused.
+                order; of a part of a document (`korag.splitting`), for ``chunk.searched``. Entries of empty texts are
+                ignored. Legs without a model, such as BM25, read the texts. Tokens are pooled here if the collection
+                pools them; documents that it would split into windows are refused.
             fingerprints: For each of these legs, the encoder's `fingerprint`, or its `to_dict`.
 
         Returns:

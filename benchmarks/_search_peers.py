@@ -114,7 +114,7 @@ def fill_plaid_index(folder: Path, passages: Passages) -> None:
     from korag.plaid import PlaidIndex
 
     shutil.rmtree(folder)  # it makes the folder itself
-    encoder = _asked({})
+    encoder = asked_encoder({})
     with Collection.in_memory(encoders=[encoder], codec="float16") as collection:
         for numbers, documents in _batches(passages, 1_000):
             texts = [(str(number), f"passage {number}") for number in numbers]
@@ -127,7 +127,7 @@ def open_plaid_index(folder: Path) -> Searchers:
     from korag.plaid import PlaidIndex
 
     asked: dict[str, Floats] = {}
-    index = PlaidIndex.open(folder, encoder=_asked(asked), device="cpu")
+    index = PlaidIndex.open(folder, encoder=asked_encoder(asked), device="cpu")
 
     def searcher(**settings: Any) -> Callable[[Floats], Hits]:
         def find(query: Floats) -> Hits:
@@ -139,7 +139,7 @@ def open_plaid_index(folder: Path) -> Searchers:
     return {"defaults": searcher(), "4 lists, 512 scored": searcher(n_ivf_probe=4, n_full_scores=512)}
 
 
-def _asked(queries: Mapping[str, Floats]) -> Any:
+def asked_encoder(queries: Mapping[str, Floats]) -> Any:
     """Returns an encoder of korag that has the vectors of queries already."""
     from korag.testing import FakeMultiVectorEncoder
 

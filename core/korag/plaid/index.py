@@ -292,7 +292,8 @@ class PlaidIndex(Documents):
     ) -> list[str]:
         """Encodes and adds documents, all of them or none; otherwise as `korag.Collection.add`.
 
-        New vectors get new lists where they are far from the others. After adding more than there was, `build` anew.
+        In an index of more than 1,000 windows, lists and codes stay those of `build`, and new vectors get lists where
+        they are far from the others.
 
         Args:
             texts: The documents. Long ones are split into windows, or the model reads their beginning, as the

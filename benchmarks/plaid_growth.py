@@ -58,9 +58,9 @@ def grown(start: int, passages: Passages, asked: Floats, true: Floats, folder: P
         folder: Where to.
     """
     from korag import Collection
-    from korag.plaid import PlaidIndex, writing
+    from korag.plaid import PlaidIndex, tokens
 
-    writing.KEPT_WINDOWS = 0
+    tokens.KEPT_WINDOWS = 0
     shutil.rmtree(folder, ignore_errors=True)
     query: dict[str, Floats] = {}
     encoder = asked_encoder(query)

@@ -16,7 +16,7 @@ import torch  # noqa: F401 (loaded once for all)
 from fast_plaid import search  # noqa: F401
 
 from korag import Collection
-from korag.plaid import PlaidIndex, engine, writing
+from korag.plaid import PlaidIndex, engine, tokens, writing
 from korag.plaid.table import Transaction
 from korag.testing import FakeMultiVectorEncoder
 
@@ -29,7 +29,7 @@ AFTER = {*IDS[5:], "3", "새"}
 def main() -> None:
     """Prints each step and what was found after it, ``old`` or ``new``; for a small index and for a larger one."""
     for name, kept in (("small", 1_000), ("large", 0)):  # windows up to which an index keeps its vectors
-        writing.KEPT_WINDOWS = kept
+        tokens.KEPT_WINDOWS = kept
         folder = Path(sys.argv[1]) / name
         folder.mkdir()
         _in_child(lambda at=folder / "built": _build(at))

@@ -31,7 +31,7 @@ from korag.errors import (
     ReadOnlyError,
     WrongFamilyError,
 )
-from korag.plaid import PlaidIndex, writing
+from korag.plaid import PlaidIndex, tokens
 from korag.plaid.table import TABLE_FILE
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder
 
@@ -85,7 +85,7 @@ def index(collection: Any, tmp_path: Path) -> Any:
 def in_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an index of up to 1,000 documents is changed, and as a larger one."""
     if request.param == "changed in place":
-        monkeypatch.setattr(writing, "KEPT_WINDOWS", 0)
+        monkeypatch.setattr(tokens, "KEPT_WINDOWS", 0)
 
 
 def _found(index: Any, query: str = "창구는 몇 시에 여나", **settings: Any) -> set[str]:
@@ -475,7 +475,7 @@ class TestFolder:
     def test_pickles_put_into_the_folder_are_not_read(
         self, index: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(writing, "KEPT_WINDOWS", 0)
+        monkeypatch.setattr(tokens, "KEPT_WINDOWS", 0)
         index.add(["글"], ids=["a"])  # from now on, changed in place
         (folder,) = _folders(index)
         array = np.empty(1, object)

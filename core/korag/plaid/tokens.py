@@ -47,7 +47,9 @@ class TokenFile:
 
 
 def keep_tokens(folder: Path, documents: Sequence[Any]) -> None:
-    """Writes the vectors of a small index beside fast-plaid's files."""
+    """Writes the vectors of an index beside fast-plaid's files, if it is small."""
+    if len(documents) > KEPT_WINDOWS:
+        return
     np.save(folder / _TOKENS, np.concatenate([one.numpy() for one in documents]))
     np.save(folder / _LENGTHS, np.array([len(one) for one in documents], np.int64))
 

@@ -14,7 +14,7 @@ from korag.collection.documents import StoredDocument, is_same
 from korag.plaid.engine import count_documents, create_index, damaged_index, extend_index
 from korag.plaid.sources import Window
 from korag.plaid.table import INDEX_NAME, Table, Transaction
-from korag.plaid.tokens import KEPT_WINDOWS, TokenFile, keep_tokens, kept_tokens
+from korag.plaid.tokens import TokenFile, keep_tokens, kept_tokens
 from korag.storage import flush, storage_errors
 from korag.text import is_empty, to_nfc
 
@@ -155,8 +155,7 @@ class Change:
 
     def _create(self, documents: Sequence[Any]) -> int:
         size = create_index(self.next, documents, nbits=self._state.nbits, device=self._device)
-        if len(documents) <= KEPT_WINDOWS:
-            keep_tokens(self.next, documents)
+        keep_tokens(self.next, documents)
         return size
 
 

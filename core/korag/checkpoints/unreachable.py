@@ -172,7 +172,7 @@ def _of_hub(source: Asked, causes: list[BaseException]) -> KoragError | None:
     return _unreachable(
         source,
         causes,
-        f"Hub({_endpoint()})가 오류로 답했습니다(HTTP {status}). {fix[0]}",
+        f"Hub({_endpoint()})가 오류로 응답했습니다(HTTP {status}). {fix[0]}",
         f"the Hub ({_endpoint()}) answered with an error (HTTP {status}). {fix[1]}",
     )
 
@@ -213,7 +213,7 @@ def _of_network(source: Asked, causes: list[BaseException]) -> KoragError:
         return _unreachable(
             source,
             causes,
-            f"Hub({at})가 제때 답하지 않았습니다. 인터넷 연결과 방화벽을 확인하고 다시 하세요.{korean}",
+            f"Hub({at})가 제때 응답하지 않았습니다. 인터넷 연결과 방화벽을 확인하고 다시 하세요.{korean}",
             f"the Hub ({at}) did not answer in time. Check the connection and the firewall, and try again.{english}",
         )
     if any(isinstance(cause, ConnectionError) or type(cause).__name__ == "ConnectError" for cause in causes):

@@ -57,7 +57,7 @@ _LIMITS = (
     ("characters", 100_000, "글 하나의 글자 수", "Characters of a text"),
     ("body", 4_000_000, "요청 하나의 바이트 수", "Bytes of a request"),
     ("running", 4, "동시에 처리하는 요청 수", "Requests computed at a time"),
-    ("waiting", 64, "기다리게 둘 요청 수", "Requests that wait"),
+    ("waiting", 64, "대기할 수 있는 요청 수", "Requests that wait"),
     ("rate", 50.0, "한 주소의 초당 요청 수, 0이면 제한 없음", "Requests a second from one address; 0 for any"),
 )
 """Options after ``--max-``: their defaults, and what they limit."""

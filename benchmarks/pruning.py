@@ -7,26 +7,34 @@ them. `pruning_answers.json` has where the answer is in each, in characters: mar
 question and passage, because the data set as it is stored has no answers. Passages of one sentence, and those that do
 not answer their question, are left out. A context is the five best passages of a search by BM25 and the model, for the
 questions whose passage is among them; or that passage alone. An answer is kept if all sentences of one of its places
-are. Needs ``korag[eval]``.
+are. A threshold is chosen on every second question and measured on the others. Vectors are kept in ``build/pruning``:
+the next run takes a minute. Needs ``korag[eval]``.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 from _common import markdown_table
 
-from korag import Collection, load_encoder
+from korag import Collection, LateInteractionEncoder, load_encoder
+from korag.encoders.base import Task
+from korag.encoders.placed import PlacedTokens
 from korag.pruning.pruner import DEFAULT_THRESHOLD, Pruner
 
 _PASSAGES = 5
+_KEPT = Path("build/pruning")
+"""Vectors of earlier runs."""
 Sentences = list[tuple[int, int, float]]
 """Beginning, end and score of each sentence of a passage."""
 Score = Callable[[str, Sequence[str], Sequence[Sentences]], list[Sentences]]
@@ -49,13 +57,46 @@ class Context:
     places: list[list[int]]
 
 
-def contexts(folder: Path, model: str, questions: int) -> tuple[list[Context], list[Context]]:
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def remembering(encoder: LateInteractionEncoder) -> Iterator[None]:
+    """Inside the ``with`` block, token vectors that an earlier run has made are read, and new ones are kept."""
+    file = _KEPT / f"tokens-{_digest(encoder.model_name)}.npz"
+    known = dict(np.load(file)) if file.exists() else {}
+    before, encode = len(known), encoder.encode_placed
+
+    def encode_placed(texts: Sequence[str], task: Task = "document") -> list[PlacedTokens]:
+        names = [_digest(task, text) for text in texts]
+        new = {name: text for name, text in zip(names, texts, strict=True) if f"{name}-places" not in known}
+        for name, found in zip(new, encode(list(new.values()), task), strict=True):
+            known[f"{name}-places"] = found.places.astype(np.int32)
+            known[f"{name}-vectors"] = found.vectors.astype(np.float16)
+        return [
+            PlacedTokens(known[f"{name}-places"].astype(np.int64), known[f"{name}-vectors"].astype(np.float32))
+            for name in names
+        ]
+
+    encoder.encode_placed = encode_placed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        if len(known) > before:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(file, **known)
+
+
+def contexts(folder: Path, encoder: LateInteractionEncoder, questions: int) -> tuple[list[Context], list[Context]]:
     """Returns the contexts of found passages, and those of the answering passage alone."""
     texts = {row["_id"]: row["text"] for row in pq.read_table(folder / "corpus.parquet").to_pylist()}
     asked = {row["_id"]: row["text"] for row in pq.read_table(folder / "queries.parquet").to_pylist()}
     marked = json.loads(Path(__file__).with_name("pruning_answers.json").read_text(encoding="utf-8"))[:questions]
-    with Collection.in_memory(encoders=[load_encoder(model)], bm25="bigram") as collection:
-        collection.add(list(texts.values()), ids=list(texts))
+    index = _KEPT / f"index-{_digest(encoder.model_name, *texts.values())}"
+    with Collection.open(index, encoders=[encoder], bm25="bigram") as collection:
+        if len(collection) < len(texts):
+            collection.add(list(texts.values()), ids=list(texts))
         hits = collection.search_many([asked[one["query"]] for one in marked], k=_PASSAGES)
     found, alone = [], []
     for one, own in zip(marked, hits, strict=True):
@@ -130,20 +171,46 @@ def curve(given: Sequence[Context], scored: Sequence[Sequence[Sentences]]) -> di
     }
 
 
+def calibrated(given: Sequence[Context], scored: Sequence[Sequence[Sentences]], share: float) -> dict[str, str | float]:
+    """Returns what the highest threshold that keeps so many answers of one half keeps and removes of the other."""
+    halves = [(given[half::2], scored[half::2]) for half in (0, 1)]
+    kept, removed, chosen = [], [], []
+    for half, other in (halves, halves[::-1]):
+        steps = sorted({score for passages in half[1] for own in passages for _, _, score in own})
+        low, high = 0, len(steps) - 1  # the higher the threshold, the fewer answers are kept
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if measure(*half, steps[middle])[0] >= share else (low, middle - 1)
+        found = measure(*other, steps[low])
+        chosen.append(f"{steps[low]:.2f}")
+        kept.append(found[0])
+        removed.append(found[1])
+    return {
+        "answers to keep": f"{share:.0%}",
+        "thresholds": " · ".join(chosen),
+        "kept of the other half": sum(kept) / 2,
+        "removed from it": sum(removed) / 2,
+    }
+
+
 def main() -> None:
-    """Prints a table for each kind of context, and one of thresholds."""
+    """Prints a table for each kind of context, one of thresholds, and one of thresholds chosen on other questions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--model", default="mini-colbert")
     parser.add_argument("--questions", type=int, default=1_000)
     arguments = parser.parse_args()
-    pruner = Pruner(arguments.model)
+    encoder = load_encoder(arguments.model)
+    if not isinstance(encoder, LateInteractionEncoder):
+        raise SystemExit("--model needs a ColBERT model")
+    pruner = Pruner(encoder)
     others: dict[str, Score] = {
         "sentences by chance": by_chance, "first sentences": by_order, "words of the question": by_words,
     }  # fmt: skip
-    found, alone = contexts(arguments.folder, arguments.model, arguments.questions)
+    found, alone = contexts(arguments.folder, encoder, arguments.questions)
     for title, given in ((f"{_PASSAGES} passages found", found), ("the passage alone", alone)):
-        ours = [pruner.score(context.question, context.texts) for context in given]
+        with remembering(encoder):
+            ours = [pruner.score(context.question, context.texts) for context in given]
         rows = [{"sentences kept by": f"Pruner, {arguments.model}"} | curve(given, ours)]
         for name, score in others.items():
             theirs = [score(one.question, one.texts, own) for one, own in zip(given, ours, strict=True)]
@@ -162,6 +229,7 @@ def main() -> None:
             ),
             end="\n\n",
         )
+        print(markdown_table([calibrated(given, ours, share) for share in (0.98, 0.95, 0.9)]), end="\n\n")
 
 
 if __name__ == "__main__":

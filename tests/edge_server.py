@@ -55,6 +55,11 @@ class EdgeServer:
     def __getitem__(self, name: str) -> EdgeCollection:
         return self._collections[name]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of its collections."""
+        return tuple(self._collections)
+
     def answer(self, method: str, path: str, body: Any) -> Any:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts == ["collections"]:

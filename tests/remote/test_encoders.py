@@ -16,7 +16,7 @@ from checkpoints import edit_json
 from model_servers import ModelServer, inputs, openai, plain, serve, tei, vllm_tokens
 from safetensors.numpy import load_file, save_file
 
-from korag import Collection, ServerOptions, load_encoder
+from korag import Collection, Pruner, ServerOptions, load_encoder
 from korag.checkpoints.bundled import shipped_models
 from korag.distributed import EncodeDocuments
 from korag.errors import InvalidArgumentError, InvalidTextError, ServedModelError, ServerError
@@ -307,6 +307,20 @@ def test_what_needs_the_weights_says_where_they_are(tmp_path: Path) -> None:
     ):
         with pytest.raises(InvalidArgumentError, match=r"load_encoder\('mini-colbert'\)"):
             use()
+
+
+def test_a_served_colbert_prunes_as_the_local_one() -> None:
+    local = load_encoder("mini-colbert")
+    passages = [
+        "창고 열쇠는 사무실에서 받는다. 보증금은 계약이 끝난 날부터 열흘 안에 돌려받는다. " * 60,
+        "도서관은 쉰다.",
+    ]
+    with serve(vllm_tokens(local.load(), masks=4)) as server:
+        served = load_encoder(server.url + "/pooling", like="mini-colbert")
+        found, own = (Pruner(each).score("보증금은 언제 받나요?", passages) for each in (served, local))
+        for theirs, ours in zip(found, own, strict=True):
+            assert [place[:2] for place in theirs] == [place[:2] for place in ours]
+            assert [place[2] for place in theirs] == pytest.approx([place[2] for place in ours], abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
-"""One folder through four doors: LangChain, LlamaIndex, HTTP, and MCP with the SDK's own client in another process."""
+"""One index through four doors: LangChain, LlamaIndex, HTTP, and MCP with the SDK's own client in another process.
+
+The index is a folder, or a collection on a server with a key.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,11 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+from edge_server import EdgeServer
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 from mcp import Client, StdioServerParameters, stdio_client
 from served import DOCUMENTS, running
 
-from korag import Collection
+from korag import Collection, QdrantCollection
+from korag.cli import main
 from korag.serving.app import create_app
 from langchain_korag import KoVectorStore
 from llamaindex_korag import KoVectorStore as KoNodeStore
@@ -36,17 +42,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def transcript(folder: Path) -> dict[str, Any]:
     """All that an agent asks, in one session, and what it gets."""
-    return asyncio.run(_talk(folder))
+    return asyncio.run(_talk(str(folder)))
 
 
-async def _talk(folder: Path) -> dict[str, Any]:
-    path = os.pathsep.join(sys.path)
-    command = StdioServerParameters(
-        command=sys.executable, args=["-m", "korag", "mcp", str(folder)], env=dict(os.environ) | {"PYTHONPATH": path}
+def _command(*index: str) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "korag", "mcp", *index],
+        env=dict(os.environ) | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    async with asyncio.timeout(240), Client(stdio_client(command)) as client:
+
+
+async def _search(client: Client) -> dict[str, Any]:
+    return {query: await client.call_tool("search", {"query": query, "k": 4}) for query in QUERIES}
+
+
+async def _only_search(*index: str) -> dict[str, Any]:
+    async with asyncio.timeout(240), Client(stdio_client(_command(*index))) as client:
+        return await _search(client)
+
+
+async def _talk(folder: str) -> dict[str, Any]:
+    async with asyncio.timeout(240), Client(stdio_client(_command(folder))) as client:
         listed = await client.list_tools()
-        found = {query: await client.call_tool("search", {"query": query, "k": 4}) for query in QUERIES}
+        found = await _search(client)
         calls: dict[str, tuple[str, dict[str, Any]]] = {
             "filtered": ("search", {"query": QUERIES[0], "k": 50, "where": FILTER}),
             "why": ("explain", {"query": QUERIES[0], "id": "보증금"}),
@@ -66,31 +85,88 @@ async def _talk(folder: Path) -> dict[str, Any]:
 
 
 def test_the_same_hits_and_ids_through_every_door(folder: Path, transcript: dict[str, Any]) -> None:
-    with Collection.open(folder) as collection, running(create_app(collection)) as url:
-        langchain, llamaindex = KoVectorStore(collection=collection), KoNodeStore(collection=collection)
-        with httpx.Client(base_url=url, timeout=60) as client:
-            for query in QUERIES:
-                own = collection.search(query, k=4)
-                ids, relevances = [hit.id for hit in own], [hit.relevance for hit in own]
-                assert len(ids) == 4
-                over_http = client.post("/v1/search", json={"query": query, "k": 4}).json()["hits"]
-                agent = transcript["found"][query].structured_content["hits"]
-                documents = langchain.similarity_search_with_relevance_scores(query, k=4, using="hybrid")
-                nodes = llamaindex.query(
-                    VectorStoreQuery(query_str=query, similarity_top_k=4, mode=VectorStoreQueryMode.HYBRID)
-                )
-                assert [hit["id"] for hit in over_http] == ids
-                assert [hit["id"] for hit in agent] == ids
-                assert [document.id for document, _ in documents] == ids
-                assert nodes.ids == ids
-                assert [hit["relevance"] for hit in over_http] == relevances
-                assert [relevance for _, relevance in documents] == pytest.approx(relevances)
-                # another process, which computes in 16 bits where the processor does so well
-                assert [hit["relevance"] for hit in agent] == pytest.approx(relevances, abs=0.01)
-                texts = [hit.text for hit in own]
-                assert [document.page_content for document, _ in documents] == texts
-                assert [hit["text"] for hit in over_http] == texts
-                assert [hit["passage"] for hit in agent] == [hit.passage[:4_000] for hit in own]
+    with Collection.open(folder) as collection:
+        _check_doors(collection, transcript["found"])
+
+
+def test_the_same_hits_and_ids_of_a_collection_on_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = "0123456789-SECRET"
+    with EdgeServer(tmp_path) as server:
+        server.key = key
+        index = [server.url, "--collection", "문서"]
+        with QdrantCollection.open(
+            "문서", url=server.url, api_key=key, encoders=["mini-splade"], bm25=True
+        ) as collection:
+            collection.add(list(DOCUMENTS.values()), ids=list(DOCUMENTS), metadata=[{"쪽": n} for n in range(6)])
+            monkeypatch.setenv("QDRANT_API_KEY", key)
+            _check_doors(collection, asyncio.run(_only_search(*index)))
+            own = collection.search(QUERIES[0], k=4)
+        assert main(["search", *index, QUERIES[0], "--k", "4", "--json"]) == 0
+        assert [hit["id"] for hit in json.loads(capsys.readouterr().out)] == [hit.id for hit in own]
+        assert main(["info", *index, "--json"]) == 0
+        info = json.loads(capsys.readouterr().out)
+        assert (info["collection"], info["documents"]) == ("문서", len(DOCUMENTS))
+        assert [(leg["name"], leg["model"]) for leg in info["legs"]] == [("sparse", "mini-splade"), ("bm25", None)]
+        assert main(["info", *index]) == 0
+        assert "mini-splade" in capsys.readouterr().out
+        assert main(["export", *index, str(tmp_path / "문서.jsonl")]) == 0
+        capsys.readouterr()
+        rows = [json.loads(line) for line in (tmp_path / "문서.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert [(row["id"], row["text"]) for row in rows] == list(DOCUMENTS.items())
+        assert main(["truncated", *index, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["documents"] == len(DOCUMENTS)
+        for arguments, message in (
+            (["serve", server.url, "--collection", "없음", "--models", "mini-dense"], "there is no such collection"),
+            (["mcp", server.url], "add --collection NAME"),
+            (["search", str(tmp_path), "글", "--collection", "문서"], "is for a collection on a server"),
+            (["verify", server.url], "this command is for folders"),
+            (["index", str(tmp_path), "--to", server.url], "this command is for folders"),
+        ):
+            assert main(arguments) == 2
+            said = capsys.readouterr()
+            assert message in said.err
+            assert "SECRET" not in said.err + said.out
+        monkeypatch.setenv("QDRANT_API_KEY", "SECRET-of-somebody-else")
+        assert main(["serve", *index]) == 2
+        said = capsys.readouterr()
+        assert "QDRANT_API_KEY" in said.err
+        assert "SECRET" not in said.err + said.out
+        assert set(server.names) == {"문서"}
+
+
+def _check_doors(collection: Collection, found: dict[str, Any]) -> None:
+    """Compares what is found through all doors.
+
+    Args:
+        collection: The collection.
+        found: What an agent has found, by query.
+    """
+    langchain, llamaindex = KoVectorStore(collection=collection), KoNodeStore(collection=collection)
+    with running(create_app(collection)) as url, httpx.Client(base_url=url, timeout=60) as client:
+        for query in QUERIES:
+            own = collection.search(query, k=4)
+            ids, relevances = [hit.id for hit in own], [hit.relevance for hit in own]
+            assert len(ids) == 4
+            over_http = client.post("/v1/search", json={"query": query, "k": 4}).json()["hits"]
+            agent = found[query].structured_content["hits"]
+            documents = langchain.similarity_search_with_relevance_scores(query, k=4, using="hybrid")
+            nodes = llamaindex.query(
+                VectorStoreQuery(query_str=query, similarity_top_k=4, mode=VectorStoreQueryMode.HYBRID)
+            )
+            assert [hit["id"] for hit in over_http] == ids
+            assert [hit["id"] for hit in agent] == ids
+            assert [document.id for document, _ in documents] == ids
+            assert nodes.ids == ids
+            assert [hit["relevance"] for hit in over_http] == relevances
+            assert [relevance for _, relevance in documents] == pytest.approx(relevances)
+            # another process, which computes in 16 bits where the processor does so well
+            assert [hit["relevance"] for hit in agent] == pytest.approx(relevances, abs=0.01)
+            texts = [hit.text for hit in own]
+            assert [document.page_content for document, _ in documents] == texts
+            assert [hit["text"] for hit in over_http] == texts
+            assert [hit["passage"] for hit in agent] == [hit.passage[:4_000] for hit in own]
 
 
 def test_an_agent_has_three_tools_that_only_read(transcript: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import ValidationError
 from served import running
 
@@ -248,6 +251,65 @@ def test_requests_that_are_too_large_too_many_or_too_much_at_once() -> None:
         assert (many.status_code, many.json()["error"]["type"]) == (429, "rate")
         assert 900 < int(many.headers["Retry-After"]) <= 1_000
         assert client.get("/healthz").status_code == 200
+
+
+def test_what_waits_for_a_client_that_has_gone_is_never_computed() -> None:
+    collection, entered, leave = Collection.in_memory(bm25=True), Event(), Event()
+    asked: list[str] = []
+
+    def slow(query: str, **_: Any) -> list[Any]:
+        asked.append(query)
+        entered.set()
+        assert leave.wait(20)
+        return []
+
+    collection.search = slow  # type: ignore[method-assign]
+    with _client(collection, limits=ServeLimits(running=1, waiting=8)) as client, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.post, "/v1/search", json={"query": "처음"})
+        assert entered.wait(20)
+        last = pool.submit(client.post, "/v1/search", json={"query": "마지막"})
+        _wait_for(client, "korag_requests_in_progress 2.0")
+        for query in ("간다", "간다"):
+            with pytest.raises(httpx.ReadTimeout):
+                client.post("/v1/search", json={"query": query}, timeout=0.2)
+        _wait_for(client, 'korag_requests_total{path="/v1/search",status="499"} 2.0')
+        _wait_for(client, "korag_requests_in_progress 2.0")  # their places are free again
+        leave.set()
+        assert (first.result().status_code, last.result().status_code) == (200, 200)
+        _wait_for(client, "korag_requests_in_progress 0.0")
+    assert asked == ["처음", "마지막"]
+
+
+def _wait_for(client: httpx.Client, metric: str) -> None:
+    for _ in range(200):
+        if metric in (said := client.get("/metrics").text):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"never {metric}:\n{said}")
+
+
+def test_an_application_can_be_started_again_and_mounted_below_a_path() -> None:
+    collection = Collection.in_memory(bm25=True)
+    collection.add(["연차는 사흘 전에 신청한다."], ids=["연차"])
+    secret = "0123456789abcdef-own"  # noqa: S105
+    app = create_app(collection, token=secret)
+    headers = {"Authorization": f"Bearer {secret}"}
+    for _ in range(2):
+        with running(app) as url:
+            found = httpx.post(f"{url}/v1/search", json={"query": "연차"}, headers=headers, timeout=30)
+            assert [hit["id"] for hit in found.json()["hits"]] == ["연차"]
+    outer = FastAPI()
+    outer.mount("/규정", create_app(collection, token=secret))
+    with running(outer) as url, httpx.Client(base_url=f"{url}/규정/", headers=headers, timeout=30) as client:
+        found = client.post("v1/search", json={"query": "연차"})
+        assert [hit["id"] for hit in found.json()["hits"]] == ["연차"]
+        assert 'path="/v1/search",status="200"} 1.0' in client.get("metrics").text
+        client.headers.clear()
+        assert client.get("v1/info").status_code == 401
+        assert client.get("healthz").status_code == 200
+        page = client.get("")  # needs no token here either, and asks for what is beside it
+        assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert not re.findall(r"""(?:href|src|ask\()=?\(?["']/""", page.text)
 
 
 def test_a_rate_is_of_an_address() -> None:

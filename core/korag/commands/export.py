@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korag._optional import require
-from korag.commands.opening import add_folder, add_json
+from korag.commands.opening import add_index, add_json, read_index
 from korag.commands.options import write
 from korag.encoders.batching import batched
 from korag.errors import InvalidArgumentError
@@ -31,7 +31,7 @@ def add_arguments(subparsers: Any) -> None:
         description="컬렉션의 문서(id, text, metadata)를 파일로 내보냅니다. 벡터는 내보내지 않습니다. Writes the "
         "documents of a collection (id, text, metadata) into a file, without their vectors.",
     )
-    add_folder(parser, models=False)
+    add_index(parser, models=False)
     parser.add_argument(
         "output",
         metavar="FILE",
@@ -45,8 +45,6 @@ def add_arguments(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Writes the file, whole or not at all, and prints how much."""
-    from korag.collection.local.stored import reading
-
     output = check_path("output", options.output)
     if output.suffix not in _WRITERS:
         raise InvalidArgumentError(
@@ -61,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     if output.suffix == ".parquet":
         require("pyarrow.parquet", extra="parquet")
     unfinished = output.with_name(output.name + ".tmp")
-    with reading(check_path("folder", options.folder)) as stored, storage_errors(output, writing=True):
+    with read_index(options) as stored, storage_errors(output, writing=True):
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             count = _WRITERS[output.suffix](stored.documents(), unfinished)

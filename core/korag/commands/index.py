@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from korag.commands.opening import add_json
+from korag.commands.opening import add_json, check_folder
 from korag.commands.options import add_token_options, write
 from korag.errors import InvalidArgumentError
 from korag.paths import check_path
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
     from korag.folders.reports import IndexReport
     from korag.reading.base import ReadOptions
 
-    folder, target = check_path("folder", options.folder), check_path("--to", options.to)
+    folder, target = check_path("folder", options.folder), check_path("--to", check_folder("--to", options.to))
     if folder.resolve() == target.resolve():
         raise InvalidArgumentError(
             f"--to {options.to}: 색인할 폴더와 같습니다. 다른 폴더에 두세요.",

@@ -9,7 +9,7 @@ import signal
 from threading import Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-from korag.commands.opening import add_folder, open_folder
+from korag.commands.opening import add_index, open_index
 from korag.commands.options import say_interrupted
 from korag.errors import KoragError
 
@@ -27,7 +27,7 @@ def add_arguments(subparsers: Any) -> None:
         description="컬렉션을 MCP(표준 입출력)로 에이전트에 제공합니다: search, get, explain. 읽기만 합니다. Serves a "
         "collection to agents by the Model Context Protocol on standard input and output. It only reads.",
     )
-    add_folder(parser, models=True)
+    add_index(parser, models=True)
     parser.set_defaults(run=run, interrupted=_STOPPED)
 
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     check("mcp", extra="mcp")
     from korag.serving.agents import make_agent_server
 
-    with open_folder(options) as collection:
+    with open_index(options) as collection:
         # while client and server greet each other, for which clients do not wait long
         Thread(target=_load_models, args=(collection,), daemon=True).start()
         server = make_agent_server(collection)

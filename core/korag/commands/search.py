@@ -1,4 +1,4 @@
-"""``korag search``: searches a collection's folder, and marks in the terminal what fits."""
+"""``korag search``: searches a collection, and marks in the terminal what fits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from korag.commands.opening import add_folder, add_json, open_folder
+from korag.commands.opening import add_index, add_json, open_index
 from korag.commands.options import malformed, write
 from korag.empty_query import reject_empty_query
 from korag.errors import InvalidArgumentError
@@ -42,7 +42,7 @@ def add_arguments(subparsers: Any) -> None:
         help="컬렉션에서 찾습니다. Searches a collection.",
         description="컬렉션에서 찾아 맞는 부분을 보여 줍니다. Searches a collection and shows what fits.",
     )
-    add_folder(parser, models=True)
+    add_index(parser, models=True)
     parser.add_argument("query", metavar="QUERY", help="찾을 질문. The query.")
     parser.add_argument("--k", type=int, default=10, help="결과 수(기본값 10). Number of hits (default 10).")
     parser.add_argument(
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
     reject_empty_query(options.query, "QUERY")
     where = _filter(options.where)
     page = None if options.html is None else _new_page(options.html)
-    with open_folder(options) as collection:
+    with open_index(options) as collection:
         settings: SearchSettings = {
             "k": options.k,
             "where": where,

@@ -1,4 +1,4 @@
-"""``korag serve``: an HTTP server for a collection's folder."""
+"""``korag serve``: an HTTP server for a collection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from korag.commands.opening import add_folder, open_folder
+from korag.commands.opening import add_index, open_index
 from korag.commands.options import write
 from korag.errors import InvalidArgumentError
 
@@ -22,7 +22,7 @@ def add_arguments(subparsers: Any) -> None:
         description="컬렉션을 HTTP로 제공합니다: 검색, 임베딩, 재순위. 읽기만 합니다. Serves a collection over HTTP: "
         "searching, vectors and reranking. It only reads.",
     )
-    add_folder(parser, models=True)
+    add_index(parser, models=True)
     add = parser.add_argument
     add(
         "--host", default="127.0.0.1", help="주소(기본값 127.0.0.1, 이 컴퓨터만). Address (default: this machine only)."
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
     token = check_token(options.token or os.environ.get(_TOKEN) or None)
     running.check_address(options.host, token)
     limits = _limits(options, ServeLimits)
-    with open_folder(options) as collection:
+    with open_index(options) as collection:
         app = create_app(collection, token=token, reranker=options.reranker, limits=limits)
         collection.search("준비", k=1)  # loads the models, so that a mistake shows here and the first request is quick
         with running.listen(options.host, options.port) as listening:

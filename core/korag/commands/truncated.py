@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from korag.commands.opening import add_folder, add_json, open_folder
+from korag.commands.opening import add_index, add_json, open_index
 from korag.commands.options import write
 
 
@@ -15,7 +15,7 @@ def add_arguments(subparsers: Any) -> None:
     """Adds the command to the subparsers of `argparse`."""
     about = "모델이 끝까지 읽지 못한 문서를 봅니다. Shows the documents that models do not read to the end."
     parser = subparsers.add_parser("truncated", help=about, description=about)
-    add_folder(parser, models=True)
+    add_index(parser, models=True)
     parser.add_argument("--all", action="store_true", help="잘린 문서를 모두 보여 줍니다. Lists all that are cut.")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -23,7 +23,7 @@ def add_arguments(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Prints a summary for each model."""
-    with open_folder(options) as collection:
+    with open_index(options) as collection:
         found = collection.truncated()
     if options.json:
         entries = [asdict(one) | {"lost": one.lost, "remedy": one.remedy[1]} for one in found]

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from korag.commands.opening import add_json
+from korag.commands.opening import add_json, check_folder
 from korag.commands.options import add_token_options, write
 
 
@@ -30,7 +30,9 @@ def run(options: argparse.Namespace) -> None:
     """Rewrites, and prints how much."""
     from korag.collection import Collection
 
-    rewritten = Collection.upgrade(options.folder, codec=options.codec, keep_vectors=options.keep_vectors)
+    rewritten = Collection.upgrade(
+        check_folder("folder", options.folder), codec=options.codec, keep_vectors=options.keep_vectors
+    )
     if options.json:
         write(json.dumps({"segments_rewritten": rewritten}))
         return

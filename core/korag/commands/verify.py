@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from korag.commands.opening import add_json
+from korag.commands.opening import add_json, check_folder
 from korag.commands.options import write
 from korag.errors import IndexStateError
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     """
     from korag.collection import Collection
 
-    report = Collection.verify(options.folder)
+    report = Collection.verify(check_folder("folder", options.folder))
     if options.json:
         counts = {"documents": report.documents, "segments": report.segments}
         write(json.dumps(counts | {"problems": list(map(str, report.problems))}, ensure_ascii=False, indent=1))

@@ -127,12 +127,16 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
         """
         if not texts:
             return []
-        shared = self.shared()
-        arguments: dict[str, Any] = {**self._pipeline_arguments(shared), "to_rows": to_rows}
-        pipeline = Pipeline(before_pooling(shared.model), **arguments)
+        pipeline = self._placing_pipeline()
         with self.running():
             cut, lengths = self._measure(pipeline, list(texts), task, self._report(task), log=True)
             return place_tokens(pipeline, texts, pipeline.encode(cut, task, lengths=lengths), task)
+
+    def _placing_pipeline(self) -> Pipeline:
+        """Returns what makes the rows of `encode_placed`: a vector for every token, with the token."""
+        shared = self.shared()
+        arguments: dict[str, Any] = {**self._pipeline_arguments(shared), "to_rows": to_rows}
+        return Pipeline(before_pooling(shared.model), **arguments)
 
     def _load_settings(self) -> Hashable:
         # The prompts too: the tokenizer keeps markers such as "[Q] " whole.

@@ -19,10 +19,12 @@ from korag.checkpoints.presets import Family
 from korag.encoders.base import Task, Vectors
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.multi_vector import LateInteractionEncoder
+from korag.encoders.placed import to_rows
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.running import explained
 from korag.encoders.shared import Loaded
 from korag.encoders.sparse import SparseEncoder
+from korag.encoders.token_pooling import before_pooling
 from korag.errors import InvalidArgumentError
 from korag.forking import Lock
 from korag.remote.canaries import TASKS, Canaries, exact, known_rows, make_canaries, read_canaries
@@ -136,6 +138,18 @@ class RemoteEncoder(PretrainedEncoder[Vectors]):
         return self._make_pipeline()
 
     def _make_pipeline(self) -> RemotePipeline:
+        return self._assemble(self.shared().model)
+
+    def _assemble(self, model: Any, **changed: Any) -> RemotePipeline:
+        """Returns a pipeline around a model without weights, some of whose arguments are changed."""
+        requests = self._reached()
+        arguments: dict[str, Any] = {**self._pipeline_arguments(self.shared()), **changed}
+        return RemotePipeline(
+            model, requests=requests, takes_ids=self._takes_ids, dims=self._served_dims(), **arguments
+        )
+
+    def _reached(self) -> Requests:
+        """Returns the requests to the server."""
         if (requests := self._requests) is None:
             address, shape = find_encoding(self._url.reveal(), self._server, self.family)
             model = self._server.model or (self.model_name if self.checkpoint.source.revision else None)
@@ -146,11 +160,7 @@ class RemoteEncoder(PretrainedEncoder[Vectors]):
                 batch_size=self._server.batch_size,
             )
             self._takes_ids = shape.takes_ids
-        shared = self.shared()
-        arguments = self._pipeline_arguments(shared)
-        return RemotePipeline(
-            shared.model, requests=requests, takes_ids=self._takes_ids, dims=self._served_dims(), **arguments
-        )
+        return requests
 
     def _served_dims(self) -> tuple[int, ...]:
         return tuple({self.dim, *self.checkpoint.dims})
@@ -208,6 +218,12 @@ class RemoteSparseEncoder(RemoteEncoder[sp.csr_array], SparseEncoder):
 
 class RemoteLateInteractionEncoder(RemoteEncoder[list[NDArray[np.float32]]], LateInteractionEncoder):
     """A ColBERT model on a server that returns a vector for every token."""
+
+    encode_placed = LateInteractionEncoder.encode_placed
+
+    def _placing_pipeline(self) -> RemotePipeline:
+        self.connect()
+        return self._assemble(before_pooling(self.shared().model), to_rows=to_rows)
 
     def read_tokens(self, text: str, task: Task) -> None:
         """None: which tokens have vectors is known where the model runs."""

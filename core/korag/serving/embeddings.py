@@ -7,6 +7,7 @@ finished texts. ``input_type`` or ``prompt_name`` asks for the prompt of queries
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from korag.encoders.base import Encoder, Task
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.serving.refusals import RefusedError
 from korag.serving.served import Body, Served, Texts
+from korag.serving.shapes import EmbeddingsAnswer, ListedModel, ModelsAnswer, Term
 
 
 class EmbeddingsRequest(Body):
@@ -37,6 +39,8 @@ class EmbedRequest(Body):
     inputs: str | Texts
     truncate: bool = False
     normalize: bool = True
+    truncation_direction: Literal["Right", "right"] = "Right"
+    dimensions: int | None = None
     prompt_name: Task | None = None
 
 
@@ -49,7 +53,24 @@ class Model:
 
     def __init__(self, encoder: Encoder[Any]) -> None:
         self.encoder, self.name, self.family = encoder, encoder.model_name, encoder.family
+        self.created = int(time.time())
         self._finished = encoder.without_prompts() if isinstance(encoder, PretrainedEncoder) else encoder
+
+    def listed(self) -> dict[str, Any]:
+        """Returns the model as OpenAI lists it; its time is when this server took it up."""
+        return {"id": self.name, "object": "model", "created": self.created, "owned_by": "korag"}
+
+    def check_dimensions(self, dimensions: int | None) -> None:
+        """Checks that the model's vectors have the length that is asked for.
+
+        Raises:
+            RefusedError: If they have not.
+        """
+        if dimensions not in (None, self.encoder.dim):
+            raise RefusedError(
+                f"dimensions={dimensions}: 이 모델의 벡터는 {self.encoder.dim}차원입니다. dimensions를 빼세요.",
+                f"dimensions={dimensions}: the vectors of this model have {self.encoder.dim}; leave it out.",
+            )
 
     def encode(self, texts: list[str], task: Task | None) -> Any:
         """Returns vectors; of texts as they are if there is no task."""
@@ -87,22 +108,22 @@ def embedding_routes(served: Served) -> APIRouter:
     router = APIRouter(dependencies=[Depends(served.check_counts)])
     models = [Model(encoder) for encoder in served.encoders.values()]
 
-    @router.get("/v1/models")
+    @router.get("/v1/models", response_model=ModelsAnswer)
     async def listed() -> dict[str, Any]:
         """Lists the models of ``/v1/embeddings``."""
-        names = [model.name for model in models if model.family == "dense"]
-        return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "korag"} for name in names]}
+        return {"object": "list", "data": [model.listed() for model in models if model.family == "dense"]}
 
-    @router.post("/v1/embeddings")
+    @router.get("/v1/models/{name:path}", response_model=ListedModel)
+    async def one(name: str) -> dict[str, Any]:
+        """Returns a model of ``/v1/embeddings``."""
+        return _model(models, "dense", "/v1/embeddings", name).listed()
+
+    @router.post("/v1/embeddings", response_model=EmbeddingsAnswer)
     async def embeddings(body: EmbeddingsRequest) -> Response:
         """Vectors of a dense model in OpenAI's shape."""
         texts = _texts(served, "input", body.input)
         model = _model(models, "dense", "/v1/embeddings", body.model)
-        if body.dimensions not in (None, model.encoder.dim):
-            raise RefusedError(
-                f"dimensions={body.dimensions}: 이 모델의 벡터는 {model.encoder.dim}차원입니다. dimensions를 빼세요.",
-                f"dimensions={body.dimensions}: the vectors of this model have {model.encoder.dim}; leave it out.",
-            )
+        model.check_dimensions(body.dimensions)
 
         def encoded() -> dict[str, Any]:
             tokens = model.check_lengths("input", texts, body.input_type)
@@ -120,6 +141,7 @@ def embedding_routes(served: Served) -> APIRouter:
     async def tei(path: str, family: Family, body: EmbedRequest) -> Response:
         texts = _texts(served, "inputs", body.inputs)
         model = _model(models, family, path, None)
+        model.check_dimensions(body.dimensions)
 
         def encoded() -> list[Any]:
             if not body.truncate:
@@ -129,12 +151,12 @@ def embedding_routes(served: Served) -> APIRouter:
 
         return await served.answer(path, len(texts), encoded)
 
-    @router.post("/embed")
+    @router.post("/embed", response_model=list[list[float]])
     async def embed(body: EmbedRequest) -> Response:
         """Vectors of a dense model in TEI's shape."""
         return await tei("/embed", "dense", body)
 
-    @router.post("/embed_sparse")
+    @router.post("/embed_sparse", response_model=list[list[Term]])
     async def embed_sparse(body: EmbedRequest) -> Response:
         """Terms and weights of a SPLADE model in TEI's shape."""
         return await tei("/embed_sparse", "sparse", body)

@@ -23,6 +23,8 @@ OPEN = ("/", "/healthz", "/readyz")
 _PROBES = ("/healthz", "/readyz")
 _PATIENCE = 30.0
 """Seconds for a request's body."""
+_GONE = 499
+"""Status, in the metrics, of a request whose client has gone away, as other servers count it; none is sent."""
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -31,7 +33,7 @@ _HEADERS = (
 
 
 class Guard:
-    """Checks host, rate, token and size of every request, and counts it.
+    """Checks host, rate, token and size of every request, counts it, and ends it when its client goes away.
 
     Args:
         app: The application behind it.
@@ -55,30 +57,53 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return None  # there are no web sockets; the server closes them
-        began, status, begun = time.perf_counter(), 500, False
-
-        async def answer(message: Message) -> None:
-            nonlocal status, begun
-            if message["type"] == "http.response.start":
-                status, begun = message["status"], True
-                message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
-            await send(message)
-
+        began, path, answer = time.perf_counter(), _path(scope), _Answer(send)
         try:
-            self._check(scope)
-            await self._app(scope, await self._read(receive, self._most(scope)), answer)
+            self._check(scope, path)
+            await self._pass_on(scope, await self._read(receive, self._most(path)), receive, answer)
+        except _ClientGoneError:
+            answer.status = _GONE
         except RefusedError as refused:
             await send_refusal(refused, answer)
         except asyncio.CancelledError:  # the server has waited long enough when it stops
-            if begun or (task := asyncio.current_task()) is None:
+            if answer.has_begun or (task := asyncio.current_task()) is None:
                 raise
             task.uncancel()
             await send_refusal(RefusedError.stopping(), answer)
         finally:
-            path = scope["path"] if scope["path"] in self._paths else "other"
-            self._metrics.count(path, status, time.perf_counter() - began)
+            self._metrics.count(path if path in self._paths else "other", answer.status, time.perf_counter() - began)
 
-    def _check(self, scope: Scope) -> None:
+    async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, answer: _Answer) -> None:
+        """Lets the application answer, unless the client goes away before: then what has not begun is dropped.
+
+        Args:
+            scope: The request.
+            body: Its body.
+            receive: Tells when the client is gone.
+            answer: Takes the answer.
+
+        Raises:
+            _ClientGoneError: If the client is gone.
+        """
+        leaving = asyncio.ensure_future(_gone(receive))
+        messages: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def given() -> Message:
+            return messages.pop() if messages else await asyncio.shield(leaving)
+
+        answering = asyncio.ensure_future(self._app(scope, given, answer))
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done() and not answer.has_begun:
+                raise _ClientGoneError
+            await answering
+        finally:
+            leaving.cancel()
+            if not answering.done():
+                answering.cancel()  # a call that waits for a thread is cancelled with it; one that runs goes on
+                await asyncio.gather(answering, return_exceptions=True)
+
+    def _check(self, scope: Scope, path: str) -> None:
         headers = dict(scope["headers"])
         client = (scope.get("client") or ("",))[0]
         if not self._token and not (
@@ -92,17 +117,17 @@ class Guard:
                 status=421,
                 kind="host",
             )
-        if scope["path"] not in _PROBES:
+        if path not in _PROBES:
             self._rate.check(client)
-        if self._token and scope["path"] not in OPEN:
+        if self._token and path not in OPEN:
             self._check_token(headers.get(b"authorization", b""))
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > (most := self._most(scope)):
+        if length.isdigit() and int(length) > (most := self._most(path)):
             raise _too_large(most)
 
-    def _most(self, scope: Scope) -> int:
+    def _most(self, path: str) -> int:
         """Returns the bytes that a request's body may have: none where anybody may ask."""
-        return 0 if scope["path"] in OPEN else self._limits.body_bytes
+        return 0 if path in OPEN else self._limits.body_bytes
 
     def _check_token(self, given: bytes) -> None:
         kind, _, token = given.partition(b" ")
@@ -110,13 +135,20 @@ class Guard:
         if kind.lower() != b"bearer" or not hmac.compare_digest(token.strip(), own):
             raise RefusedError.unauthorized()
 
-    async def _read(self, receive: Receive, most: int) -> Receive:
-        """Reads a body that is not too large, and returns what gives it to the application."""
+    async def _read(self, receive: Receive, most: int) -> bytes:
+        """Reads a body that is not too large.
+
+        Raises:
+            RefusedError: If it is, or does not come.
+            _ClientGoneError: If the client goes away before its end.
+        """
         body = bytearray()
         try:
             async with asyncio.timeout(_PATIENCE):
                 while True:
                     message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _ClientGoneError
                     body += message.get("body", b"")
                     if len(body) > most:
                         raise _too_large(most)
@@ -129,12 +161,46 @@ class Guard:
                 status=408,
                 kind="timeout",
             ) from None
-        messages: list[Any] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        return bytes(body)
 
-        async def replay() -> Message:
-            return messages.pop() if messages else await receive()
 
-        return replay
+class _Answer:
+    """Sends an answer with the headers that all of them have.
+
+    Args:
+        send: Takes it.
+
+    Attributes:
+        status: The status that was sent; 500 before.
+        has_begun: Whether it was.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.status, self.has_begun = send, 500, False
+
+    async def __call__(self, message: Message) -> None:
+        """Sends a part of it."""
+        if message["type"] == "http.response.start":
+            self.status, self.has_begun = message["status"], True
+            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
+        await self._send(message)
+
+
+class _ClientGoneError(Exception):
+    """The client is gone; nobody waits for the answer."""
+
+
+async def _gone(receive: Receive) -> Message:
+    """Waits until the client is gone, or has its answer."""
+    while (message := await receive())["type"] != "http.disconnect":
+        pass
+    return message
+
+
+def _path(scope: Scope) -> str:
+    """Returns a request's path within the application, which may be mounted below a path of another one."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def _too_large(most: int) -> RefusedError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Response
 
 from korag.serving.metrics import CONTENT_TYPE
 from korag.serving.served import Served
+
+_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def health_routes(served: Served) -> APIRouter:
@@ -25,7 +28,7 @@ def health_routes(served: Served) -> APIRouter:
         await asyncio.to_thread(len, served.collection)
         return {"status": "ok"}
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=Response, responses=_TEXT)
     async def metrics() -> Response:
         """Returns the metrics for Prometheus."""
         documents = await asyncio.to_thread(len, served.collection)

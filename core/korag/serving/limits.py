@@ -128,13 +128,17 @@ class Work:
     """
 
     def __init__(self, running: int, waiting: int) -> None:
-        self._most = running + waiting
-        self._pool = ThreadPoolExecutor(running, thread_name_prefix="korag-serve")
+        self._running, self._most = running, running + waiting
         self._lock = Lock()
         self.taken = 0
+        self.open()
+
+    def open(self) -> None:
+        """Takes calls, again after `close`: an application may be started more than once."""
+        self._pool = ThreadPoolExecutor(self._running, thread_name_prefix="korag-serve")
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Returns what a function returns.
+        """Returns what a function returns. If this call is cancelled while the function waits, it never runs.
 
         Raises:
             RefusedError: If too many are waiting, or the server stops.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import FailFast
@@ -12,6 +12,7 @@ from korag.errors import CheckpointError
 from korag.reranking.base import TextReranker
 from korag.serving.refusals import RefusedError
 from korag.serving.served import Body, Served, Texts
+from korag.serving.shapes import RerankAnswer, TeiRanked
 from korag.text import is_empty
 
 
@@ -29,6 +30,8 @@ class RerankRequest(Body):
     model: str | None = None
     top_n: int | None = None
     return_documents: bool = False
+    max_tokens_per_doc: None = None
+    """Sent by Cohere's client; a number would be another limit than the model's own, which cuts long texts."""
 
 
 class TeiRerankRequest(Body):
@@ -39,6 +42,7 @@ class TeiRerankRequest(Body):
     raw_scores: bool = False
     return_text: bool = False
     truncate: bool = True
+    truncation_direction: Literal["Right", "right"] = "Right"
 
 
 def rerank_routes(served: Served) -> APIRouter:
@@ -73,17 +77,17 @@ def rerank_routes(served: Served) -> APIRouter:
 
         return await served.answer(path, len(texts), scored)
 
-    @router.post("/v1/rerank")
+    @router.post("/v1/rerank", response_model=RerankAnswer)
     async def jina(body: RerankRequest) -> Response:
         """Scores in Jina's shape, which vLLM and Infinity share."""
         return await results("/v1/rerank", body)
 
-    @router.post("/v2/rerank")
+    @router.post("/v2/rerank", response_model=RerankAnswer)
     async def cohere(body: RerankRequest) -> Response:
         """Scores in Cohere's shape."""
         return await results("/v2/rerank", body)
 
-    @router.post("/rerank")
+    @router.post("/rerank", response_model=list[TeiRanked])
     async def tei(body: TeiRerankRequest) -> Response:
         """Scores in TEI's shape."""
         reranker = _checked(served, "/rerank", body.query, "texts", body.texts)

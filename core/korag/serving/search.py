@@ -11,6 +11,7 @@ from korag.collection.options import SearchOptions
 from korag.serving.answers import hit_as_dict
 from korag.serving.refusals import RefusedError
 from korag.serving.served import Body, Served, Texts
+from korag.serving.shapes import DocumentsAnswer, ExplainAnswer, InfoAnswer, SearchAnswer
 
 
 class Asked(Body):
@@ -57,7 +58,7 @@ def search_routes(served: Served) -> APIRouter:
     router = APIRouter(dependencies=[Depends(served.check_counts)])
     collection, limits = served.collection, served.limits
 
-    @router.post("/v1/search")
+    @router.post("/v1/search", response_model=SearchAnswer)
     async def search(body: SearchRequest) -> Response:
         """Finds documents, as `Collection.search`."""
         limits.check_query(body.query)
@@ -76,7 +77,7 @@ def search_routes(served: Served) -> APIRouter:
 
         return await served.answer("/v1/search", 1, found)
 
-    @router.post("/v1/documents")
+    @router.post("/v1/documents", response_model=DocumentsAnswer)
     async def documents(body: DocumentsRequest) -> Response:
         """Returns documents by their ids."""
         limits.check_texts("ids", body.ids)
@@ -87,7 +88,7 @@ def search_routes(served: Served) -> APIRouter:
 
         return await served.answer("/v1/documents", 0, found)
 
-    @router.post("/v1/explain")
+    @router.post("/v1/explain", response_model=ExplainAnswer)
     async def explained(body: ExplainRequest) -> Response:
         """Explains a document's score, as `Collection.explain`; as a picture too, if `html` is true."""
         limits.check_query(body.query)
@@ -99,7 +100,7 @@ def search_routes(served: Served) -> APIRouter:
 
         return await served.answer("/v1/explain", 1, reasons)
 
-    @router.get("/v1/info")
+    @router.get("/v1/info", response_model=InfoAnswer)
     async def info() -> Response:
         """Says what is served."""
 

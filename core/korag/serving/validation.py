@@ -19,6 +19,7 @@ _KOREAN = {
     "list_type": "리스트여야 합니다",
     "dict_type": "객체여야 합니다",
     "literal_error": "쓸 수 없는 값입니다",
+    "none_required": "이 서버가 따르지 않는 설정입니다. 빼거나 null을 보내세요",
     "model_attributes_type": "JSON 객체여야 합니다(Content-Type: application/json)",
 }
 """By pydantic's kind of error."""

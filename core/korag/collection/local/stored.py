@@ -85,7 +85,7 @@ class StoredFolder:
                 len(self._database.segments()),
                 size,
                 self._database.version(),
-                tuple(_leg(name, entry) for name, entry in manifest.items()),
+                tuple(leg_info(name, entry) for name, entry in manifest.items()),
                 self._database.read_setting("fusion"),
             )
 
@@ -127,7 +127,13 @@ def reading(folder: Path, *, timeout: float = 30.0) -> Iterator[StoredFolder]:
         database.close()
 
 
-def _leg(name: str, entry: Mapping[str, Any]) -> LegInfo:
+def leg_info(name: str, entry: Mapping[str, Any]) -> LegInfo:
+    """Returns what a manifest says of a leg.
+
+    Args:
+        name: Of the leg.
+        entry: Its entry in the manifest.
+    """
     codec, _ = split_name(str(entry.get("codec", {}).get("name", "-")))
     model = entry.get("fingerprint", {}).get("model")
     window = (entry.get("windows") or {}).get("window")

@@ -104,9 +104,10 @@ class Transport:
             )
         if status == 401 or (status == 403 and not _is_strict(said)):
             return ServerError(
-                f"{self.place}의 서버가 API 키를 받아들이지 않습니다({said}). 권한이 있는 키를 api_key=에 넣으세요.",
+                f"{self.place}의 서버가 API 키를 받아들이지 않습니다({said}). 권한이 있는 키를 api_key=에 "
+                "넣으세요. 명령이라면 환경 변수 QDRANT_API_KEY에 넣으세요.",
                 f"The server of {self.place} does not accept the API key ({said}); pass one with the needed rights as "
-                "api_key=.",
+                "api_key=, or to a command in the environment variable QDRANT_API_KEY.",
             )
         if _is_strict(said):
             return IndexStateError(

@@ -102,6 +102,15 @@ def test_keeps_the_sentences_that_match(pruner: Pruner) -> None:
     assert max(score for own in scores for _, _, score in own) == 1.0
 
 
+def test_words_tell_names_apart_that_a_model_takes_for_one_another(pruner: Pruner) -> None:
+    names = ["한라산의 높이는 1,947미터이다. 제주도에 있다.", "지리산의 높이는 1,915미터이다. 세 도에 걸쳐 있다."]
+    right, wrong = pruner.score("한라산은 얼마나 높나요?", names)
+    assert right[0][2] == 1.0
+    assert wrong[0][2] < 0.4  # 0.55 by the vectors alone
+    ((first, second),) = pruner.score("library hours?", ["도서관은 아홉 시에 연다. 강아지는 못 들어온다."])
+    assert first[2] > second[2]  # no word in common: the vectors decide
+
+
 def test_places_are_those_of_the_text_as_it_was_given(pruner: Pruner) -> None:
     spelled = unicodedata.normalize("NFD", PASSAGES[0])
     (pruned,) = pruner.prune(unicodedata.normalize("NFD", QUERY), [f"\n {spelled}"])

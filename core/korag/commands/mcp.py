@@ -14,7 +14,7 @@ from korag.commands.options import say_interrupted
 from korag.errors import KoragError
 
 if TYPE_CHECKING:
-    from korag.collection import Collection
+    from korag.collection.base import Collection
 
 _STOPPED = ("서버를 멈췄습니다.", "The server has stopped.")
 

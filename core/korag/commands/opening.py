@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from korag.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from korag.collection import Collection
+    from korag.collection.base import Collection
     from korag.collection.local.opening import Server
     from korag.collection.local.stored import StoredFolder
     from korag.collection.qdrant.stored import StoredOnServer

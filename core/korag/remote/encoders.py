@@ -189,7 +189,7 @@ class RemoteEncoder(PretrainedEncoder[Vectors]):
             f"processes, use the local model: load_encoder({name!r}).",
         )
 
-    load_copy = save = processes = encode_token_groups = encode_placed = _not_here
+    load_copy = save = processes = encode_token_groups = _not_here
 
     def encode_batch(self, texts: Any, task: Task) -> list[Any]:
         """As `PretrainedEncoder.encode_batch`, in as many requests as it takes."""
@@ -218,8 +218,6 @@ class RemoteSparseEncoder(RemoteEncoder[sp.csr_array], SparseEncoder):
 
 class RemoteLateInteractionEncoder(RemoteEncoder[list[NDArray[np.float32]]], LateInteractionEncoder):
     """A ColBERT model on a server that returns a vector for every token."""
-
-    encode_placed = LateInteractionEncoder.encode_placed
 
     def _placing_pipeline(self) -> RemotePipeline:
         self.connect()

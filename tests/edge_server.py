@@ -26,7 +26,9 @@ class EdgeServer:
     Attributes:
         fault: Called with method and path before each request; returns the fault to inject.
         log: Method, path and length of every request.
+        peers: The port that every request came from, one for each connection.
         key: The API key it wants; None for none.
+        echo: Answer a wrong key with that key.
         version: What it says it is.
     """
 
@@ -37,7 +39,9 @@ class EdgeServer:
         self._lock = threading.Lock()
         self.fault: Callable[[str, str], Fault] = lambda method, path: None
         self.log: list[tuple[str, str, int]] = []
+        self.peers: list[int] = []
         self.key: str | None = None
+        self.echo = False
         self.version = "1.20.0"
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -104,6 +108,7 @@ def _handler(server: EdgeServer) -> type[BaseHTTPRequestHandler]:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = urlsplit(self.path).path
             server.log.append((self.command, path, len(raw)))
+            server.peers.append(self.client_address[1])
             fault = server.fault(self.command, path)
             body = json.loads(raw) if raw else None
             if fault == "slow":
@@ -136,7 +141,8 @@ def _handler(server: EdgeServer) -> type[BaseHTTPRequestHandler]:
 
         def work(self, path: str, body: Any) -> tuple[int, Any]:
             if server.key is not None and self.headers.get("api-key") != server.key:
-                return 401, "Must provide an API key or an Authorization bearer token"
+                said = self.headers.get("api-key") if server.echo else None
+                return 401, said or "Must provide an API key or an Authorization bearer token"
             try:
                 return 200, None if path == "/" else server.answer(self.command, path, body)
             except RefusedError as error:

@@ -43,7 +43,13 @@ class KoragError(Exception):
     Args:
         korean: The message in Korean; of particles in both forms (``을(를)``), the one that agrees is shown.
         english: The same message in English.
+
+    Attributes:
+        ids: Those of the documents that an `add` to a server could not all store, generated ones too: the same call
+            with ``ids=error.ids`` completes it, and stores nothing twice. Empty for any other error.
     """
+
+    ids: tuple[str, ...] = ()
 
     def __init__(self, korean: str, english: str) -> None:
         super().__init__(agree(korean), english)  # both stay in `args`, so the error survives pickling

@@ -27,7 +27,7 @@ def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeServ
 def server(module_server: EdgeServer) -> Iterator[EdgeServer]:
     yield module_server
     module_server.fault = lambda method, path: None
-    module_server.key, module_server.version = None, "1.20.0"
+    module_server.key, module_server.echo, module_server.version = None, False, "1.20.0"
 
 
 NUMBERS = itertools.count()

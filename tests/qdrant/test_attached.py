@@ -188,6 +188,7 @@ def test_other_payloads_are_named(client: Any, dense: Any) -> None:
     with QdrantCollection.attach("내것", client=client, encoders=[dense], **given) as attached:
         assert attached.search(DOCUMENTS[2], k=1)[0].metadata == {"n": 2}
         assert attached.get(["2"])[0].text == DOCUMENTS[2]
+        assert attached.get(["02", "9" * 5_000, "18446744073709551616", "+2", "²"]) == []
         assert [hit.id for hit in attached.search(DOCUMENTS[2], where={"n": {"$gt": 5}}, k=9)].count("2") == 0
 
 

@@ -12,7 +12,8 @@ from edge_server import EdgeServer
 from qdrant_client import QdrantClient
 from sentences import DOCUMENTS
 
-from korag import Collection, QdrantCollection
+from korag import BM25, Collection, QdrantCollection
+from korag.collection.qdrant import frequencies
 from korag.errors import (
     FingerprintError,
     ForeignFolderError,
@@ -29,6 +30,7 @@ IDS = [f"글/{number}" for number in range(len(DOCUMENTS))]
 METADATA = [
     {"번호": number, "부서": "법무팀" if number % 3 else "총무팀", "비율": number / 7} for number in range(len(IDS))
 ]
+WORDS = BM25(str.split, trim_questions=False)
 FAKES = [FakeMultiVectorEncoder(), FakeSparseEncoder(), FakeDenseEncoder()]
 
 
@@ -253,6 +255,38 @@ def test_a_wrong_key_is_one_error_that_does_not_show_it(server: EdgeServer, capl
         assert caplog.records
         shown = [repr(collection), repr(collection._transport), caplog.text, json.dumps(server["잠긴"].describe())]
         assert all(server.key not in text for text in shown)
+
+
+def test_a_long_query_asks_for_few_numbers(server: EdgeServer, open_new: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(frequencies, "_MOST", 40)
+    texts = [" ".join(f"낱말{(start + step * step) % 97}번" for step in range(30)) for start in range(30)]
+    local = Collection.in_memory(bm25=WORDS)
+    remote = open_new("긴 질의", bm25=WORDS)
+    for collection in (local, remote):
+        collection.add(texts, ids=[str(number) for number in range(len(texts))], metadata=[{"n": 1}] * len(texts))
+
+    def counts(query: str, **settings: Any) -> int:
+        before = len(server.log)
+        remote.search(query, k=3, **settings)
+        return sum(path.endswith("/count") for _, path, _ in server.log[before:])
+
+    query = " ".join(texts[:6])
+    terms = len(set(query.split()))
+    assert terms > 80
+    assert counts(query) == 1 + 40
+    assert counts(query) == 1
+    found, expected = remote.search(query, k=5), local.search(query, k=5)
+    assert [hit.id for hit in found] == [hit.id for hit in expected]
+    assert [hit.relevance for hit in found] == pytest.approx([hit.relevance for hit in expected], rel=0.1)
+    assert counts(query, where={"n": {"$in": []}}) == 0
+    remote.add(["낱말1번"], ids=["0"])  # as many documents as before
+    assert counts(query) == 1 + 40
+    with QdrantCollection.open("긴 질의", url=server.url, bm25=WORDS) as other:
+        other.add(["낱말2번"])
+    assert counts(query) == 1 + 40
+    monkeypatch.setattr(frequencies, "_SECONDS", 0.0)
+    remote.delete(["1"])
+    assert counts(query) == counts(query) == 1 + 40
 
 
 def test_an_old_server(server: EdgeServer) -> None:

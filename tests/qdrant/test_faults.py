@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from typing import Any
 
@@ -10,7 +11,7 @@ from edge_server import EdgeServer
 
 from korag import QdrantCollection
 from korag.collection.qdrant import points, transport
-from korag.errors import IndexStateError, ServerError
+from korag.errors import IndexStateError, KoragError, ServerError
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder
 
 FAULTS = ["drop", "lose", "half", "slow", 429, 500, 502, 503]
@@ -103,6 +104,32 @@ def test_a_server_that_stays_away_is_one_error_and_the_call_can_be_repeated(
     assert 0 < len(collection) < len(texts)
     collection.add(texts, ids=ids)
     assert collection.ids() == ids
+
+
+def test_an_add_without_ids_can_be_completed(server: EdgeServer, open_new: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(points, "REQUEST_BYTES", 2_000)
+    collection = open_new(bm25=True, retries=0)
+    texts = [f"{number}번째 공고" for number in range(30)]
+    upserts = []
+
+    def fault(method: str, path: str) -> Any:
+        upserts.extend([path] if method == "PUT" and path.endswith("/points") else [])
+        return 503 if len(upserts) > 2 else None
+
+    server.fault = fault
+    with pytest.raises(ServerError, match="same ids") as caught:
+        collection.add(texts)
+    server.fault = lambda method, path: None
+    error = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 (our own)
+    stored = collection.ids()
+    assert 0 < len(stored) < len(texts) == len(error.ids)
+    assert stored == list(error.ids[: len(stored)])
+    assert collection.add(texts, ids=error.ids) == list(error.ids)
+    assert [document.text for document in collection.get()] == texts
+    server.fault = lambda method, path: 403
+    with pytest.raises(KoragError) as caught:
+        collection.add(["글"], ids=["내 것"])
+    assert caught.value.ids == ("내 것",)
 
 
 def test_waits_grow_and_follow_what_the_server_asks(server: EdgeServer, open_new: Any, monkeypatch: Any) -> None:

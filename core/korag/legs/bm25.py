@@ -210,7 +210,9 @@ class BM25Leg(ModelFreeLeg):
         return sparse_cosines(sp.csr_array((counts, columns, starts), shape=(len(vectors), len(terms))))
 
 
-def weigh(query: QueryTerms, frequencies: Ints, *, documents: int, average_length: float) -> WeighedQuery:
+def weigh(
+    query: QueryTerms, frequencies: Ints | NDArray[np.float64], *, documents: int, average_length: float
+) -> WeighedQuery:
     """Weighs terms by the documents that contain them: ``idf = ln(1 + (N − df + ½) / (df + ½))``.
 
     Args:

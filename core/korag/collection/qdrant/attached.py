@@ -34,6 +34,8 @@ _AGREE = 0.99
 _LENGTHS = 0.01
 """By how much lengths may differ where the server does not divide by them."""
 _PAGE = 256
+_DIGITS = 20
+"""Of the largest point's number; Python reads no number of more than 4,300."""
 
 
 class AttachedCollection(SearchedCollection):
@@ -252,7 +254,8 @@ def _points(ids: Iterable[str]) -> list[int | str]:
     """Returns the points that ids name; no other id names one."""
     found: list[int | str] = []
     for id_ in ids:
-        if id_.isascii() and id_.isdecimal() and int(id_) < 2**64:
+        is_number = len(id_) <= _DIGITS and id_.isascii() and id_.isdecimal() and str(int(id_)) == id_
+        if is_number and int(id_) < 2**64:
             found.append(int(id_))
         else:
             with contextlib.suppress(ValueError):

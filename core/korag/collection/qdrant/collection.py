@@ -58,7 +58,8 @@ class QdrantCollection(QdrantDocuments, SearchedCollection):
     leg's best, and fusion and relevance are computed here. Many threads and processes may use one collection.
 
     Models read the beginning of a document that is longer than they read; BM25 indexes the whole. Queries are not
-    repaired. docs/scale-out.md says what a server does not guarantee.
+    repaired. The relevance of BM25 counts documents for up to 128 terms of a query, and takes the other terms for as
+    frequent as these; ranks are exact. docs/scale-out.md says what a server does not guarantee.
     """
 
     def __init__(self, transport: Transport, legs: Mapping[str, Leg], schema: Schema) -> None:

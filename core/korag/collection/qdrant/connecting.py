@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+import httpx
 from qdrant_client import QdrantClient
 
 from korag.checks import check_count
@@ -17,6 +17,8 @@ OLDEST = (1, 20)
 """The first release of the server with everything that is used: scores of text indexes, metadata of collections."""
 _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
 """Characters that the server does not take in names."""
+_LONGEST = 1_000_000
+"""Seconds of a time-out: sockets take some two million at most."""
 
 
 def reach(
@@ -35,10 +37,10 @@ def reach(
     """
     check_count("retries", retries)
     is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not is_number or not 0 < timeout < math.inf:
+    if not is_number or not 0 < timeout <= _LONGEST:
         raise InvalidArgumentError(
-            f"timeout={timeout!r:.80}: 0보다 큰 유한한 초여야 합니다.",
-            f"timeout={timeout!r:.80} must be a finite number of seconds above 0.",
+            f"timeout={timeout!r:.80}: 0보다 크고 {_LONGEST:,} 이하인 초여야 합니다.",
+            f"timeout={timeout!r:.80} must be a number of seconds above 0, at most {_LONGEST:,}.",
         )
     if (url is None) == (client is None):
         raise InvalidArgumentError(
@@ -48,9 +50,17 @@ def reach(
     _check_key(api_key)
     if client is not None:
         _check_client(client)
-    server = client if client is not None else _connect(url or "", api_key=api_key, timeout=timeout)
-    place = f"Qdrant '{name}'" + (f" ({_shown(url)})" if url else "")
-    return Transport(server, name, place=place, retries=retries, secret=api_key, owned=client is None)
+        secret = api_key or client.init_options.get("api_key")
+        return Transport(client, name, place=f"Qdrant '{name}'", retries=retries, secret=secret)
+    parts = _check_url(url)
+    if api_key is not None and parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        logger.warning("API 키를 암호화되지 않은 연결(http)로 보냅니다. / The API key is sent unencrypted, over http.")
+
+    def connect() -> QdrantClient:
+        return _connect(parts, api_key=api_key, timeout=timeout)
+
+    place = f"Qdrant '{name}' ({_shown(parts)})"
+    return Transport(connect, name, place=place, retries=retries, secret=api_key)
 
 
 def check_name(name: object) -> None:
@@ -104,20 +114,14 @@ def _check_client(client: object) -> None:
         )
 
 
-def _connect(url: str, *, api_key: str | None, timeout: float) -> QdrantClient:
-    """Returns a client for a server; does not connect yet.
+def _check_url(url: object) -> SplitResult:
+    """Returns a server's address in its parts.
 
     Raises:
-        InvalidArgumentError: If `url` is no address of a server.
+        InvalidArgumentError: If it is none, or holds a password.
     """
-    parts = None
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        host = None if parts is None or parts.scheme not in ("http", "https") else parts.hostname
-        port = None if parts is None else parts.port
-    except ValueError:
-        host = port = None
-    if parts is None or not host:
+    parts = _parts(url)
+    if parts is None:
         raise InvalidArgumentError(
             "url=: Qdrant 서버의 주소여야 합니다. 예: 'http://localhost:6333'.",
             "url= must be the address of a Qdrant server, for example 'http://localhost:6333'.",
@@ -129,24 +133,41 @@ def _connect(url: str, *, api_key: str | None, timeout: float) -> QdrantClient:
             "url= has a user name or password in it (its value is not shown). Remove it, and pass the server's key as "
             "api_key=.",
         )
+    return parts
+
+
+def _parts(url: object) -> SplitResult | None:
+    """Returns the parts of an address that everyone on the way to the server can read; None for any other."""
+    if not isinstance(url, str) or not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        host = httpx.URL(url).host  # of a name that IDNA does not allow, an error
+        host.rstrip(".").encode("idna")  # as the system's resolver is asked
+        is_port = parts.port != 0
+    except (ValueError, httpx.InvalidURL):  # a UnicodeError is a ValueError
+        return None
+    is_host = bool(host.strip(".")) and not set(host) & set("%<>\"'\\^`{|}")
+    return parts if parts.scheme in ("http", "https") and is_host and is_port else None
+
+
+def _connect(parts: SplitResult, *, api_key: str | None, timeout: float) -> QdrantClient:
+    """Returns a client for a server; does not connect yet."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a key over plain HTTP: said below, in both languages
-        client = QdrantClient(
-            url=url,
-            port=port or (6333 if parts.scheme == "http" else 443),
+        warnings.simplefilter("ignore")  # of a key over plain HTTP: said in `reach`, in both languages
+        return QdrantClient(
+            url=parts.geturl(),
+            port=parts.port or (6333 if parts.scheme == "http" else 443),
             api_key=api_key,
             timeout=max(1, round(timeout)),
             check_compatibility=False,
         )
-    if api_key is not None and parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
-        logger.warning("API 키를 암호화되지 않은 연결(http)로 보냅니다. / The API key is sent unencrypted, over http.")
-    return client
 
 
-def _shown(url: str) -> str:
-    """Returns an address without user name and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+def _shown(parts: SplitResult) -> str:
+    """Returns an address without what may be secret: user name, password, query."""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
 
 
 def check_version(transport: Transport) -> None:

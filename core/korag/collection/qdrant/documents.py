@@ -30,6 +30,7 @@ from korag.collection.qdrant.transport import Transport
 from korag.encoders.batching import batched
 from korag.encoders.progress import encoding_documents
 from korag.encoders.reports import one_call
+from korag.errors import KoragError
 from korag.forking import Lock
 from korag.legs.base import Leg
 from korag.text import is_empty, to_nfc
@@ -66,8 +67,9 @@ class QdrantDocuments(Documents, Movable):
         """As `korag.collection.base.Collection.add`.
 
         Everything is checked first. Documents are then encoded and sent as many at a time as take about 20 seconds, at
-        most 2,048, in requests of up to 8 MB. Each request is repeated if it fails for reasons that may pass; adding
-        the same ids again after an error completes the job, and stores nothing twice.
+        most 2,048, in requests of up to 8 MB. Each request is repeated if it fails for reasons that may pass. After an
+        error, a part may be stored: the same call with the same ids completes it, and stores nothing twice. Where no
+        ids were given, new ones would be drawn; those of this call are ``ids`` of the error.
 
         Raises:
             InvalidTextError: If a text or id is not a string.
@@ -79,8 +81,13 @@ class QdrantDocuments(Documents, Movable):
         def add(batch: list[StoredDocument], bar: Bar) -> list[StoredDocument]:
             return self._add(batch, encode_here, bar)
 
-        add_in_batches(documents, add, pace=pace_of(self._legs), show_progress=show_progress)
-        return [document.id for document in documents]
+        added = [document.id for document in documents]
+        try:
+            add_in_batches(documents, add, pace=pace_of(self._legs), show_progress=show_progress)
+        except KoragError as error:
+            error.ids = tuple(added)
+            raise
+        return added
 
     def add_encoded(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,6 +13,7 @@ from qdrant_client import models as m
 from korag.collection.base import SearchOptions
 from korag.collection.documents import StoredDocument
 from korag.collection.qdrant.filters import Where
+from korag.collection.qdrant.frequencies import Frequencies, frequencies_of
 from korag.collection.qdrant.layout import terms_field
 from korag.collection.qdrant.payloads import OwnPayloads, Payloads
 from korag.collection.qdrant.points import terms_text
@@ -32,8 +32,6 @@ _TOGETHER = 32
 """Searches in a request."""
 _WIDER = 4
 """Factor on what is fetched where ties, or documents that do not pass the filter, leave too few."""
-_COUNTERS = 8
-"""Requests for document frequencies at a time."""
 _BM25_SCALE = 1 / 2.2
 """The server's BM25 has a factor of k1 + 1, with k1 = 1.2, that ours does not have."""
 
@@ -75,6 +73,7 @@ class Searcher:
         names: Mapping[str, str | None] | None = None,
     ) -> None:
         self._transport = transport
+        self._frequencies = Frequencies(transport)
         self._payloads = OwnPayloads() if payloads is None else payloads
         self._names = names or {}
         self._legs = legs
@@ -107,7 +106,7 @@ class Searcher:
         """
         where = self._payloads.where(options.where)
         fetch = options.candidates if len(legs) > 1 else options.k
-        prepared = self._prepared(encoded)
+        prepared = self._prepared(encoded, where)
         searches = [(place, name) for place in range(len(next(iter(prepared.values())))) for name in legs]
         found = self._run(searches, prepared, where, fetch, options)
         ranked = []
@@ -143,35 +142,25 @@ class Searcher:
 
     # -- BM25: the weights of terms --------------------------------------------------------------------------
 
-    def _prepared(self, encoded: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    def _prepared(self, encoded: Mapping[str, Sequence[Any]], where: Where) -> dict[str, list[Any]]:
         """Adds document frequencies, which relevance and confidence need; the server scores by its own."""
         return {
-            name: self._weigh(name, own) if isinstance(self._legs[name], BM25Leg) else list(own)
+            name: self._weigh(name, own, where) if isinstance(self._legs[name], BM25Leg) else list(own)
             for name, own in encoded.items()
         }
 
-    def _weigh(self, name: str, queries: Sequence[QueryTerms]) -> list[WeighedQuery]:
-        field = terms_field(name)
-        terms = sorted({int(term) for query in queries for term in query.terms})
-        indexed = m.Filter(must_not=[m.IsEmptyCondition(is_empty=m.PayloadField(key=field))])
-        containing = [
-            m.Filter(must=[m.FieldCondition(key=field, match=m.MatchText(text=terms_text([term])))]) for term in terms
-        ]
-        with ThreadPoolExecutor(_COUNTERS) as pool:
-            documents, *counts = pool.map(self._count, [indexed, *containing])
-        frequencies = dict(zip(terms, counts, strict=True))
+    def _weigh(self, name: str, queries: Sequence[QueryTerms], where: Where) -> list[WeighedQuery]:
+        counted = [] if where.matches_nothing else queries
+        documents, frequencies = self._frequencies.of(terms_field(name), counted)
         return [
             weigh(
                 query,
-                np.array([frequencies[int(term)] for term in query.terms], np.int64),
+                frequencies_of(query, frequencies),
                 documents=documents,
                 average_length=1.0,  # the server knows it, and nothing here needs it
             )
             for query in queries
         ]
-
-    def _count(self, condition: m.Filter) -> int:
-        return int(self._transport.call("count", count_filter=condition, exact=True).count)
 
     # -- the legs ----------------------------------------------------------------------------------------------
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,10 +14,13 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from korag.errors import IndexStateError, KoragError, ServerError
+from korag.forking import Lock
 from korag.logs import logger
 
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 30.0
+_WRITING = frozenset({"upsert", "delete"})
+"""Methods that change the texts of a collection."""
 _SHOWN = 300
 """Characters of a server's answer in a message."""
 
@@ -24,26 +29,38 @@ class Transport:
     """Calls methods of a client for one collection.
 
     What is sent may be sent twice: points have ids of their own, and deleting or overwriting again changes nothing.
+    Safe to use from many threads, and after a fork if the client is made here.
 
     Args:
-        client: The client.
+        client: The client, which is not closed here; or a function that makes one, called again after a fork.
         name: The collection.
         place: The collection, for messages.
         retries: How often a request is repeated that failed for reasons that may pass.
         secret: The API key; never shown.
-        owned: Close the client at the end.
+
+    Attributes:
+        writes: Changes when texts are written, once before and once after.
     """
 
     def __init__(
-        self, client: QdrantClient, name: str, *, place: str, retries: int, secret: str | None, owned: bool
+        self,
+        client: QdrantClient | Callable[[], QdrantClient],
+        name: str,
+        *,
+        place: str,
+        retries: int,
+        secret: str | None,
     ) -> None:
-        self._client = client
+        self._make = None if isinstance(client, QdrantClient) else client
+        self._client = client if isinstance(client, QdrantClient) else client()
+        self._pid = os.getpid()
+        self._lock = Lock()
         self.name = name
         self.place = place
         self._retries = retries
         self._secret = secret
-        self._owned = owned
         self._closed = False
+        self.writes = 0
 
     def call(self, method: str, **arguments: Any) -> Any:
         """Calls a method of the client with the collection's name.
@@ -52,7 +69,17 @@ class Transport:
             IndexStateError: If the collection is closed or gone, or the server's strict mode forbids the request.
             ServerError: If it does not answer, goes on failing, or refuses.
         """
-        return self.call_server(method, collection_name=self.name, **arguments)
+        if method not in _WRITING:
+            return self.call_server(method, collection_name=self.name, **arguments)
+        self._count_write()
+        try:
+            return self.call_server(method, collection_name=self.name, **arguments)
+        finally:
+            self._count_write()
+
+    def _count_write(self) -> None:
+        with self._lock:
+            self.writes += 1
 
     def call_server(self, method: str, **arguments: Any) -> Any:
         """As `call`, for a method that is not about a collection."""
@@ -61,21 +88,45 @@ class Transport:
                 f"{self.place}은(는) 닫힌 컬렉션입니다. QdrantCollection.open으로 다시 여세요.",
                 f"{self.place} is closed; open it again with QdrantCollection.open.",
             )
-        for attempt in range(self._retries + 1):
+        attempt = 0
+        while True:
             try:
-                return getattr(self._client, method)(**arguments)
+                return getattr(self._connected(), method)(**arguments)
             except (ApiException, QdrantException, httpx.HTTPError) as error:
                 wait = _wait(error, attempt)
-                if wait is None or attempt == self._retries:
-                    raise self._translated(error, passes=wait is not None) from error
-                logger.info("%s: %s번째 재시도를 %.1f초 뒤에 합니다. / retry %s in %.1f s.",
-                            self.place, attempt + 1, wait, attempt + 1, wait)  # fmt: skip
-                time.sleep(wait)
-        raise AssertionError("unreachable")
+                final = wait is None or attempt == self._retries
+                failure = self._translated(error, passes=wait is not None) if final else None
+            if failure is not None:
+                raise failure  # not up there, where the client's error, its context, may quote the key
+            attempt += 1
+            logger.info("%s: %s번째 재시도를 %.1f초 뒤에 합니다. / retry %s in %.1f s.",
+                        self.place, attempt, wait, attempt, wait)  # fmt: skip
+            time.sleep(wait or 0.0)
+
+    def _connected(self) -> QdrantClient:
+        """Returns this process's client: over a connection that a fork copied, both would read each other's answers.
+
+        Raises:
+            IndexStateError: If it was given, and this is a child of the process where it was.
+        """
+        if self._pid == os.getpid():
+            return self._client
+        if self._make is None:
+            raise IndexStateError(
+                f"{self.place}: fork한 자식 프로세스에서는 부모가 client=에 넣은 연결을 쓸 수 없습니다. 여기서 새 "
+                "클라이언트로 다시 열거나, client= 대신 url=로 여세요.",
+                f"{self.place} was opened with client= before this process was forked, and connections are not shared "
+                "with a child. Open it again here with a new client, or open it with url= instead.",
+            )
+        with self._lock:
+            if self._pid != os.getpid():
+                self._client = self._make()  # the old one is the parent's: closing it could wait for its threads
+                self._pid = os.getpid()
+            return self._client
 
     def close(self) -> None:
         """Ends the use of the client."""
-        if not self._closed and self._owned:
+        if not self._closed and self._make is not None and self._pid == os.getpid():
             self._client.close()
         self._closed = True
 
@@ -97,10 +148,11 @@ class Transport:
         if passes:
             return ServerError(
                 f"{self.place}의 서버가 응답하지 않거나 오류를 냅니다({said}). {self._retries + 1}번 시도했습니다. "
-                "서버가 켜져 있는지, url이 맞는지 확인하고 다시 호출하세요. 이미 저장된 것은 두 번 저장되지 않습니다.",
+                "서버가 켜져 있는지, url이 맞는지 확인하고 다시 호출하세요. add는 같은 ids=로 부르면 두 번 저장하지 "
+                "않습니다. ids= 없이 불렀다면 이 오류의 ids를 넣으세요.",
                 f"The server of {self.place} does not answer, or answers with an error ({said}); tried "
-                f"{self._retries + 1} times. Check that it runs and that url is right, and call again: what is stored "
-                "already is not stored twice.",
+                f"{self._retries + 1} times. Check that it runs and that url is right, and call again. `add` with the "
+                "same ids= stores nothing twice; if you passed none, pass the ids of this error.",
             )
         if status == 401 or (status == 403 and not _is_strict(said)):
             return ServerError(

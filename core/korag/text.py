@@ -91,12 +91,13 @@ def check_text(text: object, position: str) -> str:
     return text
 
 
-def check_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
+def check_texts(texts: Iterable[str], name: str = "texts", *, first: int = 0) -> list[str]:
     """Returns the texts as a new list, each checked by `check_text`.
 
     Args:
         texts: An iterable of strings, not a single string.
         name: The argument's name in errors.
+        first: The position of the first text in errors.
 
     Raises:
         InvalidTextError: If `texts` is a single string, or contains an invalid one.
@@ -113,7 +114,7 @@ def check_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
             f"{name}={_short(texts)}: 문자열의 리스트여야 합니다.",
             f"{name} is {_short(texts)}; it must be a list of strings.",
         ) from None
-    return [check_text(text, f"{name}[{index}]") for index, text in enumerate(items)]
+    return [check_text(text, f"{name}[{index}]") for index, text in enumerate(items, start=first)]
 
 
 def _short(value: object, limit: int = 60) -> str:

@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -583,3 +585,68 @@ def test_names_that_are_no_text_can_be_printed(tmp_path: Path, capsys: pytest.Ca
     report = index(str(root), "--to", str(tmp_path / "색인"), "--models", capsys=capsys)
     assert len(report["problems"]) == 2
     json.dumps(report, ensure_ascii=False).encode()
+
+
+def test_the_rows_of_a_table_are_not_in_memory_at_once(tmp_path: Path) -> None:
+    (root := tmp_path / "글").mkdir()
+    rows, log = 800, "경비실에서 열쇠를 받았다. " * 1_000
+    with (root / "큰 표.jsonl").open("w", encoding="utf-8") as file:
+        for row in range(rows):
+            file.write(json.dumps({"text": f"{row}번 창고", "기록": f"{row} {log}"}, ensure_ascii=False) + "\n")
+    with Collection.open(tmp_path / "색인", bm25=True) as opened:
+        tracemalloc.start()
+        try:
+            report = index_folder(root, opened)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (report.documents, report.problems) == (rows, [])
+        assert opened.get(["큰 표.jsonl#800"])[0].metadata["기록"] == f"799 {log}"
+    assert peak < rows * 2 * len(log) / 2
+
+
+def test_a_large_table_that_changes_while_it_is_indexed_is_indexed_again(
+    tmp_path: Path, collection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root := tmp_path / "글").mkdir()
+    table = root / "큰 표.csv"
+    log = "열쇠를 받았다. " * 1_000
+
+    def write(rows: int, name: str) -> None:
+        table.write_text("text,기록\n" + f"{name},{log}\n" * rows, encoding="utf-8")
+
+    add = type(collection).add
+
+    def add_and_change(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        write(300, "지하 창고")
+        return add(self, *arguments, **keywords)
+
+    write(300, "옥상 창고")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(collection), "add", add_and_change)
+        report = index_folder(root, collection)
+    assert "was changed while it was read" in str(report.problems[0].error)
+    assert not index_folder(root, collection).problems
+    assert {document.text for document in collection.get()} == {"지하 창고"}
+    assert index_folder(root, collection).unchanged == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "글 \ud800"}, r"texts\[300\]"),
+        ({"text": "글", "값": "\ud800"}, r"metadata\[300\]"),
+        ({"id": "0#1", "text": "글"}, r"the same id '큰 표.jsonl#0#1'"),
+    ],
+)
+def test_a_bad_row_far_down_leaves_the_whole_file_out(
+    tmp_path: Path, collection: Any, row: dict[str, str], message: str
+) -> None:
+    (root := tmp_path / "글").mkdir()
+    rows = [{"id": "0", "text": RULES}] + [{"id": str(number), "text": "글"} for number in range(1, 300)] + [row]
+    (root / "큰 표.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    splitter = Splitter(encoder=len, max_tokens=200) if "id" in row else None
+    report = index_folder(root, collection, splitter=splitter)
+    (problem,) = report.problems
+    assert re.search(message, str(problem.error))
+    assert not collection.ids()

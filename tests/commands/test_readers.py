@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -232,3 +233,30 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "글.txt").write_bytes(b"\x00\x01\x02")
     with pytest.raises(UnreadableFileError, match="no text, or in an unknown encoding"):
         read(tmp_path / "글.txt")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_a_table_is_read_row_by_row(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"큰 표{suffix}"
+    text, rows, size = "창고의 열쇠는 경비실에 맡긴다. " * 500, 1_000, 0
+    if suffix == ".parquet":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.table({"text": [f"{row} {text}" for row in range(rows)]}), path)
+    else:
+        with path.open("w", encoding="utf-8") as file:
+            if suffix != ".jsonl":
+                file.write("text\n")
+            for row in range(rows):
+                line = f"{row} {text}"
+                file.write((json.dumps({"text": line}, ensure_ascii=False) if suffix == ".jsonl" else line) + "\n")
+    reader = find_reader(path)
+    assert reader is not None
+    tracemalloc.start()
+    try:
+        for part in reader.read(path, ReadOptions()):
+            size += 2 * len(part.text)  # bytes of Hangul in memory
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > 15_000_000
+    assert peak < size / 2.5

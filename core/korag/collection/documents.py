@@ -81,7 +81,7 @@ def check_documents(
         InvalidTextError: If a text is not a string, or longer than 200 million characters.
         InvalidArgumentError: If the numbers differ, an id is empty or repeated, or metadata is not JSON.
     """
-    texts = check_texts(texts)
+    texts = check_texts(texts, first=first)
     for index, text in enumerate(texts, first):
         if len(text) > MAX_CHARACTERS:
             raise InvalidTextError(

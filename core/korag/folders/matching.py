@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,9 @@ class Match:
     gone: list[str]
 
 
-def match_texts(old: Mapping[str, str], new: Mapping[str, str]) -> Match:
-    """Compares texts by id; a text that is there several times keeps its order."""
-    left: dict[str, list[str]] = defaultdict(list)
+def match_texts(old: Mapping[str, T], new: Mapping[str, T]) -> Match:
+    """Compares texts, or hashes of them, by id; a text that is there several times keeps its order."""
+    left: dict[T, list[str]] = defaultdict(list)
     for id_, text in old.items():
         if new.get(id_) != text:
             left[text].append(id_)

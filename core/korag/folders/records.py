@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from korag.collection.base import Collection
+from korag.collection.documents import StoredDocument
 from korag.folders.scanning import FoundFile
 from korag.storage import storage_errors
 
@@ -95,3 +96,8 @@ def digest_of(file: FoundFile) -> str:
 def short_hash(parts: Iterable[object]) -> str:
     """Returns a hash of some settings."""
     return hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()[:8]
+
+
+def content_hash(document: StoredDocument) -> bytes:
+    """Returns a hash of what a document's vectors are made of."""
+    return hashlib.blake2b(document.content.encode(), digest_size=16).digest()

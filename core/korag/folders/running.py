@@ -4,32 +4,49 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any
+from dataclasses import dataclass
 
-from korag.breadcrumbs import BREADCRUMB
+from korag.checks import check_distinct
 from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.local.collection import LocalCollection
 from korag.collection.pacing import Pace
+from korag.encoders.batching import batched
 from korag.errors import IndexStateError, KoragError, UnreadableFileError
 from korag.folders.changes import Changes
 from korag.folders.matching import match_texts
-from korag.folders.records import FILE, NOTE, Indexed, Note, digest_of, short_hash
+from korag.folders.parts import FileParts, characters_of
+from korag.folders.records import FILE, NOTE, Indexed, Note, content_hash, digest_of, short_hash
 from korag.folders.reports import IndexReport, Progress
 from korag.folders.scanning import FoundFile, Problem
 from korag.reading.base import Part, ReadOptions
-from korag.reading.registry import find_reader
-from korag.splitting.chunks import Chunk
 from korag.splitting.splitter import Splitter
 from korag.storage import storage_error
 from korag.text import is_empty
 
 _READING = 1
 """Raised when a reader returns other texts, so that files are read again."""
-_MARKDOWN = frozenset((".md", ".markdown", ".html", ".htm", ".xhtml", ".docx", ".hwpx"))
-"""Types of files whose texts, as they have been read, are Markdown, whatever tags they show."""
 _DOCUMENTS = 2_048
 _CHARACTERS = 1_000_000
 """Of documents committed at a time; fewer documents if they take long."""
+_CHECKED = 64
+"""Documents checked at a time."""
+
+
+@dataclass(frozen=True)
+class _CheckedFile:
+    """A file that can be stored.
+
+    Attributes:
+        parts: What becomes its documents.
+        note: Stands with each of them.
+        hashes: Of their contents, by id and in order; the contents themselves may exceed memory.
+        is_without_text: There is no text in it, such as in a scan.
+    """
+
+    parts: FileParts
+    note: Note
+    hashes: dict[str, bytes]
+    is_without_text: bool
 
 
 class Run:
@@ -83,8 +100,8 @@ class Run:
             self._progress.begin(sum(file.size for file in due))
         for file in due:
             origin = changes.origins.get(file.name)
-            if (read := self._read(file)) is not None:
-                self._store(file, read, known.get(origin or file.name), origin)
+            if (checked := self._check(file)) is not None:
+                self._store(file, checked, known.get(origin or file.name), origin)
         self._flush()
 
     def _is_due(self, file: FoundFile, indexed: Indexed) -> bool:
@@ -105,30 +122,36 @@ class Run:
         self._report.unchanged += 1
         return False
 
-    def _read(self, file: FoundFile) -> list[StoredDocument] | None:
-        """Returns a file's documents; None for one that cannot be read, which is noted."""
+    def _check(self, file: FoundFile) -> _CheckedFile | None:
+        """Goes through a file to the end; None for one that cannot be read or stored, which is noted."""
         with self._noting(file):
             digest = digest_of(file)
-            reader = find_reader(file.path)
-            parts = [] if reader is None else reader.read(file.path, self._options)
+            parts = FileParts(file, self._options, self._splitter)
+            hashes: dict[str, bytes] = {}
+            is_without_text = False
+            for batch in batched(parts, _CHECKED):
+                documents = [_document(file.name, part) for part in batch]
+                self._check_documents(file.name, documents, hashes)
+                is_without_text = is_without_text if hashes else is_empty(documents[0].text)
+                hashes.update((document.id, content_hash(document)) for document in documents)
+            self._owners.update(dict.fromkeys(hashes, file.name))
             facts = file.path.stat()
             is_same = (facts.st_size, facts.st_mtime_ns) == (file.size, file.time)
-            # A file without text has an empty document, by which it is known.
-            filled = [part for part in parts if not is_empty(part.text)] or [Part("", "")]
-            split = [own for part in filled for own in self._split(part, file)]
-            note = Note(file.size, file.time if is_same else 0, digest, len(split), self._how)
-            documents = [_document(file.name, part, note) for part in split]
-            self._check(file.name, documents)
-            return documents
+            note = Note(file.size, file.time if is_same else 0, digest, len(hashes), self._how)
+            return _CheckedFile(parts, note, hashes, is_without_text)
         return None
 
-    def _check(self, name: str, documents: Sequence[StoredDocument]) -> None:
+    def _check_documents(self, name: str, documents: Sequence[StoredDocument], before: Mapping[str, bytes]) -> None:
         """Finds what the collection would refuse or another file has, so that only this file is left out."""
+        ids = [document.id for document in documents]
         check_documents(
             [document.text for document in documents],
-            [document.id for document in documents],
+            ids,
             [document.metadata for document in documents],
+            first=len(before),
         )
+        if not before.keys().isdisjoint(ids):
+            check_distinct("ids", [*before, *ids])
         for document in documents:
             if document.id in self._foreign:
                 raise IndexStateError(
@@ -144,41 +167,38 @@ class Run:
                     f"A document would have the id '{document.id}', which is one of the file '{owner}'. Change the id "
                     "in the table, or rename the file.",
                 )
-        self._owners.update((document.id, name) for document in documents)
 
-    def _split(self, part: Part, file: FoundFile) -> list[Part]:
-        """Returns what becomes a document each; a text that is one chunk keeps its name."""
-        if self._splitter is None or is_empty(part.text):
-            return [part]
-        title = part.metadata.get("title")
-        # Not the name of a table, whose texts are rows.
-        name = "text.md" if file.path.suffix.lower() in _MARKDOWN else None
-        chunks = self._splitter.split(part.text, filename=name, title=title if isinstance(title, str) else None)
-        if len(chunks) < 2:  # none of a text without anything to search, such as empty tags
-            return [Part(part.name, chunk.text, _metadata(chunk, part)) for chunk in chunks] or [part]
-        return [
-            Part(f"{part.name}#{number}" if part.name else str(number), chunk.text, _metadata(chunk, part))
-            for number, chunk in enumerate(chunks, start=1)
-        ]
-
-    def _store(
-        self, file: FoundFile, documents: list[StoredDocument], indexed: Indexed | None, origin: str | None
-    ) -> None:
+    def _store(self, file: FoundFile, checked: _CheckedFile, indexed: Indexed | None, origin: str | None) -> None:
         """Keeps what is the same in the collection, and lines up the rest to be added."""
         if indexed is not None:
-            self._keep_equal(indexed, documents)
-        self._list(file.name, origin, is_new=indexed is None, is_empty=is_empty(documents[0].text))
-        for place, document in enumerate(documents, start=1):
+            self._keep_equal(indexed, checked.hashes)
+        self._list(file.name, origin, is_new=indexed is None, is_empty=checked.is_without_text)
+        count = len(checked.hashes)
+        for place, document in enumerate(self._documents_of(file, checked), start=1):
             self._documents.append(document)
-            self._characters += len(document.text)
-            self._bytes += file.size * place // len(documents) - file.size * (place - 1) // len(documents)
+            self._characters += characters_of(document)
+            self._bytes += file.size * place // count - file.size * (place - 1) // count
             if len(self._documents) >= self._pace.size or self._characters >= _CHARACTERS:
                 self._flush()
 
-    def _keep_equal(self, indexed: Indexed, documents: list[StoredDocument]) -> None:
+    def _documents_of(self, file: FoundFile, checked: _CheckedFile) -> Iterator[StoredDocument]:
+        """Yields a file's documents, if they are still those that were checked; otherwise that is noted."""
+        with self._noting(file):
+            expected = iter(checked.hashes.items())
+            for part in checked.parts:
+                document = _document(file.name, part, str(checked.note))
+                if (document.id, content_hash(document)) != next(expected, None):
+                    raise _changed(file)
+                yield document
+            if next(expected, None) is not None:
+                raise _changed(file)
+
+    def _keep_equal(self, indexed: Indexed, hashes: Mapping[str, bytes]) -> None:
         """Gives documents whose text and headings are still there their new ids, and removes the others."""
-        old = {document.id: document.content for document in self._collection.get(indexed.ids)}
-        match = match_texts(old, {document.id: document.content for document in documents})
+        old: dict[str, bytes] = {}
+        for ids in batched(indexed.ids, _CHECKED):
+            old.update((document.id, content_hash(document)) for document in self._collection.get(ids))
+        match = match_texts(old, hashes)
         if match.gone:
             self._collection.delete(match.gone)
         if match.moved:
@@ -229,13 +249,13 @@ class Run:
         self._report.problems.append(Problem(file.name, error))
 
 
-def _metadata(chunk: Chunk, part: Part) -> dict[str, Any]:
-    """A chunk's metadata, where the columns of a row are left as they are."""
-    metadata = {**chunk.to_metadata(), **part.metadata}
-    return metadata | ({BREADCRUMB: chunk.breadcrumb} if chunk.breadcrumb else {})
-
-
-def _document(name: str, part: Part, note: Note) -> StoredDocument:
+def _document(name: str, part: Part, note: str = "") -> StoredDocument:
     id_ = f"{name}#{part.name}" if part.name else name
-    metadata: dict[str, Any] = {**part.metadata, FILE: name, NOTE: str(note)}
-    return StoredDocument(id_, part.text, metadata)
+    return StoredDocument(id_, part.text, {**part.metadata, FILE: name, NOTE: note})
+
+
+def _changed(file: FoundFile) -> UnreadableFileError:
+    return UnreadableFileError(
+        f"'{file.name}': 읽는 동안 파일이 바뀌어 일부만 색인했습니다. 같은 명령을 다시 실행하세요.",
+        f"'{file.name}' was changed while it was read, and is in the index in part. Run the same command again.",
+    )

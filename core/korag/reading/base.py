@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,8 +50,8 @@ class Reader(Protocol):
     packages: tuple[str, ...]
     extra: str | None
 
-    def read(self, path: Path, options: ReadOptions) -> Sequence[Part]:
-        """Reads a file to the end.
+    def read(self, path: Path, options: ReadOptions) -> Iterable[Part]:
+        """Returns the texts of a file. They can be gone through again, and may be read only then.
 
         Raises:
             UnreadableFileError: If it is damaged, protected, or not of this format.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from korag._optional import require
 from korag.errors import UnreadableFileError
 from korag.reading.base import Part, ReadOptions
-from korag.reading.decoding import read_text
+from korag.reading.decoding import open_text
 from korag.storage import check_readable
 from korag.text import to_nfc
 
@@ -25,6 +26,10 @@ _CELL_LIMIT = Lock()
 """Held while the `csv` module has another limit than the program's: it has one for the whole process."""
 _LONGEST_CELL = 2**31 - 1
 """Characters: the largest C long of every platform."""
+_PARQUET_ROWS = 256
+"""Rows made at a time."""
+_PARQUET_BUFFER = 1 << 20
+"""Bytes of a column read at a time, not a whole row group."""
 
 Row = Mapping[str, Any]
 
@@ -36,42 +41,58 @@ class TableReader:
     packages: tuple[str, ...] = ()
     extra: str | None = None
 
-    def read(self, path: Path, options: ReadOptions) -> list[Part]:
+    def read(self, path: Path, options: ReadOptions) -> Iterable[Part]:
         """As `korag.reading.base.Reader.read`."""
-        suffix = path.suffix.lower()
+        return _Table(path, options)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The rows of a table, read one after the other whenever they are gone through: a table may exceed memory."""
+
+    path: Path
+    options: ReadOptions
+
+    def __iter__(self) -> Iterator[Part]:
+        columns = self._columns()
+        texts = _text_columns(self.path, columns, self.options)
+        id_column = self.options.id_column and to_nfc(self.options.id_column)
+        if id_column is None:
+            id_column = next((name for name in _IDS if name in columns), None)
+        elif columns and id_column not in columns:
+            raise _no_column(self.path, id_column, columns, "--id-column")
+        seen: set[str] = set()
+        for number, row in enumerate(self._rows(), start=1):
+            values = {to_nfc(str(name)): value for name, value in row.items()}
+            text = "\n".join(str(values[name]) for name in texts if values.get(name) not in (None, ""))
+            has_id = id_column and values.get(id_column) not in (None, "")
+            named = to_nfc(str(values[id_column])) if has_id else str(number)
+            if named in seen:
+                raise UnreadableFileError(
+                    f"'{self.path.name}' {number}행: id {named!r}이(가) 앞 행에도 있습니다. --id-column으로 다른 열을 "
+                    "고르세요.",
+                    f"'{self.path.name}', row {number}: the id {named!r} is that of a row before, too. Choose another "
+                    "column with --id-column.",
+                )
+            if id_column:
+                seen.add(named)
+            others = {name: _plain(value) for name, value in values.items() if name not in texts}
+            yield Part(named, text, {"row": number, **others})
+
+    def _columns(self) -> list[str]:
+        """Returns the names of all columns; rows of JSON may each have others."""
+        rows = self._rows()
+        if self.path.suffix.lower() != ".jsonl":
+            rows = islice(rows, 1)
+        return list(dict.fromkeys(to_nfc(str(name)) for row in rows for name in row))
+
+    def _rows(self) -> Iterator[Row]:
+        suffix = self.path.suffix.lower()
         if suffix == ".parquet":
-            rows: Iterable[Row] = _parquet(path)
-        elif suffix == ".jsonl":
-            rows = _jsonl(path)
-        else:
-            rows = _csv(path, "\t" if suffix == ".tsv" else ",")
-        return _parts(path, list(rows), options)
-
-
-def _parts(path: Path, rows: Sequence[Row], options: ReadOptions) -> list[Part]:
-    columns = list(dict.fromkeys(to_nfc(str(name)) for row in rows for name in row))
-    texts = _text_columns(path, columns, options)
-    id_column = options.id_column and to_nfc(options.id_column)
-    if id_column is None:
-        id_column = next((name for name in _IDS if name in columns), None)
-    elif rows and id_column not in columns:
-        raise _no_column(path, id_column, columns, "--id-column")
-    parts: list[Part] = []
-    seen: set[str] = set()
-    for number, row in enumerate(rows, start=1):
-        values = {to_nfc(str(name)): value for name, value in row.items()}
-        text = "\n".join(str(values[name]) for name in texts if values.get(name) not in (None, ""))
-        named = to_nfc(str(values[id_column])) if id_column and values.get(id_column) not in (None, "") else str(number)
-        if named in seen:
-            raise UnreadableFileError(
-                f"'{path.name}' {number}행: id {named!r}이(가) 앞 행에도 있습니다. --id-column으로 다른 열을 고르세요.",
-                f"'{path.name}', row {number}: the id {named!r} is that of a row before, too. Choose another column "
-                "with --id-column.",
-            )
-        seen.add(named)
-        others = {name: _plain(value) for name, value in values.items() if name not in texts}
-        parts.append(Part(named, text, {"row": number, **others}))
-    return parts
+            return _parquet(self.path)
+        if suffix == ".jsonl":
+            return _jsonl(self.path)
+        return _csv(self.path, "\t" if suffix == ".tsv" else ",")
 
 
 def _text_columns(path: Path, columns: Sequence[str], options: ReadOptions) -> list[str]:
@@ -113,47 +134,53 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _csv(path: Path, delimiter: str) -> list[Row]:
-    text = read_text(path)
+def _csv(path: Path, delimiter: str) -> Iterator[Row]:
+    with open_text(path) as file:
+        rows = csv.DictReader(file, delimiter=delimiter)
+        number = 0
+        while (row := _next_row(rows, path)) is not None:
+            number += 1
+            if None in row:
+                raise UnreadableFileError(
+                    f"'{path.name}' {number}행: 값이 헤더의 열보다 많습니다. 따옴표를 확인하세요.",
+                    f"'{path.name}', row {number}: there are more values than columns in the header. Check the quotes.",
+                )
+            yield row
+
+
+def _next_row(rows: Iterator[Row], path: Path) -> Row | None:
     with _CELL_LIMIT:
         usual = csv.field_size_limit(_LONGEST_CELL)
         try:
-            rows: list[Row] = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+            return next(rows, None)
         except csv.Error as error:
             raise _damaged(path, error) from error
         finally:
             csv.field_size_limit(usual)
-    for number, row in enumerate(rows, start=1):
-        if None in row:
-            raise UnreadableFileError(
-                f"'{path.name}' {number}행: 값이 헤더의 열보다 많습니다. 따옴표를 확인하세요.",
-                f"'{path.name}', row {number}: there are more values than columns in the header. Check the quotes.",
-            )
-    return rows
 
 
-def _jsonl(path: Path) -> list[Row]:
-    rows: list[Row] = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise _damaged(path, f"{number}: {error}") from error
-            if not isinstance(row, dict):
-                raise _damaged(path, f"{number}: {line:.60}")
-            rows.append(row)
-    return rows
+def _jsonl(path: Path) -> Iterator[Row]:
+    with open_text(path) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise _damaged(path, f"{number}: {error}") from error
+                if not isinstance(row, dict):
+                    raise _damaged(path, f"{number}: {line:.60}")
+                yield row
 
 
-def _parquet(path: Path) -> list[Row]:
+def _parquet(path: Path) -> Iterator[Row]:
     parquet = require("pyarrow.parquet", extra="parquet")
     check_readable(path)
     try:
-        rows: list[Row] = parquet.read_table(path).to_pylist()
+        with parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+                yield from batch.to_pylist()
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
-    return rows
 
 
 def _damaged(path: Path, reason: object) -> UnreadableFileError:

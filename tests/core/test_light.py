@@ -15,6 +15,7 @@ from checkpoints import edit_json
 
 from korag import load_encoder
 from korag.encoders.light.layout import read_layout
+from korag.encoders.light.tokenizer import Tokenizer
 from korag.errors import CheckpointError
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,27 @@ def test_vectors_and_tokens_equal_those_of_sentence_transformers(name, settings,
     assert light.token_ids(TEXTS[4]) == other.token_ids(TEXTS[4])
     assert light.token_texts(range(0, 12_288, 7)) == other.token_texts(range(0, 12_288, 7))
     assert light.fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize("name", ["mini-dense", "mini-splade", "mini-colbert"])
+def test_a_text_is_tokenized_once(name, monkeypatch):
+    encoder = load_encoder(name, device="cpu", dtype="float32")
+    encoder.load()
+    seen = []
+    tokenize = Tokenizer.__call__
+
+    def count(self, text, **settings):
+        seen.extend([text] if isinstance(text, str) else text)
+        return tokenize(self, text, **settings)
+
+    monkeypatch.setattr(Tokenizer, "__call__", count)
+    texts = [f"{place}번 {text}" for place, text in enumerate(TEXTS[:9])]  # what is cut is looked at again
+    encoder.encode_documents(texts)
+    assert len(seen) == len(texts)
+    encoder.encode_queries(texts)
+    assert len(seen) == 2 * len(texts)
+    list(encoder.stream_documents(texts, block=4))
+    assert len(seen) == 3 * len(texts)
 
 
 def test_one_text_at_a_time_has_the_same_vectors(colbert):
@@ -130,6 +152,62 @@ def test_whatever_is_not_known_is_left_to_sentence_transformers(copied, change):
     assert read_layout(checkpoint, copied) is not None
     change(copied)
     assert read_layout(checkpoint, copied) is None
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The bundled models as sentence-transformers saves them, and training with it."""
+    root = tmp_path_factory.mktemp("saved")
+    for name in ("mini-dense", "mini-splade", "mini-colbert"):
+        copy = load_encoder(name, device="cpu", dtype="float32").load_copy()
+        copy.save_pretrained(str(root / name), create_model_card=False)
+    return root
+
+
+@pytest.mark.parametrize("name", ["mini-dense", "mini-splade", "mini-colbert"])
+def test_a_model_saved_by_sentence_transformers_is_light(name, saved):
+    light, other = (
+        load_encoder(saved / name, device="cpu", dtype="float32", backend=backend)
+        for backend in ("torch", "sentence-transformers")
+    )
+    for task in ("encode_documents", "encode_queries"):
+        found, expected = (dense_rows(getattr(encoder, task)(TEXTS)) for encoder in (light, other))
+        for row, same in zip(found, expected, strict=True):
+            np.testing.assert_allclose(row, same, rtol=0, atol=1e-5)
+    assert (light.is_light, other.is_light) == (True, False)
+    assert light.count_tokens(TEXTS) == other.count_tokens(TEXTS)
+    assert light.fingerprint == other.fingerprint
+
+
+UNKNOWN_SAVED = {
+    "a pooling of another kind": ("mini-dense", _edit("1_Pooling/config.json", pooling_mode="cls")),
+    "vectors of another name": ("mini-dense", _edit("2_Normalize/config.json", module_input_name="token_embeddings")),
+    "another task": ("mini-dense", _edit("sentence_bert_config.json", transformer_task="text-generation")),
+    "lower case": ("mini-dense", _edit("sentence_bert_config.json", do_lower_case=True)),
+    "another output": (
+        "mini-splade",
+        _edit("sentence_bert_config.json", modality_config={"text": {"method": "forward", "method_output_name": "x"}}),
+    ),
+    "queries that see what fills them up": (
+        "mini-colbert",
+        _edit("sentence_bert_config.json", query_expansion={"strategy": "fixed", "attend": True, "length": 32}),
+    ),
+    "queries without expansion": ("mini-colbert", _edit("sentence_bert_config.json", query_expansion=None)),
+    "skipped words of queries": (
+        "mini-colbert",
+        _edit("2_MultiVectorMask/config.json", skiplist_tasks=["query", "document"]),
+    ),
+    "only some tokens": ("mini-colbert", _edit("2_MultiVectorMask/config.json", keep_only_token_ids=[7])),
+}
+
+
+@pytest.mark.parametrize(("name", "change"), UNKNOWN_SAVED.values(), ids=UNKNOWN_SAVED)
+def test_what_is_not_known_of_a_saved_model_is_left_to_sentence_transformers(saved, tmp_path, name, change):
+    folder = shutil.copytree(saved / name, tmp_path / name)
+    checkpoint = load_encoder(folder).checkpoint
+    assert read_layout(checkpoint, folder) is not None
+    change(folder)
+    assert read_layout(checkpoint, folder) is None
 
 
 @pytest.mark.parametrize("missing", ["bias", "activation_function", "in_features", "out_features"])

@@ -21,13 +21,13 @@ def rows(vectors) -> list[np.ndarray]:
 
 def counting(monkeypatch) -> list[str]:
     seen: list[str] = []
-    tokenize = Pipeline.tokenize
+    measure = Pipeline.measure
 
     def count(self, texts, task):
         seen.extend(texts)
-        return tokenize(self, texts, task)
+        return measure(self, texts, task)
 
-    monkeypatch.setattr(Pipeline, "tokenize", count)
+    monkeypatch.setattr(Pipeline, "measure", count)
     return seen
 
 

@@ -129,8 +129,8 @@ class LateInteractionEncoder(PretrainedEncoder[list[NDArray[np.float32]]]):
             return []
         pipeline = self._placing_pipeline()
         with self.running():
-            cut, lengths = self._measure(pipeline, list(texts), task, self._report(task), log=True)
-            return place_tokens(pipeline, texts, pipeline.encode(cut, task, lengths=lengths), task)
+            cut, lengths, tokens = self._measure(pipeline, list(texts), task, self._report(task), log=True)
+            return place_tokens(pipeline, texts, pipeline.encode(cut, task, lengths=lengths, tokens=tokens), task)
 
     def _placing_pipeline(self) -> Pipeline:
         """Returns what makes the rows of `encode_placed`: a vector for every token, with the token."""

@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from korag.encoders.base import Task
 from korag.encoders.batching import even_budget, prefetch, token_budget_batches
 from korag.encoders.cutting import cut_texts
@@ -96,6 +99,19 @@ class Pipeline:
             )
         return [len(ids) for ids in encoded["input_ids"]]
 
+    def measure(self, texts: Sequence[str], task: Task) -> tuple[list[int], list[NDArray[np.int32]] | None]:
+        """Returns what `count_tokens` does, and the truncated tokens of each text, which `encode` need not make again.
+
+        Only light models start from tokens; for others, the tokens are None.
+        """
+        from korag.encoders.light.modules import LightModel
+
+        if not isinstance(self._model, LightModel):
+            return self.count_tokens(texts, task), None
+        with self._tokenizer_lock:
+            rows, lengths = self._model.token_rows(texts, self._tasks[task].prompt, task)
+        return lengths, rows
+
     def offsets(self, text: str, task: Task) -> tuple[list[int], list[tuple[int, int] | None]]:
         """Returns the tokens that the tokenizer makes of a text, from `cut`, prompt and special tokens included.
 
@@ -144,6 +160,7 @@ class Pipeline:
         task: Task,
         *,
         lengths: Sequence[int],
+        tokens: Sequence[NDArray[np.int32]] | None = None,
         pool: WorkerPool | None = None,
         on_batch: Callable[[int], object] = lambda _: None,
     ) -> list[Any]:
@@ -152,7 +169,8 @@ class Pipeline:
         Args:
             texts: The texts, from `cut`.
             task: Queries or documents.
-            lengths: From `count_tokens`.
+            lengths: From `count_tokens` or `measure`.
+            tokens: From `measure`; None to tokenize each batch. Worker processes do that themselves.
             pool: Worker processes to compute in; None for this process. A single batch is always computed here.
             on_batch: Called after every batch with its number of texts, possibly from several threads.
 
@@ -167,6 +185,9 @@ class Pipeline:
             on_batch(len(batch))
 
         def tokenize(batch: list[int]) -> dict[str, Any]:
+            if tokens is not None:
+                features: dict[str, Any] = self._model.collate([tokens[index] for index in batch], task)
+                return features
             return self.tokenize([texts[index] for index in batch], task)
 
         batch_per_core = self._batch_per_core and pool is None

@@ -10,6 +10,9 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from korag.checkpoints.checkpoint import Checkpoint, check_trainable
 from korag.checkpoints.fingerprint import Fingerprint, digest_folders, digest_settings
 from korag.checks import check_count
@@ -447,21 +450,21 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         pipeline = self._pipeline()
         pool = self._pool if self._pool is not None and self._pool.is_here else None
         with self.running():
-            cut, lengths = self._measure(pipeline, texts, task, report, log=log)
-            return pipeline.encode(cut, task, lengths=lengths, pool=pool, on_batch=bar.update)
+            cut, lengths, tokens = self._measure(pipeline, texts, task, report, log=log)
+            return pipeline.encode(cut, task, lengths=lengths, tokens=tokens, pool=pool, on_batch=bar.update)
 
     @staticmethod
     def _measure(
         pipeline: Pipeline, texts: list[str], task: Task, report: TruncationReport, *, log: bool
-    ) -> tuple[list[str], list[int]]:
-        """Returns the texts as they are tokenized, and their numbers of tokens."""
+    ) -> tuple[list[str], list[int], list[NDArray[np.int32]] | None]:
+        """Returns the texts as they are tokenized, their numbers of tokens, and of a light model the tokens."""
         prepared = pipeline.prepare(texts, task)
         cut = pipeline.cut(prepared, task)
-        lengths = pipeline.count_tokens(cut, task)
+        lengths, tokens = pipeline.measure(cut, task)
         report.count(texts, lengths, cut=cut != prepared, unread=lambda index: pipeline.unread(cut[index], task))
         if log:
             report.log()
-        return cut, lengths
+        return cut, lengths, tokens
 
     def _span_attributes(self, task: Task, count: int) -> dict[str, Any]:
         return {

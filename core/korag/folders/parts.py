@@ -21,7 +21,7 @@ _KEPT = 1_000_000
 
 
 class FileParts:
-    """What becomes a document each.
+    """The texts that become a document each.
 
     Few texts are kept when they have been gone through; a large table is read and split anew each time, so that it is
     never in memory as a whole.
@@ -63,7 +63,7 @@ class FileParts:
             yield Part("", "")  # an empty document, by which a file without text is known
 
     def _split(self, part: Part) -> list[Part]:
-        """Returns what becomes a document each; a text that is one chunk keeps its name."""
+        """Returns the parts that become a document each; a text that is one chunk keeps its name."""
         if self._splitter is None:
             return [part]
         title = part.metadata.get("title")

@@ -37,7 +37,7 @@ class _CheckedFile:
     """A file that can be stored.
 
     Attributes:
-        parts: What becomes its documents.
+        parts: The texts of its documents.
         note: Stands with each of them.
         hashes: Of their contents, by id and in order; the contents themselves may exceed memory.
         is_without_text: There is no text in it, such as in a scan.

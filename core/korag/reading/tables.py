@@ -65,8 +65,8 @@ class _Table:
         for number, row in enumerate(self._rows(), start=1):
             values = {to_nfc(str(name)): value for name, value in row.items()}
             text = "\n".join(str(values[name]) for name in texts if values.get(name) not in (None, ""))
-            has_id = id_column and values.get(id_column) not in (None, "")
-            named = to_nfc(str(values[id_column])) if has_id else str(number)
+            id_ = values.get(id_column) if id_column else None
+            named = str(number) if id_ in (None, "") else to_nfc(str(id_))
             if named in seen:
                 raise UnreadableFileError(
                     f"'{self.path.name}' {number}행: id {named!r}이(가) 앞 행에도 있습니다. --id-column으로 다른 열을 "
@@ -137,9 +137,7 @@ def _plain(value: Any) -> Any:
 def _csv(path: Path, delimiter: str) -> Iterator[Row]:
     with open_text(path) as file:
         rows = csv.DictReader(file, delimiter=delimiter)
-        number = 0
-        while (row := _next_row(rows, path)) is not None:
-            number += 1
+        for number, row in enumerate(iter(lambda: _next_row(rows, path), None), start=1):
             if None in row:
                 raise UnreadableFileError(
                     f"'{path.name}' {number}행: 값이 헤더의 열보다 많습니다. 따옴표를 확인하세요.",

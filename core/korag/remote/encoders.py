@@ -130,7 +130,8 @@ class RemoteEncoder(PretrainedEncoder[Vectors]):
             return []
         with span("CreateEmbeddings", "EMBEDDING", self._span_attributes(task, len(texts))):
             pipeline = await asyncio.to_thread(self._pipeline)
-            cut, lengths = await asyncio.to_thread(self._measure, pipeline, texts, task, self._report(task), log=True)
+            report = self._report(task)
+            cut, lengths, _ = await asyncio.to_thread(self._measure, pipeline, texts, task, report, log=True)
             return await pipeline.aencode(cut, task, lengths=lengths)
 
     def _pipeline(self) -> RemotePipeline:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from korag.encoders.base import Task
 from korag.encoders.pipeline import Pipeline
@@ -43,11 +44,12 @@ class RemotePipeline(Pipeline):
         task: Task,
         *,
         lengths: Sequence[int],
+        tokens: Sequence[NDArray[np.int32]] | None = None,
         pool: WorkerPool | None = None,
         on_batch: Callable[[int], object] = lambda _: None,
     ) -> list[Any]:
         """As `Pipeline.encode`."""
-        del pool
+        del tokens, pool
         inputs = self._inputs(texts, task, lengths)
         return self._finished(inputs, loop.run(self._ask(inputs, lengths, on_batch)), task)
 

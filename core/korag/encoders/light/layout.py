@@ -75,9 +75,11 @@ _NEEDED = (
     "num_hidden_layers", "num_attention_heads", "local_attention", "norm_eps", "layer_types", "rope_parameters",
     "decoder_bias", "tie_word_embeddings",
 )  # fmt: skip
-_TRANSFORMER: Rules = {"max_seq_length": _size}
 _TOKENIZER: Rules = {
-    "tokenizer_class": one_of("PreTrainedTokenizerFast"),
+    "tokenizer_class": one_of("PreTrainedTokenizerFast", "TokenizersBackend"),
+    "backend": one_of("tokenizers"),
+    "is_local": is_flag,
+    "local_files_only": is_flag,
     "model_max_length": is_number,
     **dict.fromkeys(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), is_text),
 }
@@ -86,45 +88,129 @@ _COMMON: Rules = {
     "prompts": values(is_text),
     "similarity_fn_name": _text,
 }
-_MODEL: Mapping[str, Rules] = {
-    "dense": {**_COMMON, "model_type": one_of("SentenceTransformer")},
-    "sparse": {**_COMMON, "model_type": one_of("SparseEncoder")},
-    "late_interaction": {
-        **_COMMON,
-        "model_type": one_of("ColBERT"),
-        "query_prefix": is_text,
-        "document_prefix": is_text,
-        "query_length": _size,
-        "document_length": _size,
-        "do_query_expansion": _is_true,
-        "attend_to_expansion_tokens": is_flag,
-        "skiplist_words": is_texts,
-    },
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Writing:
+    """The way some releases of sentence-transformers write the models of a family.
+
+    Attributes:
+        kinds: The modules, by the last part of their class's name.
+        transformer: Rules for ``sentence_bert_config.json``.
+        model: Rules for ``config_sentence_transformers.json``.
+        modules: Rules for the ``config.json`` of each later module; all keys are needed: what is absent means something
+            else to sentence-transformers.
+        needed: Keys of the first two that are needed.
+    """
+
+    kinds: tuple[tuple[str, ...], ...]
+    transformer: Rules
+    model: Rules
+    modules: Mapping[str, Rules]
+    needed: tuple[str, ...] = ()
+
+
+def _new_transformer(task: str, output: str) -> Rules:
+    return {
+        "transformer_task": one_of(task),
+        "modality_config": fields(
+            {"text": fields({"method": one_of("forward"), "method_output_name": one_of(output)})}
+        ),
+        "module_output_name": one_of("token_embeddings"),
+    }
+
+
+def _new_names(name: str) -> Rules:
+    return {"module_input_name": one_of(name), "module_output_name": one_of(name)}
+
+
+_OLD: Rules = {"max_seq_length": _size}
+_SPLADE: Rules = {"pooling_strategy": one_of("max"), "activation_function": one_of("relu")}
+_DENSE: Rules = {
+    "in_features": _size,
+    "out_features": _size,
+    "bias": _is_false,
+    "activation_function": one_of("torch.nn.modules.linear.Identity"),
 }
-_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "dense": (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")),
-    "sparse": (("MLMTransformer", "SpladePooling"),),
-    "late_interaction": (("Transformer", "Dense"),),
+_POOLED = (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize"))
+_EXPANSION: Rules = {"strategy": one_of("fixed"), "length": _size}  # with mask tokens, which the others do not see
+_WRITINGS: Mapping[str, tuple[_Writing, _Writing]] = {
+    "dense": (
+        _Writing(
+            kinds=_POOLED,
+            transformer=_OLD,
+            model={**_COMMON, "model_type": one_of("SentenceTransformer")},
+            modules={
+                "Pooling": {
+                    "word_embedding_dimension": _size,
+                    "pooling_mode_mean_tokens": _is_true,
+                    "include_prompt": _is_true,
+                },
+                "Normalize": {},
+            },
+        ),
+        _Writing(
+            kinds=_POOLED,
+            transformer=_new_transformer("feature-extraction", "last_hidden_state"),
+            model={**_COMMON, "model_type": one_of("SentenceTransformer")},
+            modules={
+                "Pooling": {"embedding_dimension": _size, "pooling_mode": one_of("mean"), "include_prompt": _is_true},
+                "Normalize": _new_names("sentence_embedding"),
+            },
+            needed=("transformer_task", "modality_config", "module_output_name"),
+        ),
+    ),
+    "sparse": (
+        _Writing(
+            kinds=(("MLMTransformer", "SpladePooling"),),
+            transformer=_OLD,
+            model={**_COMMON, "model_type": one_of("SparseEncoder")},
+            modules={"SpladePooling": {**_SPLADE, "word_embedding_dimension": _size}},
+        ),
+        _Writing(
+            kinds=(("MLMTransformer", "SpladePooling"),),
+            transformer=_new_transformer("fill-mask", "logits"),
+            model={**_COMMON, "model_type": one_of("SparseEncoder")},
+            modules={"SpladePooling": {**_SPLADE, "embedding_dimension": _size}},
+            needed=("transformer_task", "modality_config", "module_output_name"),
+        ),
+    ),
+    "late_interaction": (
+        _Writing(
+            kinds=(("Transformer", "Dense"),),
+            transformer=_OLD,
+            model={
+                **_COMMON,
+                "model_type": one_of("ColBERT"),
+                "query_prefix": is_text,
+                "document_prefix": is_text,
+                "query_length": _size,
+                "document_length": _size,
+                "do_query_expansion": _is_true,
+                "attend_to_expansion_tokens": _is_false,
+                "skiplist_words": is_texts,
+            },
+            modules={"Dense": _DENSE},
+            needed=("query_prefix", "document_prefix", "skiplist_words", "attend_to_expansion_tokens"),
+        ),
+        _Writing(
+            kinds=(("Transformer", "Dense", "MultiVectorMask", "Normalize"),),
+            transformer={
+                **_new_transformer("feature-extraction", "last_hidden_state"),
+                "document_length": _size,
+                "query_expansion": fields(_EXPANSION),
+            },
+            model={**_COMMON, "model_type": one_of("MultiVectorEncoder")},
+            modules={
+                "Dense": {**_DENSE, **_new_names("token_embeddings")},
+                "MultiVectorMask": {"skiplist_words": is_texts, "skiplist_tasks": one_of(["document"])},
+                "Normalize": _new_names("token_embeddings"),
+            },
+            needed=("transformer_task", "modality_config", "module_output_name", "document_length", "query_expansion"),
+        ),
+    ),
 }
-_MODULE: Mapping[str, Rules] = {  # all of them needed: what is absent means something else to sentence-transformers
-    "Pooling": {
-        "word_embedding_dimension": _size,
-        "pooling_mode_mean_tokens": _is_true,
-        "include_prompt": _is_true,
-    },
-    "SpladePooling": {
-        "pooling_strategy": one_of("max"),
-        "activation_function": one_of("relu"),
-        "word_embedding_dimension": _size,
-    },
-    "Dense": {
-        "in_features": _size,
-        "out_features": _size,
-        "bias": _is_false,
-        "activation_function": one_of("torch.nn.modules.linear.Identity"),
-    },
-    "Normalize": {},
-}
+"""By family: by releases before 6 (and PyLate), and since."""
 _FILES = frozenset({
     "config.json", "config_sentence_transformers.json", "matryoshka_heads.safetensors", "model.safetensors",
     "modules.json", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json",
@@ -177,7 +263,7 @@ def read_layout(checkpoint: Checkpoint, folder: Path) -> Layout | None:
 def _read(checkpoint: Checkpoint, folder: Path) -> Layout | None:
     settings = FolderSettings(folder)
     kinds = tuple(name.rpartition(".")[2] for name in settings.module_types)
-    if kinds not in _MODULES[checkpoint.family] or settings.modules[0]["path"]:
+    if not kinds or settings.modules[0]["path"]:
         return None
     places = [str(module["path"]) for module in settings.modules[1:]]
     known = _FILES | {f"{place}/{name}" for place in places for name in ("config.json", "model.safetensors")}
@@ -187,18 +273,9 @@ def _read(checkpoint: Checkpoint, folder: Path) -> Layout | None:
     architecture = "ModernBertForMaskedLM" if checkpoint.family == "sparse" else "ModernBertModel"
     if backbone.get("architectures") != [architecture] or not all(name in backbone for name in _NEEDED):
         return None
-    pairs = [
-        (backbone, _BACKBONE),
-        (tokenizer, _TOKENIZER),
-        (read_transformer_settings(folder), _TRANSFORMER),
-        (settings.model, _MODEL[checkpoint.family]),
-        *((found, _MODULE[kind]) for kind, found in zip(kinds[1:], settings.module_settings, strict=True)),
-    ]
-    if any(next(broken_rules(found, rules), None) for found, rules in pairs):
+    if any(next(broken_rules(*pair), None) for pair in ((backbone, _BACKBONE), (tokenizer, _TOKENIZER))):
         return None
-    if any(
-        _MODULE[kind].keys() - found.keys() for kind, found in zip(kinds[1:], settings.module_settings, strict=True)
-    ):
+    if not any(_is_written(settings, kinds, writing) for writing in _WRITINGS[checkpoint.family]):
         return None
     if any(backbone["rope_parameters"].get(kind, {}).keys() != _ROPE for kind in backbone["layer_types"]):
         return None
@@ -206,20 +283,31 @@ def _read(checkpoint: Checkpoint, folder: Path) -> Layout | None:
         return None
     if len(backbone["layer_types"]) != backbone["num_hidden_layers"] or not _divides(backbone):
         return None
-    marks = ("query_prefix", "document_prefix", "skiplist_words", "attend_to_expansion_tokens")
-    if checkpoint.family == "late_interaction" and (
-        not all(name in settings.model for name in marks) or settings.model["attend_to_expansion_tokens"]
-    ):
-        return None
+    later = dict(zip(kinds[1:], settings.module_settings, strict=True))
+    said = later.get("MultiVectorMask", settings.model)
     return Layout(
         folder=folder,
         backbone=backbone,
         modules=kinds,
         tokens={name: token for name, token in tokenizer.items() if name.endswith("_token")},
-        skipped=tuple(settings.model.get("skiplist_words", ())),
-        prefixes=tuple(settings.model[name] for name in marks[:2] if name in settings.model),
+        skipped=tuple(said.get("skiplist_words", ())),
+        prefixes=tuple(settings.model[name] for name in ("query_prefix", "document_prefix") if name in settings.model),
         projection=folder / places[0] / "model.safetensors",
         out_features=settings.module_settings[0].get("out_features"),
+    )
+
+
+def _is_written(settings: FolderSettings, kinds: tuple[str, ...], writing: _Writing) -> bool:
+    """Returns True if a folder's modules are written in a way whose every setting is known."""
+    if kinds not in writing.kinds:
+        return False
+    transformer = read_transformer_settings(settings.folder)
+    later = [(found, writing.modules[kind]) for kind, found in zip(kinds[1:], settings.module_settings, strict=True)]
+    pairs = [(transformer, writing.transformer), (settings.model, writing.model), *later]
+    return (
+        not any(next(broken_rules(found, rules), None) for found, rules in pairs)
+        and not any(rules.keys() - found.keys() for found, rules in later)
+        and all(name in transformer or name in settings.model for name in writing.needed)
     )
 
 

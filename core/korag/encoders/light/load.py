@@ -87,8 +87,9 @@ def _read_tokenizer(layout: Layout) -> Tokenizer | None:
         backend = Backend.from_file(str(layout.folder / "tokenizer.json"))
     except Exception:  # tokenizers raises nothing more particular for a file that it cannot read
         return None
-    if backend.truncation is not None or backend.padding is not None:
-        return None  # transformers takes sides and multiples from them
+    if not _is_usual(backend.truncation, backend.padding, layout.tokens["pad_token"]):
+        return None  # transformers takes sides, multiples and the token from them
+    backend.no_padding()
     added = backend.get_added_tokens_decoder().values()
     whole = {token.content for token in added if token.special and not token.normalized}
     if not {*layout.tokens.values()} <= whole or backend.get_vocab_size() > layout.backbone["vocab_size"]:
@@ -99,6 +100,18 @@ def _read_tokenizer(layout: Layout) -> Tokenizer | None:
     if any(backend.encode(mark, add_special_tokens=False).tokens != [mark] for mark in layout.prefixes if mark):
         return None  # sentence-transformers would keep them whole, if it can
     return tokenizer
+
+
+def _is_usual(truncation: dict[str, Any] | None, padding: dict[str, Any] | None, pad_token: str) -> bool:
+    """Returns True if a tokenizer's file asks for no other batches than `korag.encoders.light.tokenizer` makes."""
+    kept = {} if truncation is None else {name: truncation[name] for name in ("direction", "strategy", "stride")}
+    filled = (
+        {} if padding is None else {name: padding[name] for name in ("direction", "pad_to_multiple_of", "pad_token")}
+    )
+    return kept in ({}, {"direction": "right", "strategy": "longest_first", "stride": 0}) and filled in (
+        {},
+        {"direction": "right", "pad_to_multiple_of": None, "pad_token": pad_token},
+    )
 
 
 def _read_backbone(layout: Layout) -> Any:

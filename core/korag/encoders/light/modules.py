@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,6 +35,16 @@ class LightModel(nn.Sequential):
     def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **settings: Any) -> Features:
         """Tokenizes texts; see `Transformer.preprocess`."""
         return self._first.preprocess(inputs, prompt, **settings)
+
+    def token_rows(
+        self, inputs: Sequence[str], prompt: str | None, task: Task
+    ) -> tuple[list[NDArray[np.int32]], list[int]]:
+        """The first half of `preprocess`; see `Transformer.token_rows`."""
+        return self._first.token_rows(inputs, prompt, task)
+
+    def collate(self, rows: Sequence[NDArray[np.int32]], task: Task) -> Features:
+        """The second half of `preprocess`; see `Transformer.collate`."""
+        return self._first.collate(rows, task)
 
     @property
     def _first(self) -> Transformer:
@@ -68,17 +80,35 @@ class Transformer(nn.Module):
 
     def preprocess(self, inputs: Sequence[str], prompt: str | None = None, task: Task = "document") -> Features:
         """Tokenizes texts, each with a prompt before it."""
+        return self.collate(self.token_rows(inputs, prompt, task)[0], task)
+
+    def token_rows(
+        self, inputs: Sequence[str], prompt: str | None, task: Task
+    ) -> tuple[list[NDArray[np.int32]], list[int]]:
+        """Returns the tokens of each text, truncated, and how many there were before; `collate` makes batches of them.
+
+        Args:
+            inputs: The texts.
+            prompt: Stands before each of them.
+            task: Queries or documents.
+        """
         length = self.query_length if task == "query" else self.document_length
+        tokens = self.tokenizer([(prompt or "") + text for text in inputs], truncation=True, max_length=length)
+        rows = [np.array(row, np.int32) for row in tokens["input_ids"]]
+        return rows, tokens.whole_lengths(self.tokenizer.added_tokens)
+
+    def collate(self, rows: Sequence[NDArray[np.int32]], task: Task) -> Features:
+        """Makes a batch of rows of tokens."""
         expands = task == "query" and self.query_expansion is not None
-        texts = [(prompt or "") + text for text in inputs]
-        rows = self.tokenizer(texts, truncation=True, max_length=length)["input_ids"]
-        width = length if expands else max(map(len, rows))
+        width = self.query_length if expands else max(map(len, rows))
         filler = self.tokenizer.mask_token_id if expands else self.tokenizer.pad_token_id
-        ids = torch.tensor([row + [filler] * (width - len(row)) for row in rows])
+        ids = np.full((len(rows), width), filler, np.int64)
+        for place, row in enumerate(rows):
+            ids[place, : len(row)] = row
         sizes = torch.tensor([len(row) for row in rows])
         mask = (torch.arange(width) < sizes[:, None]).long()
         expansion = {"query_expansion_positions": mask == 0} if expands else {}
-        return {"input_ids": ids, "attention_mask": mask, **expansion}
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": mask, **expansion}
 
     def forward(self, features: Features) -> Features:
         """Runs the backbone."""

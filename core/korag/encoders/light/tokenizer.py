@@ -9,7 +9,7 @@ from tokenizers import Tokenizer as Backend
 
 
 class Tokens(dict[str, Any]):
-    """Tokens of a text or several; the words that they belong to are looked up on demand."""
+    """Tokens of a text or several; what else is known of them is looked up on demand."""
 
     def __init__(self, encodings: list[Any], *, single: bool, offsets: bool) -> None:
         parts: dict[str, list[Any]] = {"input_ids": [encoding.ids for encoding in encodings]}
@@ -22,6 +22,14 @@ class Tokens(dict[str, Any]):
         """Returns the number of the word of each token; None for special tokens."""
         words: list[int | None] = self._encodings[index].word_ids
         return words
+
+    def whole_lengths(self, added: int) -> list[int]:
+        """Returns the number of tokens per text before truncation, special tokens included.
+
+        Args:
+            added: Special tokens of a text, which each part that was cut off has, too.
+        """
+        return [len(encoding) + sum(len(part) - added for part in encoding.overflowing) for encoding in self._encodings]
 
 
 class Tokenizer:
@@ -69,6 +77,11 @@ class Tokenizer:
         texts = [text] if isinstance(text, str) else list(text)
         encodings = self.backend_tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
         return Tokens(encodings, single=isinstance(text, str), offsets=return_offsets_mapping)
+
+    @property
+    def added_tokens(self) -> int:
+        """Number of special tokens that a text gets."""
+        return self.backend_tokenizer.num_special_tokens_to_add(False)  # noqa: FBT003 (it takes no keyword)
 
     @property
     def added_tokens_decoder(self) -> dict[int, Any]:

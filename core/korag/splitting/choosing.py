@@ -17,7 +17,7 @@ _BY_TYPE: dict[str, Kind] = {
     **dict.fromkeys(("csv", "tsv"), "table"),
     **dict.fromkeys(_CODE, "code"),
 }
-_HTML = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_HTML = re.compile(r"\s*(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"</(?:p|div|table|h[1-6]|li|ul|ol|span|section|article|td|tr)>", re.IGNORECASE)
 _ANY_TAG = re.compile(
     r"</?(?:p|div|table|h[1-6]|li|ul|ol|span|section|article|td|tr|br|a|main|pre|dl|title)(?:\s[^<>]*)?/?>",

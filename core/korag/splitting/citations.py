@@ -23,10 +23,10 @@ _HIGHER = re.compile(r"(?<![가-힣])(?P<name>법|영|규칙)\s*$")
 _ADDENDUM = re.compile(r"부칙\s*$")
 _RANGE = re.compile(r"(?:내지|부터|[~∼～-])")
 _JOINT = re.compile(
-    r"(?:[\s,、ㆍ·]|및|또는|내지|부터|까지|[와과의~∼～-]|제\s?\d+\s?[항호목](?:의\d+)?|제?\s?\d+[항호]|[가-하]목|단서|본문|전단|후단"
-    r"|각\s?호|\([^()\n]*\))*"
+    r"(?:[가-하]목|[\s,、ㆍ·]|및|또는|내지|부터|까지|[와과의~∼～-]|제\s?\d++\s?[항호목](?:의\d++(?![항호]))?|\d++[항호]|단서|본문"
+    r"|전단|후단|각\s?호|\([^()\n]*\))*"
 )
-"""Words between references that belong together."""
+"""Words between references that belong together. No text has two readings: these would take exponential time."""
 _END = re.compile(r"[다라]\.(?:\s|$)|\n")
 
 

@@ -1,8 +1,9 @@
-"""Places where a text may be cut: between paragraphs, lines, sentences, words and characters."""
+"""Places where a text may be cut: between paragraphs, lines, sentences, words, characters."""
 
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from korag.analysis.user_words import check_user_words, kiwi_with
 from korag.splitting.sections import Divide
@@ -13,14 +14,16 @@ _LINE = re.compile(r"\n\s*")
 _WORD = re.compile(r"\s+")
 _CHARACTER = re.compile(rf"(?!^)(?=[^{JOINED}])(?<!\u200d)")
 _SENTENCE = re.compile(
-    r"(?:(?<=[^\W\d_])[.．]|[!?。！？…]|(?<=[)\]」』”’\"'%])\.)+"  # no end: 1. 목적, 2.5, 2026. 1. 2.
-    r"[\"'”’」』)\]）]*\s+(?=\S)"
+    r"(?:(?<=[^\W\d_])[.．]|(?<=[)\]」』”’\"'%])\.|(?<![!?。！？…])[!?。！？…])"  # no end: 1. 목적, 2.5, 2026. 1. 2.
+    r"[!?。！？…]*+[\"'”’」』)\]）]*+\s++(?=\S)"
 )
-"""The end of a sentence with the spaces behind it."""
+"""The end of a sentence with the spaces behind it. It begins at the first of several marks: time is linear."""
 _NO_END = re.compile(
     r"(?:^|[\s(\"'“‘「])(?:[A-Za-z]|[가나다라마바사아자차카타파하]|Mr|Mrs|Ms|Dr|St|vs|etc|cf|No|pp|Fig|e\.g|i\.e)\.$"
 )
 """Words that end in a full stop and end no sentence: initials, abbreviations, ``가.`` before an item."""
+_BLOCK = 32
+"""Characters between two places of `blocks`."""
 
 
 def _after(pattern: re.Pattern[str]) -> Divide:
@@ -54,7 +57,13 @@ def kiwi_sentences(text: str, start: int, end: int) -> list[int]:
     return [place for sentence in found[1:] if start < (place := start + sentence.start) < end]
 
 
-FINEST: tuple[Divide, ...] = (words, characters)
+def blocks(text: str, start: int, end: int) -> list[int]:
+    """Divides a text without spaces (base64, DNA), so that few parts are measured: only one too long is cut further."""
+    found = islice(_CHARACTER.finditer(text, start, end), _BLOCK, None, _BLOCK)
+    return [place for match in found if (place := match.start()) < end]
+
+
+FINEST: tuple[Divide, ...] = (words, blocks, characters)
 """For what cannot be divided in any better way."""
 
 

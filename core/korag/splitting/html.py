@@ -6,6 +6,7 @@ Read by Python's own parser, which has a position for everything it finds and st
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from html import unescape
 
@@ -69,9 +70,12 @@ def html_sections(page: Page, view: View, sentences: Divide) -> list[Section]:
 
     headings = [Heading(one.level, place(one.start), place(one.end), one.title) for one in page.headings]
     kinds: dict[int, Unit | None] = dict.fromkeys([0, *(heading.start for heading in headings)])
-    for begin, end, header in page.tables:
+    marked = sorted(kinds)
+    for begin, end, header in page.tables:  # in order, none in another
         own = Unit(place(begin), place(end), ROW_WAYS, (place(begin), place(header)) if begin < header < end else None)
-        kinds = {at: unit for at, unit in kinds.items() if not own.start <= at < own.end} | {own.start: own}
+        for at in marked[bisect_left(marked, own.start) : bisect_left(marked, own.end)]:
+            kinds.pop(at, None)
+        kinds[own.start] = own
         kinds.setdefault(own.end, None)
     for begin, end in page.blocks:
         if kinds.get(place(begin)) is None:

@@ -11,9 +11,9 @@ from korag.splitting.sections import LONGEST_TITLE, Divide, Heading, Section, Un
 from korag.splitting.tables import table_unit
 
 _FENCE = re.compile(r" {0,3}(?P<mark>`{3,}|~{3,})(?P<rest>.*)")
-_ATX = re.compile(r" {0,3}(?P<marks>#{1,6})(?:[ \t]+(?P<title>.*?))?(?:[ \t]+#+)?[ \t]*")
+_ATX = re.compile(r" {0,3}(?P<marks>#{1,6})(?:[ \t]+(?P<title>.*))?")
 _SETEXT = re.compile(r" {0,3}(?P<mark>=+|-+)[ \t]*")
-_RULE = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)+\|?\s*|\s*\|\s*:?-{2,}:?\s*\|\s*")
+_RULE = re.compile(r"\s*(?:\|\s*)?:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)+(?:\|\s*)?|\s*\|\s*:?-{2,}:?\s*\|\s*")
 _BLOCK_START = re.compile(r"\s*(?:[-*+>]|\d+[.)])\s")
 _STYLE = re.compile(r"(\*\*|__|`)(?=\S)(.+?)(?<=\S)\1|!?\[([^\]]*)\]\([^)]*\)|\s*\{#[\w-]+\}\s*$")
 _ANCHOR = re.compile(r"<a\b[^>]*>|</a>|<!--.*?-->")
@@ -38,7 +38,7 @@ def markdown_sections(text: str, sentences: Divide) -> list[Section]:
                 starts[rows[index][0] if index < len(rows) else len(text)] = "prose"
                 continue
         elif heading := _ATX.fullmatch(line):
-            headings.append(Heading(len(heading["marks"]), begin, end, plain(heading["title"] or "")))
+            headings.append(Heading(len(heading["marks"]), begin, end, plain(_without_closing(heading["title"] or ""))))
             starts[begin] = "prose"
         elif index + 1 < len(rows) and _is_table(text, rows, index):
             starts[begin] = "table"
@@ -58,6 +58,13 @@ def plain(title: str) -> str:
     """Returns a heading's text without its marks."""
     title = title[:LONGEST_TITLE]
     return " ".join(_STYLE.sub(lambda match: match[2] or match[3] or "", _ANCHOR.sub("", title)).split())
+
+
+def _without_closing(title: str) -> str:
+    """Returns the text of a heading without the ``#`` at its end."""
+    title = title.rstrip(" \t")
+    opened = title.rstrip("#")
+    return opened.rstrip(" \t") if opened.endswith((" ", "\t")) else title
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:

@@ -156,13 +156,12 @@ def _is_heading(text: str, match: re.Match[str], number: int, last: int) -> bool
 
 def _title(text: str, end: int) -> Heading | None:
     """The name of the statute, in the first line."""
-    for match in re.compile(r"[^\n]*\S[^\n]*").finditer(text, 0, end):
-        line = match.group().strip(" \t#*_")
-        if len(line) > LONGEST_TITLE or not _TITLE.search(line):
-            return None
-        name = re.sub(r"\s*[\[(（<【〈].*", "", line)
-        return Heading(0, match.start(), match.end(), " ".join(name.split()))
-    return None
+    match = re.compile(r"\S[^\n]*").search(text, 0, end)
+    line = match.group().strip(" \t#*_") if match is not None else ""
+    if match is None or len(line) > LONGEST_TITLE or not _TITLE.search(line):
+        return None
+    name = re.split(r"[\[(（<【〈]", line, maxsplit=1)[0]
+    return Heading(0, text.rfind("\n", 0, match.start()) + 1, match.end(), " ".join(name.split()))
 
 
 # -- metadata -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import re
 from korag.splitting.dividing import FINEST, lines
 from korag.splitting.sections import Section, Unit
 
-_RULE = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*")
+_RULE = re.compile(r"\s*(?:\|\s*)?:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*(?:\|\s*)?")
 ROW_WAYS = (lines, *FINEST)
 """Ways to divide a table whose rows are lines."""
 

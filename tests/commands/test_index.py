@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 import unicodedata
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -481,7 +482,30 @@ def bad_file(name: str, text: str) -> Any:
     return write
 
 
+def bad_archive(root: Path) -> str:
+    write_hwpx(root / "나쁜.hwpx", [f"{number}번 창고의 열쇠는 경비실에 있다." for number in range(200)])
+    with zipfile.ZipFile(root / "나쁜.hwpx") as archive:
+        section = archive.read("Contents/section0.xml")
+    with zipfile.ZipFile(root / "나쁜.hwpx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("Contents/section0.xml", section)
+    data = bytearray((root / "나쁜.hwpx").read_bytes())
+    for place in (100, 101):
+        data[place] ^= 0xFF
+    (root / "나쁜.hwpx").write_bytes(data)
+    return "나쁜.hwpx"
+
+
+def bad_link(root: Path) -> str:
+    try:
+        (root / "끊긴.txt").symlink_to(root / "없는 글.txt")
+    except OSError:
+        pytest.skip("links cannot be made here")
+    return "끊긴.txt"
+
+
 BAD = {
+    "archive": bad_archive,
+    "link": bad_link,
     "name": bad_name,
     "loop": bad_loop,
     "surrogate": bad_file("나쁜.jsonl", '{"text": "글 \\ud800"}'),
@@ -507,6 +531,108 @@ def test_a_bad_file_is_reported_and_the_others_are_indexed(
     assert [problem.file for problem in report.problems] == [name]
     str(report.problems[0].error).encode()
     assert collection.ids() == ["좋은.txt"]
+
+
+def test_whatever_a_reader_stumbles_over_is_reported(
+    folder: Path, collection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise KeyError("header")
+
+    monkeypatch.setattr("korag.reading.plain.PlainReader.read", fail)
+    report = index_folder(folder, collection)
+    assert report.complete
+    assert {"도서관.txt", "인사/휴가.md"} <= {problem.file for problem in report.problems}
+    assert "KeyError: 'header'" in str(report.problems[-1].error)
+    assert set(report.added) == FILES - {"도서관.txt", "인사/휴가.md"}
+
+
+def commits(monkeypatch: pytest.MonkeyPatch, collection: Any) -> list[str]:
+    """Returns the changes of a collection by name, as they come."""
+    done: list[str] = []
+    for name in ("add", "delete", "rename", "update_metadata"):
+        change = getattr(type(collection), name)
+
+        def noting(self: Any, *arguments: Any, _name: str = name, _change: Any = change, **keywords: Any) -> Any:
+            done.append(_name)
+            return _change(self, *arguments, **keywords)
+
+        monkeypatch.setattr(type(collection), name, noting)
+    return done
+
+
+def test_many_small_changes_are_few_commits(tmp_path: Path, collection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root := tmp_path / "글").mkdir()
+    files = [root / f"{number}.txt" for number in range(30)]
+    for file in files:
+        file.write_text(f"{file.stem}번 창고", encoding="utf-8")
+        (root / f"{file.stem}.csv").write_text("글\n하나\n둘\n셋\n", encoding="utf-8")
+    index_folder(root, collection)
+    for number, file in enumerate(files):
+        os.utime(file, ns=(number, number))
+        (root / f"{file.stem}.csv").write_text("글\n둘\n셋\n", encoding="utf-8")
+    done = commits(monkeypatch, collection)
+    report = index_folder(root, collection)
+    assert (report.unchanged, len(report.changed)) == (30, 30)
+    assert done == ["update_metadata", "rename", "add", "delete"]
+    assert [document.text for document in collection.get(where={"file": "7.csv"})] == ["둘", "셋"]
+    assert (len(collection), encoded(collection)) == (90, 120)
+    assert index_folder(root, collection).unchanged == 60
+
+
+def test_a_changed_file_is_never_missing(tmp_path: Path, collection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root := tmp_path / "글").mkdir()
+    (root / "창고.txt").write_text("가 동의 창고", encoding="utf-8")
+    (root / "표.csv").write_text("글\n하나\n둘\n셋\n", encoding="utf-8")
+    index_folder(root, collection)
+    (root / "창고.txt").write_text("나 동의 창고", encoding="utf-8")
+    (root / "표.csv").write_text("글\n셋\n넷\n", encoding="utf-8")
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(collection), "add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            index_folder(root, collection)
+    assert {document.text for document in collection.get()} == {"가 동의 창고", "하나", "둘", "셋"}
+    index_folder(root, collection)
+    assert {document.id: document.text for document in collection.get()} == {
+        "창고.txt": "나 동의 창고",
+        "표.csv#1": "셋",
+        "표.csv#2": "넷",
+    }
+    assert encoded(collection) == 6
+
+
+def test_folders_in_folders_without_end(tmp_path: Path, collection: Any) -> None:
+    deep = [tmp_path / "글"]
+    while len(deep) < 1_100:
+        deep.append(deep[-1] / "a")
+    try:
+        for folder in deep:
+            folder.mkdir()
+        (deep[-1] / "창고.txt").write_text("가 동의 창고", encoding="utf-8")
+        assert index_folder(deep[0], collection).added == ["a/" * 1_099 + "창고.txt"]
+    finally:
+        (deep[-1] / "창고.txt").unlink(missing_ok=True)
+        for folder in reversed(deep):
+            folder.rmdir()
+
+
+def test_documents_behind_a_link_stay_when_it_breaks(tmp_path: Path, collection: Any) -> None:
+    (root := tmp_path / "글").mkdir()
+    (root / "다른 글.txt").write_text("나 동의 창고", encoding="utf-8")
+    (tmp_path / "창고.txt").write_text("가 동의 창고", encoding="utf-8")
+    bad_link(root)
+    (root / "끊긴.txt").unlink()
+    (root / "끊긴.txt").symlink_to(tmp_path / "창고.txt")
+    index_folder(root, collection)
+    (tmp_path / "창고.txt").unlink()
+    report = index_folder(root, collection)
+    assert ([problem.file for problem in report.problems], report.removed) == (["끊긴.txt"], [])
+    assert "broken link" in str(report.problems[0].error)
+    assert "끊긴.txt" in collection.ids()
 
 
 def test_columns_of_a_row_are_kept_as_they_are(tmp_path: Path, collection: Any) -> None:

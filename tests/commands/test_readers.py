@@ -214,6 +214,8 @@ class TestHwpx:
             archive.writestr("mimetype", "application/hwp+zip")
         with zipfile.ZipFile(tmp_path / "폭탄.hwpx", "w") as archive:
             archive.writestr("Contents/section0.xml", '<!DOCTYPE a [<!ENTITY b "가">]><a>&b;</a>')
+        with zipfile.ZipFile(tmp_path / "인코딩.hwpx", "w") as archive:
+            archive.writestr("Contents/section0.xml", '<?xml version="1.0" encoding="foo-bar"?><a>가</a>')
         for path in tmp_path.iterdir():
             with pytest.raises(UnreadableFileError, match="cannot be read"):
                 read(path)

@@ -162,6 +162,13 @@ class TestExport:
         assert main(["export", str(index), str(target), "--overwrite"]) == 0
         assert len(target.read_text(encoding="utf-8").splitlines()) == 3
 
+    def test_other_files_are_left_alone(self, index: Path, tmp_path: Path) -> None:
+        mine = tmp_path / "문서.jsonl.tmp"
+        mine.write_text("내 것", encoding="utf-8")
+        assert main(["export", str(index), str(tmp_path / "문서.jsonl")]) == 0
+        assert mine.read_text(encoding="utf-8") == "내 것"
+        assert {path.name for path in tmp_path.iterdir()} == {"색인", "문서.jsonl", "문서.jsonl.tmp"}
+
 
 class TestTruncated:
     @pytest.fixture

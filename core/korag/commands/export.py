@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,11 @@ def run(options: argparse.Namespace) -> None:
         )
     if output.suffix == ".parquet":
         require("pyarrow.parquet", extra="parquet")
-    unfinished = output.with_name(output.name + ".tmp")
+    unfinished = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
     with read_index(options) as stored, storage_errors(output, writing=True):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.open("xb").close()  # never a file of the user's
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
             count = _WRITERS[output.suffix](stored.documents(), unfinished)
             flush(unfinished)
             unfinished.replace(output)

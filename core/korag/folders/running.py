@@ -73,6 +73,9 @@ class Run:
         split = () if splitter is None else (splitter.splitter, splitter.sentences, splitter.size)
         self._how = short_hash((_READING, options.text_columns, options.id_column, *split))
         self._documents: list[StoredDocument] = []
+        self._moved: dict[str, str] = {}
+        self._gone: list[str] = []
+        self._touched: dict[str, dict[str, str]] = {}
         self._pace = Pace(_DOCUMENTS)
         self._characters = self._bytes = 0
         self._foreign: Set[str] = frozenset()
@@ -96,6 +99,7 @@ class Run:
                 del self._owners[id_]
             self._report.removed += changes.removed
         due = [file for name, file in files.items() if name not in known or self._is_due(file, known[name])]
+        self._flush_touched()
         if self._progress is not None:
             self._progress.begin(sum(file.size for file in due))
         for file in due:
@@ -118,7 +122,9 @@ class Run:
             if digest != note.digest:
                 return True
             touched = Note(file.size, file.time, note.digest, note.parts, note.how)
-            self._collection.update_metadata(indexed.ids, {NOTE: str(touched)})
+            self._touched |= {id_: {NOTE: str(touched)} for id_ in indexed.ids}
+            if len(self._touched) >= _DOCUMENTS:
+                self._flush_touched()
         self._report.unchanged += 1
         return False
 
@@ -170,8 +176,7 @@ class Run:
 
     def _store(self, file: FoundFile, checked: _CheckedFile, indexed: Indexed | None, origin: str | None) -> None:
         """Keeps what is the same in the collection, and lines up the rest to be added."""
-        if indexed is not None:
-            self._keep_equal(indexed, checked.hashes)
+        gone = [] if indexed is None else self._keep_equal(indexed, checked.hashes)
         self._list(file.name, origin, is_new=indexed is None, is_empty=checked.is_without_text)
         count = len(checked.hashes)
         for place, document in enumerate(self._documents_of(file, checked), start=1):
@@ -180,6 +185,7 @@ class Run:
             self._bytes += file.size * place // count - file.size * (place - 1) // count
             if len(self._documents) >= self._pace.size or self._characters >= _CHARACTERS:
                 self._flush()
+        self._gone += gone
 
     def _documents_of(self, file: FoundFile, checked: _CheckedFile) -> Iterator[StoredDocument]:
         """Yields a file's documents, if they are still those that were checked; otherwise that is noted."""
@@ -193,16 +199,20 @@ class Run:
             if next(expected, None) is not None:
                 raise _changed(file)
 
-    def _keep_equal(self, indexed: Indexed, hashes: Mapping[str, bytes]) -> None:
-        """Gives documents whose text and headings are still there their new ids, and removes the others."""
+    def _keep_equal(self, indexed: Indexed, hashes: Mapping[str, bytes]) -> list[str]:
+        """Lines up new ids for documents whose text and headings are still there; returns ids that will be gone."""
         old: dict[str, bytes] = {}
         for ids in batched(indexed.ids, _CHECKED):
             old.update((document.id, content_hash(document)) for document in self._collection.get(ids))
         match = match_texts(old, hashes)
-        if match.gone:
-            self._collection.delete(match.gone)
-        if match.moved:
-            self._collection.rename(match.moved)
+        self._moved |= match.moved
+        # One whose id another document gets waits under an id that this leaves.
+        targets = set(match.moved.values())
+        left = (id_ for id_ in match.moved if id_ not in targets)
+        displaced = {id_: next(left) for id_ in match.gone if id_ in targets}
+        self._moved |= displaced
+        gone = (displaced.get(id_, id_) for id_ in match.gone)
+        return [id_ for id_ in gone if id_ not in hashes]
 
     def _list(self, name: str, origin: str | None, *, is_new: bool, is_empty: bool) -> None:
         if origin is not None:
@@ -214,12 +224,24 @@ class Run:
         if is_empty:
             self._report.without_text.append(name)
 
+    def _flush_touched(self) -> None:
+        """Notes the times of files that have no other change."""
+        if self._touched:
+            self._collection.update_metadata(list(self._touched), list(self._touched.values()))
+            self._touched = {}
+
     def _flush(self) -> None:
-        """Adds the documents that are waiting."""
-        documents, size = self._documents, self._bytes
-        self._documents, self._characters, self._bytes = [], 0, 0
-        if not documents:
-            return
+        """Adds the documents that are waiting, before those that they replace are removed."""
+        documents, size, moved, gone = self._documents, self._bytes, self._moved, self._gone
+        self._documents, self._characters, self._bytes, self._moved, self._gone = [], 0, 0, {}, []
+        if moved:
+            self._collection.rename(moved)
+        if documents:
+            self._add(documents, size)
+        if gone:
+            self._collection.delete(gone)
+
+    def _add(self, documents: Sequence[StoredDocument], size: int) -> None:
         self._pace.begin()
         with self._progress.encoding(len(documents), size) if self._progress is not None else contextlib.nullcontext():
             self._collection.add(
@@ -246,6 +268,13 @@ class Run:
                 f"'{file.name}': 리스트나 객체가 너무 깊이 겹쳐 있습니다. 얕게 고쳐 다시 저장하세요.",
                 f"'{file.name}': lists or objects are nested too deeply. Save it with fewer levels.",
             )
+        except Exception as unknown:  # whatever a library stumbles over, other files are indexed
+            reason = f"{type(unknown).__name__}: {unknown}"
+            error = UnreadableFileError(
+                f"'{file.name}'을(를) 읽을 수 없습니다({reason:.200}). 파일이 온전한지 확인하세요.",
+                f"'{file.name}' cannot be read ({reason:.200}); check that the file is whole.",
+            )
+            error.__cause__ = unknown
         self._report.problems.append(Problem(file.name, error))
 
 

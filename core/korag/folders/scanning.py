@@ -76,7 +76,7 @@ def scan(folder: Path, *, without: Path) -> Scan:
             f"There is no folder '{folder}'; pass the one with the files to index.",
         )
     found = Scan({}, [], Counter())
-    for path in _walk(folder, without.resolve(), found.problems, folder):
+    for path in _walk(folder, without, found.problems):
         name = _name(path, folder)
         try:
             if find_reader(shown := PurePath(name)) is None:
@@ -102,29 +102,42 @@ def scan(folder: Path, *, without: Path) -> Scan:
     return found
 
 
-def _walk(folder: Path, without: Path, problems: list[Problem], root: Path) -> Iterator[Path]:
-    try:
-        with storage_errors(folder, writing=False):
-            entries = sorted(os.scandir(folder), key=lambda entry: to_nfc(entry.name))
-    except StorageError as error:
-        if folder == root:
-            raise
-        problems.append(Problem(_name(folder, root), error))
-        return
-    for entry in entries:
+def _walk(root: Path, without: Path, problems: list[Problem]) -> Iterator[Path]:
+    """Yields the files below a folder, folders that are in themselves (by a mount) once."""
+    hidden = _identity(without) if without.exists() else None
+    above = [(_identity(root), iter(_entries(root)))]
+    while above:
+        if (entry := next(above[-1][1], None)) is None:
+            above.pop()
+            continue
         if entry.name.startswith((".", "~$")):
             continue
         path = Path(entry.path)
         try:
             with storage_errors(path, writing=False):  # a link may point at itself
-                is_folder, is_file = entry.is_dir(follow_symlinks=False), entry.is_file()
+                if entry.is_dir(follow_symlinks=False):
+                    identity = _identity(path)
+                    if identity not in (hidden, *(one for one, _ in above)):
+                        above.append((identity, iter(_entries(path))))
+                    continue
+                is_broken = entry.is_symlink() and not path.exists()
+                if not is_broken and not entry.is_file():
+                    continue
         except StorageError as error:
             problems.append(Problem(_name(path, root), error))
-            continue
-        if is_folder and path.resolve() != without:
-            yield from _walk(path, without, problems, root)
-        elif is_file:
+        else:
             yield path
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with storage_errors(folder, writing=False):
+        return sorted(os.scandir(folder), key=lambda entry: to_nfc(entry.name))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Returns the numbers by which a folder is known under any path."""
+    facts = folder.stat()
+    return facts.st_dev, facts.st_ino
 
 
 def _name(path: Path, folder: Path) -> str:

@@ -36,7 +36,9 @@ class HwpxReader:
                 if not found:
                     raise ValueError("no Contents/section0.xml")
                 text = "\n".join(_section(archive, info) for _, info in sorted(found, key=lambda pair: pair[0]))
-        except (zipfile.BadZipFile, ElementTree.ParseError, ValueError, RuntimeError, NotImplementedError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # of zipfile, its decompressors and expat, each of which has classes of its own
             raise UnreadableFileError(
                 f"한글 문서 '{path.name}'을(를) 읽을 수 없습니다({error}). 암호가 걸려 있으면 풀고, 한글에서 HWPX로 "
                 "다시 "

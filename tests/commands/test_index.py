@@ -760,9 +760,10 @@ def test_a_large_table_that_changes_while_it_is_indexed_is_indexed_again(
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "글 \ud800"}, r"texts\[300\]"),
-        ({"text": "글", "값": "\ud800"}, r"metadata\[300\]"),
-        ({"id": "0#1", "text": "글"}, r"the same id '큰 표.jsonl#0#1'"),
+        ({"text": "글 \ud800"}, r"'큰 표.jsonl', line 301, column 'text' has half a character"),
+        ({"text": "글", "값": "\ud800"}, r"line 301, column '값' has half a character"),
+        ({"text": "글", "_korag_breadcrumb": 5}, r"metadata\[300\]"),
+        ({"id": "0#1", "text": "글"}, r"'큰 표.jsonl', row 301: the document id '0#1' is there before"),
     ],
 )
 def test_a_bad_row_far_down_leaves_the_whole_file_out(

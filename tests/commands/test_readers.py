@@ -23,7 +23,7 @@ def read(path: Path, **options: object) -> list[Part]:
     return list(reader.read(path, ReadOptions(**options)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp949"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp949"])
 @pytest.mark.parametrize("name", ["글.txt", "글.MD"])
 def test_text_in_the_encodings_of_korean_files(tmp_path: Path, encoding: str, name: str) -> None:
     (tmp_path / name).write_bytes(TEXT.replace("\n", "\r\n").encode(encoding))
@@ -112,9 +112,46 @@ class TestTables:
         with pytest.raises(UnreadableFileError, match="no column '대답'"):
             read(tmp_path / "표.csv", text_columns=("대답",))
 
+    @pytest.mark.parametrize("rows", ["제목,본문,,\n주차,지하에 한다.,가,\n", ",본문,제목,\n,지하에 한다.,주차,가\n"])
+    def test_unnamed_columns_of_a_spreadsheet(self, tmp_path: Path, rows: str) -> None:
+        (tmp_path / "표.csv").write_text(rows, encoding="utf-8")
+        (part,) = read(tmp_path / "표.csv")
+        assert part.text == "주차\n지하에 한다."
+        assert "가" in part.metadata.values()
+
+    def test_texts_in_a_list_are_lines_and_numbers_are_text(self, tmp_path: Path) -> None:
+        rows = [{"제목": 7, "본문": ["지하에 한다.", "밤에는 닫는다."]}, {"제목": None, "본문": []}]
+        (tmp_path / "표.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        assert [part.text for part in read(tmp_path / "표.jsonl")] == ["7\n지하에 한다.\n밤에는 닫는다.", ""]
+
+    def test_a_column_of_parquet_that_python_cannot_read_is_named(self, tmp_path: Path) -> None:
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        bad = {
+            "날": pyarrow.array([10_000_000], pyarrow.date32()),
+            "때": pyarrow.array([0], pyarrow.timestamp("us", "서울/강남")),
+            "글자": pyarrow.StringArray.from_buffers(
+                1, pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0"), pyarrow.py_buffer(b"\xb0\xa1")
+            ),
+        }
+        for name, values in bad.items():
+            parquet.write_table(pyarrow.table({"text": ["글"], name: values}), tmp_path / "표.parquet")
+            with pytest.raises(UnreadableFileError, match=rf"The column '{name}' .* of '표.parquet' cannot be read"):
+                read(tmp_path / "표.parquet")
+        twice = pyarrow.table([pyarrow.array(["하나"])] * 2, names=["text", "text"])
+        parquet.write_table(twice, tmp_path / "표.parquet")
+        with pytest.raises(UnreadableFileError, match="has 2 columns 'text'"):
+            read(tmp_path / "표.parquet")
+
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
+            ("표.csv", "본문,값,값\n가,1,2\n", "has 2 columns '값'"),
+            ("표.csv", "본문,가,\u1100\u1161\n글,1,2\n", "has 2 columns '가'"),
+            ("표.jsonl", '{"text": "글", "가": 1, "\u1100\u1161": 2}', "has 2 columns '가'"),
+            ("표.jsonl", '{"text": "글"}\n{"text": true}', "row 2, column 'text' has no text but a bool"),
+            ("표.jsonl", '{"text": {"글": "글"}}', "row 1, column 'text' has no text but a dict"),
+            ("표.jsonl", '{"text": ["글", 2]}', "row 1, column 'text' has no text but a list"),
+            ("표.jsonl", '{"text": "글 \\udc80"}', "line 1, column 'text' has half a character"),
             ("표.csv", "본문\n가,나\n", "more values than columns"),
             ("표.csv", "id,본문\n1,가\n1,나\n", "that of a row before"),
             ("표.jsonl", '{"text": "가"}\n[1]\n', "2: "),

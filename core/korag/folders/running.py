@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from korag.checks import check_distinct
 from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.local.collection import LocalCollection
 from korag.collection.pacing import Pace
@@ -150,14 +149,13 @@ class Run:
     def _check_documents(self, name: str, documents: Sequence[StoredDocument], before: Mapping[str, bytes]) -> None:
         """Finds what the collection would refuse or another file has, so that only this file is left out."""
         ids = [document.id for document in documents]
+        self._check_ids(name, documents, before)
         check_documents(
             [document.text for document in documents],
             ids,
             [document.metadata for document in documents],
             first=len(before),
         )
-        if not before.keys().isdisjoint(ids):
-            check_distinct("ids", [*before, *ids])
         for document in documents:
             if document.id in self._foreign:
                 raise IndexStateError(
@@ -173,6 +171,20 @@ class Run:
                     f"A document would have the id '{document.id}', which is one of the file '{owner}'. Change the id "
                     "in the table, or rename the file.",
                 )
+
+    def _check_ids(self, name: str, documents: Sequence[StoredDocument], before: Mapping[str, bytes]) -> None:
+        """Finds a row whose id is that of a chunk of another one; equal ids of rows are found by the reader."""
+        seen: set[str] = set()
+        for document in documents:
+            if document.id in before or document.id in seen:
+                id_, row = document.id.removeprefix(f"{name}#"), document.metadata.get("row", "?")
+                raise UnreadableFileError(
+                    f"'{name}' {row}행: 문서의 id '{id_}'이(가) 앞에도 있습니다. 나뉜 행의 조각은 id 뒤에 #1, #2, …가 "
+                    "붙습니다. 표의 id를 바꾸거나 --id-column으로 다른 열을 고르세요.",
+                    f"'{name}', row {row}: the document id '{id_}' is there before, too. Chunks of a row have its id "
+                    "with #1, #2, …. Change the id in the table, or choose another column with --id-column.",
+                )
+            seen.add(document.id)
 
     def _store(self, file: FoundFile, checked: _CheckedFile, indexed: Indexed | None, origin: str | None) -> None:
         """Keeps what is the same in the collection, and lines up the rest to be added."""

@@ -1,4 +1,4 @@
-"""Texts in the encodings that Korean files have: UTF-8, UTF-16 with its mark, CP949 (of which EUC-KR is a part)."""
+"""Texts in the encodings of Korean files: UTF-8, UTF-16 and UTF-32 with their marks, CP949 (EUC-KR is a part)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from typing import TextIO
 from korag.errors import UnreadableFileError
 from korag.storage import storage_errors
 
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, with which it begins
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _BLOCK = 1 << 20
 """Bytes decoded at a time to find the encoding."""
 
@@ -35,7 +40,8 @@ def open_text(path: Path) -> Iterator[TextIO]:
         UnreadableFileError: As for `read_text`.
         AccessError: As for `read_text`.
     """
-    encodings = ("utf-16",) if _is_utf_16(path) else ("utf-8-sig", "cp949")
+    marked = _marked_encoding(path)
+    encodings = ("utf-8-sig", "cp949") if marked is None else (marked,)
     encoding = next((name for name in encodings if _is_encoded(path, name)), None)
     if encoding is None:
         raise _no_text(path)
@@ -46,9 +52,10 @@ def open_text(path: Path) -> Iterator[TextIO]:
         raise _no_text(path) from error
 
 
-def _is_utf_16(path: Path) -> bool:
+def _marked_encoding(path: Path) -> str | None:
     with storage_errors(path, writing=False), path.open("rb") as file:
-        return file.read(2) in _UTF_16
+        head = file.read(4)
+    return next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), None)
 
 
 def _is_encoded(path: Path, encoding: str) -> bool:
@@ -57,9 +64,8 @@ def _is_encoded(path: Path, encoding: str) -> bool:
     with storage_errors(path, writing=False), path.open("rb") as file:
         try:
             while block := file.read(_BLOCK):
-                if b"\0" in block and encoding != "utf-16":
+                if "\0" in decoder.decode(block):
                     return False
-                decoder.decode(block)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             return False
@@ -68,8 +74,8 @@ def _is_encoded(path: Path, encoding: str) -> bool:
 
 def _no_text(path: Path) -> UnreadableFileError:
     return UnreadableFileError(
-        f"'{path.name}': 글이 아니거나 알 수 없는 인코딩입니다. UTF-8, UTF-16(BOM), CP949(EUC-KR)를 읽습니다. "
+        f"'{path.name}': 글이 아니거나 알 수 없는 인코딩입니다. UTF-8, UTF-16·UTF-32(BOM), CP949(EUC-KR)를 읽습니다. "
         "UTF-8로 다시 저장하세요.",
-        f"'{path.name}' is no text, or in an unknown encoding: UTF-8, UTF-16 with a byte-order mark and CP949 "
-        "(EUC-KR) are read. Save it as UTF-8.",
+        f"'{path.name}' is no text, or in an unknown encoding: UTF-8, UTF-16 and UTF-32 with a byte-order mark, and "
+        "CP949 (EUC-KR) are read. Save it as UTF-8.",
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from korag._optional import require
 from korag.errors import UnreadableFileError
@@ -32,6 +33,7 @@ _PARQUET_BUFFER = 1 << 20
 """Bytes of a column read at a time, not a whole row group."""
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class TableReader:
@@ -64,7 +66,9 @@ class _Table:
         seen: set[str] = set()
         for number, row in enumerate(self._rows(), start=1):
             values = {to_nfc(str(name)): value for name, value in row.items()}
-            text = "\n".join(str(values[name]) for name in texts if values.get(name) not in (None, ""))
+            if len(values) != len(row):
+                _check_columns(self.path, list(row))
+            text = "\n".join(filter(None, (self._text(number, name, values.get(name)) for name in texts)))
             id_ = values.get(id_column) if id_column else None
             named = str(number) if id_ in (None, "") else to_nfc(str(id_))
             if named in seen:
@@ -78,6 +82,19 @@ class _Table:
                 seen.add(named)
             others = {name: _plain(value) for name, value in values.items() if name not in texts}
             yield Part(named, text, {"row": number, **others})
+
+    def _text(self, number: int, name: str, value: Any) -> str:
+        """Returns the text in a cell; several in a list are a line each."""
+        if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+            return "\n".join(value)
+        if isinstance(value, bool | bytes | Mapping | list | tuple):
+            raise UnreadableFileError(
+                f"'{self.path.name}' {number}행 '{name}' 열: 글이 아니라 {type(value).__name__}입니다. 글이 있는 열을 "
+                "--text-column으로 고르세요.",
+                f"'{self.path.name}', row {number}, column '{name}' has no text but a {type(value).__name__}. Choose "
+                "the column with the text by --text-column.",
+            )
+        return "" if _plain(value) is None else str(value)
 
     def _columns(self) -> list[str]:
         """Returns the names of all columns; rows of JSON may each have others."""
@@ -137,7 +154,13 @@ def _plain(value: Any) -> Any:
 def _csv(path: Path, delimiter: str) -> Iterator[Row]:
     with open_text(path) as file:
         rows = csv.DictReader(file, delimiter=delimiter)
-        for number, row in enumerate(iter(lambda: _next_row(rows, path), None), start=1):
+        names = _without_limit(path, lambda: list(rows.fieldnames or ()))
+        # The first column may have no name (pandas), and so may others behind the table (spreadsheets).
+        rows.fieldnames = [
+            name or ("" if place == names.index("") else str(place + 1)) for place, name in enumerate(names)
+        ]
+        _check_columns(path, rows.fieldnames)
+        for number, row in enumerate(iter(lambda: _without_limit(path, lambda: next(rows, None)), None), start=1):
             if None in row:
                 raise UnreadableFileError(
                     f"'{path.name}' {number}행: 값이 헤더의 열보다 많습니다. 따옴표를 확인하세요.",
@@ -146,15 +169,26 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row]:
             yield row
 
 
-def _next_row(rows: Iterator[Row], path: Path) -> Row | None:
+def _without_limit(path: Path, read: Callable[[], T]) -> T:
+    """Reads from a CSV file with cells of any length."""
     with _CELL_LIMIT:
         usual = csv.field_size_limit(_LONGEST_CELL)
         try:
-            return next(rows, None)
+            return read()
         except csv.Error as error:
             raise _damaged(path, error) from error
         finally:
             csv.field_size_limit(usual)
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    """Raises if two columns have one name: the values of one of them would be lost."""
+    name, count = next(iter(Counter(map(to_nfc, names)).most_common(1)), ("", 0))
+    if count > 1:
+        raise UnreadableFileError(
+            f"'{path.name}'에 '{name}' 열이 {count}개입니다. 열의 이름을 서로 다르게 고치세요.",
+            f"'{path.name}' has {count} columns '{name}'; give them different names.",
+        )
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
@@ -167,7 +201,23 @@ def _jsonl(path: Path) -> Iterator[Row]:
                     raise _damaged(path, f"{number}: {error}") from error
                 if not isinstance(row, dict):
                     raise _damaged(path, f"{number}: {line:.60}")
+                if "\\ud" in line.lower():
+                    _check_characters(path, number, row)
                 yield row
+
+
+def _check_characters(path: Path, number: int, row: Row) -> None:
+    """Raises if a text has half a character (a lone surrogate), which escapes of JSON can spell."""
+    for name, value in row.items():
+        try:
+            json.dumps({name: value}, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise UnreadableFileError(
+                f"'{path.name}' {number}번째 줄 {name!r:.80} 열: 반쪽짜리 글자(서로게이트)가 있습니다. 원래의 글에서 "
+                "UTF-8로 다시 저장하세요.",
+                f"'{path.name}', line {number}, column {name!r:.80} has half a character (a lone surrogate). Save it "
+                "again as UTF-8, from the original text.",
+            ) from error
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -175,10 +225,32 @@ def _parquet(path: Path) -> Iterator[Row]:
     check_readable(path)
     try:
         with parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER) as file:
+            _check_columns(path, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
-                yield from batch.to_pylist()
-    except (OSError, ValueError) as error:
+                yield from _batch_rows(path, batch)
+    except (OSError, ValueError, NotImplementedError) as error:
         raise _damaged(path, error) from error
+
+
+def _batch_rows(path: Path, batch: Any) -> Iterator[Row]:
+    names = batch.schema.names
+    columns = (_values(path, name, column) for name, column in zip(names, batch.columns, strict=True))
+    for row in zip(*columns, strict=True):
+        yield dict(zip(names, row, strict=True))
+
+
+def _values(path: Path, name: str, column: Any) -> list[Any]:
+    """Returns a column's values as Python has them."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except Exception as error:  # dates and time zones that Python does not know, texts that are not UTF-8
+        raise UnreadableFileError(
+            f"'{path.name}'의 '{name}' 열({column.type})을 읽을 수 없습니다({error!s:.200}). 열을 UTF-8 문자열로 "
+            "바꾸거나 빼고 다시 저장하세요.",
+            f"The column '{name}' ({column.type}) of '{path.name}' cannot be read ({error!s:.200}). Save the file with "
+            "it as UTF-8 strings, or without it.",
+        ) from error
+    return values
 
 
 def _damaged(path: Path, reason: object) -> UnreadableFileError:

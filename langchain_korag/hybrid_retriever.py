@@ -43,6 +43,8 @@ class KoHybridRetriever(CollectionRetriever):
         score_threshold: Leave out documents of a lower relevance, in [0, 1] (see `korag.Hit.relevance`); 0.5 leaves out
             most of what the documents cannot answer with the bundled models; ``korag eval --threshold`` finds yours.
         exact: False lets the ColBERT and dense legs score only promising documents (see `korag.Collection.search`).
+        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`).
+        expand: ``"citations"`` adds up to k articles that those found cite, behind them (see there as well).
         score_key: Metadata key for the fused score; None adds nothing to what a document was added with.
         id_key: Metadata key for the document's id; None for none.
         weights: Factor on the weight of each leg, by its name (``"colbert"``, ``"sparse"``, ``"dense"``, ``"bm25"``), 1

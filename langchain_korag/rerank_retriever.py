@@ -16,12 +16,13 @@ from pydantic import Field, InstanceOf, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from korag.checks import check_count, reject_unknown
+from korag.collection.explanation import Explanation
 from korag.deprecations import rename_keywords
 from korag.errors import InvalidArgumentError
 from korag.reranking.fusing import check_fuse_weight
 from korag.reranking.searched import searched_query
 from korag.text import check_text
-from langchain_korag.base_keywords import known_keywords
+from langchain_korag.base_keywords import explain_found, known_keywords
 from langchain_korag.checked_model import CHECKED, CheckedModel
 from langchain_korag.documents import check_documents, group_equal
 from langchain_korag.field_types import Count, Key
@@ -111,6 +112,29 @@ class KoRerankRetriever(CheckedModel, BaseRetriever):
         """Async `invoke`."""
         with _configured(config):
             return await super().ainvoke(input, config, **kwargs)
+
+    def explain(self, query: str, document: Document | str, **overrides: Any) -> Explanation:
+        """Explains the score by which a document became a candidate: the base retriever's, as its `explain` does.
+
+        >>> why = retriever.explain(query, retriever.invoke(query)[0])
+        >>> print(why)  # a notebook shows it as a picture
+
+        A ColBERT reranker's score is explained by `korag.explain_matches`; one of a cross-encoder has no parts.
+
+        Args:
+            query: The query.
+            document: A document found by this retriever, or its id.
+            overrides: Keywords, as for ``invoke``; the same as for the search that is to be explained.
+
+        Raises:
+            InvalidArgumentError: If the base retriever is not one of KoRAG's, the document is not in its collection,
+                the query is empty, or a keyword is unknown.
+        """
+        own = {name: overrides.get(name) for name in _OWN}
+        others = {name: value for name, value in overrides.items() if name not in _OWN}
+        keys = {name: own[name] for name in KEYS}
+        plan = self._plan(query, own["k"], own["fetch_k"], own["fuse_weight"], {**others, **keys}, {})
+        return explain_found(self.base_retriever, query, document, {**others, "k": plan.fetch_k})
 
     def _get_relevant_documents(
         self,

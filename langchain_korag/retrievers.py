@@ -95,6 +95,8 @@ class KoColBERTRetriever(_ModelRetriever):
         filter: Metadata filter, applied before the k best are taken (see `korag.filters`).
         score_threshold: Leave out documents whose best match per query token, averaged, is lower; in [0, 1].
         exact: False lets the search score only promising documents (see `korag.Collection.search`).
+        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`).
+        expand: ``"citations"`` adds up to k articles that those found cite, behind them (see there as well).
         score_key: Metadata key for the score; None adds nothing to what a document was added with.
         id_key: Metadata key for the document's id; None for none.
 
@@ -190,6 +192,8 @@ class KoSpladeRetriever(_ModelRetriever):
         score_threshold: Leave out documents whose score is a smaller fraction of the query's score with itself; in
             [0, 1].
         exact: No effect; only ColBERT and dense searches can be approximate.
+        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`).
+        expand: ``"citations"`` adds up to k articles that those found cite, behind them (see there as well).
         score_key: Metadata key for the score; None adds nothing to what a document was added with.
         id_key: Metadata key for the document's id; None for none.
 
@@ -257,6 +261,8 @@ class KoBM25Retriever(_OneLegRetriever):
         score_threshold: Leave out documents whose score is a smaller fraction of the highest score the query could
             get; in [0, 1].
         exact: No effect; only ColBERT and dense searches can be approximate.
+        repair_query: Search for what was meant by a mistyped query (see `korag.collection.SearchOptions`).
+        expand: ``"citations"`` adds up to k articles that those found cite, behind them (see there as well).
         score_key: Metadata key for the score; None adds nothing to what a document was added with.
         id_key: Metadata key for the document's id; None for none.
 

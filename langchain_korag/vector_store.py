@@ -14,6 +14,7 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_count, reject_unknown
 from korag.collection.base import Collection, Hit
+from korag.collection.explanation import Explanation
 from korag.collection.local.arguments import EncoderLike
 from korag.collection.local.opening import check_server, open_or_make, open_saved
 from korag.deprecations import rename_keywords
@@ -364,6 +365,27 @@ class KoVectorStore(OwnsCollection, VectorStore):
         return await run_in_executor(
             None, self.max_marginal_relevance_search_by_vector, embedding, k, fetch_k, lambda_mult, **kwargs
         )
+
+    def explain(self, query: str, document: Document | str, *, k: int = 4, **kwargs: Any) -> Explanation:
+        """Explains a document's score for a query: by token, term and leg, with places in its text.
+
+        >>> why = store.explain(query, store.similarity_search(query)[0])
+        >>> print(why)  # a notebook shows it as a picture
+
+        Args:
+            query: The query.
+            document: A document found in this store, also reranked, or its id.
+            k: As for the search that is to be explained.
+            kwargs: Likewise.
+
+        Raises:
+            InvalidArgumentError: If the document is not in the store, the query is empty, or a keyword breaks its rule.
+        """
+        keywords = rename_keywords(kwargs, RENAMED)
+        Shown.take_from(keywords)
+        reject_unknown(self, keywords, _SEARCH)
+        id_: Any = document.id if isinstance(document, Document) else document
+        return self.collection.explain(query, id_, options=search_options(k, keywords))
 
     def _search(
         self, query: str, k: int, keywords: dict[str, Any], *, known: tuple[str, ...] = _SEARCH

@@ -12,7 +12,7 @@ from typing import Any, Self
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from llama_index.core.bridge.pydantic import Field
-from llama_index.core.schema import MetadataMode
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 from llama_index.core.vector_stores import VectorStoreQuery, VectorStoreQueryResult
 from llama_index.core.vector_stores.simple import DEFAULT_VECTOR_STORE, NAMESPACE_SEP
 from llama_index.core.vector_stores.types import DEFAULT_PERSIST_DIR, DEFAULT_PERSIST_FNAME
@@ -20,12 +20,15 @@ from llama_index.core.vector_stores.types import DEFAULT_PERSIST_DIR, DEFAULT_PE
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import reject_unknown
 from korag.collection.base import Collection
+from korag.collection.explanation import Explanation
 from korag.collection.local.arguments import EncoderLike
 from korag.collection.local.opening import check_server, open_or_make, open_saved
+from korag.empty_query import reject_empty_query
 from korag.errors import InvalidArgumentError
 from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from korag.paths import check_path
+from korag.text import check_text
 from llamaindex_korag.encoder_fields import EncoderFields, encoders_of
 from llamaindex_korag.given import check_mode
 from llamaindex_korag.nodes import is_pointer, to_node
@@ -190,6 +193,35 @@ class KoVectorStore(StoreNodes):
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Async `query`, run in a thread."""
         return await asyncio.to_thread(self.query, query, **kwargs)
+
+    def explain(
+        self, query: VectorStoreQuery | str, node: NodeWithScore | BaseNode | str, **kwargs: Any
+    ) -> Explanation:
+        """Explains a node's score for a query: by token, term and leg, with places in the searched text.
+
+        That text begins with the metadata that are searched, too (`metadata_mode`).
+
+        >>> why = store.explain("보증금은 언제 돌려받나요?", nodes[0])
+        >>> print(why)  # a notebook shows it as a picture
+
+        Args:
+            query: The query, as `query` takes it, or its text alone.
+            node: A node found in this store, also reranked, or its id.
+            kwargs: As for `query`; the same as for the search that is to be explained.
+
+        Raises:
+            InvalidArgumentError: If the node is not in the store, the query is empty or has an embedding alone, or a
+                setting breaks its rule.
+            FilterError: If a filter's value does not fit its operator.
+        """
+        asked = (
+            VectorStoreQuery(query_str=check_text(query, "query")) if not isinstance(query, VectorStoreQuery) else query
+        )
+        planned = plan_search(asked, kwargs, self.collection.legs, owner=self)
+        reject_empty_query(planned.text or "", "query_str")
+        found: Any = node.node if isinstance(node, NodeWithScore) else node
+        id_: Any = found.node_id if isinstance(found, BaseNode) else found
+        return self.collection.explain(planned.text or "", id_, options=planned.options)
 
     def _are_pointers(self, node_ids: Sequence[str]) -> bool:
         found = self.collection.get(node_ids)

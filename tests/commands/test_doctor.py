@@ -50,6 +50,7 @@ def test_models_and_indexes_that_are_not_there(capsys: pytest.CaptureFixture[str
         found["회사/모델"]["state"] == found["owner/absent"]["state"] == found[str(tmp_path / "없음")]["state"] == "!"
     )
     assert "Hub cache" in found["owner/absent"]["detail"]
+    assert "local_files_only" not in found["owner/absent"]["detail"]  # which nobody has asked for
 
 
 def test_a_damaged_index(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 """Public objects as a prompt and a notebook show them, and explanations through both frameworks."""
 
 import inspect
+import pydoc
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores.types import FilterOperator, VectorStoreQuery
 
 import korag
 import langchain_korag as lc
@@ -18,6 +23,7 @@ from korag.reranking.colbert import TokenCache
 SECRET = "hf_SECRET"  # noqa: S105 (what must not be shown)
 TEXT = "보증금은 계약이 끝나면 <script>alert(1)</script> 돌려받는다. " * 8
 QUERY = "보증금은 언제 돌려받나요?"
+PAGES = MetadataFilters(filters=[MetadataFilter(key="쪽", operator=FilterOperator.LTE, value=1)])
 ELSEWHERE = {"KoragError", "QdrantCollection"}
 """An exception, and a class that needs a server: tests/qdrant has it."""
 
@@ -81,6 +87,30 @@ def test_every_public_class_has_a_short_repr(shown: list[Any]) -> None:
     assert public <= {name for one in shown for name in (type(one).__name__, "Collection")}
 
 
+MODELS = [
+    cls for package in (lc, li) for name in package.__all__ if hasattr(cls := getattr(package, name), "model_fields")
+]
+
+
+@pytest.mark.parametrize("cls", MODELS, ids=lambda cls: f"{cls.__module__.split('.')[0]}.{cls.__name__}")
+def test_help_of_pydantic_classes_begins_with_what_is_their_own(cls: Any) -> None:
+    """Fields are in the first lines, then come our methods, and the methods that pydantic has are last."""
+    lines = pydoc.plain(pydoc.render_doc(cls)).splitlines()
+    is_own = re.compile(r"(langchain_|llamaindex_)?korag\.")
+    first = next(place for place, line in enumerate(lines) if "Method resolution order" in line)
+    own = [base for base in cls.__mro__ if is_own.match(base.__module__)]
+    fields = {name for base in own for name in vars(base).get("__annotations__", {}) if name in cls.model_fields}
+    shown = "\n".join(lines[:first])
+    assert [name for name in fields if name not in shown and not cls.model_fields[name].exclude] == []
+    places = [
+        (place, found[1]) for place, line in enumerate(lines) if (found := re.search("inherited from (.+):", line))
+    ]
+    last = max([first, *(place for place, base in places if is_own.match(base))])
+    assert first < 70
+    assert last < 350
+    assert min(place for place, base in places if base.startswith("pydantic.")) > last
+
+
 def test_pictures_of_what_notebooks_end_cells_with(shown: list[Any]) -> None:
     drawn = {type(one).__name__ for one in shown if hasattr(one, "_repr_html_")}
     assert drawn >= {
@@ -111,3 +141,57 @@ def test_langchain_and_llamaindex_explain_what_they_found(shown: list[Any]) -> N
         assert retriever.explain(asked, found) == expected
     with pytest.raises(InvalidArgumentError, match="no document"):
         retriever.explain(QUERY, TextNode(text="글"))
+
+
+def test_stores_and_reranking_retrievers_explain_too(
+    colbert: LateInteractionEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = [TEXT, "도서관은 월요일에 쉰다.", "보증금은 계약서에 적는다."]
+    collection = Collection.in_memory(encoders=[colbert], bm25=True)
+    collection.add(texts, ids=["가", "나", "다"], metadata=[{"쪽": number} for number in range(3)])
+    settings: Any = {"filter": {"쪽": {"$lte": 1}}, "using": "hybrid", "fusion": "rrf"}
+    expected = collection.explain(QUERY, "가", where={"쪽": {"$lte": 1}}, fusion="rrf")
+    assert expected != collection.explain(QUERY, "가")
+
+    store = lc.KoVectorStore(collection=collection)
+    document = store.similarity_search(QUERY, k=1, **settings)[0]
+    assert document.id == "가"
+    assert store.explain(QUERY, document, k=1, **settings) == store.explain(QUERY, "가", **settings) == expected
+    with pytest.raises(InvalidArgumentError, match="lambda_mult"):
+        store.explain(QUERY, document, lambda_mult=0.5)
+    with pytest.raises(InvalidArgumentError, match="document="):
+        store.explain(QUERY, Document("글"))
+
+    reranker = lc.KoColBERTReranker(model=colbert)
+    of_store = store.as_retriever(search_type="mmr", search_kwargs={**settings, "fetch_k": 9, "lambda_mult": 0.3})
+    hybrid = lc.KoHybridRetriever(collection=collection, filter=settings["filter"], fusion="rrf")
+    for base in (of_store, hybrid, hybrid.with_config(tags=["시험"]), hybrid.bind(k=3)):
+        reranked = lc.KoRerankRetriever(base_retriever=base, reranker=reranker, k=1, id_key="id")
+        (found,) = reranked.invoke(QUERY)
+        assert reranked.explain(QUERY, found, score_key="점수", fuse_weight=0.5) == expected
+        outer = lc.KoRerankRetriever(base_retriever=reranked, reranker=reranker)
+        assert outer.explain(QUERY, found.id or "") == expected
+    over = reranked.explain(QUERY, "다", filter={})
+    assert over == collection.explain(QUERY, "다", fusion="rrf")
+    with pytest.raises(InvalidArgumentError, match="lambda_mult"):
+        reranked.explain(QUERY, found, lambda_mult=0.5)
+    foreign = FakeRetriever()
+    with pytest.raises(InvalidArgumentError, match="base_retriever=FakeRetriever"):
+        lc.KoRerankRetriever(base_retriever=foreign, reranker=reranker).explain(QUERY, "가")
+
+    nodes = li.KoVectorStore(collection=collection)
+    asked = VectorStoreQuery(query_str=QUERY, filters=PAGES, similarity_top_k=1)
+    (own,) = nodes.query(asked, fusion="rrf").nodes or ()
+    for query, node in ((asked, own), (asked, NodeWithScore(node=own)), (asked, "가")):
+        assert nodes.explain(query, node, fusion="rrf") == expected
+    assert nodes.explain(QUERY, "가") == collection.explain(QUERY, "가")
+    for wrong in ("", VectorStoreQuery(query_embedding=[0.1] * 4), VectorStoreQuery(query_str=" ")):
+        with pytest.raises(InvalidArgumentError, match=r"비어 있습니다|dense"):
+            nodes.explain(wrong, "가")
+
+
+class FakeRetriever(BaseRetriever):
+    """A retriever of another package."""
+
+    def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:
+        return [Document(query)]

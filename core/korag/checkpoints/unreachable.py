@@ -25,24 +25,17 @@ from korag.errors import (
 )
 
 
-class Asked(Protocol):
-    """A model that was asked for, as `korag.checkpoints.hub.ModelFiles` has it."""
+class _Asked(Protocol):
+    """A model that was asked for: `korag.checkpoints.hub.ModelFiles`, whose module imports this one."""
 
     @property
-    def name(self) -> str:
-        """Its name on the Hub."""
-
+    def name(self) -> str: ...
     @property
-    def revision(self) -> str | None:
-        """Branch, tag or commit."""
-
+    def revision(self) -> str | None: ...
     @property
-    def cache_folder(self) -> str | None:
-        """The Hub cache; None for the default one."""
-
+    def cache_folder(self) -> str | None: ...
     @property
-    def local_files_only(self) -> bool:
-        """Never contact the Hub."""
+    def local_files_only(self) -> bool: ...
 
 
 Said = tuple[str, str]
@@ -54,7 +47,7 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _TOKEN: Said = ("token=이나 환경 변수 HF_TOKEN", "token= or the environment variable HF_TOKEN")
 
 
-def explain_missing(source: Asked, error: BaseException | None = None) -> KoragError:
+def explain_missing(source: _Asked, error: BaseException | None = None) -> KoragError:
     """Returns KoRAG's error for files of a model that were not found, saying why.
 
     Args:
@@ -73,13 +66,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _cache(source: Asked) -> Path:
+def _cache(source: _Asked) -> Path:
     from huggingface_hub import constants
 
     return Path(source.cache_folder or constants.HF_HUB_CACHE).expanduser()
 
 
-def _shown(source: Asked) -> str:
+def _shown(source: _Asked) -> str:
     # a commit was found by this library, and says nothing to the user
     asked = source.revision if source.revision is not None and len(source.revision) != 40 else None
     return f"'{source.name}'" + ("" if asked is None else f"(revision={asked!r:.60})")
@@ -88,7 +81,7 @@ def _shown(source: Asked) -> str:
 # -- the disk -------------------------------------------------------------------------------------------------
 
 
-def _of_disk(source: Asked, causes: list[BaseException]) -> KoragError | None:
+def _of_disk(source: _Asked, causes: list[BaseException]) -> KoragError | None:
     """Of a cache that cannot be written."""
     name, cache = _shown(source), _cache(source)
     for cause in causes:
@@ -115,7 +108,7 @@ def _of_disk(source: Asked, causes: list[BaseException]) -> KoragError | None:
 # -- the Hub's answer -----------------------------------------------------------------------------------------
 
 
-def _of_hub(source: Asked, causes: list[BaseException]) -> KoragError | None:
+def _of_hub(source: _Asked, causes: list[BaseException]) -> KoragError | None:
     """Of a Hub that answered and has or gives no such model."""
     from huggingface_hub import errors
 
@@ -180,7 +173,7 @@ def _of_hub(source: Asked, causes: list[BaseException]) -> KoragError | None:
 # -- no answer ------------------------------------------------------------------------------------------------
 
 
-def _of_network(source: Asked, causes: list[BaseException]) -> KoragError:
+def _of_network(source: _Asked, causes: list[BaseException]) -> KoragError:
     """Of a Hub that was not asked, or gave no answer."""
     if any(forbidden := no_download(source)):
         return _unreachable(source, causes, *forbidden)
@@ -232,7 +225,7 @@ def _of_network(source: Asked, causes: list[BaseException]) -> KoragError:
     )
 
 
-def _unreachable(source: Asked, causes: list[BaseException], korean: str, english: str) -> HubUnreachableError:
+def _unreachable(source: _Asked, causes: list[BaseException], korean: str, english: str) -> HubUnreachableError:
     """Returns the error for a cause, with what is missing before it and another way behind it."""
     name, cache = _shown(source), _cache(source)
     if any(type(cause).__name__ == "IncompleteSnapshotError" for cause in causes):
@@ -254,7 +247,7 @@ def _unreachable(source: Asked, causes: list[BaseException], korean: str, englis
     )
 
 
-def no_download(source: Asked) -> Said:
+def no_download(source: _Asked) -> Said:
     """Returns what forbids a download, and how to allow it; two empty texts if nothing does."""
     from huggingface_hub import constants
 

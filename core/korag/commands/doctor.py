@@ -16,7 +16,7 @@ from typing import Any, Literal
 from korag import __version__
 from korag.commands.opening import add_json
 from korag.commands.options import write
-from korag.errors import IndexStateError, KoragError
+from korag.errors import HubUnreachableError, IndexStateError, KoragError
 from korag.paths import check_path
 
 State = Literal["ok", "-", "!"]
@@ -165,6 +165,14 @@ def _models(names: list[str]) -> Iterator[Finding]:
         try:
             found = resolve_model(name, local_files_only=True)
             found.fetch_weights(remote_code=False)
+        except HubUnreachableError:  # its text is for those who asked for the model, and names their argument
+            yield Finding(
+                name,
+                "!",
+                "폴더에도 Hub 캐시에도 없거나 파일이 모자랍니다. doctor는 다운로드하지 않으니, 인터넷이 될 때 한 번 "
+                "불러오거나 모델 폴더를 복사하세요.\nneither a folder nor in the Hub cache, or some of its files are "
+                "missing; doctor downloads nothing: load it once with a connection, or copy its folder.",
+            )
         except KoragError as error:
             yield Finding(name, "!", str(error))
         else:

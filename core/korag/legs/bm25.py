@@ -45,6 +45,8 @@ IDENTIFIED = 4.0
 
 _BLOCK = 1_000_000
 """Characters tokenized at a time."""
+_HALVINGS = 100
+"""Of an interval up to 1e9, down to the precision of a float."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,15 @@ class QueryTerms:
         identifiers = np.fromiter(map(is_identifier, distinct), np.bool_, len(distinct))
         alternatives = np.fromiter(map(is_alternative, distinct), np.bool_, len(distinct))
         return cls(np.fromiter(map(_hash, distinct), np.uint64, len(distinct)), identifiers, alternatives)
+
+    def among(self, terms: NDArray[np.uint64]) -> QueryTerms:
+        """Returns those that are among some terms, such as a document's."""
+        kept = np.isin(self.terms, terms)
+        return QueryTerms(self.terms[kept], self.identifiers[kept], self.alternatives[kept])
+
+    def part(self, begin: int, end: int) -> QueryTerms:
+        """Returns some of them, by place."""
+        return QueryTerms(self.terms[begin:end], self.identifiers[begin:end], self.alternatives[begin:end])
 
 
 class BM25Leg(ModelFreeLeg):
@@ -192,6 +203,30 @@ class BM25Leg(ModelFreeLeg):
         score = math.fsum(match.contribution for match in matches)
         matches.sort(key=lambda match: -match.contribution)
         return LegExplanation("lexical", score, terms=tuple(matches), note="" if matches else NONE_SHARED)
+
+    def average_length_of(self, query: WeighedQuery, document: str, score: float) -> float | None:
+        """Returns the mean length of documents with which one of them has a score: a server does not tell its own.
+
+        Args:
+            query: The query; its own `average_length` is of no meaning.
+            document: The document.
+            score: Its score for the query.
+
+        Returns:
+            The mean, in tokens; None if there is none, because the score comes from other weights.
+        """
+        terms, counts = _count(self.analyzer.documents([document])[0])
+        _, asked, own = np.intersect1d(query.terms, terms, return_indices=True)
+        idf, held = query.idf[asked], counts[own].astype(np.float64)
+        least = float(saturation(0, 1.0))  # of no length at all
+        low, high = least, 1e9
+        if not idf @ (held / (held + high)) < score < idf @ (held / (held + low)):
+            return None
+        for _ in range(_HALVINGS):  # the score falls as the saturation rises
+            middle = (low + high) / 2
+            low, high = (middle, high) if idf @ (held / (held + middle)) > score else (low, middle)
+        length = float(counts.sum(dtype=np.int64))
+        return (float(saturation(length, 1.0)) - least) / max(high - least, 1e-12)
 
     def confidence(self, query: WeighedQuery) -> float:
         """Up to `IDENTIFIED` for a query of identifiers that a document has: no model tells 제44조 from 제45조.

@@ -14,6 +14,8 @@ from qdrant_client import QdrantClient
 
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_choice, check_count, check_flag
+from korag.collection.documents import StoredDocument
+from korag.collection.explaining import explain_anew
 from korag.collection.local.arguments import EncoderLike, LegArguments, name_encoders
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.database import DATABASE_FILE
@@ -40,6 +42,7 @@ from korag.collection.qdrant.schema import (
 from korag.collection.qdrant.searching import SearchedCollection
 from korag.collection.qdrant.transport import Transport
 from korag.errors import FingerprintError, InvalidArgumentError, ServerError
+from korag.explanations import LegExplanation
 from korag.fusion import Fusion
 from korag.keywords import checks_keywords
 from korag.legs.base import Leg, ModelFreeLeg
@@ -242,6 +245,14 @@ class QdrantCollection(QdrantDocuments, SearchedCollection):
         schema = replace(self._schema, fusion=recorded)
         self._transport.call("update_collection", metadata=schema.to_metadata())
         self._schema, self._fitted = schema, fusion
+
+    def _explain_legs(self, query: str, legs: Sequence[str], document: StoredDocument) -> dict[str, LegExplanation]:
+        return {
+            name: self._searcher.explain_terms(name, query, document)
+            if isinstance(self._legs[name], BM25Leg)
+            else explain_anew(self.encoders, name, query, document)
+            for name in legs
+        }
 
     def _similarities(self, ids: Sequence[str], legs: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
         name = min(legs, key=lambda name: leg_type(name).comparison_order)

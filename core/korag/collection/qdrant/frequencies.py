@@ -73,6 +73,10 @@ class Frequencies:
             known |= found
         return documents, known
 
+    def of_all(self, field: str, query: QueryTerms) -> tuple[int, dict[int, int]]:
+        """As `of` for one query, each of whose terms is counted."""
+        return self.of(field, [query.part(first, first + _MOST) for first in range(0, len(query.terms), _MOST)])
+
     def _count(self, condition: m.Filter) -> int:
         return int(self._transport.call("count", count_filter=condition, exact=True).count)
 

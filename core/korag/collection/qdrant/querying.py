@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
@@ -12,15 +12,17 @@ from qdrant_client import models as m
 
 from korag.collection.base import SearchOptions
 from korag.collection.documents import StoredDocument
+from korag.collection.explaining import explain_leg
 from korag.collection.qdrant.filters import Where
 from korag.collection.qdrant.frequencies import Frequencies, frequencies_of
-from korag.collection.qdrant.layout import terms_field
+from korag.collection.qdrant.layout import point_id, terms_field
 from korag.collection.qdrant.payloads import OwnPayloads, Payloads
 from korag.collection.qdrant.points import terms_text
 from korag.collection.qdrant.schema import LateInteraction
 from korag.collection.qdrant.transport import Transport
 from korag.collection.spans import leg_part
 from korag.encoders.batching import batched
+from korag.explanations import LegExplanation
 from korag.legs.base import Leg
 from korag.legs.bm25 import BM25Leg, QueryTerms, weigh
 from korag.legs.bm25_codecs import WeighedQuery
@@ -34,6 +36,10 @@ _WIDER = 4
 """Factor on what is fetched where ties, or documents that do not pass the filter, leave too few."""
 _BM25_SCALE = 1 / 2.2
 """The server's BM25 has a factor of k1 + 1, with k1 = 1.2, that ours does not have."""
+_OTHER_WEIGHTS = (
+    "서버가 매긴 용어의 가중치를 알 수 없습니다(샤드마다 다릅니다) / the server's weights of terms are not known; each "
+    "of its shards has others"
+)
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,41 @@ class Searcher:
             )
             for query in queries
         ]
+
+    def explain_terms(self, name: str, asked: str, document: StoredDocument) -> LegExplanation:
+        """Returns what a BM25 leg's score of a document consists of.
+
+        The server tells the score and how many documents have a term, but not the mean length of documents, which
+        follows from the score. With several shards, each has weights of its own, which it does not tell.
+
+        Args:
+            name: The leg.
+            asked: The query.
+            document: The document.
+        """
+        leg = cast("BM25Leg", self._legs[name])
+        ((held, _),) = leg.encode_documents([document.searched], show_progress=False)
+        shared = leg.encode_queries([asked])[0].among(held)
+        documents, counted = self._frequencies.of_all(terms_field(name), shared)
+        query = weigh(shared, frequencies_of(shared, counted), documents=documents, average_length=1.0)
+        score = self._score_of(name, query, document.id)
+        if score is None:
+            told = explain_leg(leg, asked, query, document, None)
+            return told if not told.terms else LegExplanation("other", None, note=_OTHER_WEIGHTS)
+        shards = self._transport.call("get_collection").config.params.shard_number
+        average = leg.average_length_of(query, document.searched, score) if shards in (None, 1) else None
+        if average is None:
+            return LegExplanation("other", score, note=_OTHER_WEIGHTS)
+        return explain_leg(leg, asked, replace(query, average_length=average), document, None)
+
+    def _score_of(self, name: str, query: WeighedQuery, id_: str) -> float | None:
+        if not len(query.terms):
+            return None
+        only = m.Filter(must=[m.HasIdCondition(has_id=[point_id(id_)])])
+        request = m.QueryRequest(query=self._query(name, query), using=self._using(name), filter=only, limit=1)
+        (answer,) = self._transport.call("query_batch_points", requests=[request])
+        scores = [point.score * _BM25_SCALE for point in answer.points if point.score > 0]
+        return scores[0] if scores else None
 
     # -- the legs ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,10 @@ LISTS = 4
 LEAST_TOKENS = 10
 
 
+class PanicException(BaseException):
+    """As of pyo3: no `Exception`."""
+
+
 class FastPlaid:
     """An index in a folder."""
 
@@ -63,6 +67,8 @@ class FastPlaid:
         show_progress: bool = True,
         subset: list[list[int]] | None = None,
     ) -> list[list[tuple[int, float]]]:
+        if n_full_scores >= 1 << 63:
+            raise PanicException("capacity overflow")
         documents, centroids = self._read(), np.load(f"{self.index}/centroids.npy").astype(np.float32)
         query = np.asarray(queries_embeddings, np.float32)[0]
         if n_ivf_probe > len(centroids) and subset is None:
@@ -86,10 +92,13 @@ class FastPlaid:
         Path(self.index, "metadata.json").unlink(missing_ok=True)
         np.save(f"{self.index}/tokens.npy", np.concatenate([np.zeros((0, 1), np.float16), *documents], axis=None))
         lengths = [len(one) for one in documents]
-        Path(self.index, "metadata.json").write_text(json.dumps({"num_documents": len(lengths), "lengths": lengths}))
+        Path(self.index, "doclens.0.json").write_text(json.dumps(lengths))
+        Path(self.index, "metadata.json").write_text(json.dumps({"num_documents": len(lengths)}))
 
     def _read(self) -> list[Any]:
-        lengths = json.loads(Path(self.index, "metadata.json").read_bytes())["lengths"]
+        lengths = json.loads(Path(self.index, "doclens.0.json").read_bytes())
         dim = np.load(f"{self.index}/centroids.npy").shape[1]
+        if not Path(self.index, "tokens.npy").exists():  # without its codes, fast-plaid finds other documents
+            return list(np.ones((len(lengths), 1, dim), np.float16))
         tokens = np.load(f"{self.index}/tokens.npy").reshape(-1, dim)
         return np.split(tokens, np.cumsum(lengths)[:-1]) if lengths else []

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from dict_store import DictStore
 from sentences import DOCUMENTS
 
 from korag import Collection
+from korag.collection.pacing import Pace
 from korag.errors import (
     CollectionLockedError,
     FilterError,
@@ -28,10 +30,11 @@ from korag.errors import (
     IndexStateError,
     InvalidArgumentError,
     InvalidTextError,
+    MissingDependencyError,
     ReadOnlyError,
     WrongFamilyError,
 )
-from korag.plaid import PlaidIndex, tokens
+from korag.plaid import PlaidIndex, sources, tokens, writing
 from korag.plaid.table import TABLE_FILE
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder
 
@@ -135,6 +138,12 @@ class TestSearch:
             hits = built.search(TEXTS[0], k=k, n_ivf_probe=1, n_full_scores=1)
             assert len(hits) == min(k, len(TEXTS) - 1)
             assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+    def test_any_number_may_be_scored(self, built: Any) -> None:
+        expected = built.search(TEXTS[0], k=3, n_full_scores=4_096)
+        for number in (2**31, 2**63, 2**70):
+            assert built.search(TEXTS[0], k=3, n_full_scores=number, n_ivf_probe=number)[0].id == expected[0].id
+            assert len(built.search(TEXTS[0], k=number, n_full_scores=number)) == len(TEXTS) - 1
 
     def test_equal_scores_come_in_insertion_order(self, tmp_path: Path) -> None:
         collection = Collection.in_memory(encoders=[_encoder()])
@@ -374,6 +383,43 @@ class TestSync:
             assert _found(index) == _searchable(collection)
             assert _found(index, where={"층": 99}) == set(IDS[8:10])
 
+    @pytest.mark.parametrize("change", ["replaced", "deleted", "added"])
+    def test_a_collection_changed_meanwhile_is_an_error_and_nothing_is_dropped(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
+        collection = _collection()
+        changes = {
+            "replaced": lambda: collection.add([f"고친 글 {len(done)}"], ids=[IDS[30 + len(done)]]),  # not read yet
+            "deleted": lambda: collection.delete([IDS[len(done)]]),  # read
+            "added": lambda: collection.add([f"새 글 {len(done)}"]),
+        }
+        read, done = sources.TokenSource.read, [False]
+
+        def reading(self: Any, documents: Any) -> Any:
+            found = read(self, documents)
+            if not done[-1]:
+                changes[change]()
+                done[-1] = True
+            return found
+
+        monkeypatch.setattr("korag.plaid.index.even_pace", lambda: Pace(8, first=8))
+        monkeypatch.setattr("korag.collection.local.moving._PAGE", 8)
+        with PlaidIndex.build(collection, tmp_path / "index", device="cpu") as index:
+            index.delete(IDS[:9])
+            before = index.get()
+            monkeypatch.setattr(sources.TokenSource, "read", reading)
+            with pytest.raises(IndexStateError, match="changed while") as caught:
+                index.sync(collection)
+            assert_bilingual(caught.value)
+            assert index.get() == before
+            done.append(False)
+            with pytest.raises(IndexStateError, match="changed while"):
+                PlaidIndex.build(collection, tmp_path / "other", device="cpu")
+            assert not (tmp_path / "other").exists()
+            index.sync(collection)
+            assert set(index.ids()) == set(collection.ids())
+            assert _found(index) == _searchable(collection)
+
     def test_another_model_is_refused(self, index: Any) -> None:
         other = Collection.in_memory(encoders=[_encoder(seed=1)])
         with pytest.raises(FingerprintError) as caught:
@@ -461,6 +507,96 @@ class TestFolder:
             index.search("글")
         assert_bilingual(caught.value, "PlaidIndex.build")
 
+    @pytest.mark.parametrize("damage", ["gone", "shorter"])
+    def test_a_file_that_is_missing_or_shorter_is_an_error_and_not_another_answer(
+        self, collection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+    ) -> None:
+        monkeypatch.setattr(tokens, "KEPT_WINDOWS", 0)
+        with PlaidIndex.build(collection, tmp_path / "whole", device="cpu") as index:
+            (folder,) = _folders(index)
+        names = [path.name for path in (tmp_path / "whole" / folder).iterdir() if path.stat().st_size > 1]
+        assert len(names) >= 4
+        for name in names:
+            if damage == "shorter" and name.endswith("manifest.json"):
+                continue  # written again
+            shutil.copytree(tmp_path / "whole", tmp_path / name)
+            path = tmp_path / name / folder / name
+            if damage == "gone":
+                path.unlink()
+            else:
+                os.truncate(path, path.stat().st_size - 1)
+            with PlaidIndex.open(tmp_path / name, encoder=_encoder(), device="cpu") as index:
+                for call in (lambda: index.search(TEXTS[0]), lambda: index.add(["글"], ids=["a"])):
+                    with pytest.raises(IndexStateError) as caught:
+                        call()
+                    assert_bilingual(caught.value, "PlaidIndex.build", name)
+                assert (_folders(index), index.ids()) == ({folder}, IDS)
+
+    def test_files_of_another_fast_plaid_are_neither_searched_nor_extended(
+        self, in_both_ways: None, collection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with PlaidIndex.build(collection, tmp_path / "index", device="cpu") as index:
+            folders = _folders(index)
+        monkeypatch.setattr("korag.plaid.index.check_release", lambda: ("1.2.9.2110", "2.11.0"))
+        with PlaidIndex.open(tmp_path / "index", encoder=_encoder(), device="cpu") as index:
+            with index._table.reading() as transaction:
+                was = transaction.state().releases["fast-plaid"]
+            with pytest.raises(MissingDependencyError) as caught:
+                index.search(TEXTS[0])
+            assert_bilingual(caught.value, was, "1.2.9.2110", "PlaidIndex.build", f"'fast-plaid=={was}'")
+            if tokens.KEPT_WINDOWS:  # all files are made anew
+                index.add(["글"], ids=["a"])
+                assert _found(index) == {*IDS[:-1], "a"}
+            else:
+                for call in (lambda: index.add(["글"], ids=["a"]), lambda: index.delete(IDS[1:])):
+                    with pytest.raises(MissingDependencyError):
+                        call()
+                assert (_folders(index), index.ids()) == (folders, IDS)
+
+    def test_lost_documents_are_noticed_before_they_are_committed(
+        self, index: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tokens, "KEPT_WINDOWS", 0)
+        index.add(["글"], ids=["a"])  # from now on, changed in place
+        folders = _folders(index)
+        extend = writing.extend_index
+
+        def lose(source: Path, target: Path, *given: Any, **settings: Any) -> None:
+            extend(source, target, *given, **settings)
+            (target / "doclens.0.json").write_text("[3]")  # as an older fast-plaid did
+
+        monkeypatch.setattr(writing, "extend_index", lose)
+        with pytest.raises(IndexStateError):
+            index.add(["새 글"], ids=["b"])
+        assert _folders(index) == folders
+        assert _found(index) == {*IDS[:-1], "a"}
+
+    def test_a_panic_of_rust_is_an_error_of_korag(self, index: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        from fast_plaid import search
+
+        class PanicException(BaseException):
+            """As of pyo3."""
+
+        def panic(*_: object, **__: object) -> None:
+            raise PanicException("index out of range")
+
+        folders = _folders(index)
+        for name, call in (
+            ("search", lambda: index.search("글")),
+            ("create", lambda: index.add(["글"], ids=["a"])),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(search.FastPlaid, name, panic)
+                with pytest.raises(IndexStateError) as caught:
+                    call()
+            assert_bilingual(caught.value, "index out of range", "device=")
+        assert (_folders(index), index.ids()) == (folders, IDS)
+        for interruption in (KeyboardInterrupt, SystemExit):
+            with monkeypatch.context() as patch:
+                patch.setattr(search.FastPlaid, "search", lambda *_, kind=interruption, **__: _raise(kind))
+                with pytest.raises(interruption):
+                    index.search("글")
+
     @pytest.mark.parametrize("content", [b"", b"{", pickle.dumps([1])])
     def test_a_change_from_damaged_vectors_is_an_error_that_changes_nothing(self, index: Any, content: bytes) -> None:
         (folder,) = _folders(index)
@@ -530,6 +666,10 @@ def test_a_process_killed_at_any_step_leaves_all_of_a_change_or_nothing(
     )
     assert done.returncode == 0, done.stderr[-3_000:]
     assert done.stdout.split() == ["copied", "old", "written", "old", "numbered", "old", "committed", "new"] * 2
+
+
+def _raise(kind: type[BaseException]) -> None:
+    raise kind
 
 
 def _folders(index: Any) -> set[str]:

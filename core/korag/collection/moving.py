@@ -84,8 +84,8 @@ def move_documents(source: Movable, target: Movable, *, total: int, show_progres
 def changed_meanwhile(place: str) -> IndexStateError:
     """Returns the error for a document that is not as it was when it was read."""
     return IndexStateError(
-        f"{place}의 문서가 옮기는 동안 바뀌었습니다. 다시 호출하면 멈춘 곳에서 이어집니다.",
-        f"Documents of {place} were changed while they were moved; call again to continue from there.",
+        f"{place}의 문서가 읽는 동안 바뀌었습니다. 다시 호출하세요. 옮기던 중이면 멈춘 곳에서 이어집니다.",
+        f"Documents of {place} were changed while they were read. Call again; a move continues where it stopped.",
     )
 
 

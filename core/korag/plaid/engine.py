@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.errors import IndexStateError
+from korag.errors import IndexStateError, KoragError
 from korag.plaid.tokens import KEPT_FILES
 
 Found = list[tuple[int, float]]
 """(number, score), best first."""
+Files = Mapping[str, int | None]
+"""Sizes in bytes by name, as written; None for one that fast-plaid may write again when it opens an index."""
 Owners = Callable[[Sequence[int]], list[int]]
 """Returns the documents that windows belong to, by their numbers."""
 _WIDER = 4
@@ -26,6 +28,8 @@ _PER_HIT = 4
 """fast-plaid decompresses one in so many of the documents that it scores in full, and returns no others."""
 _PICKLED = ("embeddings.npy", "buffer.npy")
 """Vectors that fast-plaid keeps for small indexes and small updates, and reads with ``allow_pickle=True``."""
+_LOCK, _REWRITTEN = ".lock", ".manifest.json"
+"""Ends of names: of an empty file, and of one with times, which differ in a copy."""
 _NEVER = {"start_from_scratch": 0}
 """Neither is written: an index of any size is changed in place, and added documents get centroids at once."""
 _LEAST_TOKENS = 10
@@ -47,7 +51,7 @@ def create_index(folder: Path, documents: Sequence[Any], *, nbits: int, device: 
     """
     tokens = sum(len(one) for one in documents)
     repeated = [*documents] * -(-_LEAST_TOKENS // tokens)
-    with _same_seed(), closing(_open(folder, device)) as index:
+    with _same_seed(), _running(folder), closing(_open(folder, device)) as index:
         index.create(documents_embeddings=repeated, nbits=nbits, **_NEVER)
     return len(repeated)
 
@@ -64,8 +68,10 @@ def extend_index(
         documents: As for `create_index`; may be empty.
         device: For torch; None leaves it to fast-plaid.
     """
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_PICKLED, *KEPT_FILES, "*.lock"), dirs_exist_ok=True)
-    with _same_seed(), closing(_open(target, device)) as index:
+    shutil.copytree(
+        source, target, ignore=shutil.ignore_patterns(*_PICKLED, *KEPT_FILES, f"*{_LOCK}"), dirs_exist_ok=True
+    )
+    with _same_seed(), _running(target), closing(_open(target, device)) as index:
         if dead:
             index.delete(list(dead))
         if documents:
@@ -84,11 +90,37 @@ def _same_seed() -> AbstractContextManager[None]:
 
 
 def count_documents(folder: Path) -> int:
-    """Returns how many documents fast-plaid's files have; -1 if they do not say."""
+    """Returns how many documents fast-plaid's files have; -1 if they do not say, or each another number."""
     try:
-        return int(json.loads((folder / "metadata.json").read_bytes())["num_documents"])
+        count = int(json.loads((folder / "metadata.json").read_bytes())["num_documents"])
+        lengths = sum(len(json.loads(path.read_bytes())) for path in folder.glob("doclens.*.json"))
     except (OSError, ValueError, KeyError, TypeError):
         return -1
+    return count if count == lengths else -1
+
+
+def list_files(folder: Path) -> Files:
+    """Returns the files that an index is searched by."""
+    return {
+        path.name: None if path.name.endswith(_REWRITTEN) else path.stat().st_size
+        for path in sorted(folder.iterdir())
+        if path.name not in KEPT_FILES and not path.name.endswith(_LOCK)
+    }
+
+
+def check_files(folder: Path, written: Files) -> None:
+    """Checks names and sizes: fast-plaid goes on without some of its files, and finds other documents.
+
+    Raises:
+        IndexStateError: If one of the files that were written is missing or has another size.
+    """
+    for name, size in written.items():
+        try:
+            found = (folder / name).stat().st_size
+        except OSError as error:
+            raise damaged_index(folder, f"{name}: {error.strerror}") from error
+        if size not in (None, found):
+            raise damaged_index(folder, f"{name}: {found} / {size}")
 
 
 class Engine:
@@ -97,18 +129,21 @@ class Engine:
     Args:
         folder: With its files.
         size: Documents that must be in it.
+        files: That must be in it.
         device: For torch; None leaves it to fast-plaid.
 
     Raises:
         IndexStateError: If there are others.
     """
 
-    def __init__(self, folder: Path, size: int, device: str | None) -> None:
-        self._folder, self._size = folder, size
+    def __init__(self, folder: Path, size: int, files: Files, device: str | None) -> None:
+        self._folder, self._size, self._files = folder, size, files
+        check_files(folder, files)
         if (found := count_documents(folder)) != size:
             raise damaged_index(folder, f"num_documents={found}, {size}")
-        self._lists = len(np.load(folder / "centroids.npy", mmap_mode="r"))
-        self._index = _open(folder, device)
+        with _running(folder, files):
+            self._lists = len(np.load(folder / "centroids.npy", mmap_mode="r"))
+            self._index = _open(folder, device)
 
     def close(self) -> None:
         """Releases its files."""
@@ -139,21 +174,23 @@ class Engine:
             n_full_scores: Windows to score by all of their tokens.
 
         Raises:
-            IndexStateError: If fast-plaid finds fewer where all were to be looked at: it reports no errors.
+            IndexStateError: If fast-plaid fails, or finds fewer where all were to be looked at: it reports no errors.
         """
         import torch
 
         available = self._size if among is None else len(among)
         wanted, lists, limit = min(k, documents), min(n_ivf_probe, self._lists), min(k + 1, available)
+        scored = min(n_full_scores, _PER_HIT * self._size)  # all, however many more
         while wanted:
-            (found,) = self._index.search(
-                torch.tensor(query)[None],
-                top_k=limit,
-                n_ivf_probe=lists,
-                n_full_scores=max(n_full_scores, _PER_HIT * limit),
-                show_progress=False,
-                subset=None if among is None else [among],
-            )
+            with _running(self._folder, self._files):
+                (found,) = self._index.search(
+                    torch.tensor(query)[None],
+                    top_k=limit,
+                    n_ivf_probe=lists,
+                    n_full_scores=max(scored, _PER_HIT * limit),
+                    show_progress=False,
+                    subset=None if among is None else [among],
+                )
             first: dict[int, float] = {}  # best score by document
             for (_, score), owner in zip(found, owners([number for number, _ in found]), strict=True):
                 first.setdefault(owner, score)
@@ -161,13 +198,39 @@ class Engine:
                 if lists == self._lists:
                     raise damaged_index(self._folder, f"{len(found)} / {limit}")
                 lists = min(_WIDER * lists, self._lists)
-            elif limit < available and (len(first) < wanted or list(first.values())[wanted - 1] == found[-1][1]):
+            elif len(found) == limit < available and (
+                len(first) < wanted or list(first.values())[wanted - 1] == found[-1][1]
+            ):
                 limit = min(_WIDER * limit, available)
             elif len(first) < wanted:
                 raise damaged_index(self._folder, f"{len(first)} / {wanted}")
             else:
                 return [(int(number), float(score)) for number, score in found]
         return []
+
+
+@contextmanager
+def _running(folder: Path, files: Files | None = None) -> Iterator[None]:
+    """Errors of fast-plaid as KoRAG's. A panic of Rust is no `Exception`.
+
+    Args:
+        folder: With its files.
+        files: That must be in it; None while it is written: exceptions then are those of `korag.storage`.
+    """
+    try:
+        yield
+    except (KoragError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        if files is None and isinstance(error, Exception):
+            raise
+        check_files(folder, files or {})
+        raise IndexStateError(
+            f"'{folder}'에서 fast-plaid가 실패했습니다({error}). 색인은 바뀌지 않았습니다. 메모리와 장치(device=)를 "
+            "확인하고, 그래도 안 되면 PlaidIndex.build로 새 폴더에 다시 만드세요.",
+            f"fast-plaid failed in '{folder}' ({error}); the index is as it was. Check the memory and device=; if "
+            "that does not help, make the index again with PlaidIndex.build in a new folder.",
+        ) from error
 
 
 def damaged_index(folder: Path, reason: object) -> IndexStateError:

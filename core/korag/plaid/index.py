@@ -21,6 +21,7 @@ from korag.collection.documents import (
 )
 from korag.collection.editing import Documents
 from korag.collection.local.arguments import EncoderLike
+from korag.collection.moving import changed_meanwhile
 from korag.collection.ranking import rank_hits
 from korag.empty_query import warn_empty_query
 from korag.encoders.base import Encoder
@@ -31,8 +32,8 @@ from korag.errors import FingerprintError, IndexStateError, InvalidArgumentError
 from korag.forking import Lock
 from korag.keywords import checks_keywords
 from korag.paths import check_new_folder, check_path
-from korag.plaid.engine import Engine, damaged_index
-from korag.plaid.release import check_release
+from korag.plaid.engine import Engine
+from korag.plaid.release import check_release, check_written_by
 from korag.plaid.sources import FAMILY, TokenSource, encode, make_leg
 from korag.plaid.table import Place, State, Table
 from korag.plaid.writing import Change, changing
@@ -115,6 +116,7 @@ class PlaidIndex(Documents):
         Raises:
             MissingDependencyError: If fast-plaid is not installed, or beside another torch than it was compiled for.
             InvalidArgumentError: If an argument breaks its rule.
+            IndexStateError: If the collection is changed meanwhile; nothing is left behind.
             StorageFullError: If there is not enough space; nothing is left behind.
         """
         releases = check_release()
@@ -138,6 +140,7 @@ class PlaidIndex(Documents):
             pool_factor=source.pool_factor,
             windows=source.windows,
             releases=made_by,
+            files={},
         )
         with atomic_folder(target) as unfinished:
             Table(unfinished, timeout=0).create(empty)
@@ -212,7 +215,8 @@ class PlaidIndex(Documents):
             InvalidTextError: If the query is not a string.
             InvalidArgumentError: If a setting breaks its rule.
             FilterError: If `where` is not a filter.
-            IndexStateError: If fast-plaid's files are damaged.
+            MissingDependencyError: If another fast-plaid wrote the files.
+            IndexStateError: If fast-plaid's files are damaged, or it fails.
         """
         check_text(query, "query")
         options = SearchOptions(k=k, where=where, min_relevance=min_relevance)
@@ -243,9 +247,6 @@ class PlaidIndex(Documents):
                 except KoragError:
                     if not self._is_replaced(state):
                         raise
-                except Exception as error:
-                    if not self._is_replaced(state):
-                        raise damaged_index(self._folder, error) from error
                 else:
                     places = transaction.at([number for number, _ in found])
                     break
@@ -271,7 +272,8 @@ class PlaidIndex(Documents):
                     f"The index in '{self._folder}' is closed; open it again with PlaidIndex.open.",
                 )
             if self._opened is None or self._opened[0] != state.index:
-                engine = Engine(self._folder / state.index, state.size, self._device)
+                check_written_by(self._folder, state.releases, self._releases)
+                engine = Engine(self._folder / state.index, state.size, state.files, self._device)
                 self._opened = (state.index, engine)
             return self._opened[1]
 
@@ -349,10 +351,14 @@ class PlaidIndex(Documents):
 
     def _sync(self, source: TokenSource, total: int, *, show_progress: bool | None) -> None:
         kept: set[int] = set()
+        before, read = source.ids(), []
         with progress_bar("Indexing documents", total, show=show_progress) as bar, self._changing() as change:
             for batch in in_batches(source.documents(), even_pace(), COMMIT_CHARACTERS):
                 kept.update(change.put(batch, source.read))
+                read += [document.id for document in batch]
                 bar.update(len(batch))
+            if sorted(read) != sorted(before) or source.ids() != before:  # one replaced is last, and may be unread
+                raise changed_meanwhile(repr(source))
             change.keep_only(kept)
 
     def _changing(self) -> AbstractContextManager[Change]:

@@ -6,7 +6,9 @@ Beside another torch, fast-plaid is imported without an error and then ends the 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 
 from korag.errors import MissingDependencyError
 
@@ -63,6 +65,35 @@ def check_release() -> tuple[str, str]:
             f"{_command(plaid, wanted)}",
         )
     return plaid, torch
+
+
+def check_written_by(folder: Path, written: Mapping[str, str], installed: tuple[str, str]) -> None:
+    """Checks that an index's files are of the fast-plaid that is here, before it opens or extends them.
+
+    Another one may have another layout, and reports no error: 1.4 deletes what 1.7 wrote, and 1.7 moves the files of
+    1.4 when it opens them.
+
+    Args:
+        folder: The index's.
+        written: Releases that wrote the files, by package: fast-plaid's and torch's.
+        installed: As of `check_release`.
+
+    Raises:
+        MissingDependencyError: If the first two numbers of their releases differ; with the command that installs
+            theirs.
+    """
+    was, now = written["fast-plaid"], installed[0]
+    if _numbers(was)[:2] == _numbers(now)[:2]:
+        return
+    command = _command(was, written["torch"].partition("+")[0])
+    raise MissingDependencyError(
+        f"'{folder}'의 파일은 fast-plaid {was}(으)로 만들었는데 이 환경에는 {now}이(가) 있습니다. 파일 형식이 다를 수 "
+        "있어 아무것도 바꾸지 않았습니다. PlaidIndex.build로 새 폴더에 다시 만들거나, 되도록 새 환경에 설치하세요: "
+        f"{command}",
+        f"The files in '{folder}' were written by fast-plaid {was}, and this environment has {now}, whose files may "
+        "differ; nothing was changed. Make the index again with PlaidIndex.build in a new folder, or install that "
+        f"release, preferably in an environment of its own: {command}",
+    )
 
 
 def _torch_of(plaid: str) -> str | None:

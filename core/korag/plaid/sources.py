@@ -81,6 +81,13 @@ class TokenSource:
         self.pool_factor = inner.pool_factor if isinstance(inner, LateInteractionLeg) else 1
         self._leg = own or make_leg(self.encoder, self.windows, self.pool_factor)
 
+    def __repr__(self) -> str:
+        return repr(self._collection)
+
+    def ids(self) -> list[str]:
+        """The ids of all documents in insertion order."""
+        return self._collection.ids()
+
     def documents(self) -> Iterator[StoredDocument]:
         """Yields all documents in insertion order."""
         if isinstance(self._collection, Movable):

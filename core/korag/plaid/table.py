@@ -53,6 +53,7 @@ class State:
         pool_factor: How token vectors are merged (`korag.legs.multi_vector.leg.LateInteractionLeg`).
         windows: How documents are split; None if they are not.
         releases: Of fast-plaid and torch, when it was last written.
+        files: Of fast-plaid, as written (`korag.plaid.engine.Files`).
     """
 
     index: str | None
@@ -64,6 +65,7 @@ class State:
     pool_factor: int
     windows: Windows | None
     releases: Mapping[str, str]
+    files: Mapping[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,7 @@ class Transaction:
             "fingerprint": state.fingerprint.to_dict(),
             "windows": None if state.windows is None else state.windows.to_dict(),
             "releases": dict(state.releases),
+            "files": dict(state.files),
         }
         rows = [(name, json.dumps(value, ensure_ascii=False)) for name, value in values.items()]
         self._connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", rows)

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from korag.collection.documents import StoredDocument, is_same
-from korag.plaid.engine import count_documents, create_index, damaged_index, extend_index
+from korag.plaid.engine import (
+    Files,
+    check_files,
+    count_documents,
+    create_index,
+    damaged_index,
+    extend_index,
+    list_files,
+)
+from korag.plaid.release import check_written_by
 from korag.plaid.sources import Window
 from korag.plaid.table import INDEX_NAME, Table, Transaction
 from korag.plaid.tokens import TokenFile, keep_tokens, kept_tokens
@@ -125,14 +134,14 @@ class Change:
         dead = state.size + len(self._tokens) - live
         if len(self._tokens) or (dead and dead >= live):
             self.is_rewritten = True
-            index, size = (self.next.name, self._write()) if live else (None, 0)
+            index, (size, files) = (self.next.name, self._write()) if live else (None, (0, {}))
             self._transaction.renumber()
             releases = dict(zip(state.releases, self._releases, strict=True))
-            state = dataclasses.replace(state, index=index, size=size, releases=releases)
+            state = dataclasses.replace(state, index=index, size=size, releases=releases, files=files)
         self._transaction.write_state(state)
 
-    def _write(self) -> int:
-        """Writes the next folder; returns how many windows are in it, copies included."""
+    def _write(self) -> tuple[int, Files]:
+        """Writes the next folder; returns how many windows are in it, copies included, and its files."""
         state, new = self._state, self._tokens.tensors()
         positions = self._transaction.positions()
         old = [position for position in positions if position < state.size]
@@ -143,6 +152,8 @@ class Change:
         elif (kept := _kept(source)) is not None:
             size = self._create([*(kept[position] for position in old), *new])
         else:
+            check_written_by(self._folder, state.releases, self._releases)
+            check_files(source, state.files)
             size, alive = len(positions), set(old)
             dead = [position for position in range(state.size) if position not in alive]
             extend_index(source, self.next, dead, new, device=self._device)
@@ -151,7 +162,7 @@ class Change:
             raise damaged_index(self.next, f"num_documents={found}, {size}")
         for path in (*self.next.iterdir(), self.next, self._folder):
             flush(path)
-        return size
+        return size, list_files(self.next)
 
     def _create(self, documents: Sequence[Any]) -> int:
         size = create_index(self.next, documents, nbits=self._state.nbits, device=self._device)

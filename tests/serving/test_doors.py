@@ -123,6 +123,7 @@ def test_the_same_hits_and_ids_of_a_collection_on_a_server(
             (["search", str(tmp_path), "글", "--collection", "문서"], "is for a collection on a server"),
             (["verify", server.url], "this command is for folders"),
             (["index", str(tmp_path), "--to", server.url], "this command is for folders"),
+            (["upgrade", server.url], "this command is for folders"),
         ):
             assert main(arguments) == 2
             said = capsys.readouterr()

@@ -44,6 +44,10 @@ def server(index: Path) -> Iterator[tuple[httpx.Client, LocalCollection]]:
         yield client, collection
 
 
+def _nested(levels: int) -> dict[str, Any]:
+    return {"$not": _nested(levels - 1)} if levels else {"쪽": 1}
+
+
 def _json(hits: Any) -> Any:
     return json.loads(json.dumps([{leg: list(found) for leg, found in hit.legs.items()} for hit in hits]))
 
@@ -90,6 +94,8 @@ def test_a_search_over_http_finds_what_the_collection_finds(
         ("/v1/search", {"query": QUERY, "k": -1}, 422, "k=-1"),
         ("/v1/search", {"query": QUERY, "using": "kiwi"}, 422, "using='kiwi'"),
         ("/v1/search", {"query": QUERY, "where": {"쪽": {"$near": 1}}}, 422, "$near"),
+        ("/v1/search", {"query": QUERY, "where": _nested(17)}, 422, "16단계까지만"),
+        ("/v1/search", {"query": QUERY, "where": {"$or": [{str(n): n} for n in range(1_001)]}}, 422, "1,000"),
         ("/v1/search", {"query": "글" * 100_001}, 413, "100,001자"),
         ("/v1/search", {"query": QUERY, "\ud800" * 99: 3}, 422, f"'{chr(92)}ud800"),
         ("/v1/search", {"query": QUERY, "where": {"\ud800": 3}}, 422, "짝 없는 서로게이트"),
@@ -174,6 +180,18 @@ def test_a_failure_of_its_own_is_in_the_log(caplog: pytest.LogCaptureFixture) ->
 def _client(collection: Collection, **settings: Any) -> Iterator[httpx.Client]:
     with running(create_app(collection, **settings)) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
+
+
+def test_metrics_are_there_when_the_collection_is_not() -> None:
+    collection = Collection.in_memory(bm25=True)
+    with _client(collection) as client:
+        collection.close()
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+        counted = client.get("/metrics")
+        assert counted.status_code == 200
+        assert "korag_documents NaN" in counted.text
+        assert 'korag_requests_total{path="/readyz",status="503"} 1.0' in counted.text
 
 
 def test_models_that_others_serve_are_refused_clearly() -> None:

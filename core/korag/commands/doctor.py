@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from korag import __version__
-from korag.commands.opening import add_json
+from korag.commands.opening import add_json, check_folder
 from korag.commands.options import write
 from korag.errors import HubUnreachableError, IndexStateError, KoragError
 from korag.paths import check_path
@@ -185,7 +185,7 @@ def _indexes(folders: list[str]) -> Iterator[Finding]:
 
     for name in folders:
         try:
-            report = Collection.verify(name)
+            report = Collection.verify(check_folder("--index", name))
             with reading(check_path("index", name)) as stored:
                 legs = ", ".join(f"{leg.name} {leg.model or leg.tokenizer or ''}".strip() for leg in stored.info().legs)
         except KoragError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from fastapi import APIRouter, Response
 
+from korag.errors import KoragError
 from korag.serving.metrics import CONTENT_TYPE
 from korag.serving.served import Served
 
@@ -31,7 +33,10 @@ def health_routes(served: Served) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses=_TEXT)
     async def metrics() -> Response:
         """Returns the metrics for Prometheus."""
-        documents = await asyncio.to_thread(len, served.collection)
+        try:
+            documents: float = await asyncio.to_thread(len, served.collection)
+        except KoragError:  # said by /readyz; what has been counted is wanted all the more
+            documents = math.nan
         return Response(served.metrics.text(documents), media_type=CONTENT_TYPE)
 
     return router

@@ -37,11 +37,11 @@ class Metrics:
         """Counts texts that were worked on."""
         self._texts.labels(path).inc(texts)
 
-    def text(self, documents: int) -> bytes:
+    def text(self, documents: float) -> bytes:
         """Returns all metrics in Prometheus' text format.
 
         Args:
-            documents: Documents in the collection now.
+            documents: Documents in the collection now; NaN if it cannot be read.
         """
         self._documents.set(documents)
         return generate_latest(self._registry)

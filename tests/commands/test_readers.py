@@ -63,6 +63,34 @@ def test_a_page_as_browsers_see_it(tmp_path: Path, page: str, title: str, text: 
     assert [chunk.text for chunk in split(page, encoder=len, splitter="html")] == [text]
 
 
+@pytest.mark.parametrize(
+    ("page", "text", "headings"),
+    [
+        ("<h2><div>요금</div></h2>글", "## 요금\n글", ["요금"]),
+        ("<h2>제1장<br>총칙</h2><p>글", "## 제1장 총칙\n\n글", ["제1장 총칙"]),
+        ("<h2>요금<p>글<p>글<h3>기간</h3>글", "## 요금\n글\n글\n\n### 기간\n글", ["요금", "기간"]),
+        ("<h2>\n</h2>글", "글", []),
+        ("<table><tr>\n<td><p>가</p></td>\n<td><div>나<p>다</div><tr><td>라<td><br></table>", "가 | 나 다\n라 |", []),
+        ("<table><tr><th>#<th>이름</table><p># 글<p>#태그<p>---<p>&lt;!-- 글",
+         "\\# | 이름\n\n\\# 글\n#태그\n\\---\n\\<!-- 글", []),
+        ("<table><tr><td><h2>요금</h2><p>글<p>글<td>끝</table>", "## 요금\n\n글\n글\n끝", ["요금"]),
+        ("<h2>설치</h2><pre>\n# 주석\n\n\n\n```\n  a<br># b</pre>끝",
+         "## 설치\n\n````\n# 주석\n\n\n\n```\n  a\n# b\n````\n끝",
+         ["설치"]),
+        ("<pre># 주석", "```\n# 주석\n```", []),
+        ("<table><tr><td>1<td><pre># 가\n나</pre></table>", "1 |\n```\n# 가\n나\n```", []),
+    ],
+)  # fmt: skip
+def test_a_page_is_markdown_with_the_headings_of_the_page(
+    tmp_path: Path, page: str, text: str, headings: list[str]
+) -> None:
+    (tmp_path / "글.html").write_text(page, encoding="utf-8")
+    (part,) = read(tmp_path / "글.html")
+    assert part.text == text
+    found = [chunk.headings[-1] for chunk in split(text, encoder=len, splitter="markdown") if chunk.headings]
+    assert found == headings
+
+
 class TestTables:
     ROWS = ({"제목": "주차", "본문": "지하에 한다.", "부서": "총무"}, {"제목": "출입", "본문": '문 "가"로,\n다닌다.'})
 
@@ -203,6 +231,16 @@ class TestDocx:
         table_text = "| 종류 | 날 |\n| --- | --- |\n| 병가 | 열 날 |"
         assert part.text == f"# 휴가 규정\n\n연차는 열다섯 날이다.\n\n{table_text}\n\n끝."
 
+    def test_a_paragraph_with_a_number_sign_is_no_heading(self, tmp_path: Path) -> None:
+        docx = pytest.importorskip("docx")
+        document = docx.Document()
+        document.add_heading("휴가\n규정", level=1)
+        for paragraph in ("# 메모", "글\n## 메모", "#연차", "```", "---"):
+            document.add_paragraph(paragraph)
+        document.save(str(tmp_path / "휴가.docx"))
+        (part,) = read(tmp_path / "휴가.docx")
+        assert part.text == "# 휴가 규정\n\n\\# 메모\n\n글\n\\## 메모\n\n#연차\n\n\\```\n\n\\---"
+
     def test_what_is_inside_something_is_read_and_what_was_deleted_is_not(self, tmp_path: Path) -> None:
         docx = pytest.importorskip("docx")
         xml = pytest.importorskip("docx.oxml")
@@ -244,6 +282,11 @@ class TestHwpx:
         write_hwpx(tmp_path / "기안.hwpx", ["출장 <보고>", "부산에 다녀왔다."], [("날", "일"), ("월", "회의")])
         (part,) = read(tmp_path / "기안.hwpx")
         assert part.text == "출장 <보고>\n부산에 다녀왔다.\n| 날 | 일 |\n| --- | --- |\n| 월 | 회의 |"
+
+    def test_a_paragraph_with_a_number_sign_is_no_heading(self, tmp_path: Path) -> None:
+        write_hwpx(tmp_path / "기안.hwpx", ["# 출장", "#부산", "---"], [("# 날", "일"), ("월", "회의")])
+        (part,) = read(tmp_path / "기안.hwpx")
+        assert part.text == "\\# 출장\n#부산\n\\---\n| # 날 | 일 |\n| --- | --- |\n| 월 | 회의 |"
 
     def test_damage_and_entities_that_multiply(self, tmp_path: Path) -> None:
         (tmp_path / "아님.hwpx").write_bytes(b"HWP Document File")

@@ -84,6 +84,36 @@ def test_other_metadata_of_that_name_is_no_citation():
         assert collection.search("보증금", expand="citations") == collection.search("보증금")
 
 
+CONTENTS = """창고 임대 규정
+
+목차
+제1장 총칙
+  제1조(목적) ........ 1
+  제2조(보증금)
+제2장 정산
+  제3조(지체) ········ 2
+  제4조(해지)
+부칙
+별표 1
+
+제1장 총칙
+"""
+
+
+def test_a_table_of_contents_hides_no_article():
+    chunks = split(CONTENTS + RULES.partition("\n\n")[2], encoder=len, max_tokens=300)
+    assert [chunk.metadata.get("citation") for chunk in chunks] == [
+        None, *(f"창고임대규정 제{number}조" for number in (1, 2, 3, 4)),
+    ]  # fmt: skip
+    assert not any("part" in chunk.metadata for chunk in chunks)
+    assert chunks[0].text.endswith("별표 1")
+    assert chunks[1].headings == ("창고 임대 규정", "제1장 총칙", "제1조(목적)")
+    with Collection.in_memory(bm25=True) as collection:
+        collection.add([chunk.text for chunk in chunks], metadata=[chunk.to_metadata() for chunk in chunks])
+        hits = collection.search("정산을 마친다", k=1, expand="citations")
+    assert [hit.text.strip().splitlines()[-1][:8] for hit in hits] == ["제4조(해지) ", "제3조(지체) "]
+
+
 def test_unknown_expansions_are_errors():
     with pytest.raises(InvalidArgumentError, match="expand='links'"):
         SearchOptions(expand="links")

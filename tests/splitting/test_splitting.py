@@ -111,6 +111,32 @@ def test_citations_are_read_as_they_are_written(text):
     assert third.metadata.get("cites", []) == CITING[text]
 
 
+@pytest.mark.parametrize("brackets", ["()", "【】", "[]", "（）"])
+def test_a_contract_is_a_statute_whatever_the_brackets_of_its_titles(brackets):
+    text = "창고 임대 계약서\n" + "".join(
+        f"제{number}조{brackets[0]}{title}{brackets[1]} {title}을 정한다.\n"
+        for number, title in enumerate(["목적", "요금", "기간"], 1)
+    )
+    assert [chunk.metadata.get("article") for chunk in split(text, encoder=len)] == [None, "제1조", "제2조", "제3조"]
+    notes = "두 조를 옮겨 적는다.\n제1조[1] 글이다.\n제2조[2] 글이다."
+    assert len(split(notes, encoder=len)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("별표 1", "별표1"), ("별표 제2호", "별표2"), ("별표3의2", "별표3의2"), ("**별표 제4호의2**", "별표4의2"),
+        ("별표", None), ("별표 1에 따른다.", None),
+    ],
+)  # fmt: skip
+def test_an_annex_needs_no_brackets_in_a_line_of_its_own(line, part):
+    text = f"창고 규정\n제1조(목적) 별표 1\n에 따른다. 그 밖에는\n별표 1\n에 따른다.\n{line}\n요금표이다.\n"
+    chunk = split(text, encoder=len, splitter="statutes")[-1]
+    assert (chunk.metadata.get("part"), chunk.metadata["citation"]) == (
+        part, f"창고규정 {part}" if part else "창고규정 제1조",
+    )  # fmt: skip
+
+
 def test_mentions_at_the_beginning_of_a_line_are_no_headings():
     law = "제1조(목적) 이 법은\n제5조(등록)의 규정에 따른다.\n제3조제2항을 보라.\n제4조에 따라 한다.\n제2조(정의) 뜻"
     assert titles(split(law, encoder=len, max_tokens=400)) == ["제1조(목적)", "제2조(정의)"]
@@ -188,6 +214,14 @@ def test_markdown_is_split_by_heading_with_fences_whole():
     code = next(chunk for chunk in small if chunk.text.startswith("```"))
     assert code.text.endswith("```")
     assert code.breadcrumb == "도서관 안내 > 휴관일"
+
+
+def test_comments_of_markdown_have_no_headings():
+    comment = "<!-- 옛 글\n# 옛 요금\n\n---\n# 끝 --> # 아님\n"
+    text = f"# 요금\n글\n{comment}글\n<!-- 한 줄 -->\n## 기간\n글 <!--\n# 규정\n<!--\n# 별첨\n글"
+    chunks = split(text, encoder=len)
+    assert titles(chunks) == ["요금", "기간", "규정", "별첨"]  # a comment that does not end is none
+    assert "".join("".join(chunk.text.split()) for chunk in chunks) == "".join(text.split())
 
 
 def test_every_part_of_a_table_has_its_header():

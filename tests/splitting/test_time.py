@@ -6,6 +6,8 @@ limit for a test is what fails.
 
 import pytest
 
+from korag.reading.base import ReadOptions
+from korag.reading.html import HtmlReader
 from korag.splitting import split
 from korag.splitting.choosing import choose
 from korag.splitting.citations import Place, cited_by
@@ -93,3 +95,14 @@ def test_a_page_of_many_tables():
     count = 4_000
     page = "<html>" + "<h2>요금</h2><table><tr><th>가</th></tr><tr><td>나</td></tr></table>" * count
     assert len(split(page, encoder=len, max_tokens=500)) == count
+
+
+@pytest.mark.parametrize("markup", ["<a ", "<!--", "<a b='"])
+def test_a_page_that_is_cut_off(markup, tmp_path):
+    page = "<p>글</p>온도 < 30&amp;<b>끝</b>" + markup * MANY
+    (chunk,) = split(page, encoder=len, max_tokens=8 * MANY, splitter="html")
+    assert chunk.text == "글\n\n온도 < 30&끝" + (markup * MANY).rstrip()
+    assert page[: chunk.end] == page.rstrip()
+    (tmp_path / "글.html").write_text(page, encoding="utf-8")
+    (part,) = HtmlReader().read(tmp_path / "글.html", ReadOptions())
+    assert part.text == "글\n온도 < 30&끝" + (markup * MANY).rstrip()

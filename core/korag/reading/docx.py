@@ -11,7 +11,7 @@ from typing import Any
 from korag._optional import require
 from korag.errors import UnreadableFileError
 from korag.reading.base import Part, ReadOptions
-from korag.reading.markdown import markdown_table
+from korag.reading.markdown import escaped, markdown_table
 from korag.storage import check_readable
 
 _HEADING = re.compile(r"(?:heading|제목)\s*([1-6])", re.IGNORECASE)
@@ -57,7 +57,8 @@ def _blocks(parent: Any, document: Any) -> Iterator[str]:
         if name == "p":
             text = _text(child)
             if text.strip():
-                yield _mark(child, document) + text
+                mark = _mark(child, document)
+                yield mark + " ".join(text.split()) if mark else escaped(text)
         elif name == "tbl":
             yield markdown_table(list(_rows(child)))
         elif name not in _LEFT_OUT:

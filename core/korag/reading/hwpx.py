@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from korag.errors import UnreadableFileError
 from korag.reading.base import Part, ReadOptions
-from korag.reading.markdown import markdown_table
+from korag.reading.markdown import escaped, markdown_table
 from korag.storage import check_readable
 
 _SECTION = re.compile(r"Contents/section(\d+)\.xml", re.IGNORECASE)
@@ -56,7 +56,7 @@ def _section(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
         data = file.read(_MOST + 1)
     if b"<!DOCTYPE" in data:  # HWPX has none; entities could multiply
         raise ValueError("DOCTYPE")
-    return "\n".join(_blocks(ElementTree.fromstring(data)))  # noqa: S314 (without a DOCTYPE there are no entities)
+    return escaped("\n".join(_blocks(ElementTree.fromstring(data))))  # noqa: S314 (without a DOCTYPE there are no entities)
 
 
 def _blocks(parent: ElementTree.Element) -> Iterator[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_MARK = re.compile(r"^ {0,3}(?=#{1,6}(?:[ \t]|$)|`{3}|~{3}|<!--|(?:=+|-+)[ \t]*$)", re.MULTILINE)
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
@@ -11,3 +14,8 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     if lines:
         lines.insert(1, "|" + " --- |" * len(rows[0]))
     return "\n".join(lines)
+
+
+def escaped(text: str) -> str:
+    """Returns text whose lines are no headings, fences or comments, even if they begin with their marks."""
+    return _MARK.sub(r"\g<0>\\", text)

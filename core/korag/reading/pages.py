@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from html.parser import HTMLParser
 
 BLOCKS = frozenset(
@@ -14,6 +16,7 @@ BLOCKS = frozenset(
 """Elements that begin and end a line."""
 _HIDDEN = frozenset({"title", "script", "style", "template", "noscript", "svg", "iframe"})
 """``head`` is none of them: its end tag may be missing, and it has no other text."""
+_MARKUP = re.compile("<[a-zA-Z/!?]")
 
 
 class PageParser(HTMLParser):
@@ -27,6 +30,19 @@ class PageParser(HTMLParser):
         super().__init__(convert_charrefs=convert_charrefs)
         self.hidden: list[str] = []
         """The hidden element that is open, once for each time that it is nested in itself."""
+
+    def read(self, source: str) -> None:
+        """Reads a whole page.
+
+        What is behind the last ``>`` is no markup any more, but a page that was cut off: it is read as text. Python's
+        parser would look for the end of each tag and comment there, in time that grows with the square of their number.
+        """
+        begin = _MARKUP.search(source, source.rfind(">") + 1)
+        end = len(source) if begin is None else begin.start()
+        self.feed(source[:end])
+        self.close()
+        if end < len(source):
+            self.handle_data(unescape(source[end:]) if self.convert_charrefs else source[end:])
 
     def hides_start(self, tag: str) -> bool:
         """Notes a start tag, and returns whether nothing is to be seen of it."""

@@ -51,8 +51,7 @@ class Page:
 def read_html(source: str) -> Page:
     """Reads a page."""
     reader = _Reader(source)
-    reader.feed(source)
-    reader.close()
+    reader.read(source)
     return reader.page()
 
 

@@ -1,4 +1,4 @@
-"""Markdown: a section for each heading, code fences and tables whole."""
+"""Markdown: a section for each heading, code fences and tables whole, no headings in comments."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from korag.splitting.tables import table_unit
 
 _FENCE = re.compile(r" {0,3}(?P<mark>`{3,}|~{3,})(?P<rest>.*)")
 _ATX = re.compile(r" {0,3}(?P<marks>#{1,6})(?:[ \t]+(?P<title>.*))?")
+_COMMENT = re.compile(r" {0,3}<!--")
 _SETEXT = re.compile(r" {0,3}(?P<mark>=+|-+)[ \t]*")
 _RULE = re.compile(r"\s*(?:\|\s*)?:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)+(?:\|\s*)?|\s*\|\s*:?-{2,}:?\s*\|\s*")
 _BLOCK_START = re.compile(r"\s*(?:[-*+>]|\d+[.)])\s")
@@ -28,9 +29,16 @@ def markdown_sections(text: str, sentences: Divide) -> list[Section]:
     index = _front_matter(text, rows)
     if index:
         starts[rows[index][0] if index < len(rows) else len(text)] = "prose"
+    comment_end = 0
     while index < len(rows):
         begin, end = rows[index]
         line = text[begin:end]
+        if comment_end >= 0 and _COMMENT.match(line):
+            comment_end = text.find("-->", begin)
+            if comment_end > end:
+                while index < len(rows) and rows[index][0] <= comment_end:
+                    index += 1
+                continue
         if fence := _FENCE.fullmatch(line):
             if "`" not in fence["rest"] or fence["mark"][0] == "~":
                 starts[begin] = "code"

@@ -35,10 +35,19 @@ _ANNEX = re.compile(
     r"(?:\s*호)?(?:\s*서식)?\s*[\]>)】〉][^\n]{0,100}$",
     re.MULTILINE,
 )
+_PLAIN_ANNEX = re.compile(
+    rf"^{_MARKS}(?P<kind>별표)\s?(?:제\s?)?(?P<number>\d+(?:\s?호)?(?:의\d+)?)[ \t*]*$"
+    r"(?!\s*(?:의|에|을|를|과|와|및|또는|에서|으로|부터|까지)\s)",
+    re.MULTILINE,
+)
+"""One without brackets is a line of its own, and no mention that goes on in the next line."""
+_CONTENTS = re.compile(r"[\s\d.·ㆍ…‥_-]*")
+"""Dots and the page, behind a heading in a table of contents."""
 _TITLE = re.compile(
     r"(?:법|법률|령|규칙|규정|규약|조례|세칙|헌법|약관|정관|요령|지침|기준|내규|협약|예규|훈령|고시)"
     r"(?:\s*[\[(（<【〈].*)?$"
 )
+_TITLED = re.compile(r"[(【\[]\D")  # [1] is a note
 _BEHIND = re.compile(r"(?:의|에|을|를|와|과|은|는|이|가|에서|으로|로|및|또는|내지|부터|까지|[,、ㆍ·])")
 """Follows a mention of an article, not a heading."""
 _MENTIONED = re.compile(
@@ -89,7 +98,7 @@ def statute_sections(text: str, sentences: Divide, *, law: str | None = None) ->
         sentences: Divides prose.
         law: Its name, if the text does not begin with it.
     """
-    marks = list(_marks(text))
+    marks = _marks(text)
     title = _title(text, marks[0].heading.start if marks else len(text))
     name = title.title if title is not None else law
     headings = [*([title] if title is not None else []), *(mark.heading for mark in marks)]
@@ -108,15 +117,39 @@ def statute_sections(text: str, sentences: Divide, *, law: str | None = None) ->
 
 def count_articles(text: str) -> int:
     """Returns how many headings of articles with a title a text has."""
-    return sum(mark.article is not None and "(" in mark.heading.title for mark in _marks(text))
+    return sum(mark.article is not None and _TITLED.search(mark.heading.title) is not None for mark in _marks(text))
 
 
 # -- headings -------------------------------------------------------------------------------------------------
 
 
-def _marks(text: str) -> Iterator[_Mark]:
+def _marks(text: str) -> list[_Mark]:
+    """Returns the headings of a text, without the lines of its table of contents.
+
+    These are articles without text that are there again, the headings over such articles, and addenda and annexes
+    without text behind them.
+    """
+    marks = list(_lines_like_headings(text))
+    ends = [*(mark.heading.start for mark in marks), len(text)][1:]
+    bare = [_CONTENTS.fullmatch(text, mark.heading.end, end) is not None for mark, end in zip(marks, ends, strict=True)]
+    listed = [False] * len(marks)
+    later: set[str] = set()
+    is_listed = False
+    for index in reversed(range(len(marks))):
+        if marks[index].article is not None:
+            title = "".join(marks[index].heading.title.split())
+            is_listed = bare[index] and title in later and _TITLED.search(title) is not None
+            later.add(title)
+        listed[index] = is_listed and bare[index]
+    for index in range(1, len(marks)):
+        listed[index] |= listed[index - 1] and bare[index] and marks[index].part is not None
+    return [mark for mark, leaves in zip(marks, listed, strict=True) if not leaves]
+
+
+def _lines_like_headings(text: str) -> Iterator[_Mark]:
     found: list[tuple[int, re.Match[str], str]] = []
-    for kind, pattern in (("part", _PART), ("article", _ARTICLE), ("addendum", _ADDENDUM), ("annex", _ANNEX)):
+    patterns = [("part", _PART), ("article", _ARTICLE), ("addendum", _ADDENDUM), ("annex", _ANNEX)]
+    for kind, pattern in (*patterns, ("annex", _PLAIN_ANNEX)):
         found += [(match.start(), match, kind) for match in pattern.finditer(text)]
     last = 0
     end = -1
@@ -134,7 +167,7 @@ def _marks(text: str) -> Iterator[_Mark]:
             yield _Mark(_heading(_LEVELS[match["kind"]], match, _line(match)))
         else:
             last = 0
-            part = _line(match) if kind == "addendum" else match["kind"] + (match["number"] or "")
+            part = _line(match) if kind == "addendum" else match["kind"] + (match["number"] or "").replace("호", "")
             yield _Mark(_heading(_LEVELS["편"], match, _line(match)), part="".join(part.split()))
         end = match.end()
 

@@ -241,10 +241,10 @@ def test_a_misspelt_name_is_suggested(hub: FakeHub, tmp_path: Path) -> None:
     told(tmp_path, CheckpointNotFoundError, "'nlpai-lab/KoE5'", name="nlpai-lab/KoE-5")
 
 
-def test_an_adapter_says_why_its_base_is_missing(hub: FakeHub, built: Any, copied: Any, tmp_path: Path) -> None:
-    adapter = copied("lora")
-    settings = json.loads((adapter / "adapter_config.json").read_text())
-    (adapter / "adapter_config.json").write_text(json.dumps(settings | {"base_model_name_or_path": NAME}))
+def test_an_adapter_says_why_its_base_is_missing(hub: FakeHub, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": NAME}))
     hub.headers = {"X-Error-Code": "RepoNotFound"}
     with pytest.raises(MissingBaseError) as caught:
         load_encoder(adapter, cache_folder=str(tmp_path / "cache"))

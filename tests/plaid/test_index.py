@@ -1,5 +1,6 @@
 """`PlaidIndex`: ids, filters, upserts and deletes as those of a collection, and nothing half done."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -34,7 +35,7 @@ from korag.errors import (
     ReadOnlyError,
     WrongFamilyError,
 )
-from korag.plaid import PlaidIndex, sources, tokens, writing
+from korag.plaid import PlaidIndex, sources, table, tokens, writing
 from korag.plaid.table import TABLE_FILE
 from korag.testing import FakeDenseEncoder, FakeMultiVectorEncoder
 
@@ -144,6 +145,42 @@ class TestSearch:
         for number in (2**31, 2**63, 2**70):
             assert built.search(TEXTS[0], k=3, n_full_scores=number, n_ivf_probe=number)[0].id == expected[0].id
             assert len(built.search(TEXTS[0], k=number, n_full_scores=number)) == len(TEXTS) - 1
+
+    def test_lists_with_enough_documents_are_searched_once(self, built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        from fast_plaid import search
+
+        asked: list[int] = []
+        plain = search.FastPlaid.search
+
+        def counting(self: Any, *given: Any, **settings: Any) -> Any:
+            asked.append(settings["top_k"])
+            return plain(self, *given, **settings)
+
+        built.search("글")  # opens it
+        torch = pytest.importorskip("torch")
+        settings = {"n_full_scores": 4_096, "n_ivf_probe": 1, "show_progress": False}
+        counts = {}
+        for word in TEXTS[0].split():
+            (query,) = built.encoder.encode_queries([word], show_progress=False)
+            (found,) = built._opened[1]._index.search(torch.tensor(query)[None], top_k=ALL, **settings)
+            counts[word] = len(found)
+        word = min(counts, key=lambda word: counts[word])
+        assert 0 < counts[word] < len(TEXTS) - 2
+        monkeypatch.setattr(search.FastPlaid, "search", counting)
+        assert len(built.search(word, k=counts[word], n_ivf_probe=1)) == counts[word]
+        assert asked == [counts[word] + 1]
+
+    def test_a_query_without_token_vectors_finds_nothing(self, index: Any) -> None:
+        with PlaidIndex.open(index.path, encoder=_SometimesNothing(dim=64), device="cpu") as again:
+            assert again.search("없음") == []
+            assert again.search(TEXTS[0], k=1)[0].id == IDS[0]
+
+    def test_k_may_be_given_without_a_name(self, built: Any) -> None:
+        assert built.search(TEXTS[0], 3, where={"층": 1}) == built.search(TEXTS[0], k=3, where={"층": 1})
+        for arguments, settings, part in [((3, {"층": 1}), {}, "where="), ((), {"top_k": 3}, "top_k")]:
+            with pytest.raises(InvalidArgumentError) as caught:
+                built.search(TEXTS[0], *arguments, **settings)
+            assert_bilingual(caught.value, part)
 
     def test_equal_scores_come_in_insertion_order(self, tmp_path: Path) -> None:
         collection = Collection.in_memory(encoders=[_encoder()])
@@ -443,6 +480,63 @@ class TestFolder:
         with pytest.raises(WrongFamilyError):
             PlaidIndex.open(index.path, encoder=FakeDenseEncoder())
 
+    def test_a_difference_is_told_without_contradiction(self, index: Any) -> None:
+        with pytest.raises(FingerprintError) as caught:
+            PlaidIndex.open(index.path, encoder=_encoder(dim=32))
+        assert_bilingual(caught.value, "dim", "64", "32")
+        assert "not by" not in str(caught.value)
+
+    @pytest.mark.parametrize("device", ["cuda:77", "gpu", 3, ["cpu"]])
+    def test_a_device_that_is_not_here_is_not_damage(
+        self, index: Any, collection: Any, tmp_path: Path, device: Any
+    ) -> None:
+        for call in (
+            lambda: PlaidIndex.open(index.path, encoder=_encoder(), device=device),
+            lambda: PlaidIndex.build(collection, tmp_path / "new", device=device),
+        ):
+            with pytest.raises(InvalidArgumentError) as caught:
+                call()
+            assert_bilingual(caught.value, f"device={device!r}", "cpu")
+        assert not (tmp_path / "new").exists()
+
+    def test_a_tiny_one_is_not_written_again_by_a_call_that_changes_nothing(self, tmp_path: Path) -> None:
+        collection = Collection.in_memory(encoders=[_encoder()])
+        collection.add(["글 하나"], ids=["a"])
+        with PlaidIndex.build(collection, tmp_path / "index", device="cpu") as index:
+            before = _folders(index)
+            assert index.delete(["없는 것"]) == 0
+            index.add(["글 하나"], ids=["a"], metadata=[{"새": True}])
+            index.sync(collection)
+            assert _folders(index) == before
+            assert _found(index) == {"a"}
+
+    @pytest.mark.parametrize("is_committed", [False, True])
+    def test_a_commit_that_fails_leaves_no_files(
+        self, index: Any, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+    ) -> None:
+        before = _folders(index)
+        whole = table.Table.writing
+
+        @contextlib.contextmanager
+        def failing(self: Any) -> Any:
+            if is_committed:  # interrupted right behind it
+                with whole(self) as transaction:
+                    yield transaction
+                raise KeyboardInterrupt
+            with contextlib.suppress(sqlite3.OperationalError), whole(self) as transaction:
+                yield transaction
+                raise sqlite3.OperationalError
+            raise sqlite3.OperationalError("disk I/O error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(table.Table, "writing", failing)
+            with pytest.raises((sqlite3.OperationalError, KeyboardInterrupt)):
+                index.add(["글"], ids=["a"])
+        assert (_folders(index) == before) != is_committed
+        assert _found(index) == {*IDS[:-1], *(["a"] if is_committed else [])}
+        index.delete(["a"])
+        assert len(_folders(index)) == 1
+
     def test_a_closed_one_is_an_error(self, index: Any) -> None:
         index.close()
         with pytest.raises(IndexStateError, match="closed") as caught:
@@ -475,10 +569,12 @@ class TestFolder:
 
     def test_other_folders_are_not_opened_or_changed(self, index: Any, tmp_path: Path) -> None:
         (tmp_path / "other").mkdir()
-        for folder in (tmp_path / "other", tmp_path / "none"):
+        (tmp_path / "text").mkdir()
+        (tmp_path / "text" / TABLE_FILE).write_text("SQLite가 아니다. " * 200)
+        for folder in (tmp_path / "other", tmp_path / "none", tmp_path / "text"):
             with pytest.raises(ForeignFolderError) as caught:
                 PlaidIndex.open(folder, encoder=_encoder())
-            assert_bilingual(caught.value, str(folder))
+            assert_bilingual(caught.value, str(folder), "PlaidIndex.build")
         with sqlite3.connect(index.path / TABLE_FILE) as connection:
             connection.execute("PRAGMA user_version = 9")
         with pytest.raises(FormatVersionError, match="format 9"):
@@ -637,6 +733,14 @@ class TestFolder:
         (tmp_path / "fixed").mkdir(mode=0o500)
         with pytest.raises(ReadOnlyError):
             PlaidIndex.build(collection, tmp_path / "fixed" / "index", device="cpu")
+
+
+class _SometimesNothing(FakeMultiVectorEncoder):
+    """Has no token vectors of one text."""
+
+    def encode_queries(self, texts: Any, **settings: Any) -> Any:
+        found = super().encode_queries(texts, **settings)
+        return [one[:0] if text == "없음" else one for text, one in zip(texts, found, strict=True)]
 
 
 class _Touches:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from korag.errors import IndexStateError, KoragError
+from korag.errors import IndexStateError, InvalidArgumentError, KoragError
 from korag.plaid.tokens import KEPT_FILES
 
 Found = list[tuple[int, float]]
@@ -34,6 +34,26 @@ _NEVER = {"start_from_scratch": 0}
 """Neither is written: an index of any size is changed in place, and added documents get centroids at once."""
 _LEAST_TOKENS = 10
 """fast-plaid sets aside one in twenty, rounded, and must have one."""
+
+
+def check_device(device: object) -> None:
+    """Checks that torch has a device, before fast-plaid is asked to use it.
+
+    Raises:
+        InvalidArgumentError: If it is not None, the CPU or a GPU that is here.
+    """
+    if device is None or device == "cpu":
+        return
+    import torch
+
+    gpus = ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    known = ["cpu", *gpus] if gpus[1:] else ["cpu"]
+    if device not in known:
+        raise InvalidArgumentError(
+            f"device={device!r:.80}: 여기 있는 장치여야 합니다({', '.join(known)}). None이면 fast-plaid가 고릅니다.",
+            f"device={device!r:.80} must be a device that torch has here ({', '.join(known)}); None leaves it to "
+            "fast-plaid.",
+        )
 
 
 def create_index(folder: Path, documents: Sequence[Any], *, nbits: int, device: str | None) -> int:

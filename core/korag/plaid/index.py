@@ -32,7 +32,7 @@ from korag.errors import FingerprintError, IndexStateError, InvalidArgumentError
 from korag.forking import Lock
 from korag.keywords import checks_keywords
 from korag.paths import check_new_folder, check_path
-from korag.plaid.engine import Engine
+from korag.plaid.engine import Engine, check_device
 from korag.plaid.release import check_release, check_written_by
 from korag.plaid.sources import FAMILY, TokenSource, encode, make_leg
 from korag.plaid.table import Place, State, Table
@@ -120,6 +120,7 @@ class PlaidIndex(Documents):
             StorageFullError: If there is not enough space; nothing is left behind.
         """
         releases = check_release()
+        check_device(device)
         source, target = TokenSource(collection), check_new_folder("folder", folder)
         check_choice("nbits", nbits, _NBITS)
         if source.encoder.dim % _PACKED:
@@ -168,11 +169,14 @@ class PlaidIndex(Documents):
 
         Raises:
             MissingDependencyError: If fast-plaid is not installed, or beside another torch than it was compiled for.
+            InvalidArgumentError: If an argument breaks its rule.
+            ReadOnlyError: If the folder cannot be written: SQLite and fast-plaid keep locks in it, to search it too.
             ForeignFolderError: If it is not an index.
             FormatVersionError: If a newer KoRAG made it.
             FingerprintError: If another model, or the same with other settings, made the vectors.
         """
         check_release()
+        check_device(device)
         return cls(check_path("folder", folder), as_encoder(encoder, family=FAMILY), timeout=timeout, device=device)
 
     # -- search -------------------------------------------------------------------------------------------
@@ -187,11 +191,12 @@ class PlaidIndex(Documents):
         """The folder."""
         return self._folder
 
+    @checks_keywords
     def search(
         self,
         query: str,
-        *,
         k: int = 10,
+        *,
         where: Mapping[str, Any] | None = None,
         min_relevance: float | None = None,
         n_ivf_probe: int = _LISTS,
@@ -200,7 +205,7 @@ class PlaidIndex(Documents):
         """Finds the k best documents for a query, as far as PLAID looks.
 
         Args:
-            query: The query. An empty one finds nothing.
+            query: The query. An empty one, or one that the model has no token vectors of, finds nothing.
             k: Hits at most.
             where: Metadata filter, applied before the k best are taken (see `korag.filters`).
             min_relevance: Leave out hits of a lower `Hit.relevance`, in [0, 1].
@@ -228,6 +233,8 @@ class PlaidIndex(Documents):
         if not options.k:
             return []
         (tokens,) = self._encoder.encode_queries([query], show_progress=False)
+        if not len(tokens):
+            return []
         while True:
             with self._table.reading() as transaction:
                 state = transaction.state()
@@ -421,11 +428,16 @@ def _check_fingerprint(folder: Path, state: State, encoder: Encoder[Any]) -> Non
     if not (differences := state.fingerprint.differences(encoder.fingerprint)):
         return
     field, (was, now) = next(iter(differences.items()))
+    made_by, model = state.fingerprint.model, encoder.model_name
+    if made_by == model:
+        korean = f"'{folder}'의 벡터는 '{model}'(으)로 만들었지만 설정이 다릅니다."
+        english = f"'{folder}' was made by '{model}' with other settings."
+    else:
+        korean = f"'{folder}'의 벡터는 '{model}'이(가) 아니라 '{made_by}'(으)로 만들었습니다."
+        english = f"'{folder}' was made by '{made_by}', not by '{model}'."
     raise FingerprintError(
-        f"'{folder}'의 벡터는 '{encoder.model_name}'이(가) 아니라 '{state.fingerprint.model}'(으)로 만들었거나 설정이 "
-        f"다릅니다. 다른 항목: {', '.join(differences)}. 예: {field} — 색인 {was!r}, 모델 {now!r}. 같은 모델과 "
-        "설정을 쓰거나 PlaidIndex.build로 새 폴더에 만드세요.",
-        f"'{folder}' was made by '{state.fingerprint.model}', not by '{encoder.model_name}', or with other settings. "
-        f"Fields that differ: {', '.join(differences)}; {field} is {was!r} in the index and {now!r} for the model. Use "
-        "the same model and settings, or make an index with PlaidIndex.build in a new folder.",
+        f"{korean} 다른 항목: {', '.join(differences)}. 예: {field} — 색인 {was!r}, 모델 {now!r}. 같은 모델과 설정을 "
+        "쓰거나 PlaidIndex.build로 새 폴더에 만드세요.",
+        f"{english} Fields that differ: {', '.join(differences)}; {field} is {was!r} in the index and {now!r} for the "
+        "model. Use the same model and settings, or make an index with PlaidIndex.build in a new folder.",
     )

@@ -33,13 +33,13 @@ def check_release() -> tuple[str, str]:
         MissingDependencyError: If it is not; with the command that installs both.
     """
     try:
-        plaid = version("fast-plaid")
+        plaid, torch = version("fast-plaid"), version("torch")
     except PackageNotFoundError as error:
         raise MissingDependencyError(
-            "'fast-plaid' 패키지가 설치되어 있지 않습니다. 정해진 torch에서만 동작하니 함께, 되도록 새 환경에 "
-            f"설치하세요: {_command(*NEWEST)}",
-            "The package 'fast-plaid' is not installed. It works with one release of torch only; install both, "
-            f"preferably in an environment of their own: {_command(*NEWEST)}",
+            f"'{error.name}' 패키지가 설치되어 있지 않습니다. fast-plaid는 정해진 torch에서만 동작하니 함께, 되도록 새 "
+            f"환경에 설치하세요: {_command(*NEWEST)}",
+            f"The package '{error.name}' is not installed. fast-plaid works with one release of torch only; install "
+            f"both, preferably in an environment of their own: {_command(*NEWEST)}",
         ) from error
     if _numbers(plaid) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
@@ -47,7 +47,7 @@ def check_release() -> tuple[str, str]:
             f"fast-plaid {plaid}은(는) 너무 오래되었습니다. {oldest} 이상이 필요합니다: {_command(*NEWEST)}",
             f"fast-plaid {plaid} is too old; {oldest} or later is needed: {_command(*NEWEST)}",
         )
-    torch, wanted = version("torch"), _torch_of(plaid)
+    wanted = _torch_of(plaid)
     if wanted is None:
         raise MissingDependencyError(
             f"fast-plaid {plaid}이(가) 어느 torch에 맞춰 컴파일되었는지 알 수 없습니다. 맞지 않으면 프로세스가 "

@@ -174,7 +174,7 @@ class Table:
         except sqlite3.DatabaseError as error:
             if (known := translate(error, self.file, timeout=self._timeout)) is None:
                 raise
-            raise known from error
+            raise (self._foreign() if isinstance(known, ForeignFolderError) else known) from error
 
     def _foreign(self) -> ForeignFolderError:
         return ForeignFolderError(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from korag.collection.documents import StoredDocument, is_same
+from korag.errors import KoragError
 from korag.plaid.engine import (
     Files,
     check_files,
@@ -32,7 +34,7 @@ Encode = Callable[[Sequence[StoredDocument]], list[list[Window]]]
 _TOKENS = "tokens.float16"
 
 
-@contextmanager
+@contextlib.contextmanager
 def changing(folder: Path, table: Table, releases: tuple[str, str], device: str | None) -> Iterator[Change]:
     """Everything changed inside is changed together, or not at all, even if the process is killed.
 
@@ -47,20 +49,29 @@ def changing(folder: Path, table: Table, releases: tuple[str, str], device: str 
         StorageFullError: If there is not enough space, and so the other errors of writing.
     """
     with storage_errors(folder, writing=True):
-        with table.writing() as transaction:
-            before = transaction.state()
-            for other in folder.iterdir():  # of a change that was killed
-                if INDEX_NAME.fullmatch(other.name) and other.name != before.index:
-                    shutil.rmtree(other, ignore_errors=True)
-            change = Change(folder, transaction, releases, device)
-            try:
+        change = None
+        try:
+            with table.writing() as transaction:
+                before = transaction.state()
+                for other in folder.iterdir():  # of a change that was killed
+                    if INDEX_NAME.fullmatch(other.name) and other.name != before.index:
+                        shutil.rmtree(other, ignore_errors=True)
+                change = Change(folder, transaction, releases, device)
                 yield change
                 change.finish()
-            except BaseException:
-                shutil.rmtree(change.next, ignore_errors=True)
-                raise
+        except BaseException:
+            if change is not None:
+                _discard(table, change.next)
+            raise
         if change.is_rewritten and before.index is not None:
             shutil.rmtree(folder / before.index, ignore_errors=True)  # Windows keeps what others have open
+
+
+def _discard(table: Table, index: Path) -> None:
+    """Removes the files of a change that failed; those of one that was interrupted behind its commit are kept."""
+    with contextlib.suppress(KoragError, sqlite3.Error), table.reading() as transaction:  # else the next change does it
+        if transaction.state().index != index.name:
+            shutil.rmtree(index, ignore_errors=True)
 
 
 class Change:
@@ -128,11 +139,11 @@ class Change:
         self._transaction.delete([key for key in self._transaction.all_keys() if key not in keys])
 
     def finish(self) -> None:
-        """Writes fast-plaid's files, if there are new vectors, or at least as many deleted as left."""
+        """Writes fast-plaid's files, if there are new vectors, or half are deleted and some of them now."""
         live, documents = self._transaction.count_windows()
         state = dataclasses.replace(self._state, live=live, documents=documents)
         dead = state.size + len(self._tokens) - live
-        if len(self._tokens) or (dead and dead >= live):
+        if len(self._tokens) or (live < self._state.live and dead >= live):
             self.is_rewritten = True
             index, (size, files) = (self.next.name, self._write()) if live else (None, (0, {}))
             self._transaction.renumber()

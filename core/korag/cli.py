@@ -24,7 +24,7 @@ from korag.commands import (
     upgrade,
     verify,
 )
-from korag.commands.options import ReaderGoneError, say_interrupted
+from korag.commands.options import ReaderGoneError, printable, say_interrupted
 from korag.commands.parser import Parser
 from korag.errors import KoragError
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReaderGoneError:
         return 141  # 128 + SIGPIPE, as other commands whose reader has had enough
     except KoragError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(printable(f"{error}\n"))
         return 2
     except KeyboardInterrupt:
         say_interrupted(options.interrupted)

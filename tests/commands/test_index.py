@@ -210,6 +210,7 @@ def test_pdf_pages_are_documents(tmp_path: Path, collection: Any) -> None:
         (["index", "FOLDER", "--to", "FOLDER"], "is the folder to index"),
         (["index", "FOLDER", "--to", "INDEX", "--models", "mini-dens"], "mini-dense"),
         (["index", "FOLDER", "--to", "INDEX", "--models", "--codec", "1bit"], "codec"),
+        (["index", "FOLDER", "--to", "INDEX", "--models", "--max-tokens", "0"], "--max-tokens 0 must be at least 1"),
     ],
 )
 def test_mistakes_leave_no_index(
@@ -711,6 +712,15 @@ def test_names_that_are_no_text_can_be_printed(tmp_path: Path, capsys: pytest.Ca
     report = index(str(root), "--to", str(tmp_path / "색인"), "--models", capsys=capsys)
     assert len(report["problems"]) == 2
     json.dumps(report, ensure_ascii=False).encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names")
+def test_names_of_files_do_not_control_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root := tmp_path / "글").mkdir()
+    (root / "나쁜\x1b[2J.hwp").write_bytes(b"\0")
+    assert main(["index", str(root), "--to", str(tmp_path / "색인"), "--models"]) == 0
+    assert "\N{REPLACEMENT CHARACTER}[2J.hwp" in (said := capsys.readouterr().err)
+    assert "\x1b" not in said
 
 
 def test_the_rows_of_a_table_are_not_in_memory_at_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`korag search`, `info`, `export` and `truncated`, as a user types them."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -106,7 +107,9 @@ def test_nothing_found_is_said(index: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (["search", "INDEX", "글", "--where", "쪽=2"], "--where '쪽=2' must have the form JSON"),
         (["search", "INDEX", "글", "--where", "[1]"], "must have the form JSON"),
-        (["search", "INDEX", "글", "--k", "-1"], "k=-1"),
+        (["search", "INDEX", "글", "--k", "-1"], "--k -1: the number of hits must be at least 1"),
+        (["search", "INDEX", "글", "--k", "0"], "--k 0: the number of hits must be at least 1"),
+        (["search", "INDEX", "\udcb1\udcdb"], "is not UTF-8; set the terminal's encoding"),
         (["search", "INDEX", "글", "--using", "dense"], "using='dense'"),
         (["search", "없는 폴더", "글"], "korag index"),
         (["info", "없는 폴더"], "There is no collection"),
@@ -118,6 +121,55 @@ def test_nothing_found_is_said(index: Path, capsys: pytest.CaptureFixture[str]) 
 def test_mistakes(index: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert main([str(index) if argument == "INDEX" else argument for argument in arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["search", "truncated", "info", "verify"])
+def test_a_folder_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    (tmp_path / "글.txt").write_text("글", encoding="utf-8")
+    assert main([command, str(tmp_path), *(["글"] if command == "search" else [])]) == 2
+    assert "is not a KoRAG collection; pass the folder of one" in capsys.readouterr().err
+
+
+def test_json_is_valid_in_any_encoding(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "뷁 계약 é 😀 \x9b"
+    with Collection.open(index) as collection:
+        collection.add([text], ids=["뷁"])
+    for encoding in ("cp949", "utf-8"):
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(printed := io.BytesIO(), encoding=encoding))
+        assert main(["search", str(index), "뷁", "--k", "1", "--json"]) == 0
+        written = printed.getvalue().decode(encoding)
+        assert [hit["text"] for hit in json.loads(written)] == [text]
+        assert "\x9b" not in written
+        assert ("뷁" in written) is (encoding == "utf-8")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_written(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert main(["info", str(index)]) == 2
+    assert "The output could not be written (No space left on device)" in capsys.readouterr().err
+
+
+def test_documents_do_not_control_the_terminal(
+    index: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Collection.open(index) as collection:
+        collection.add(
+            ["창고의 \x1b[2J\x9b31m 열쇠 \u202e"], ids=["나쁜\x1b]0;제목\x07"], metadata=[{"file": "\x1b[8m.txt"}]
+        )
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert main(["search", str(index), "창고 열쇠", "--k", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "나쁜\N{REPLACEMENT CHARACTER}]0;제목" in printed
+    assert "\x1b[1;33m열쇠\x1b[0m" in printed
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", re.sub(r"\x1b\[(1;33|0)m", "", printed))
+    assert main(["search", str(index), "창고", "--where", "\x1b[2J"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_info_needs_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], index: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -15,7 +14,7 @@ from typing import Any, Literal
 
 from korag import __version__
 from korag.commands.opening import add_json, check_folder
-from korag.commands.options import write
+from korag.commands.options import as_json, write
 from korag.errors import HubUnreachableError, IndexStateError, KoragError
 from korag.paths import check_path
 
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     """
     findings = [*_machine(), *_packages(), *_offline(), *_models(options.models), *_indexes(options.index)]
     if options.json:
-        write(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1))
+        write(as_json([asdict(finding) for finding in findings], indent=1))
     else:
         width = max(len(finding.about) for finding in findings)
         for finding in findings:

@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 
 from korag._optional import check
 from korag.checks import FusionMethod
-from korag.commands.options import add_token_options, malformed, split_pair, write
+from korag.commands.options import add_token_options, as_json, malformed, split_pair, write
 from korag.encoders.options import PoolingMode
 from korag.errors import InvalidArgumentError
 from korag.legs.windows.settings import WindowSize
@@ -238,7 +238,7 @@ def _to_json(reports: Sequence[Any], thresholds: Mapping[str, Any]) -> str:
     result: Any = entries if len(entries) > 1 else entries[0]
     if thresholds:
         result = {"reports": entries, "thresholds": {name: asdict(one) for name, one in thresholds.items()}}
-    return json.dumps(result, ensure_ascii=False, indent=1)
+    return as_json(result, indent=1)
 
 
 def _thresholds(options: argparse.Namespace, datasets: Sequence[Any]) -> dict[str, Any]:
@@ -303,7 +303,7 @@ def _fit(options: argparse.Namespace) -> None:
         if options.format != "json":
             write(("\n" if number else "") + str(fit) + "\n")
     if options.format == "json":
-        write(json.dumps(fits if several else fits[0], ensure_ascii=False, indent=1))
+        write(as_json(fits if several else fits[0], indent=1))
 
 
 def _collect(options: argparse.Namespace, data: Any) -> Any:

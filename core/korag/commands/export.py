@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from korag._optional import require
 from korag.commands.opening import add_index, add_json, read_index
-from korag.commands.options import write
+from korag.commands.options import as_json, write
 from korag.encoders.batching import batched
 from korag.errors import InvalidArgumentError
 from korag.paths import check_path
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
         finally:
             unfinished.unlink(missing_ok=True)
     if options.json:
-        write(json.dumps({"documents": count, "file": str(output)}, ensure_ascii=False))
+        write(as_json({"documents": count, "file": str(output)}))
     else:
         write(f"문서 {count:,}개를 썼습니다: {output} / Wrote {count:,} documents: {output}")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korag.commands.opening import add_json, check_folder
-from korag.commands.options import add_token_options, write
+from korag.commands.options import add_token_options, as_json, printable, write
 from korag.errors import InvalidArgumentError
 from korag.paths import check_path
 
@@ -106,6 +105,11 @@ def run(options: argparse.Namespace) -> None:
             f"'{folder}' 폴더가 없습니다. 색인할 파일이 있는 폴더를 넣으세요.",
             f"There is no folder '{folder}'; pass the one with the files to index.",
         )
+    if options.max_tokens is not None and options.max_tokens < 1:
+        raise InvalidArgumentError(
+            f"--max-tokens {options.max_tokens}: 1 이상이어야 합니다.",
+            f"--max-tokens {options.max_tokens} must be at least 1.",
+        )
     report = IndexReport()
     try:
         with _open(options, target) as collection, FolderProgress(show=False if options.quiet else None) as progress:
@@ -123,7 +127,7 @@ def run(options: argparse.Namespace) -> None:
         options.interrupted = (f"파일 {done:,}개까지 읽었습니다. {_GOES_ON[0]}", f"Got to file {done:,}. {_GOES_ON[1]}")
         raise
     if options.json:
-        write(json.dumps(_as_dict(report), ensure_ascii=False, indent=1))
+        write(as_json(_as_dict(report), indent=1))
         return
     _print(report, options.to)
 
@@ -188,5 +192,5 @@ def _print(report: IndexReport, target: str) -> None:
     for text, count in errors.items():
         first = next(problem.file for problem in report.problems if str(problem.error) == text)
         others = f" (+{count - 1:,})" if count > 1 else ""
-        sys.stderr.write(f"읽지 못함 / not read: {first}{others}\n{text}\n")
+        sys.stderr.write(printable(f"읽지 못함 / not read: {first}{others}\n{text}\n"))
     write(f'찾기 / search: korag search {target} "질문"')

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import Any
 
 from korag.commands.opening import add_index, add_json, read_index
-from korag.commands.options import write
+from korag.commands.options import as_json, write
 
 
 def add_arguments(subparsers: Any) -> None:
@@ -27,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     with read_index(options) as stored:
         info = stored.info()
     if options.json:
-        write(json.dumps(asdict(info), ensure_ascii=False, indent=1))
+        write(as_json(asdict(info), indent=1))
         return
     write(info.path if isinstance(info, FolderInfo) else f"{info.url} --collection {info.collection}")
     write(f"문서 / documents: {info.documents:,}")
@@ -40,4 +39,4 @@ def run(options: argparse.Namespace) -> None:
         facts += [f"구간 / windows: {leg.window:,} 토큰 / tokens"] if leg.window else []
         write(f"{leg.name}: {', '.join(fact for fact in facts if fact)}")
     if info.fusion is not None:
-        write(f"맞춘 결합 / fitted fusion: {json.dumps(info.fusion, ensure_ascii=False)}")
+        write(f"맞춘 결합 / fitted fusion: {as_json(info.fusion)}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from korag.commands.opening import add_json
-from korag.commands.options import write
+from korag.commands.options import as_json, write
 
 
 def add_arguments(subparsers: Any) -> None:
@@ -26,4 +25,4 @@ def run(options: argparse.Namespace) -> None:
     from korag.training.saving import merge_adapter
 
     folder = str(merge_adapter(options.adapter, options.output, base=options.base))
-    write(json.dumps({"folder": folder}, ensure_ascii=False) if options.json else folder)
+    write(as_json({"folder": folder}) if options.json else folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -12,7 +11,7 @@ from korag.checkpoints.bundled import shipped_models
 from korag.checkpoints.preset_rows import BENCHMARKS
 from korag.checkpoints.presets import PRESETS, Family, ModelFamily, Preset
 from korag.commands.opening import add_json
-from korag.commands.options import write
+from korag.commands.options import as_json, write
 
 FAMILIES: tuple[ModelFamily, ...] = (*get_args(Family), "cross_encoder")
 _COLUMNS = ("model", "quality", "size", "licence", "dims", "tokens")
@@ -36,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     shown = {family: by_quality(family) for family in families}
     if options.json:
         entries = [_as_dict(preset) for presets in shown.values() for preset in presets]
-        write(json.dumps(entries, ensure_ascii=False, indent=1))
+        write(as_json(entries, indent=1))
         return
     rows = {preset.name: _cells(preset) for presets in shown.values() for preset in presets}
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows.values(), strict=True)]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
+import json
 import os
+import re
 import sys
-from pathlib import Path
 
-from korag.errors import InvalidArgumentError
-from korag.storage import storage_error
+from korag.errors import InvalidArgumentError, StorageError
+
+MARKS = ("\x1b[1;33m", "\x1b[0m")
+"""Begin and end what fits a query, in a terminal."""
+_CONTROLS = re.compile("|".join(map(re.escape, MARKS)) + r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""These marks, and characters that move the cursor, change colours or reverse text (Unicode Cc and bidi controls)."""
 
 
 def add_token_options(parser: argparse.ArgumentParser, *, pool_factor: bool = True) -> None:
@@ -66,6 +72,23 @@ def malformed(option: str, text: str, form: str, example: str = "") -> InvalidAr
     )
 
 
+def printable(text: str) -> str:
+    """Returns a text without the characters that control a terminal, except KoRAG's marks of what fits."""
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in MARKS else "\N{REPLACEMENT CHARACTER}", text)
+
+
+def as_json(value: object, *, indent: int | None = None) -> str:
+    """Returns JSON for standard output, valid whatever its encoding is (that of a pipe may be CP949).
+
+    Args:
+        value: What to print.
+        indent: As for `json.dumps`.
+    """
+    encoding = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name
+    text = json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # those that JSON allows
+
+
 def say_interrupted(meaning: tuple[str, str]) -> None:
     """Says that Ctrl-C has ended a command.
 
@@ -81,19 +104,21 @@ class ReaderGoneError(Exception):
 
 
 def write(text: str) -> None:
-    """Writes text and a line end to standard output.
+    """Writes text and a line end to standard output, without what controls a terminal.
 
     Raises:
         ReaderGoneError: If nobody reads it any more.
-        StorageFullError: If it goes to a file and there is no space left.
-        StorageError: If it cannot be written for another reason.
+        StorageError: If it cannot be written for another reason, such as a full disk.
     """
     try:
-        sys.stdout.write(text.rstrip("\n") + "\n")
+        sys.stdout.write(printable(text).rstrip("\n") + "\n")
         sys.stdout.flush()
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):  # or Python would fail once more at exit, with what is left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise ReaderGoneError from error
-        raise storage_error(error, Path("stdout"), writing=True) from error
+        raise StorageError(
+            f"출력을 쓰지 못했습니다({error.strerror}). 출력을 보낸 파일이나 디스크를 확인하세요.",
+            f"The output could not be written ({error.strerror}); check the file or disk that it goes to.",
+        ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korag.commands.opening import add_index, add_json, open_index
-from korag.commands.options import malformed, write
+from korag.commands.options import MARKS, as_json, malformed, write
 from korag.empty_query import reject_empty_query
 from korag.errors import InvalidArgumentError
 from korag.serving.answers import hit_as_dict
@@ -32,7 +32,6 @@ _BEFORE = 60
 _LEAST = 2
 """Characters that a part of a word has at least to be marked."""
 _WORD = re.compile(r"\w+")
-_MARK, _END = "\x1b[1;33m", "\x1b[0m"
 
 
 def add_arguments(subparsers: Any) -> None:
@@ -83,7 +82,12 @@ def add_arguments(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Searches, and prints the hits."""
-    reject_empty_query(options.query, "QUERY")
+    _check_query(options.query)
+    if options.k < 1:
+        raise InvalidArgumentError(
+            f"--k {options.k}: 결과 수는 1 이상이어야 합니다.",
+            f"--k {options.k}: the number of hits must be at least 1.",
+        )
     where = _filter(options.where)
     page = None if options.html is None else _new_page(options.html)
     with open_index(options) as collection:
@@ -105,7 +109,7 @@ def run(options: argparse.Namespace) -> None:
         told = {}
     if options.json:
         shown = [hit_as_dict(hit) | ({"explanation": told[hit.id].to_dict()} if hit.id in told else {}) for hit in hits]
-        write(json.dumps(shown, ensure_ascii=False, indent=1))
+        write(as_json(shown, indent=1))
         return
     if not hits:
         write("찾은 문서가 없습니다. / Nothing was found.")
@@ -119,6 +123,18 @@ def run(options: argparse.Namespace) -> None:
         write(textwrap.indent(snippet(hit.passage, words, color=color), "   ") + "\n")
         if hit.id in told:
             write(textwrap.indent(str(told[hit.id]), "   ") + "\n")
+
+
+def _check_query(query: str) -> None:
+    """Raises for a query without a word, or of bytes that are no UTF-8."""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(
+            f"QUERY={query!r:.80}: UTF-8이 아닙니다. 터미널의 인코딩(LANG)을 UTF-8로 바꾸고 다시 입력하세요.",
+            f"QUERY={query!r:.80} is not UTF-8; set the terminal's encoding (LANG) to UTF-8 and type it again.",
+        ) from error
+    reject_empty_query(query, "QUERY")
 
 
 def _new_page(name: str) -> Path:
@@ -165,7 +181,7 @@ def snippet(text: str, words: list[str], *, color: bool) -> str:
     begin = 0 if match is None else max(0, match.start() - _BEFORE)
     shown = text[begin : begin + _SHOWN]
     if pattern is not None and color:
-        shown = pattern.sub(lambda fits: f"{_MARK}{fits.group()}{_END}", shown)
+        shown = pattern.sub(lambda fits: fits.group().join(MARKS), shown)
     return ("…" if begin else "") + shown + ("…" if begin + _SHOWN < len(text) else "")
 
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from korag.commands.options import split_pair, write
+from korag.commands.options import as_json, split_pair, write
 from korag.paths import check_path
 from korag.storage import storage_errors
 from korag.training.recipes import RECIPES, Recipe, default_recipe, find_recipe, override
@@ -95,9 +95,7 @@ def run(options: argparse.Namespace) -> None:
         restart=options.restart,
         **({"device": options.device} if options.device else {}),
     )
-    write(
-        json.dumps(report.as_dict(), ensure_ascii=False) if options.json else f"{report.to_markdown()}\n{report.output}"
-    )
+    write(as_json(report.as_dict()) if options.json else f"{report.to_markdown()}\n{report.output}")
 
 
 def _base_recipe(options: argparse.Namespace) -> Recipe:

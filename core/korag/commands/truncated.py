@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import Any
 
 from korag.commands.opening import add_index, add_json, open_index
-from korag.commands.options import write
+from korag.commands.options import as_json, write
 
 
 def add_arguments(subparsers: Any) -> None:
@@ -27,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
         found = collection.truncated()
     if options.json:
         entries = [asdict(one) | {"lost": one.lost, "remedy": one.remedy[1]} for one in found]
-        write(json.dumps(entries, ensure_ascii=False, indent=1))
+        write(as_json(entries, indent=1))
         return
     if not found:
         write("모델이 없는 컬렉션입니다. BM25는 글을 끝까지 색인합니다.\nThere is no model; BM25 indexes whole texts.")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from korag.commands.opening import add_json, check_folder
-from korag.commands.options import add_token_options, write
+from korag.commands.options import add_token_options, as_json, write
 
 
 def add_arguments(subparsers: Any) -> None:
@@ -34,6 +33,6 @@ def run(options: argparse.Namespace) -> None:
         check_folder("folder", options.folder), codec=options.codec, keep_vectors=options.keep_vectors
     )
     if options.json:
-        write(json.dumps({"segments_rewritten": rewritten}))
+        write(as_json({"segments_rewritten": rewritten}))
         return
     write(f"다시 쓴 세그먼트: {rewritten:,}개 / Segments rewritten: {rewritten:,}")

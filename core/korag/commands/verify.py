@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from korag.commands.opening import add_json, check_folder
-from korag.commands.options import write
+from korag.commands.options import as_json, write
 from korag.errors import IndexStateError
 
 
@@ -31,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     report = Collection.verify(check_folder("folder", options.folder))
     if options.json:
         counts = {"documents": report.documents, "segments": report.segments}
-        write(json.dumps(counts | {"problems": list(map(str, report.problems))}, ensure_ascii=False, indent=1))
+        write(as_json(counts | {"problems": list(map(str, report.problems))}, indent=1))
     for problem in () if options.json else report.problems:
         write(f"{problem}\n")
     if not report.ok:

@@ -12,7 +12,8 @@ from korag.collection.local.arguments import EncoderLike, check_tokenizer, name_
 from korag.collection.local.collection import LocalCollection
 from korag.collection.local.remains import EMPTY
 from korag.collection.local.replacing import finish_interrupted
-from korag.errors import IndexStateError, InvalidArgumentError
+from korag.collection.local.upgrade import missing_collection
+from korag.errors import ForeignFolderError, IndexStateError, InvalidArgumentError
 from korag.legs.lexical import BM25Like, lexical_settings
 from korag.legs.windows.settings import WindowSize
 from korag.paths import check_path
@@ -40,6 +41,7 @@ def open_saved(
 
     Raises:
         IndexStateError: If the folder does not exist or is empty.
+        ForeignFolderError: If it holds something else.
         FingerprintError: If it was built with other encoders or another tokenizer.
     """
     folder = check_path("path", path)
@@ -51,9 +53,12 @@ def open_saved(
             f"'{path}' 폴더에 저장된 컬렉션이 없습니다. 먼저 만드세요: {made_by}.",
             f"There is no collection in '{path}'; create it first: {made_by}.",
         )
-    return LocalCollection.open(
-        folder, encoders=encoders, bm25=bm25, tokenizer=tokenizer, load_stored_models=load_stored_models
-    )
+    try:
+        return LocalCollection.open(
+            folder, encoders=encoders, bm25=bm25, tokenizer=tokenizer, load_stored_models=load_stored_models
+        )
+    except ForeignFolderError as error:  # whose advice is for a new collection
+        raise missing_collection(folder) from error
 
 
 def open_or_make(

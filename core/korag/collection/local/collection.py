@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.tokenizers import TokenizerLike
 from korag.checks import check_choice, check_flag
-from korag.collection.base import Collection, Hit, SearchOptions
+from korag.collection.base import Hit, SearchOptions
 from korag.collection.documents import StoredDocument
 from korag.collection.local.arguments import EncoderLike, LegArguments, LegSettings
 from korag.collection.local.database import DATABASE_FILE, Database
@@ -36,9 +36,9 @@ from korag.collection.local.upgrade import upgrade_folder
 from korag.collection.local.verifying import VerifyReport, verify_folder
 from korag.collection.local.views import repeated
 from korag.collection.local.writing import Writer
+from korag.collection.of_legs import CollectionOfLegs
 from korag.collection.runs import LegRuns
 from korag.collection.truncation import windows_of
-from korag.encoders.base import Encoder
 from korag.errors import ForeignFolderError, IndexStateError
 from korag.explanations import LegExplanation
 from korag.fusion import Fusion
@@ -52,7 +52,7 @@ from korag.storage import is_taken, storage_errors
 from korag.text import check_texts
 
 
-class LocalCollection(LocalDocuments, Collection):
+class LocalCollection(LocalDocuments, CollectionOfLegs):
     """Documents with one representation per leg, in a folder or in memory. Made by `open` or `in_memory`.
 
     Many threads may use one collection, and many processes one folder: one writes at a time, the others wait. Whatever
@@ -310,16 +310,6 @@ class LocalCollection(LocalDocuments, Collection):
         self._merger.merge_all()
 
     # -- search -------------------------------------------------------------------------------------------
-
-    @property
-    def legs(self) -> tuple[str, ...]:
-        """The names `using` can take, ``"hybrid"`` aside."""
-        return tuple(self._legs)
-
-    @property
-    def encoders(self) -> dict[str, Encoder[Any]]:
-        """The encoders by leg."""
-        return {name: leg.encoder for name, leg in self._legs.items() if leg.encoder is not None}
 
     @property
     def index_bytes(self) -> int:

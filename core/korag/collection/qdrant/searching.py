@@ -5,30 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from korag.collection.base import Collection, Hit, SearchOptions
+from korag.collection.base import Hit, SearchOptions
+from korag.collection.of_legs import CollectionOfLegs
 from korag.collection.qdrant.querying import Searcher
 from korag.collection.ranking import rank_hits, record_runs
 from korag.collection.runs import LegRuns
 from korag.collection.vector_queries import search_by_vector
-from korag.encoders.base import Encoder
-from korag.legs.base import Leg
 
 
-class SearchedCollection(Collection):
+class SearchedCollection(CollectionOfLegs):
     """Searches by legs, through a `Searcher`."""
 
-    _legs: dict[str, Leg]
     _searcher: Searcher
-
-    @property
-    def legs(self) -> tuple[str, ...]:
-        """The names `using` can take, ``"hybrid"`` aside."""
-        return tuple(self._legs)
-
-    @property
-    def encoders(self) -> dict[str, Encoder[Any]]:
-        """The encoders by leg."""
-        return {name: leg.encoder for name, leg in self._legs.items() if leg.encoder is not None}
 
     def _search(self, queries: list[str], legs: Sequence[str], options: SearchOptions) -> list[list[Hit]]:
         return self._searcher.find(self._searcher.encode(queries, legs), legs, options, rank_hits)

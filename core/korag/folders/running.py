@@ -22,7 +22,7 @@ from korag.splitting.splitter import Splitter
 from korag.storage import storage_error
 from korag.text import is_empty
 
-_READING = 1
+_READING = 2
 """Raised when a reader returns other texts, so that files are read again."""
 _DOCUMENTS = 2_048
 _CHARACTERS = 1_000_000

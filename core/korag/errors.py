@@ -45,8 +45,8 @@ class KoragError(Exception):
         english: The same message in English.
 
     Attributes:
-        ids: Those of the documents that an `add` to a server could not all store, generated ones too: the same call
-            with ``ids=error.ids`` completes it, and stores nothing twice. Empty for any other error.
+        ids: Those of the documents that an `add` could not all store, generated ones too: the same call with
+            ``ids=error.ids`` completes it, and stores nothing twice. Empty for any other error.
     """
 
     ids: tuple[str, ...] = ()

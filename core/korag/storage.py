@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _LIBRARY = re.compile(r"os error (\d+)|\[Errno (\d+)\]|PytorchStreamWriter failed|unexpected pos")
 """Failed writes in the messages of libraries: safetensors (Rust) and `shutil` name the cause, torch does not."""
+_UNFINISHED = ".korag-"
 _REMEDIES = {
     errno.ENOENT: (
         "없거나, 그 위의 폴더가 없습니다. 경로를 확인하세요.",
@@ -84,6 +86,9 @@ def storage_error(error: OSError, path: Path, *, writing: bool) -> StorageError 
     file = error.filename if isinstance(error.filename, str) else ""
     if not os.path.isabs(file):  # noqa: PTH117 (a number, or a name within a folder that is held)
         file = str(path)
+    with suppress(ValueError, IndexError):  # of somewhere else, or the folder itself
+        if is_unfinished(Path(file).relative_to(path.parent).parts[0]):
+            file = str(path)
     if not writing or not (file.startswith(str(path)) or str(path).startswith(file)):  # else only read while writing
         path, writing = Path(file), False
     if error.errno in _DENIED:
@@ -191,9 +196,9 @@ def _write_failure(error: Exception, path: Path) -> int | None:
 def _probe(path: Path) -> int:
     """Tries to write where a library could not, because it does not say why."""
     place = next(folder for folder in (path, *path.parents) if folder.is_dir())
-    probe = place / f".korag-{os.getpid()}.tmp"
+    probe = unfinished_path(place / "probe")
     try:
-        with probe.open("wb") as file:
+        with probe.open("xb") as file:
             file.write(bytes(1 << 20))
             file.flush()
             os.fsync(file.fileno())
@@ -211,13 +216,14 @@ def _probe(path: Path) -> int:
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yields a temporary folder, which is renamed to `target` on success and removed on failure.
 
+    A process that is killed leaves it: ``.korag-…tmp`` beside the target.
+
     Raises:
         StorageFullError: As for `storage_errors`, and so the others.
     """
-    unfinished = target.with_name(target.name + ".tmp")
+    unfinished = unfinished_path(target)
     with storage_errors(target, writing=True):
         try:
-            shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             yield unfinished
             for path in unfinished.rglob("*"):
@@ -227,6 +233,16 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+
+
+def is_unfinished(name: str) -> bool:
+    """Returns True for the name of a file or folder that is being written, or was by a process that was killed."""
+    return name.startswith(_UNFINISHED) and name.endswith(".tmp")
+
+
+def unfinished_path(path: Path) -> Path:
+    """A name of this call's own: nobody else's file or folder is in the way, and two may write the same at once."""
+    return path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}.tmp")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -240,11 +256,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageFullError: As for `storage_errors`, and so the others.
     """
-    unfinished = path.with_name(path.name + ".tmp")
+    unfinished = unfinished_path(path)
     with storage_errors(path, writing=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with unfinished.open("wb") as file:
+            with unfinished.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -19,7 +19,7 @@ import pytest
 from korag import Collection
 from korag.collection.local import database as database_module
 from korag.collection.local import editing as editing_module
-from korag.errors import IndexStateError, InvalidArgumentError, ReadOnlyError, SegmentError
+from korag.errors import IndexStateError, InvalidArgumentError, ReadOnlyError, SegmentError, StorageFullError
 from korag.testing import FakeDenseEncoder
 
 TEXTS = [f"제{n}조 보증금 {topic}" for n, topic in enumerate(["환불", "도서관 휴관", "연차 휴가", "김치찌개", "점검"])]
@@ -347,3 +347,25 @@ def test_any_course_of_changes_equals_that_of_a_dict(tmp_path: Path, seed: int) 
             assert len(live) - 1 == sum(bool(text) for text, _ in model.values())
         assert encoder.documents_encoded == encoded
     check(tmp_path)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_an_add_that_stops_midway_tells_its_ids(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{number}번째 공고" for number in range(70)]  # the first batch has 64
+    encode, calls = FakeDenseEncoder.encode_documents, []
+
+    def failing(self: Any, documents: Any, **keywords: Any) -> Any:
+        calls.append(len(documents))
+        if len(calls) == 2:
+            raise StorageFullError("가득 찼습니다.", "It is full.")
+        return encode(self, documents, **keywords)
+
+    monkeypatch.setattr(FakeDenseEncoder, "encode_documents", failing)
+    with Collection.in_memory(encoders=[FakeDenseEncoder()]) as collection:
+        own = [f"공고-{number}" for number in range(70)] if given else None
+        with pytest.raises(StorageFullError) as error:
+            collection.add(texts, ids=own)
+        assert 0 < len(collection) < 70
+        assert own is None or list(error.value.ids) == own
+        assert collection.add(texts, ids=error.value.ids) == list(error.value.ids)
+        assert [document.text for document in collection.get()] == texts

@@ -175,7 +175,7 @@ def test_a_deleted_file_is_made_again_by_the_same_object(tmp_path: Path, encoded
 
 def test_what_a_killed_worker_left_is_removed_a_day_later(tmp_path: Path) -> None:
     encode = EncodeDocuments(["mini-dense"], folder=tmp_path)
-    old, new = tmp_path / ".0123.part.tmp", tmp_path / ".4567.part"
+    old, new = tmp_path / ".korag-0123.tmp", tmp_path / ".korag-4567.tmp"
     for part in (old, new):
         part.write_bytes(b"half")
     os.utime(old, (time.time() - 90_000,) * 2)

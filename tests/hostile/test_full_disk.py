@@ -106,6 +106,6 @@ def test_a_command_whose_output_does_not_fit() -> None:
         command = [sys.executable, "-m", "korag.cli", "models"]
         done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
-    assert "stdout" in done.stderr
-    assert "not enough space" in done.stderr
+    assert "출력을 쓰지 못했습니다" in done.stderr
+    assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, Stor
 from korag.collection.pacing import Pace
 from korag.encoders.progress import Progress, Share, progress_bar
 from korag.encoders.reports import one_call
+from korag.errors import KoragError
 from korag.legs.base import Leg
 from korag.text import is_empty
 
@@ -41,6 +42,16 @@ def pace_of(legs: Mapping[str, Leg]) -> Pace:
 def even_pace() -> Pace:
     """Returns the pace for vectors that exist already: all batches are as large as they may be."""
     return Pace(COMMIT_DOCUMENTS, first=COMMIT_DOCUMENTS)
+
+
+@contextlib.contextmanager
+def telling_ids(documents: Sequence[StoredDocument]) -> Iterator[None]:
+    """Puts the ids of documents on an error, after which a part of them may be stored."""
+    try:
+        yield
+    except KoragError as error:
+        error.ids = tuple(document.id for document in documents)
+        raise
 
 
 def add_in_batches(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from korag.commands.options import as_json, write
 from korag.encoders.batching import batched
 from korag.errors import InvalidArgumentError
 from korag.paths import check_path
-from korag.storage import flush, storage_errors
+from korag.storage import flush, storage_errors, unfinished_path
 
 if TYPE_CHECKING:
     from korag.collection.documents import StoredDocument
@@ -59,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         )
     if output.suffix == ".parquet":
         require("pyarrow.parquet", extra="parquet")
-    unfinished = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
+    unfinished = unfinished_path(output)
     with read_index(options) as stored, storage_errors(output, writing=True):
         output.parent.mkdir(parents=True, exist_ok=True)
         unfinished.open("xb").close()  # never a file of the user's

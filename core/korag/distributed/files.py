@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from korag.checkpoints.fingerprint import Fingerprint
 from korag.errors import IndexStateError
-from korag.storage import write_bytes
+from korag.storage import is_unfinished, write_bytes
 
 KEY_BYTES = 16
 SUFFIX = ".safetensors"
@@ -27,7 +26,6 @@ _DIGEST = "sha256"
 _LENGTH = 8
 """Bytes of the header's length, at the beginning of the file."""
 _PIECE = 1 << 20
-_PART = ".part"
 _ABANDONED = 86_400.0
 """Seconds after which nobody writes a file on any more; a machine's clock may differ from that of the storage."""
 
@@ -35,7 +33,7 @@ _ABANDONED = 86_400.0
 def write_file(
     path: Path, keys: Sequence[bytes], vectors: Mapping[str, Any], fingerprints: Mapping[str, Fingerprint]
 ) -> None:
-    """Writes vectors whole, under a name of this call's own, and then renames the file.
+    """Writes vectors whole, and then gives the file its name.
 
     Args:
         path: The file; the same content may be there already, or be written by another process right now.
@@ -52,9 +50,7 @@ def write_file(
     metadata = {**_FORMAT, "fingerprints": json.dumps(described, ensure_ascii=False)}
     content = memoryview(save(arrays, metadata=metadata))
     digest = hashlib.sha256(content[_data_start(content[:_LENGTH].tobytes()) :]).hexdigest()
-    part = path.with_name(f".{uuid.uuid4().hex}{_PART}")
-    write_bytes(part, save(arrays, metadata={**metadata, _DIGEST: digest}))  # the same data behind a longer header
-    part.replace(path)
+    write_bytes(path, save(arrays, metadata={**metadata, _DIGEST: digest}))  # the same data behind a longer header
 
 
 def remove_unfinished(folder: Path, names: Iterable[str]) -> None:
@@ -65,7 +61,7 @@ def remove_unfinished(folder: Path, names: Iterable[str]) -> None:
         names: Of everything in it.
     """
     for name in names:
-        if name.startswith(".") and name.endswith((_PART, f"{_PART}.tmp")):
+        if is_unfinished(name):
             with suppress(OSError):  # renamed or removed by another process meanwhile
                 if time.time() - (folder / name).stat().st_mtime > _ABANDONED:
                     (folder / name).unlink()

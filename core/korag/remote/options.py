@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -12,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from korag.checks import check_choice, check_count, check_flag
 from korag.errors import InvalidArgumentError
 
+_LONGEST = 1_000_000
+"""Seconds; more than the system's clocks can wait for is an error of theirs."""
 Api = Literal["tei", "openai", "infinity", "vllm", "cohere", "jina"]
 
 
@@ -148,10 +149,10 @@ class ServerOptions:
                     f"{name}={value!r:.80} is invalid; it must be a string.",
                 )
         timeout: object = self.timeout
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= _LONGEST:
             raise InvalidArgumentError(
-                f"timeout={timeout!r:.80}: 0보다 큰 초 단위의 수여야 합니다.",
-                f"timeout={timeout!r:.80} is invalid; it must be a number of seconds greater than 0.",
+                f"timeout={timeout!r:.80}: 0보다 크고 {_LONGEST:,} 이하인 초여야 합니다.",
+                f"timeout={timeout!r:.80} must be a number of seconds above 0, at most {_LONGEST:,}.",
             )
         object.__setattr__(self, "api_key", _secret(self.api_key))
         if self.api_key and self.api_key_env is not None:

@@ -110,7 +110,7 @@ class Recipe:
         return asdict(self)
 
 
-_CARD = "model card (MODELS.md)"
+_CARD = "model card on the Hub"
 _MINI = "for the models bundled with KoRAG: 3.5 M parameters tolerate a learning rate that would ruin a large model"
 _ROWS = (
     Recipe(
@@ -129,7 +129,7 @@ _ROWS = (
         name="bge-m3-ko", loss="cached-multiple-negatives", learning_rate=1e-5, epochs=1, batch_size=256, scale=50.0,
         warmup=0.1, negatives=1, precision="auto", gradient_checkpointing=False, mini_batch_size=16,
         gather_across_devices=True,
-        source="dragonkue/BGE-m3-ko: MODELS.md states the model (CLS, normalised, cosine, no prompts) and no training "
+        source="dragonkue/BGE-m3-ko: its card states the model (CLS, normalised, cosine, no prompts) and no training "
         "settings; learning rate, one epoch and temperature 0.02 are those of FlagEmbedding's fine-tuning example for "
         "BGE-M3, the rest is ours",
     ),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from korag.checks import check_deletion, check_distinct, check_ids
+from korag.collection.adding import telling_ids
 from korag.collection.documents import StoredDocument, check_documents
 from korag.collection.editing import Documents
 from korag.collection.encoded import FingerprintLike, Represent, check_encoded
@@ -44,8 +45,8 @@ class LocalDocuments(Documents, Movable):
 
         Everything is checked first. Documents are then encoded and committed as many at a time as take about 20
         seconds: 64 at first, at most 2,048 or two million characters. A process killed in between, or a disk that is
-        full, keeps the batches that were committed, and adding the same ids again completes the job. It also repairs
-        documents that `verify` complains of.
+        full, keeps the batches that were committed, and adding the same ids again completes the job; where none were
+        given, they are ``ids`` of the error. It also repairs documents that `verify` complains of.
 
         Args:
             texts: The documents.
@@ -64,7 +65,8 @@ class LocalDocuments(Documents, Movable):
             StorageFullError: If there is not enough space; the batch in progress leaves nothing behind.
         """
         documents = check_documents(texts, ids, metadata)
-        self._editor.add(documents, show_progress=show_progress)
+        with telling_ids(documents):
+            self._editor.add(documents, show_progress=show_progress)
         return [document.id for document in documents]
 
     def add_encoded(

@@ -9,7 +9,7 @@ from typing import Any
 from qdrant_client import models as m
 
 from korag.checks import check_deletion, check_ids
-from korag.collection.adding import Bar, add_in_batches, even_pace, pace_of
+from korag.collection.adding import Bar, add_in_batches, even_pace, pace_of, telling_ids
 from korag.collection.documents import StoredDocument, check_documents, to_json
 from korag.collection.editing import Documents
 from korag.collection.encoded import FingerprintLike, Represent, check_encoded, encode_here
@@ -30,7 +30,6 @@ from korag.collection.qdrant.transport import Transport
 from korag.encoders.batching import batched
 from korag.encoders.progress import encoding_documents
 from korag.encoders.reports import one_call
-from korag.errors import KoragError
 from korag.forking import Lock
 from korag.legs.base import Leg
 from korag.text import is_empty, to_nfc
@@ -81,13 +80,9 @@ class QdrantDocuments(Documents, Movable):
         def add(batch: list[StoredDocument], bar: Bar) -> list[StoredDocument]:
             return self._add(batch, encode_here, bar)
 
-        added = [document.id for document in documents]
-        try:
+        with telling_ids(documents):
             add_in_batches(documents, add, pace=pace_of(self._legs), show_progress=show_progress)
-        except KoragError as error:
-            error.ids = tuple(added)
-            raise
-        return added
+        return [document.id for document in documents]
 
     def add_encoded(
         self,

@@ -137,7 +137,7 @@ def test_bad_arguments(collection: Any) -> None:
         with pytest.raises(InvalidArgumentError, match=message):
             collection.explain(QUERY, wrong)
     for query in ("", " \u200b"):
-        with pytest.raises(InvalidArgumentError, match="nothing to explain"):
+        with pytest.raises(InvalidArgumentError, match="the query is empty"):
             collection.explain(query, "전세")
     with pytest.raises(InvalidTextError, match="query"):
         collection.explain(None, "전세")

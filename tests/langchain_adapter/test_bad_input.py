@@ -407,7 +407,7 @@ def test_folders_of_something_else(kind: Kind, papers: list[Document], tmp_path:
         lambda: KoVectorStore.load_local(tmp_path / "남"),
         lambda: KoVectorStore(path=tmp_path / "남", bm25=True),
     ):
-        with pytest.raises(ForeignFolderError, match="something other") as foreign:
+        with pytest.raises(ForeignFolderError, match="not a KoRAG collection; pass the folder of one") as foreign:
             call()
         assert bilingual(foreign.value)
     assert contents(tmp_path) == {"남/index.faiss": b"x"}

@@ -399,15 +399,16 @@ def test_folders_of_something_else(kind: Kind, papers: list[Document], tmp_path:
     (tmp_path / "남").mkdir()
     (tmp_path / "남/index.faiss").write_bytes(b"x")
     built = kind.make(papers[:1])
-    for call in (
-        lambda: kind.load(tmp_path / "남"),
-        lambda: kind.make(papers[:1], path=tmp_path / "남"),
-        lambda: built.save_local(tmp_path / "남"),
-        lambda: built.save_local(tmp_path / "남", overwrite=True),
-        lambda: KoVectorStore.load_local(tmp_path / "남"),
-        lambda: KoVectorStore(path=tmp_path / "남", bm25=True),
+    to_read, to_make = "pass the folder of one", "something other"
+    for message, call in (
+        (to_read, lambda: kind.load(tmp_path / "남")),
+        (to_make, lambda: kind.make(papers[:1], path=tmp_path / "남")),
+        (to_make, lambda: built.save_local(tmp_path / "남")),
+        (to_make, lambda: built.save_local(tmp_path / "남", overwrite=True)),
+        (to_read, lambda: KoVectorStore.load_local(tmp_path / "남")),
+        (to_make, lambda: KoVectorStore(path=tmp_path / "남", bm25=True)),
     ):
-        with pytest.raises(ForeignFolderError, match="not a KoRAG collection; pass the folder of one") as foreign:
+        with pytest.raises(ForeignFolderError, match=message) as foreign:
             call()
         assert bilingual(foreign.value)
     assert contents(tmp_path) == {"남/index.faiss": b"x"}

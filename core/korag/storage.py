@@ -146,9 +146,12 @@ def is_taken(path: Path, *, ignored: Container[str] = ()) -> bool:
         AccessError: If it may not be looked into.
     """
     with storage_errors(path, writing=False):
-        if path.is_dir():
+        try:  # not by asking first whether it is a folder, which somebody may make just then
             return any(entry.name not in ignored for entry in path.iterdir())
-        return path.exists()
+        except NotADirectoryError:
+            return True
+        except FileNotFoundError:
+            return False
 
 
 def find_path(value: str | os.PathLike[str]) -> Path | None:

@@ -162,6 +162,22 @@ def test_a_process_killed_before_the_tables_were_made_leaves_a_new_collection(tm
         assert len(collection) == 0
 
 
+def test_a_folder_that_another_makes_just_then_is_no_foreign_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, is_dir = tmp_path / "새", Path.is_dir
+
+    def made_after(path: Path) -> bool:
+        found = is_dir(path)
+        if path == folder:
+            folder.mkdir(exist_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", made_after)
+    with Collection.open(folder, **legs()) as collection:
+        assert len(collection) == 0
+
+
 def test_many_may_make_the_same_new_collection(tmp_path: Path) -> None:
     for attempt in range(5):
         errors: list[BaseException] = []

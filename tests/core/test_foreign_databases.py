@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -196,6 +197,21 @@ def test_a_search_of_a_large_database_is_right_or_an_error(many: Path, place: fl
             assert collection.search_many(QUERIES, k=300) == right
     finally:
         (many / FILE).write_bytes(whole)
+
+
+def test_a_damaged_name_in_the_schema_is_an_error(folder: Path) -> None:
+    """SQLite's message repeats it, and it is no text."""
+    whole = (folder / FILE).read_bytes()
+    page = whole[:4096]
+    names = [found.start() for found in re.finditer(rb"(table|index)(?=[a-z_]{4,})", page)]
+    assert len(names) > 5
+    for start in names:
+        damaged = bytearray(whole)
+        damaged[start + 5] ^= 1 << 7
+        (folder / FILE).write_bytes(damaged)
+        with pytest.raises(IndexStateError) as error:
+            Collection.open(folder, bm25=True)
+        assert len(error.value.args) == 2
 
 
 # -- documents --------------------------------------------------------------------------------------------

@@ -175,6 +175,8 @@ class Table:
             if (known := translate(error, self.file, timeout=self._timeout)) is None:
                 raise
             raise (self._foreign() if isinstance(known, ForeignFolderError) else known) from error
+        except UnicodeDecodeError as error:  # of SQLite's own message, which names a table of a damaged schema
+            raise damaged(self.file, f"sqlite_master: {error}") from error
 
     def _foreign(self) -> ForeignFolderError:
         return ForeignFolderError(

@@ -423,6 +423,8 @@ class Database(Tables):
             if (translated := failures.translate(error, self.path, timeout=self.timeout)) is None:
                 raise
             raise translated from error
+        except UnicodeDecodeError as error:  # of SQLite's own message, which names a table of a damaged schema
+            raise self.damaged(f"sqlite_master: {error}") from error
 
     @repeated
     def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:

@@ -199,7 +199,7 @@ def _write_failure(error: Exception, path: Path) -> int | None:
 def _probe(path: Path) -> int:
     """Tries to write where a library could not, because it does not say why."""
     place = next(folder for folder in (path, *path.parents) if folder.is_dir())
-    probe = unfinished_path(place / "probe")
+    probe = _unfinished_path(place / "probe")
     try:
         with probe.open("xb") as file:
             file.write(bytes(1 << 20))
@@ -224,7 +224,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         StorageFullError: As for `storage_errors`, and so the others.
     """
-    unfinished = unfinished_path(target)
+    unfinished = _unfinished_path(target)
     with storage_errors(target, writing=True):
         try:
             unfinished.mkdir(parents=True)
@@ -238,12 +238,33 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             raise
 
 
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yields the name of a file to make and flush, which is renamed to `target` on success and removed on failure.
+
+    The folder of the target is made.
+
+    Raises:
+        StorageFullError: As for `storage_errors`, and so the others.
+    """
+    unfinished = _unfinished_path(target)
+    with storage_errors(target, writing=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield unfinished
+            unfinished.replace(target)
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to tell
+                unfinished.unlink()
+            raise
+
+
 def is_unfinished(name: str) -> bool:
     """Returns True for the name of a file or folder that is being written, or was by a process that was killed."""
     return name.startswith(_UNFINISHED) and name.endswith(".tmp")
 
 
-def unfinished_path(path: Path) -> Path:
+def _unfinished_path(path: Path) -> Path:
     """A name of this call's own: nobody else's file or folder is in the way, and two may write the same at once."""
     return path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}.tmp")
 
@@ -259,19 +280,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageFullError: As for `storage_errors`, and so the others.
     """
-    unfinished = unfinished_path(path)
-    with storage_errors(path, writing=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except BaseException:
-            with suppress(OSError):  # the first error is the one to tell
-                unfinished.unlink()
-            raise
+    with atomic_file(path) as unfinished, unfinished.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def flush(path: Path) -> None:

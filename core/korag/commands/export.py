@@ -14,7 +14,7 @@ from korag.commands.options import as_json, write
 from korag.encoders.batching import batched
 from korag.errors import InvalidArgumentError
 from korag.paths import check_path
-from korag.storage import flush, storage_errors, unfinished_path
+from korag.storage import atomic_file, flush
 
 if TYPE_CHECKING:
     from korag.collection.documents import StoredDocument
@@ -58,16 +58,10 @@ def run(options: argparse.Namespace) -> None:
         )
     if output.suffix == ".parquet":
         require("pyarrow.parquet", extra="parquet")
-    unfinished = unfinished_path(output)
-    with read_index(options) as stored, storage_errors(output, writing=True):
-        output.parent.mkdir(parents=True, exist_ok=True)
+    with read_index(options) as stored, atomic_file(output) as unfinished:
         unfinished.open("xb").close()  # never a file of the user's
-        try:
-            count = _WRITERS[output.suffix](stored.documents(), unfinished)
-            flush(unfinished)
-            unfinished.replace(output)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        count = _WRITERS[output.suffix](stored.documents(), unfinished)
+        flush(unfinished)
     if options.json:
         write(as_json({"documents": count, "file": str(output)}))
     else:

@@ -16,7 +16,7 @@ RESOLVE = $(UV) pip compile pyproject.toml --extra all --group dev --universal -
 	--no-header --quiet --override .venv-uv/torch.txt
 WITHOUT_TORCH = grep -vE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)=='
 
-.PHONY: demo test test-fast test-newest test-lowest pylate-env plaid-env hostile lint types wheel-test format golden models-page layouts-page notebooks lock clean
+.PHONY: demo test test-fast test-newest test-lowest pylate-env plaid-env hostile lint types wheel-test format golden models-page layouts-page shown notebooks lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py
@@ -92,6 +92,9 @@ models-page: $(VENV)/.dev
 # The tables of layouts in the same page: every case of tests/layouts, built and compared with its reference.
 layouts-page: $(VENV)/.dev
 	$(BIN)/python tools/layouts_page.py
+
+shown: $(VENV)/.dev
+	$(BIN)/python tools/shown.py
 
 # The tutorials, run in a kernel, with what they print now.
 notebooks: $(VENV)/.dev

@@ -29,6 +29,10 @@ MODELS = ["mini-colbert", "mini-splade", "mini-dense"]
 _SYLLABLE = re.compile("[가-힣]")
 _WORD = re.compile("[가-힣]+")
 _LATIN = re.compile("[A-Za-z]{2,}")
+_PARTICLE = re.compile(
+    "(?<=[가-힣]{2})(?:에서는|에서|에게|부터|까지|으로|은|는|이|가|을|를|의|에|로|와|과|도)(?=\\s|$)"
+)
+_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F) if chr(code).isalnum()}
 
 
 def caps_lock(query: str, chance: random.Random) -> str:
@@ -78,6 +82,8 @@ VARIANTS: dict[str, Callable[[str, random.Random], str]] = {
     "no spaces": lambda query, _: query.replace(" ", ""),
     "random spaces": random_spaces,
     "one wrong jamo": wrong_jamo,
+    "no particles": lambda query, _: _PARTICLE.sub("", query),
+    "full width": lambda query, _: query.translate(_FULL_WIDTH),
 }
 
 

@@ -74,6 +74,27 @@ def test_vectors_and_tokens_equal_those_of_sentence_transformers(name, settings,
     assert light.fingerprint == other.fingerprint
 
 
+@pytest.mark.parametrize("expands", [False, True])
+@pytest.mark.parametrize("form", ["PyLate", "sentence-transformers"])
+def test_queries_with_and_without_mask_tokens(form, expands, tmp_path):
+    folder = load_encoder("mini-colbert").save(tmp_path / "colbert")
+    edit_json(folder / "config_sentence_transformers.json", do_query_expansion=expands, query_length=24)
+    if form != "PyLate":
+        copy = load_encoder(folder, device="cpu", dtype="float32").load_copy()
+        copy.save_pretrained(str(tmp_path / "saved"), create_model_card=False)
+        folder = tmp_path / "saved"
+    light, other = (
+        load_encoder(folder, device="cpu", dtype="float32", backend=backend)
+        for backend in ("torch", "sentence-transformers")
+    )
+    found, expected = light.encode_queries(TEXTS), other.encode_queries(TEXTS)
+    assert light.is_light
+    assert ({len(vectors) for vectors in found} == {24}) == expands
+    for row, same in zip(found, expected, strict=True):
+        np.testing.assert_allclose(row, same, rtol=0, atol=1e-5)
+    assert light.fingerprint == other.fingerprint
+
+
 @pytest.mark.parametrize("name", ["mini-dense", "mini-splade", "mini-colbert"])
 def test_a_text_is_tokenized_once(name, monkeypatch):
     encoder = load_encoder(name, device="cpu", dtype="float32")
@@ -192,7 +213,11 @@ UNKNOWN_SAVED = {
         "mini-colbert",
         _edit("sentence_bert_config.json", query_expansion={"strategy": "fixed", "attend": True, "length": 32}),
     ),
-    "queries without expansion": ("mini-colbert", _edit("sentence_bert_config.json", query_expansion=None)),
+    "an expansion that is a word": ("mini-colbert", _edit("sentence_bert_config.json", query_expansion="fixed")),
+    "an expansion to one length of two": (
+        "mini-colbert",
+        _edit("sentence_bert_config.json", query_expansion={"strategy": "fixed", "length": 32}, query_length=24),
+    ),
     "skipped words of queries": (
         "mini-colbert",
         _edit("2_MultiVectorMask/config.json", skiplist_tasks=["query", "document"]),

@@ -24,6 +24,7 @@ def minis(monkeypatch: pytest.MonkeyPatch):
     names = ("lessons", "losses", "taught", "train", "config")
     found = SimpleNamespace(**{name: importlib.import_module(f"training.minis.{name}") for name in names})
     monkeypatch.setattr(found.lessons, "LESSON_SHARES", {"own": 1.0})
+    monkeypatch.setattr(found.lessons, "TAUGHT_SHARES", {"own": 0.7})
     return found
 
 
@@ -51,7 +52,7 @@ def work(tmp_path: Path) -> Path:
 def test_batches_have_the_teachers_scores_and_no_hidden_answer(minis, work) -> None:
     minis.lessons.prepare_lessons(work, work / "lessons.npz")
     lessons = minis.lessons.read_lessons(work)
-    phase = replace(minis.taught.TAUGHT_PHASES[0], batch_size=5, candidates=2, augmented=0.5)
+    phase = replace(minis.taught.TAUGHT_PHASES["mini-dense"][0], batch_size=5, candidates=2, augmented=0.5)
     sampler = minis.lessons.LessonSampler(lessons, phase)
     decoded = [tuple(lessons.documents[number]) for number in range(9)]
     for step in range(12):
@@ -77,15 +78,17 @@ def test_a_few_steps_of_all_objectives(minis, work, caplog, monkeypatch) -> None
     monkeypatch.setattr(minis.train, "cpu_has_bfloat16", lambda: True)
     minis.lessons.prepare_lessons(work, work / "lessons.npz")
     before = torch.get_num_threads()
-    phase = replace(minis.taught.TAUGHT_PHASES[0], batch_size=5, steps=2, warm_up=1)
+    objectives = frozenset({"colbert", "dense", "splade"})
+    phase = minis.taught.TAUGHT_PHASES["mini-dense"][0]
+    phase = replace(phase, name="first", start=None, objectives=objectives, batch_size=5, steps=2, warm_up=1)
     with caplog.at_level("INFO"):
         minis.train.train_phase(phase, work, 1)
     torch.set_num_threads(before)
     (line,) = [record.message for record in caplog.records if "2/2" in record.message]
     assert all(name in line for name in ("colbert", "dense", "splade", "terms-document"))
-    weights = torch.load(work / "lesson-trunk.pt", weights_only=True)
+    weights = torch.load(work / "first.pt", weights_only=True)
     assert all(value.isfinite().all() for value in weights.values())
-    later = replace(phase, name="later", objectives=frozenset({"dense"}), start="lesson-trunk", steps=1)
+    later = replace(phase, name="later", objectives=frozenset({"dense"}), start="first", steps=1)
     minis.train.train_phase(later, work, 1)
     torch.set_num_threads(before)
     assert not (work / "later.state.pt").exists()

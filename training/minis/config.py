@@ -86,6 +86,7 @@ class Phase:
         candidates: With a teacher's table: candidates per query in addition to its positive.
         augmented: With a teacher's table: fraction of the queries that are changed as by hasty typing.
         query_tokens: Query length, special tokens included.
+        expanded: ColBERT's queries are filled with mask tokens up to that length, which are matched too.
         seed: The seed.
     """
 
@@ -105,6 +106,7 @@ class Phase:
     candidates: int = 0
     augmented: float = 0.0
     query_tokens: int = QUERY_LENGTH
+    expanded: bool = True
     seed: int = 20_260
 
 

@@ -156,6 +156,7 @@ class Batch:
         same: True where a document also answers another query, so that it is not a negative of it; False on the
             diagonal. Shape: (queries, documents).
         taught: A teacher's logits; None without one. Shape: (queries, documents).
+        taught_share: Part of the teacher's distribution in the loss.
     """
 
     source: str
@@ -163,6 +164,7 @@ class Batch:
     documents: list[list[int]]
     same: NDArray[np.bool_]
     taught: NDArray[np.float32] | None = None
+    taught_share: float = 0.0
 
 
 class Sampler:

@@ -27,13 +27,16 @@ _VERSIONS = {"sentence_transformers": "5.1.1", "transformers": "4.56.2", "pytorc
 """Versions whose layouts are written; readers distinguish formats by them."""
 
 
-def export_models(folders: Folders, models: Mapping[str, str] = MODELS, *, query_length: int = QUERY_LENGTH) -> None:
+def export_models(
+    folders: Folders, models: Mapping[str, str] = MODELS, *, query_length: int = QUERY_LENGTH, expanded: bool = True
+) -> None:
     """Writes the three model folders, without their cards.
 
     Args:
         folders: The folders.
         models: Phase with the weights of each model.
         query_length: Query length of ColBERT in tokens.
+        expanded: ColBERT's queries are filled with mask tokens up to that length.
 
     Raises:
         ValueError: If a model is too large to be bundled.
@@ -46,7 +49,7 @@ def export_models(folders: Folders, models: Mapping[str, str] = MODELS, *, query
         unfinished.mkdir(parents=True)
         shutil.copy(folders.work / "tokenizer.json", unfinished)
         writers: dict[str, Callable[[Mini, Path], None]] = {
-            "mini-colbert": partial(_write_colbert, query_length=query_length),
+            "mini-colbert": partial(_write_colbert, query_length=query_length, expanded=expanded),
             "mini-dense": _write_dense,
             "mini-splade": _write_splade,
         }
@@ -61,7 +64,7 @@ def export_models(folders: Folders, models: Mapping[str, str] = MODELS, *, query
         logger.info("%s: %s bytes", name, f"{size:,}")
 
 
-def _write_colbert(model: Mini, folder: Path, query_length: int) -> None:
+def _write_colbert(model: Mini, folder: Path, *, query_length: int, expanded: bool) -> None:
     # PyLate pads queries with the pad token, which therefore must be the mask token
     _write_backbone(folder, "ModernBertModel", pad_token="[MASK]", length=model_config().max_position_embeddings)  # noqa: S106
     _write_tensors(folder / "model.safetensors", model.language_model.model.state_dict())
@@ -91,7 +94,7 @@ def _write_colbert(model: Mini, folder: Path, query_length: int) -> None:
         document_length=_DOCUMENT_LENGTH,
         attend_to_expansion_tokens=False,
         skiplist_words=list(SKIPPED_WORDS),
-        do_query_expansion=True,
+        do_query_expansion=expanded,
     )
 
 

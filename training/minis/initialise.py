@@ -22,7 +22,6 @@ _GENERAL_SOURCES = {"tydiqa_ko": 3, "strategyqa_ko_facts": 2}
 _LEARNED_PART, _RANDOM_PART = 0.75, 0.65
 _TOKEN_SCALE = 0.05
 _CHUNK = 4_000_000
-_SUPPRESSED_BIAS = -100.0
 _COMMONEST_BIAS, _RAREST_BIAS, _BIAS_PER_IDF = -8.0, -2.0, 0.8
 
 
@@ -53,7 +52,7 @@ def initialise_embeddings(data: Path, tokenizer_path: Path, pairs_path: Path, pa
             logger.info("nearest to %s: %s", word, [tokenizer.id_to_token(int(i)) for i in nearest])
 
 
-def initialise_term_bias(pairs_path: Path, path: Path, fewest_documents: int = 0) -> None:
+def initialise_term_bias(pairs_path: Path, path: Path) -> None:
     """Writes SPLADE's initial term bias, which grows with the inverse document frequency. Shape: (vocabulary,).
 
     Particles and endings then start near zero and rare words at about 2, as in BM25. Adam changes a bias by at most the
@@ -62,7 +61,6 @@ def initialise_term_bias(pairs_path: Path, path: Path, fewest_documents: int = 0
     Args:
         pairs_path: The prepared pairs.
         path: The ``.npy`` to write.
-        fewest_documents: Terms of fewer documents are suppressed for good: so low a bias has no gradient.
     """
     documents = read_pairs(pairs_path).documents
     owner = np.repeat(np.arange(len(documents)), np.diff(documents.offsets))
@@ -70,7 +68,6 @@ def initialise_term_bias(pairs_path: Path, path: Path, fewest_documents: int = 0
     frequency = np.bincount(distinct % VOCAB_SIZE, minlength=VOCAB_SIZE)
     inverse = np.log(len(documents) / (frequency + 1))
     bias = np.minimum(_COMMONEST_BIAS + _BIAS_PER_IDF * inverse, _RAREST_BIAS)
-    bias[frequency < fewest_documents] = _SUPPRESSED_BIAS
     np.save(path, bias.astype(np.float32))
 
 

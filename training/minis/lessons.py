@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from training.minis.augment import augment
 from training.minis.config import Phase
 from training.minis.data import Batch, Ragged, choose, tokenize
-from training.minis.taught import DOCUMENT_TOKENS, LESSON_SHARES, TEACHER_TEMPERATURE
+from training.minis.taught import DOCUMENT_TOKENS, LESSON_SHARES, TAUGHT_SHARES, TEACHER_TEMPERATURE
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,14 @@ def prepare_lessons(work: Path, path: Path) -> None:
     np.savez(path, values=documents.values, offsets=documents.offsets)
 
 
+def read_documents(work: Path) -> Ragged:
+    """Reads the token ids of the table's documents, without special tokens."""
+    arrays = np.load(work / "lessons.npz")
+    return Ragged(arrays["values"], arrays["offsets"])
+
+
 def read_lessons(work: Path) -> Lessons:
     """Reads what `prepare_lessons` and `training.minis.table` have written."""
-    arrays = np.load(work / "lessons.npz")
     origins = pq.read_table(work / "documents.parquet", columns=["origin"])["origin"].to_numpy()
     table = pq.read_table(work / "candidates.parquet", columns=["query", "source", "documents"])
     queries, candidates = table["query"].to_pylist(), table["documents"].to_pylist()
@@ -70,7 +75,7 @@ def read_lessons(work: Path) -> Lessons:
     sources = np.array(table["source"].to_pylist())
     return Lessons(
         tokenizer=Tokenizer.from_file(str(work / "tokenizer.json")),
-        documents=Ragged(arrays["values"], arrays["offsets"]),
+        documents=read_documents(work),
         origins=origins,
         queries=queries,
         candidates=candidates,
@@ -112,11 +117,12 @@ class LessonSampler:
         encoded = lessons.tokenizer.encode_batch(texts, add_special_tokens=False)
         order = np.sort(numbers)  # a mapped file is read in order
         vectors = lessons.taught_documents[order][np.searchsorted(order, numbers)].astype(np.float32)
-        taught = lessons.taught_queries[np.array(rows)].astype(np.float32) @ vectors.T / TEACHER_TEMPERATURE
+        query_vectors = lessons.taught_queries[np.array(rows)].astype(np.float32)
         return Batch(
             source=source,
             queries=[encoding.ids for encoding in encoded],
             documents=[lessons.documents[number] for number in numbers.tolist()],
             same=same,
-            taught=taught,
+            taught=query_vectors @ vectors.T / TEACHER_TEMPERATURE,
+            taught_share=TAUGHT_SHARES[source],
         )

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
-from training.minis.taught import TAUGHT_SHARE
-
 EXCLUDED = -1e4
 BELOW_ANY_COSINE = -4.0
 _HARDEST, _RANDOM = 10, 6
@@ -24,6 +22,7 @@ def maxsim_loss(
     same: Tensor,
     generator: torch.Generator,
     taught: Tensor | None = None,
+    share: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy over MaxSim scores (the sum over query tokens of the best cosine, temperature 1).
 
@@ -38,6 +37,7 @@ def maxsim_loss(
         same: True where a document is not a negative. Shape: (n, m).
         generator: Random generator.
         taught: A teacher's logits, whose distribution over the chosen documents is distilled. Shape: (n, m).
+        share: The teacher's share.
 
     Returns:
         The loss, and all scores without gradients, with excluded ones very low. Shape of the scores: (n, m).
@@ -57,7 +57,7 @@ def maxsim_loss(
     cosines = cosines.masked_fill(~mask[chosen].unsqueeze(2), BELOW_ANY_COSINE)
     logits = cosines.amax(-1).sum(-1).masked_fill(excluded, EXCLUDED)
     wanted = None if taught is None else taught.gather(1, chosen).masked_fill(excluded, EXCLUDED)
-    return _learned(logits, torch.zeros(n, dtype=torch.long), wanted, TAUGHT_SHARE), scores
+    return _learned(logits, torch.zeros(n, dtype=torch.long), wanted, share), scores
 
 
 def _learned(logits: Tensor, target: Tensor, taught: Tensor | None, share: float) -> Tensor:
@@ -126,6 +126,7 @@ def splade_loss(
     same: Tensor,
     flops_share: float,
     taught: Tensor | None = None,
+    share: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy over dot products, plus the FLOPS penalty (Paria et al. 2020, https://arxiv.org/abs/2004.05665).
 
@@ -137,11 +138,12 @@ def splade_loss(
         same: True where a document is not a negative. Shape: (n, m).
         flops_share: Current fraction of the penalty, 0 to 1.
         taught: A teacher's logits, which are distilled. Shape: (n, m).
+        share: The teacher's share.
 
     Returns:
         The loss, and the logits. Shape of the logits: (n, m).
     """
     logits = (queries[:, chosen] @ documents.T).masked_fill(same, EXCLUDED)
     penalty = (queries.mean(0) ** 2).sum() + (counts * documents.mean(0) ** 2).sum()
-    loss = _learned(logits, torch.arange(len(logits)), taught, TAUGHT_SHARE)
+    loss = _learned(logits, torch.arange(len(logits)), taught, share)
     return loss + flops_share * FLOPS_WEIGHT * penalty, logits

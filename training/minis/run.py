@@ -1,7 +1,7 @@
 """Trains the three models, from the data to the bundled folders.
 
     PYTHONPATH=core:. python -m training.minis.run --data ../shared/data --work /tmp/minis/work --out /tmp/minis/out
-    PYTHONPATH=core:. python -m training.minis.run --taught …  # with the teacher of `training.minis.table`
+    PYTHONPATH=core:. python -m training.minis.run --start FOLDER …  # continues exported models with a teacher
 
 Stages whose results are in the work folder are skipped, and training phases resume from their last checkpoint, so the
 command can be interrupted and run again at any time.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from training.minis.export import export_models
 from training.minis.heads import refine_heads
 from training.minis.initialise import initialise_embeddings, initialise_term_bias
 from training.minis.lessons import prepare_lessons
+from training.minis.start import copy_tokenizer, rare_terms, write_start
 from training.minis.table import load_teacher, write_table
-from training.minis.taught import FEWEST_DOCUMENTS, QUERY_TOKENS, TAUGHT_MODELS, TAUGHT_PHASES
+from training.minis.taught import QUERY_TOKENS, TAUGHT_PHASES
 from training.minis.tokenizer import train_tokenizer
 from training.minis.train import average_phases, train_phase
 
@@ -46,31 +47,38 @@ def run(folders: Folders, threads: int) -> None:
     export_models(folders)
 
 
-def run_taught(folders: Folders, threads: int) -> None:
+def run_taught(folders: Folders, start: Path, names: Sequence[str], threads: int) -> None:
     """Runs all stages of the run with a teacher that have no result yet, then exports.
 
     Args:
         folders: The folders.
+        start: The exported models of an earlier run, whose training is continued.
+        names: The models to train.
         threads: CPU threads for training.
     """
     data, work = folders.data, folders.work
-    _prepare(folders, fewest_documents=FEWEST_DOCUMENTS)
+    work.mkdir(parents=True, exist_ok=True)
+    _make(work / "tokenizer.json", partial(copy_tokenizer, start))
     if not (work / "candidates.parquet").exists():
         write_table(data, work, load_teacher(work))
     _make(work / "lessons.npz", lambda path: prepare_lessons(work, path))
-    _train(TAUGHT_PHASES, work, threads)
-    export_models(folders, TAUGHT_MODELS, query_length=QUERY_TOKENS)
+    for name in names:
+        rare = rare_terms(work) if name == "mini-splade" else None
+        _make(work / f"{name}.pt", partial(write_start, start, name, work, rare=rare))
+        _train(TAUGHT_PHASES[name], work, threads)
+    models = {name: TAUGHT_PHASES[name][-1].name for name in names}
+    export_models(folders, models, query_length=QUERY_TOKENS, expanded=False)
 
 
-def _prepare(folders: Folders, *, fewest_documents: int = 0) -> None:
-    """Makes what both runs begin with; `fewest_documents` as `initialise_term_bias` takes it."""
+def _prepare(folders: Folders) -> None:
+    """Makes the tokenizer, the pairs and the initial weights."""
     data, work = folders.data, folders.work
     work.mkdir(parents=True, exist_ok=True)
     tokenizer, pairs = work / "tokenizer.json", work / "pairs.npz"
     _make(tokenizer, lambda path: train_tokenizer(data, path))
     _make(pairs, lambda path: prepare_pairs(data, tokenizer, path))
     _make(work / "embeddings.npy", lambda path: initialise_embeddings(data, tokenizer, pairs, path))
-    _make(work / "term_bias.npy", lambda path: initialise_term_bias(pairs, path, fewest_documents))
+    _make(work / "term_bias.npy", lambda path: initialise_term_bias(pairs, path))
 
 
 def _train(phases: Iterable[Phase], work: Path, threads: int) -> None:
@@ -97,13 +105,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train, train_mix, text and eval")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="folder for the exported models")
-    parser.add_argument("--taught", action="store_true", help="distil the teacher of training.minis.table")
+    parser.add_argument("--start", type=Path, help="exported models to continue with a teacher")
+    parser.add_argument("--models", nargs="+", default=list(TAUGHT_PHASES), choices=list(TAUGHT_PHASES))
     parser.add_argument("--threads", type=int, default=2, help="CPU threads for training")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    (run_taught if arguments.taught else run)(
-        Folders(data=arguments.data, work=arguments.work, out=arguments.out), arguments.threads
-    )
+    logging.getLogger("korag").setLevel(logging.ERROR)  # truncation is intended
+    folders = Folders(data=arguments.data, work=arguments.work, out=arguments.out)
+    if arguments.start is None:
+        run(folders, arguments.threads)
+    else:
+        run_taught(folders, arguments.start, arguments.models, arguments.threads)
 
 
 if __name__ == "__main__":

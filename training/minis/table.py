@@ -26,6 +26,7 @@ from korag.encoders.base import Encoder
 from training.minis.acts import held_out_acts, is_article_of
 from training.minis.config import CANDIDATES, MADE_QUERIES, TABLE_SHARES
 from training.minis.questions import cloze, first_sentence, title_query
+from training.minis.taught import TEACHER_TOKENS
 from training.minis.teacher import find_weights, write_teacher
 from training.minis.vectors import encode_cached
 
@@ -231,7 +232,7 @@ def load_teacher(work: Path) -> Encoder[Any]:
     folder = work / TEACHER
     if not folder.exists():
         write_teacher(find_weights(), folder)
-    return load_encoder(folder, device="cpu")
+    return load_encoder(folder, device="cpu", max_length=TEACHER_TOKENS)
 
 
 def main() -> None:

@@ -19,9 +19,16 @@ from korag.encoders.precision import cpu_has_bfloat16
 from training.minis.config import HEAD_DIMS, Phase
 from training.minis.data import Batch, Sampler, read_pairs
 from training.minis.lessons import LessonSampler, read_lessons
-from training.minis.losses import EXCLUDED, choose_terms, dense_loss, maxsim_loss, maxsim_scores, splade_loss
+from training.minis.losses import (
+    EXCLUDED,
+    choose_terms,
+    dense_loss,
+    maxsim_loss,
+    maxsim_scores,
+    splade_loss,
+)
 from training.minis.model import Mini, lay_out_documents, lay_out_queries, pool, read_weights
-from training.minis.taught import TAUGHT_SHARE
+from training.minis.taught import UNEXPANDED_SCALE
 
 logger = logging.getLogger(__name__)
 
@@ -140,10 +147,12 @@ def _step(
     taught = None if batch.taught is None else torch.from_numpy(batch.taught).masked_fill(same, EXCLUDED)
     query_tokens, query_mask = lay_out_queries(batch.queries, phase.query_tokens)
     document_tokens, document_mask = lay_out_documents(batch.documents, phase.document_tokens)
-    if "colbert" in phase.objectives:
-        queries = model.hidden_expanded(query_tokens, query_mask)
-    else:
-        queries = model.hidden(query_tokens, query_mask)
+    expanded = "colbert" in phase.objectives and phase.expanded
+    if not expanded:
+        longest = int(query_mask.sum(1).max())
+        query_tokens, query_mask = query_tokens[:, :longest], query_mask[:, :longest]
+    read = model.hidden_expanded if expanded else model.hidden
+    queries = read(query_tokens, query_mask)
     documents = model.hidden(document_tokens, document_mask)
     losses: list[Tensor] = []
     figures: dict[str, float] = {}
@@ -157,10 +166,12 @@ def _step(
         counted = document_mask & ~model.skipped[document_tokens]
         for dim in rng.sample(HEAD_DIMS, phase.heads_per_step):  # on average the same as all four, and cheaper
             projection = model.projection(dim)
+            query_vectors = F.normalize(projection(queries), dim=-1)
+            if not expanded:  # a vector of zeros adds nothing; fewer terms make a flatter softmax
+                query_vectors = query_vectors * query_mask.unsqueeze(-1) * UNEXPANDED_SCALE
             loss, scores = maxsim_loss(
-                F.normalize(projection(queries), dim=-1),
-                F.normalize(projection(documents), dim=-1),
-                counted, same, generator, taught,
+                query_vectors, F.normalize(projection(documents), dim=-1),
+                counted, same, generator, taught, batch.taught_share,
             )  # fmt: skip
             losses.append(loss / phase.heads_per_step)
             teacher = scores if teacher is None else (teacher + scores) / 2
@@ -170,7 +181,9 @@ def _step(
         chosen, counts = choose_terms(query_terms, generator)
         document_terms = model.terms(documents, document_mask, chosen)
         flops_share = min(1.0, step / phase.flops_ramp) ** 2 if phase.flops_ramp else 1.0
-        loss, logits = splade_loss(query_terms, document_terms, chosen, counts, same, flops_share, taught)
+        loss, logits = splade_loss(
+            query_terms, document_terms, chosen, counts, same, flops_share, taught, batch.taught_share
+        )
         losses.append(loss)
         # the mean of two models' scores is a better teacher than each
         teacher = logits.detach() if teacher is None else (teacher + logits.detach()) / 2
@@ -182,7 +195,7 @@ def _step(
     if "dense" in phase.objectives:
         loss, logits = dense_loss(
             pool(queries, query_mask), pool(documents, document_mask), same,
-            teacher if taught is None else taught, 0.5 if taught is None else TAUGHT_SHARE,
+            teacher if taught is None else taught, 0.5 if taught is None else batch.taught_share,
         )  # fmt: skip
         losses.append(loss)
         record("dense", loss, logits)

@@ -11,6 +11,7 @@ from typing import Any
 from korag.checkpoints.checkpoint import Checkpoint
 from korag.checkpoints.files import model_files
 from korag.checkpoints.rules import (
+    Check,
     Rules,
     broken_rules,
     fields,
@@ -134,7 +135,23 @@ _DENSE: Rules = {
 }
 _POOLED = (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize"))
 _EXPANSION: Rules = {"strategy": one_of("fixed"), "length": _size}  # with mask tokens, which the others do not see
-_WRITINGS: Mapping[str, tuple[_Writing, _Writing]] = {
+
+
+def _late_interaction(**query: Check) -> _Writing:
+    return _Writing(
+        kinds=(("Transformer", "Dense", "MultiVectorMask", "Normalize"),),
+        transformer={**_new_transformer("feature-extraction", "last_hidden_state"), "document_length": _size, **query},
+        model={**_COMMON, "model_type": one_of("MultiVectorEncoder")},
+        modules={
+            "Dense": {**_DENSE, **_new_names("token_embeddings")},
+            "MultiVectorMask": {"skiplist_words": is_texts, "skiplist_tasks": one_of(["document"])},
+            "Normalize": _new_names("token_embeddings"),
+        },
+        needed=("transformer_task", "modality_config", "module_output_name", "document_length", *query),
+    )
+
+
+_WRITINGS: Mapping[str, tuple[_Writing, ...]] = {
     "dense": (
         _Writing(
             kinds=_POOLED,
@@ -186,28 +203,15 @@ _WRITINGS: Mapping[str, tuple[_Writing, _Writing]] = {
                 "document_prefix": is_text,
                 "query_length": _size,
                 "document_length": _size,
-                "do_query_expansion": _is_true,
+                "do_query_expansion": is_flag,
                 "attend_to_expansion_tokens": _is_false,
                 "skiplist_words": is_texts,
             },
             modules={"Dense": _DENSE},
             needed=("query_prefix", "document_prefix", "skiplist_words", "attend_to_expansion_tokens"),
         ),
-        _Writing(
-            kinds=(("Transformer", "Dense", "MultiVectorMask", "Normalize"),),
-            transformer={
-                **_new_transformer("feature-extraction", "last_hidden_state"),
-                "document_length": _size,
-                "query_expansion": fields(_EXPANSION),
-            },
-            model={**_COMMON, "model_type": one_of("MultiVectorEncoder")},
-            modules={
-                "Dense": {**_DENSE, **_new_names("token_embeddings")},
-                "MultiVectorMask": {"skiplist_words": is_texts, "skiplist_tasks": one_of(["document"])},
-                "Normalize": _new_names("token_embeddings"),
-            },
-            needed=("transformer_task", "modality_config", "module_output_name", "document_length", "query_expansion"),
-        ),
+        _late_interaction(query_expansion=fields(_EXPANSION)),
+        _late_interaction(query_length=_size),  # without expansion
     ),
 }
 """By family: by releases before 6 (and PyLate), and since."""
@@ -230,6 +234,7 @@ class Layout:
         tokens: Special tokens by their role: ``pad_token`` …
         skipped: Tokens of documents that a late-interaction model leaves out.
         prefixes: What it marks queries and documents with.
+        expands: Fill queries with mask tokens.
         projection: Weights of a late-interaction model's Dense module, which heads may stand in for.
         out_features: Its size.
     """
@@ -240,6 +245,7 @@ class Layout:
     tokens: Mapping[str, str]
     skipped: tuple[str, ...]
     prefixes: tuple[str, ...]
+    expands: bool
     projection: Path
     out_features: int | None
 
@@ -292,6 +298,7 @@ def _read(checkpoint: Checkpoint, folder: Path) -> Layout | None:
         tokens={name: token for name, token in tokenizer.items() if name.endswith("_token")},
         skipped=tuple(said.get("skiplist_words", ())),
         prefixes=tuple(settings.model[name] for name in ("query_prefix", "document_prefix") if name in settings.model),
+        expands=checkpoint.family == "late_interaction" and _expands(settings),
         projection=folder / places[0] / "model.safetensors",
         out_features=settings.module_settings[0].get("out_features"),
     )
@@ -309,6 +316,13 @@ def _is_written(settings: FolderSettings, kinds: tuple[str, ...], writing: _Writ
         and not any(rules.keys() - found.keys() for found, rules in later)
         and all(name in transformer or name in settings.model for name in writing.needed)
     )
+
+
+def _expands(settings: FolderSettings) -> bool:
+    """Returns True if queries are filled with mask tokens: by PyLate, unless the file says that they are not."""
+    if "query_prefix" in settings.model:
+        return bool(settings.model.get("do_query_expansion", True))
+    return "query_expansion" in read_transformer_settings(settings.folder)
 
 
 def _divides(backbone: Mapping[str, Any]) -> bool:

@@ -60,7 +60,7 @@ def load_light(
     if (backbone := _read_backbone(layout)) is None:
         return None
     is_late = checkpoint.family == "late_interaction"
-    model = LightModel(Transformer(backbone, tokenizer, known, expands=is_late))
+    model = LightModel(Transformer(backbone, tokenizer, known, expands=layout.expands))
     if is_late:
         weight = _read_projection(checkpoint, layout, dim)
         skipped = [

@@ -2,8 +2,9 @@
 
     python benchmarks/backends.py --shapes mini --json docs/performance/backends-mini.json
     python benchmarks/backends.py --shapes 149M --families late_interaction --lengths 128
+    python benchmarks/backends.py --shapes 149M --only auto sentence-transformers --lengths mixed
 
-Measures torch, and ``korag[onnx]`` and ``korag[openvino]`` if they are installed. Larger shapes have random weights;
+``auto`` is what ``backend="auto"`` takes here, and ``sentence-transformers`` that library with its defaults. Measures torch, and ``korag[onnx]`` and ``korag[openvino]`` if they are installed. Larger shapes have random weights;
 their deviations do not apply to trained ones.
 """
 
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from _common import interleaved, machine_facts, matmul_gflops, model_parser, publish, ratio, results
 from _models import MINIS, SHAPES, Family, build_all, flops
-from _texts import fixed_texts
+from _texts import fixed_texts, mixed_texts
 
-PLAIN = "torch float32"
+PLAIN, AUTO, PEER = "torch float32", "auto", "sentence-transformers"
 TOKENS = {"mini": 12_000, "149M": 2_048, "XLM-R-large": 1_024}
 """Total tokens of the documents of a length; a call then takes a second or two on two cores."""
 
@@ -31,7 +33,7 @@ def main() -> None:
     """Measures every shape, family and length."""
     parser = model_parser(__doc__, ["mini", *SHAPES], ["mini", "149M"])
     parser.add_argument("--families", nargs="+", default=list(MINIS), choices=list(MINIS))
-    parser.add_argument("--lengths", nargs="+", type=int, default=[32, 128, 480], help="in tokens")
+    parser.add_argument("--lengths", nargs="+", default=["32", "128", "480"], help="in tokens, or mixed")
     parser.add_argument("--only", nargs="+", help='such as "torch bfloat16" and "onnx int8"; default: all available')
     parser.add_argument("--scale", type=float, default=1.0, help="scale of the work; 0.1 for a quick check")
     options = parser.parse_args()
@@ -47,10 +49,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         models = build_all(options.shapes, options.families, options.models_folder or Path(temporary))
         for name, shape, family, folder in models:
-            encoders = {runtime: _load(folder, runtime, name, loading) for runtime in chosen}
+            encoders = {runtime: _load(folder, runtime, name, family, loading) for runtime in chosen}
             for length in options.lengths:
-                count = max(1, int(TOKENS[shape] * options.scale / length))
-                rows += measure(name, family, length, count, encoders, options.repeats, limit)
+                total = int(TOKENS[shape] * options.scale)
+                rows += measure(name, family, length, total, encoders, options.repeats, limit)
     found = results(
         facts | {"threads": options.threads, "matmul_gflops": round(limit)},
         {"Backends and precisions": rows, "Loading": loading},
@@ -63,7 +65,7 @@ def runtimes() -> list[str]:
     """Returns the backends and precisions that run here; 16 bits only with hardware support."""
     from korag.encoders.precision import cpu_has_bfloat16
 
-    found = [PLAIN, *(["torch bfloat16"] if cpu_has_bfloat16() else [])]
+    found = [PEER, PLAIN, AUTO, *(["torch bfloat16"] if cpu_has_bfloat16() else [])]
     if importlib.util.find_spec("onnx") is None:
         return found
     if importlib.util.find_spec("onnxruntime") is not None:
@@ -77,15 +79,15 @@ def runtimes() -> list[str]:
 
 
 def measure(
-    name: str, family: Family, length: int, count: int, encoders: dict[str, Any], repeats: int, limit: float
+    name: str, family: Family, length: str, total: int, encoders: dict[str, Any], repeats: int, limit: float
 ) -> list[dict[str, object]]:
-    """Encodes documents of a fixed length on all backends and precisions, in turns.
+    """Encodes documents on all backends and precisions, in turns.
 
     Args:
         name: Name of the model.
         family: Its family.
-        length: Length of each document in tokens.
-        count: Number of documents.
+        length: Length of each document in tokens, or ``"mixed"``.
+        total: Tokens of all documents; about as many where lengths are mixed.
         encoders: Encoders by backend and precision.
         repeats: Number of turns.
         limit: GFLOP/s of a matrix product.
@@ -94,7 +96,10 @@ def measure(
         Rows per backend and precision.
     """
     model = encoders[PLAIN].load()
-    texts = fixed_texts(model.tokenizer, count, length)
+    if length == "mixed":
+        texts = mixed_texts(model.tokenizer, max(4, total // 150), None)
+    else:
+        texts = fixed_texts(model.tokenizer, max(1, total // int(length)), int(length))
     prompt = encoders[PLAIN].prompts["document"]
     lengths = [len(ids) for ids in model.tokenizer([prompt + text for text in texts], verbose=False)["input_ids"]]
     work = flops(model, lengths)
@@ -109,9 +114,10 @@ def measure(
             {
                 "model": name,
                 "tokens": length,
-                "way": runtime,
+                "way": _way(runtime, encoder),
                 "tokens/s": sum(lengths) / median,
                 "× torch float32": ratio(seconds, PLAIN, runtime),
+                **({"× sentence-transformers": ratio(seconds, PEER, runtime)} if PEER in encoders else {}),
                 "GFLOP/s": work / median / 1e9,
                 "of a matmul": f"{work / median / 1e9 / limit:.0%}",
                 "mean cosine": f"{cosines.mean():.5f}",
@@ -121,15 +127,44 @@ def measure(
     return rows
 
 
-def _load(folder: Path, runtime: str, name: str, loading: list[dict[str, object]]) -> Any:
+class _Peer:
+    """A model of sentence-transformers, with its defaults and under our names of methods."""
+
+    def __init__(self, folder: Path, family: Family) -> None:
+        self._folder, self._family = folder, family
+        self._model: Any = None
+
+    def encode_queries(self, texts: list[str]) -> Any:
+        import sentence_transformers
+
+        kinds = {"dense": "SentenceTransformer", "sparse": "SparseEncoder", "late_interaction": "MultiVectorEncoder"}
+        self._model = getattr(sentence_transformers, kinds[self._family])(str(self._folder), device="cpu")
+        return self._model.encode_query(texts, show_progress_bar=False)
+
+    def encode_documents(self, texts: list[str]) -> Any:
+        found = self._model.encode_document(texts, show_progress_bar=False)
+        if self._family != "sparse":
+            return found
+        return scipy.sparse.csr_array(found.to_dense().numpy())
+
+
+def _load(folder: Path, runtime: str, name: str, family: Family, loading: list[dict[str, object]]) -> Any:
     from korag import load_encoder
 
-    backend, dtype = runtime.split()
-    encoder = load_encoder(folder, backend=backend, dtype=dtype, device="cpu")  # type: ignore[arg-type]
+    if runtime == PEER:
+        encoder: Any = _Peer(folder, family)
+    else:
+        backend, _, dtype = runtime.partition(" ")
+        encoder = load_encoder(folder, backend=backend, dtype=dtype or "auto", device="cpu")  # type: ignore[arg-type]
     started = time.perf_counter()
     encoder.encode_queries(["질의"])
-    loading.append({"model": name, "way": runtime, "seconds to the first vector": time.perf_counter() - started})
+    seconds = time.perf_counter() - started
+    loading.append({"model": name, "way": _way(runtime, encoder), "seconds to the first vector": seconds})
     return encoder
+
+
+def _way(runtime: str, encoder: Any) -> str:
+    return runtime if runtime != AUTO else f"{AUTO} ({encoder.runtime.backend} {encoder.runtime.dtype})"
 
 
 def _rows(vectors: Any, family: Family) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -31,15 +31,19 @@ _SAME = 0.9999
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """Precision of a loaded model.
+    """How a loaded model is computed.
 
     Attributes:
         dtype: Precision of the backbone.
         deviation: Deviation of the vectors from torch in float32; None for torch in float32 itself.
+        backend: What computes the backbone: ``"torch"``, ``"onnx"`` or ``"openvino"``.
+        reason: Why it is torch, in Korean and English, where ``backend="auto"`` was asked for; None otherwise.
     """
 
     dtype: str
     deviation: Deviation | None = None
+    backend: str = "torch"
+    reason: str | None = None
 
 
 def apply_runtime(model: Any, options: LoadOptions, *, name: str, exact: NDArray[np.float32]) -> RuntimeInfo:
@@ -61,26 +65,47 @@ def apply_runtime(model: Any, options: LoadOptions, *, name: str, exact: NDArray
     choices, on_torch = candidates(options, model.device.type), runs_on_torch(options.backend)
     if on_torch and choices[0] == "float32":
         return RuntimeInfo("float32")
-    transformers = [module for module in model.modules() if is_kind(module, "Transformer", "MLMTransformer")]
-    if not transformers:
+    if not _transformers(model):
         if on_torch and options.dtype == "auto":
             return RuntimeInfo("float32")
         raise _without_transformer(name, options)
     for dtype in choices:
         if on_torch and dtype == "float32":
             break
-        undo = [_replace(transformer, options.backend, dtype, name) for transformer in transformers]
+        undo = replace_backbones(model, options.backend, dtype, name)
         deviation = Deviation.between(exact, probe(model))
         if dtype == "float32" and deviation.least < _SAME:
             raise _different_vectors(name, options.backend, deviation)
         level = logging.INFO if deviation.least >= MIN_COSINE else logging.WARNING
         if options.dtype != "auto" or deviation.least >= MIN_COSINE:
             logger.log(level, "%s: %s, %s, %s", name, options.backend, dtype, deviation)
-            return RuntimeInfo(dtype, deviation)
+            return RuntimeInfo(dtype, deviation, backend="torch" if on_torch else options.backend)
         logger.info("%s: %s, %s: %s; 사용하지 않음 / not used", name, options.backend, dtype, deviation)
         for restore in undo:
             restore()
     return RuntimeInfo("float32")
+
+
+def replace_backbones(model: Any, backend: str, dtype: str, name: str) -> list[Callable[[], None]]:
+    """Replaces the backbones of a loaded model, without comparing vectors.
+
+    Args:
+        model: A sentence-transformers model in float32 on torch; modified in place.
+        backend: One of `korag.encoders.options.DTYPES`, but not ``"auto"``.
+        dtype: One of its precisions.
+        name: Name of the model, for messages.
+
+    Returns:
+        What restores each; none for a model without a transformer.
+
+    Raises:
+        CheckpointError: If one cannot be exported.
+    """
+    return [_replace(transformer, backend, dtype, name) for transformer in _transformers(model)]
+
+
+def _transformers(model: Any) -> list[Any]:
+    return [module for module in model.modules() if is_kind(module, "Transformer", "MLMTransformer")]
 
 
 def _replace(transformer: Any, backend: str, dtype: str, name: str) -> Callable[[], None]:

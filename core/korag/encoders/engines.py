@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from korag._optional import require
-from korag.encoders.precision import PROBE_TEXTS
+from korag.encoders.precision import PROBE_TEXTS, cpu_has_vnni
 from korag.forking import Lock
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -136,7 +136,7 @@ def _quantize(path: Path) -> Path:
     """Quantizes weights to int8 per column, and activations dynamically per matrix."""
     quantization = require("onnxruntime.quantization", extra="onnx")
     target = path.with_name("int8.onnx")
-    vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
+    vnni = cpu_has_vnni()
     with _quiet_root_logger():
         quantization.quantize_dynamic(
             path,

@@ -19,6 +19,7 @@ from korag.encoders.options import LoadOptions
 from korag.encoders.running import explained, find_growth
 from korag.encoders.shared import Loaded, SharedModel, identify_files, release_memory, shared_model
 from korag.errors import CheckpointError
+from korag.logs import logger
 
 if TYPE_CHECKING:
     from korag.encoders.backends import RuntimeInfo
@@ -69,7 +70,8 @@ class LazyModel(ABC, Generic[CheckpointT]):
         return None if (shared := self._shared) is None else shared.model
 
     @property
-    def _runtime(self) -> RuntimeInfo | None:
+    def runtime(self) -> RuntimeInfo | None:
+        """What computes the model: backend, precision, and why it is no other; None until the weights are loaded."""
         return None if (shared := self._shared) is None else shared.runtime
 
     @property
@@ -90,7 +92,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
     @property
     def dtype(self) -> str | None:
         """Compute precision; with ``dtype="auto"``, None until the weights are loaded."""
-        if (runtime := self._runtime) is not None:
+        if (runtime := self.runtime) is not None:
             return runtime.dtype
         return None if self._options.dtype == "auto" else self._options.dtype
 
@@ -100,7 +102,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
         None before that, and for torch in float32 itself.
         """
-        return None if (runtime := self._runtime) is None else runtime.deviation
+        return None if (runtime := self.runtime) is None else runtime.deviation
 
     def load(self) -> Any:
         """Loads the weights if they are not loaded yet.
@@ -150,8 +152,39 @@ class LazyModel(ABC, Generic[CheckpointT]):
     def _load_ready(self) -> Loaded:
         from korag.encoders.backends import apply_runtime
 
+        reason = None
+        if self._options.backend == "auto":
+            found = self._try_engine()
+            if isinstance(found, Loaded):
+                return found
+            reason = found
         model, exact = self._load_checked()
-        return Loaded(model, apply_runtime(model, self._options, name=self.model_name, exact=exact))
+        runtime = apply_runtime(model, self._options, name=self.model_name, exact=exact)
+        if reason is not None:
+            runtime = dataclasses.replace(runtime, reason=reason)
+            logger.info("%s: backend='auto': torch, %s; %s", self.model_name, runtime.dtype, reason)
+        return Loaded(model, runtime)
+
+    def _try_engine(self) -> Loaded | str:
+        """Loads the model on OpenVINO, as ``backend="auto"`` does on some machines; or says why it does not."""
+        from korag.encoders.automatic import find_obstacle, find_obstacle_of, try_engine
+
+        reason = find_obstacle(self._options) or self._find_obstacle()
+        if reason is None:
+            with explained(self._load_error):
+                reason = find_obstacle_of(self._load_light())
+        if reason is not None:
+            return reason
+        model, exact = self._load_checked(light=False)
+        found = try_engine(model, name=self.model_name, exact=exact)
+        if isinstance(found, str):
+            return found
+        logger.info("%s: backend='auto': %s, %s, %s", self.model_name, found.backend, found.dtype, found.deviation)
+        return Loaded(model, found)
+
+    def _find_obstacle(self) -> str | None:
+        """Says in Korean and English why only torch can compute the model; None if others can."""
+        return None
 
     def _load_key(self) -> Hashable:
         """Everything that the loaded model depends on: its files and all settings."""
@@ -247,12 +280,16 @@ class LazyModel(ABC, Generic[CheckpointT]):
         for parameter in missing.values():
             parameter.data.zero_()
 
-    def _load_checked(self) -> tuple[Any, NDArray[np.float32]]:
-        """Loads the model and runs it once, since some damage only shows then; also returns its output."""
+    def _load_checked(self, *, light: bool = True) -> tuple[Any, NDArray[np.float32]]:
+        """Loads the model and runs it once, since some damage only shows then; also returns its output.
+
+        Args:
+            light: Without sentence-transformers, if it can be.
+        """
         from korag.encoders.precision import probe
 
         with explained(self._load_error):
-            model = self._load_light()
+            model = self._load_light() if light else None
         if model is None:
             model = self._load_limited().eval()
         with explained(self._load_error):
@@ -304,6 +341,11 @@ class LazyModel(ABC, Generic[CheckpointT]):
             f"The model '{self.model_name}' could not process a text ({reason}). Its tokenizer and weights may not "
             "belong together, or a file is damaged: download the model again.",
         )
+
+    def _backend_label(self) -> str:
+        """The requested backend and, once loaded, the one chosen by ``"auto"``."""
+        requested = self._options.backend
+        return f"auto ({runtime.backend})" if requested == "auto" and (runtime := self.runtime) else requested
 
     def _dtype_label(self) -> str:
         """The requested precision and, once loaded, the one chosen by ``"auto"``."""

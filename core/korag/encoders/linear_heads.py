@@ -5,15 +5,17 @@ The formulas are those of FlagEmbedding's ``EncoderOnlyEmbedderM3Model``, for in
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from korag.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from korag.checkpoints.linear_heads import read_linear_head
-from korag.encoders.backends import RuntimeInfo
+from korag.encoders.automatic import too_far
 from korag.encoders.dense import DenseEncoder
 from korag.encoders.precision import MIN_COSINE, Deviation, probe
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.shared import Loaded
+from korag.logs import logger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,8 +62,14 @@ def _load_on(dense: DenseEncoder, checkpoint: Checkpoint, folder: Path) -> Loade
         exact = _on_backbone(dense.with_options(device="cpu", backend="torch").load_copy().eval(), checkpoint, folder)
         deviation = Deviation.between(probe(exact), found)
         if dense.options.dtype == "auto" and deviation.least < MIN_COSINE:
-            return _load_on(dense.with_options(dtype="float32"), checkpoint, folder)
-        runtime = RuntimeInfo(runtime.dtype, deviation)
+            if dense.options.backend != "auto" or runtime.backend == "torch":
+                loaded, reason = _load_on(dense.with_options(dtype="float32"), checkpoint, folder), runtime.reason
+            else:
+                reason = too_far(deviation)
+                logger.info("%s: backend='auto': torch, float32; %s", dense.model_name, reason)
+                loaded = _load_on(dense.with_options(dtype="float32", backend="torch"), checkpoint, folder)
+            return loaded._replace(runtime=dataclasses.replace(loaded.runtime, reason=reason))
+        runtime = dataclasses.replace(runtime, deviation=deviation)
     return Loaded(model, runtime, backbone)
 
 

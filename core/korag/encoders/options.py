@@ -12,7 +12,7 @@ from korag.checks import check_choice, check_count, check_flag
 from korag.encoders.releases import check_newest
 from korag.errors import InvalidArgumentError
 
-Backend = Literal["torch", "sentence-transformers", "onnx", "openvino"]
+Backend = Literal["torch", "sentence-transformers", "onnx", "openvino", "auto"]
 PoolingMode = Literal["cls", "mean", "max", "lasttoken"]
 """Ways to make one vector of a backbone's token vectors, by sentence-transformers' names."""
 
@@ -21,9 +21,10 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "sentence-transformers": ("float32", "bfloat16", "float16"),
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
+    "auto": ("float32", "bfloat16", "float16"),
 }
-"""Precisions each backend supports, besides ``"auto"``."""
-_PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+"""Precisions each backend supports, besides ``"auto"``; those of the backend ``"auto"`` are torch's."""
+PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 """Packages that backends require besides torch."""
 
 
@@ -35,7 +36,8 @@ class LoadOptions:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …; None for the best available.
         dtype: Compute precision; ``"auto"`` is the fastest on the device that preserves the vectors.
         backend: ``"torch"``, or ``"sentence-transformers"`` for torch without light models (`korag.encoders.light`);
-            ``"onnx"`` or ``"openvino"``, which run on the CPU.
+            ``"onnx"`` or ``"openvino"``, which run on the CPU; ``"auto"`` for torch, or OpenVINO in int8 where that is
+            faster (`korag.encoders.automatic`).
         trust_remote_code: Run Python files that come with the checkpoint.
         batch_tokens: Maximum tokens per padded batch; None for the family's default.
         query_cache: Number of queries whose vectors are cached; 0 for none.
@@ -50,8 +52,8 @@ class LoadOptions:
 
 
 def runs_on_torch(backend: str) -> bool:
-    """Returns True for the backends that compute with torch, on any device."""
-    return backend in ("torch", "sentence-transformers")
+    """Returns True for the backends that compute with torch, on any device; ``"auto"`` does, if nothing is better."""
+    return backend in ("torch", "sentence-transformers", "auto")
 
 
 def check_options(options: LoadOptions) -> None:
@@ -81,7 +83,7 @@ def check_backend(backend: str) -> None:
     """
     if not runs_on_torch(backend):
         check_newest(f"backend={backend!r}에는", f"backend={backend!r} needs")
-    check(*_PACKAGES.get(backend, ()), extra=backend)
+    check(*PACKAGES.get(backend, ()), extra=backend)
 
 
 def check_length(

@@ -156,10 +156,19 @@ def _fast(backend: str, device: str) -> tuple[str, ...]:
 
 def cpu_has_bfloat16() -> bool:
     """Detects AMX and AVX512-BF16; without them torch emulates bfloat16, which is slower than float32."""
+    return _cpu_has("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+
+
+def cpu_has_vnni() -> bool:
+    """Detects AVX512-VNNI, which adds products of bytes; without it, int8 is no faster than float32."""
+    return _cpu_has("_is_vnni_supported", "_is_avx512_vnni_supported")
+
+
+def _cpu_has(*names: str) -> bool:
     import torch
 
-    # Private, and missing from older versions of torch, where the instruction sets are unknown.
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    # Private, and missing from some versions of torch, where the instruction sets are unknown.
+    probes = (getattr(torch.cpu, name, None) for name in names)
     return any(probe is not None and bool(probe()) for probe in probes)
 
 

@@ -20,7 +20,7 @@ from korag.encoders.base import Encoder, Task, Vectors
 from korag.encoders.batching import batched
 from korag.encoders.inputs import input_tokenizer, tasks_of
 from korag.encoders.lazy import LazyModel
-from korag.encoders.options import LoadOptions, PoolingMode, runs_on_torch
+from korag.encoders.options import LoadOptions, PoolingMode
 from korag.encoders.pipeline import Pipeline, TaskSettings
 from korag.encoders.progress import progress_bar
 from korag.encoders.query_cache import QueryCache
@@ -102,7 +102,8 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def is_light(self) -> bool | None:
         """True if KoRAG's own forward pass runs the model, without sentence-transformers; None before it is loaded.
 
-        It does where the model's layout is plain, as that of the bundled ones is, on the CPU, with ``backend="torch"``.
+        It does where the model's layout is plain, as that of the bundled ones is, on the CPU, with ``backend="torch"``
+        or ``"auto"``.
         """
         if (model := self._model) is None:
             return None
@@ -112,7 +113,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         from korag.encoders.devices import find_device
         from korag.encoders.light.load import load_light
 
-        if self._options.backend != "torch" or find_device(self._options) != "cpu":
+        if self._options.backend not in ("torch", "auto") or find_device(self._options) != "cpu":
             return None
         lengths: dict[Task, int | None] = {"query": self.query_length, "document": self.max_length}
         return load_light(self._checkpoint, self.weights_folder(), dim=self._dim, lengths=lengths)
@@ -481,6 +482,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
     def _pipeline_arguments(self, shared: SharedModel) -> dict[str, Any]:
         model = shared.model
         tasks: tuple[Task, ...] = ("query", "document")
+        is_torch = shared.runtime is None or shared.runtime.backend == "torch"
         return {
             "tasks": {
                 task: TaskSettings(
@@ -494,7 +496,7 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
             "batch_tokens": self._options.batch_tokens or self.default_batch_tokens,
             "to_rows": self._to_rows,
             "tokenizer_lock": shared.tokenizer_lock,
-            "batch_per_core": model.device.type == "cpu" and runs_on_torch(self._options.backend),
+            "batch_per_core": model.device.type == "cpu" and is_torch,
             "limit_every_call": self._checkpoint.head is not None,
         }
 
@@ -546,8 +548,11 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         """Joins rows into the return type of ``encode_*``; `[]` gives an empty result of that type."""
 
     def _backend_label(self) -> str:
-        """The backend and, once loaded, whether the model is a light one."""
-        return f"{self._options.backend} (light)" if self.is_light else self._options.backend
+        """As `LazyModel._backend_label` and, once loaded, whether the model is a light one."""
+        label = super()._backend_label()
+        if not self.is_light:
+            return label
+        return f"{label[:-1]}, light)" if label.endswith(")") else f"{label} (light)"
 
     def _repr_html_(self) -> str:
         options = self._options

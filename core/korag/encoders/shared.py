@@ -22,7 +22,7 @@ class Loaded(NamedTuple):
 
     Attributes:
         model: The sentence-transformers model, in its final precision.
-        runtime: Its precision.
+        runtime: How it is computed.
         backbone: The model whose backbone and tokenizer it uses; None if they are its own.
     """
 
@@ -36,7 +36,7 @@ class SharedModel:
 
     Attributes:
         model: The sentence-transformers model, in its final precision; nobody changes it any more. None until loaded.
-        runtime: Its precision; None until loaded.
+        runtime: How it is computed; None until loaded.
         backbone: The model whose backbone and tokenizer it uses, kept alive by this one; None if they are its own.
         tokenizer_lock: Held during tokenization. A fast tokenizer stores truncation and padding as state: without a
             lock, a thread encoding queries would make another one silently truncate documents to query length.

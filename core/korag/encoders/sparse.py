@@ -65,8 +65,8 @@ class SparseEncoder(PretrainedEncoder[sp.csr_array]):
             options=self._options,
         )
 
-    def _load_checked(self) -> tuple[Any, NDArray[np.float32]]:
-        model, exact = super()._load_checked()
+    def _load_checked(self, *, light: bool = True) -> tuple[Any, NDArray[np.float32]]:
+        model, exact = super()._load_checked(light=light)
         fuse_splade_head(model)  # not in `load_copy`: training needs the original layers
         return model, exact
 

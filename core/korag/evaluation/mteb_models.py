@@ -108,7 +108,7 @@ def describe(encoder: Encoder[Any]) -> ModelMeta:
         "experiment_kwargs": _changed(encoder) or None,
     }
     if isinstance(encoder, PretrainedEncoder):
-        known |= {"n_parameters": _parameters(encoder), "framework": _FRAMEWORKS[encoder.options.backend]}
+        known |= {"n_parameters": _parameters(encoder), "framework": _framework(encoder)}
     if preset is not None:
         licence = preset.licence.lower()
         known |= {
@@ -118,6 +118,13 @@ def describe(encoder: Encoder[Any]) -> ModelMeta:
             "reference": preset.source if "://" in preset.source else None,
         }
     return ModelMeta.model_validate(ModelMeta.create_empty().model_dump() | known)
+
+
+def _framework(encoder: PretrainedEncoder[Any]) -> list[str]:
+    if encoder.options.backend != "auto":
+        return _FRAMEWORKS[encoder.options.backend]
+    runtime = encoder.runtime  # torch, as far as is known before the weights are loaded
+    return _TORCH if runtime is None else _FRAMEWORKS[runtime.backend]
 
 
 def _name(encoder: Encoder[Any]) -> str:

@@ -67,7 +67,8 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         model: A local folder or a Hub id.
         device: ``"cpu"``, ``"cuda"``, …; None for the fastest available.
         dtype: Precision of the computation, as for `korag.load_encoder`.
-        backend: ``"torch"``, or on the CPU ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``).
+        backend: ``"torch"``, or on the CPU ``"onnx"`` (``korag[onnx]``) or ``"openvino"`` (``korag[openvino]``);
+            ``"auto"`` as for `korag.load_encoder`.
         revision: Hub branch, tag or commit.
         cache_folder: Hub cache folder.
         local_files_only: No network access.
@@ -83,7 +84,8 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         WrongFamilyError: If it is a dense, sparse or late-interaction model.
         UnknownFamilyError: If it has no classification head and no ``LogitScore``.
         CheckpointError: If it does not return exactly one score, or its chat template is not allowed.
-        InvalidArgumentError: If another argument is invalid, or `backend` is not ``"torch"`` for a language model.
+        InvalidArgumentError: If another argument is invalid, or `backend` is ``"onnx"`` or ``"openvino"`` for a
+            language model.
         MissingDependencyError: If `backend` needs a package that is not installed.
     """
 
@@ -268,6 +270,11 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
     def _load_settings(self) -> Hashable:
         return self._max_length, self._checkpoint.chat_template
 
+    def _find_obstacle(self) -> str | None:
+        if not self._checkpoint.generative:
+            return None
+        return "생성 모델은 torch로 계산합니다 / torch computes generative models"
+
     def _load(self, folder: Path) -> Any:
         return load_cross_encoder(
             folder,
@@ -295,7 +302,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         return (
             f"{type(self).__name__}({self.model_name!r}, max_length={self.max_length}, "
             f"activation={self.activation.rpartition('.')[2]!r}, device={options.device or 'auto'!r}, "
-            f"dtype={self._dtype_label()!r}, backend={options.backend!r})"
+            f"dtype={self._dtype_label()!r}, backend={self._backend_label()!r})"
         )
 
 

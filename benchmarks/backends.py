@@ -4,8 +4,9 @@
     python benchmarks/backends.py --shapes 149M --families late_interaction --lengths 128
     python benchmarks/backends.py --shapes 149M --only auto sentence-transformers --lengths mixed
 
-``auto`` is what ``backend="auto"`` takes here, and ``sentence-transformers`` that library with its defaults. Measures torch, and ``korag[onnx]`` and ``korag[openvino]`` if they are installed. Larger shapes have random weights;
-their deviations do not apply to trained ones.
+``auto`` is what ``backend="auto"`` takes here, and ``sentence-transformers`` that library with its defaults. Measures
+torch, and ``korag[onnx]`` and ``korag[openvino]`` if they are installed. Larger shapes have random weights; their
+deviations do not apply to trained ones.
 """
 
 from __future__ import annotations

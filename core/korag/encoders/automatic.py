@@ -1,4 +1,4 @@
-"""What ``backend="auto"`` takes on the CPU: OpenVINO in int8 where it is faster than torch, and near enough to it.
+"""Choice of ``backend="auto"`` on the CPU: OpenVINO in int8 where it is faster than torch, and near enough to it.
 
 Reasons are texts for people, Korean first, as in the log. Figures are in ``docs/performance.md``.
 """
@@ -55,7 +55,7 @@ def find_obstacle_of(light: Any) -> str | None:
     if light is None or (count := sum(weight.numel() for weight in light.parameters())) > SMALL:
         return None
     return (
-        f"작은 모델(매개변수 {count:,}개)이라 바로 계산하는 것이 빠릅니다 / "
+        f"작은 모델(가중치 {count:,}개)이라 바로 계산하는 것이 빠릅니다 / "
         f"a small model ({count:,} parameters) is faster as it is"
     )
 

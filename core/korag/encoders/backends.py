@@ -31,7 +31,7 @@ _SAME = 0.9999
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """How a loaded model is computed.
+    """Backend and precision of a loaded model.
 
     Attributes:
         dtype: Precision of the backbone.

@@ -71,7 +71,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     @property
     def runtime(self) -> RuntimeInfo | None:
-        """What computes the model: backend, precision, and why it is no other; None until the weights are loaded."""
+        """Backend and precision of the model, and the reason for them; None until the weights are loaded."""
         return None if (shared := self._shared) is None else shared.runtime
 
     @property

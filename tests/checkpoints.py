@@ -49,6 +49,13 @@ def edit_json(path: Path, **changes: object) -> None:
     write_json(path, {key: item for key, item in value.items() if item is not None})
 
 
+def expanding_colbert(folder: Path) -> Path:
+    """Copies mini-colbert as a model that fills its queries with mask tokens, up to 32."""
+    shutil.copytree(shipped_models()["mini-colbert"], folder)
+    edit_json(folder / "config_sentence_transformers.json", do_query_expansion=True, query_length=32)
+    return folder
+
+
 def tokenizer(extra: tuple[str, ...] = (), pad: str = "[PAD]", length: int = 512) -> PreTrainedTokenizerFast:
     """The bundled models' tokenizer with additional tokens."""
     made = AutoTokenizer.from_pretrained(shipped_models()["mini-dense"], model_max_length=length)

@@ -56,7 +56,8 @@ class TestResults:
     def test_token_vectors_are_float32_unit_vectors(self, colbert, documents):
         queries, rows = colbert.encode_queries(documents), colbert.encode_documents(documents)
         assert type(queries) is type(rows) is list
-        assert {row.shape for row in queries} == {(32, 128)}
+        assert [len(row) for row in queries] == [min(count, 64) for count in colbert.count_tokens(documents)]
+        assert {row.shape[1] for row in [*queries, *rows]} == {128}
         for row in [*queries, *rows]:
             assert row.ndim == 2
             assert row.dtype == np.float32
@@ -202,7 +203,7 @@ class TestReports:
             colbert.encode_documents(["가 나 다 라 " * 20])
         (report,) = self.reports(caplog)
         assert "1 of 1 queries truncated" in report
-        assert "limit 32" in report
+        assert "limit 64" in report
 
     def test_the_limit_itself_is_no_truncation(self, built, caplog):
         encoder = load_encoder(built("roberta"), max_length=12)

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from checkpoints import expanding_colbert
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -31,8 +32,9 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def encoders(colbert: LateInteractionEncoder, splade: SparseEncoder, dense: DenseEncoder) -> list[Any]:
-    return [colbert, splade, dense]
+def encoders(tmp_path_factory: pytest.TempPathFactory, splade: SparseEncoder, dense: DenseEncoder) -> list[Any]:
+    folder = expanding_colbert(tmp_path_factory.mktemp("models") / "mini-colbert")
+    return [load_encoder(folder, device="cpu"), splade, dense]
 
 
 def _collection(encoders: list[Any], **settings: Any) -> Any:

@@ -1,14 +1,16 @@
 """Pruning: whole sentences and rows with what they need to be understood, their places, and nothing lost silently."""
 
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import expanding_colbert
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korag import DenseEncoder, LateInteractionEncoder, Pruner
+from korag import DenseEncoder, LateInteractionEncoder, Pruner, load_encoder
 from korag.errors import InvalidArgumentError, InvalidTextError, WrongFamilyError
 from korag.pruning.pieces import find_pieces
 from korag.testing.encoders import FakeMultiVectorEncoder
@@ -164,7 +166,7 @@ def test_without_a_question_nothing_is_pruned(pruner: Pruner, caplog: pytest.Log
     ]  # fmt: skip
 
 
-def test_token_vectors_are_those_of_the_encoder(colbert: LateInteractionEncoder) -> None:
+def test_token_vectors_are_those_of_the_encoder(colbert: LateInteractionEncoder, tmp_path: Path) -> None:
     """In batches, with the places of the tokens; queries without their mask tokens."""
     text = f"“{DEPOSIT}” OK"
     placed = colbert.encode_placed([text, "짧다."])
@@ -172,8 +174,12 @@ def test_token_vectors_are_those_of_the_encoder(colbert: LateInteractionEncoder)
     assert np.allclose(placed[0].vectors, whole, atol=1e-5)
     words = [text[begin:end] for begin, end in placed[0].places]
     assert "".join(words) == "".join(text.split()).replace(".", "")
-    (query,) = colbert.encode_placed([QUERY], "query")
-    assert len(query.vectors) < len(colbert.encode_queries([QUERY])[0])
+    expanding: Any = load_encoder(expanding_colbert(tmp_path / "model"))
+    (query,) = expanding.encode_placed([QUERY], "query")
+    assert len(query.vectors) < len(expanding.encode_queries([QUERY])[0])
+    assert np.allclose(
+        colbert.encode_placed([QUERY], "query")[0].vectors, colbert.encode_queries([QUERY])[0], atol=1e-5
+    )
 
 
 def test_bad_arguments(colbert: LateInteractionEncoder, dense: DenseEncoder, pruner: Pruner) -> None:

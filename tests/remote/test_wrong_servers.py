@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import expanding_colbert
 from model_servers import openai, plain, serve, tei, vllm_tokens
 
 from korag import ServerOptions, load_encoder
@@ -155,7 +156,7 @@ def test_terms_beyond_the_vocabulary_are_another_model() -> None:
     assert "100000 dimensions" in message
 
 
-def test_a_colbert_server_without_projection_or_of_other_tokens_is_named() -> None:
+def test_a_colbert_server_without_projection_or_of_other_tokens_is_named(tmp_path: Path) -> None:
     model = load_encoder("mini-colbert").load()
     answer = vllm_tokens(model, masks=4)
 
@@ -173,7 +174,9 @@ def test_a_colbert_server_without_projection_or_of_other_tokens_is_named() -> No
         return {"data": [{**each, "data": each["data"][1:]} for each in whole["data"]]}
 
     assert "tokens" in _refused(shorter, path="/pooling", like="mini-colbert")
-    assert "query expansion" in _refused(vllm_tokens(model), path="/pooling", like="mini-colbert")
+    expanding = expanding_colbert(tmp_path / "mini-colbert")
+    served = vllm_tokens(load_encoder(expanding).load())
+    assert "query expansion" in _refused(served, path="/pooling", like=expanding)
 
 
 def test_a_dimension_that_changes_later_is_an_error_too(own: Encode) -> None:

@@ -53,7 +53,7 @@ def run_taught(folders: Folders, start: Path, names: Sequence[str], threads: int
     Args:
         folders: The folders.
         start: The exported models of an earlier run, whose training is continued.
-        names: The models to train.
+        names: The models to train; what is exported is the mean of their weights before and after.
         threads: CPU threads for training.
     """
     data, work = folders.data, folders.work
@@ -66,8 +66,9 @@ def run_taught(folders: Folders, start: Path, names: Sequence[str], threads: int
         rare = rare_terms(work) if name == "mini-splade" else None
         _make(work / f"{name}.pt", partial(write_start, start, name, work, rare=rare))
         _train(TAUGHT_PHASES[name], work, threads)
-    models = {name: TAUGHT_PHASES[name][-1].name for name in names}
-    export_models(folders, models, query_length=QUERY_TOKENS, expanded=False)
+        ends = (name, TAUGHT_PHASES[name][-1].name)
+        _make(work / f"{name}-mean.pt", partial(average_phases, work, ends))
+    export_models(folders, {name: f"{name}-mean" for name in names}, query_length=QUERY_TOKENS, expanded=False)
 
 
 def _prepare(folders: Folders) -> None:

@@ -138,7 +138,7 @@ def test_a_folder_keeps_it(kind: str, tmp_path: Path) -> None:
     assert _leg(reopen(tmp_path / "c", model="mini-colbert", query_length=LENGTH)).query_length == LENGTH
     with pytest.raises(FingerprintError) as caught:
         reopen(tmp_path / "c", model="mini-colbert")
-    assert_bilingual(caught.value, "query_length", "48", "32")
+    assert_bilingual(caught.value, "query_length", "48", "64")
     if kind != "Collection":
         with pytest.raises(InvalidArgumentError) as refused:
             reopen(tmp_path / "c", query_length=LENGTH)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from older_models import load_older
 
-from korag import Collection, load_encoder
+from korag import Collection
 from korag.collection.local import database as database_module
 from korag.collection.local.database import FORMAT_VERSION, Database
 from korag.collection.local.manifest import read_manifest
@@ -43,8 +44,7 @@ FILE = "korag.sqlite3"
 @functools.cache
 def encoders() -> list[Any]:
     """Loaded once, and each query is encoded once."""
-    names = ("mini-colbert", "mini-splade", "mini-dense")
-    return [load_encoder(name, dtype="float32", query_cache=100) for name in names]
+    return [load_older(name) for name in ("mini-colbert", "mini-splade", "mini-dense")]
 
 
 def reopen(folder: Path) -> Collection:
@@ -107,7 +107,7 @@ CURRENT = {
 
 def test_an_old_collection_is_opened_as_it_is(old: Path) -> None:
     before = content(old)
-    with Collection.open(old) as collection:
+    with reopen(old) as collection:
         assert collection.legs == ("colbert", "sparse", "dense", "bm25")
         check_answers(collection)
     assert content(old) == before

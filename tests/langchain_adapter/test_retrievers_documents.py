@@ -75,7 +75,9 @@ class TestDocuments:
     @pytest.mark.slow
     def test_equal_scores_keep_the_order_of_addition(self, kind: Kind) -> None:
         names = list("사과나무숲속")
-        retriever = kind.make_of_texts(["보증금 반환"] * 6, ids=names, k=6)
+        retriever = kind.make_of_texts(["보증금 반환"], ids=names[:1], k=6)
+        for name in names[1:]:  # one by one: in batches of other sizes, the last bits of a vector differ
+            retriever.add_documents([Document(id=name, page_content="보증금 반환")])
         assert ids(retriever.invoke("보증금")) == names
         retriever.add_documents([Document(id="과", page_content="보증금 반환")])  # unchanged: it keeps its place
         assert ids(retriever.invoke("보증금")) == names

@@ -100,7 +100,7 @@ class RelevanceTests(ContractFixtures):
     def test_diversify_skips_copies(self, make: Make, encoders: Encoders, using: str) -> None:
         collection = make(encoders=list(encoders.values()), bm25=True)
         same = "보증금은 계약이 끝나면 돌려받는다."
-        collection.add([same, same, same, "보증금을 낸 날부터 이자가 붙는다."], ids=["a", "b", "c", "d"])
+        collection.add([same, same, same, "보증금은 이사하는 날 돌려받나요?"], ids=["a", "b", "c", "d"])
         hits = collection.search("보증금은 언제 돌려받나요?", using=using, k=4)
         assert sorted(ids_of(hits)) == ["a", "b", "c", "d"]
         chosen = collection.diversify(hits, k=2, using=using)

@@ -96,7 +96,7 @@ _LATE_INTERACTION = (
     ),
     Preset(
         name="mini-colbert", family="late_interaction", dim=128, dims=(32, 64, 96, 128), query_prompt="[Q] ",
-        document_prompt="[D] ", query_length=32, max_length=512, parameters="3.5M",
+        document_prompt="[D] ", query_length=64, max_length=512, parameters="3.5M",
         base="trained for KoRAG from scratch", licence="Apache-2.0", figures=(_on(MINI, 0.628),),
         source=_CARDS + "mini-colbert/README.md", note="bundled",
     ),

@@ -39,7 +39,8 @@ def _shown(cell: Any) -> str:
 
 def _words(picture: str) -> str:
     """Returns the words of a picture, without its style."""
-    return _UUID.sub("#", re.sub(r"<style>.*?</style>|<[^>]*>", "", picture, flags=re.DOTALL))
+    words = re.sub(r"<style>.*?</style>|<[^>]*>", " ", picture, flags=re.DOTALL)  # a space between the cells of a row
+    return _UUID.sub("#", " ".join(words.split()))
 
 
 def _run(source: str, name: str, namespace: dict[str, Any]) -> str:

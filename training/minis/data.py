@@ -21,6 +21,7 @@ from training.minis.config import (
     SOURCE_SHARES,
     STORED_DOCUMENT_TOKENS,
     STORED_QUERY_TOKENS,
+    VOCAB_SIZE,
     Phase,
 )
 
@@ -61,6 +62,14 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> Ragged:
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     offsets[1:] = np.cumsum([len(row) for row in rows])
     return Ragged(np.concatenate(rows), offsets)
+
+
+def document_frequencies(documents: Ragged) -> NDArray[np.int64]:
+    """Returns the number of documents that each term occurs in. Shape: (vocabulary,)."""
+    owner = np.repeat(np.arange(len(documents)), np.diff(documents.offsets))
+    distinct = np.unique(owner * VOCAB_SIZE + documents.values)
+    frequencies: NDArray[np.int64] = np.bincount(distinct % VOCAB_SIZE, minlength=VOCAB_SIZE)
+    return frequencies
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from training.minis.config import FIRST_PIECE, HIDDEN_SIZE, VOCAB_SIZE
-from training.minis.data import Ragged, read_pairs, tokenize
+from training.minis.data import Ragged, document_frequencies, read_pairs, tokenize
 from training.minis.tokenizer import read_statutes
 
 logger = logging.getLogger(__name__)
@@ -63,10 +63,7 @@ def initialise_term_bias(pairs_path: Path, path: Path) -> None:
         path: The ``.npy`` to write.
     """
     documents = read_pairs(pairs_path).documents
-    owner = np.repeat(np.arange(len(documents)), np.diff(documents.offsets))
-    distinct = np.unique(owner * VOCAB_SIZE + documents.values)
-    frequency = np.bincount(distinct % VOCAB_SIZE, minlength=VOCAB_SIZE)
-    inverse = np.log(len(documents) / (frequency + 1))
+    inverse = np.log(len(documents) / (document_frequencies(documents) + 1))
     bias = np.minimum(_COMMONEST_BIAS + _BIAS_PER_IDF * inverse, _RAREST_BIAS)
     np.save(path, bias.astype(np.float32))
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from korag.checkpoints.matryoshka import find_heads, read_heads
-from training.minis.config import VOCAB_SIZE
+from training.minis.data import document_frequencies
 from training.minis.lessons import read_documents
 from training.minis.model import JUNK_TERM_BIAS, Mini
 from training.minis.taught import FEWEST_DOCUMENTS
@@ -75,7 +74,4 @@ def write_start(start: Path, name: str, work: Path, path: Path, rare: Tensor | N
 
 def rare_terms(work: Path) -> Tensor:
     """Returns True for the terms of fewer than `FEWEST_DOCUMENTS` training documents. Shape: (vocabulary,)."""
-    documents = read_documents(work)
-    owner = np.repeat(np.arange(len(documents)), np.diff(documents.offsets))
-    distinct = np.unique(owner * VOCAB_SIZE + documents.values)
-    return torch.from_numpy(np.bincount(distinct % VOCAB_SIZE, minlength=VOCAB_SIZE) < FEWEST_DOCUMENTS)
+    return torch.from_numpy(document_frequencies(read_documents(work)) < FEWEST_DOCUMENTS)

@@ -170,7 +170,7 @@ class TestModels:
         assert "  dragonkue/colbert-ko-0.1b" in "".join(lines)
         assert any(line.split() == ["dragonkue/colbert-ko-0.1b", "0.678", "a", "149M", "Apache-2.0", "32/64/96/128",
                                     "2048"] for line in lines)  # fmt: skip
-        assert any(line.split()[:5] == ["mini-splade", "0.659", "f", "3.5M", "*"] for line in lines)
+        assert any(line.split()[:5] == ["mini-splade", "0.682", "f", "3.5M", "*"] for line in lines)
         assert any("unknown !" in line for line in lines if "ko-sroberta" in line)
         assert any(line.startswith("!  라이선스") for line in lines)
         assert any(line.startswith("*  ") for line in lines)

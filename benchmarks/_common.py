@@ -26,6 +26,12 @@ PACKAGES = ("korag", "torch", "transformers", "sentence-transformers", "numpy", 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16")
 """CPU features that determine the speed of matrix products."""
 
+AVX2 = {
+    "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell",
+}  # fmt: skip
+"""Environment in which numba, torch, MKL and numpy take a processor for one with AVX2 at most."""
+
 PATIENCE = 20
 """Seconds after which a searcher gets no more queries."""
 

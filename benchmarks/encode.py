@@ -5,11 +5,13 @@
 
 Every library is called as its users call it, with its default batch size: sentence-transformers (``encode_document``),
 langchain-huggingface and llama-index-embeddings-huggingface; korag's encoders, `KoEmbeddings` and `KoEmbedding`. Larger
-shapes have random weights. "× peer" is the peer's time divided by ours.
+shapes have random weights. "× peer" is the peer's time divided by ours. ``--avx2`` measures as on a processor without
+AVX-512 and AMX, where korag computes in float32 as the peers do.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import _peers
-from _common import as_markdown, interleaved, model_parser, ratio, results, write
+from _common import AVX2, as_markdown, interleaved, model_parser, ratio, results, write
 from _models import MINIS, SHAPES, Family, build_all, flops
 from _texts import QUERY, add_texts_argument, fixed_texts, mixed_texts, read_texts
 
@@ -28,6 +30,7 @@ CALLS = {"mini": 100, "149M": 20, "XLM-R-large": 10}
 PRODUCTS = 10
 """Matrix products per turn: the hardware limit is measured along with the candidates."""
 PRODUCT = 1_536
+LIMITED = ("Limited to AVX2 (`ATEN_CPU_CAPABILITY`, `ONEDNN_MAX_CPU_ISA`, `MKL_ENABLE_INSTRUCTIONS`).",)
 
 
 def main() -> None:
@@ -36,9 +39,12 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(MINIS), choices=list(MINIS))
     parser.add_argument("--lengths", nargs="+", default=["mixed", "32", "128", "480"], help="in tokens, or mixed")
     parser.add_argument("--scale", type=float, default=1.0, help="scale of the work; 0.1 for a quick check")
+    parser.add_argument("--avx2", action="store_true", help="as on a processor with AVX2 at most")
     add_texts_argument(parser)
     _peers.add_argument(parser)
     options = parser.parse_args()
+    if options.avx2:  # before anything that reads these is imported
+        os.environ.update(AVX2)
     facts = _peers.start(options, "langchain-huggingface", "llama-index-embeddings-huggingface", "langchain-core")
     source = read_texts(options.texts) if options.texts else None
     documents, calls, parts = [], [], []
@@ -46,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         models = build_all(options.shapes, options.families, options.models_folder or Path(temporary))
         for name, shape, family, folder in models:
-            sides = Sides(folder, family)
+            sides = Sides(folder, family, dtype="float32" if options.avx2 else "auto")
             for length in options.lengths:
                 texts = choose(sides.tokenizer, int(TOKENS[shape] * options.scale), length, source)
                 documents.append(measure_documents(name, length, sides, texts, options.repeats))
@@ -54,7 +60,7 @@ def main() -> None:
             calls.append(call)
             parts.append(part)
             tables = {"Documents": documents, "One query per call": calls, "Breakdown of a call, in ms": parts}
-            found = results(facts, tables)
+            found = results(facts, tables, notes=LIMITED if options.avx2 else ())
             write(found, options.json)  # after every model, so that an interruption loses nothing
     if found:
         print(as_markdown(found))
@@ -66,16 +72,17 @@ class Sides:
     Args:
         folder: The checkpoint.
         family: Its family.
+        dtype: Precision of korag; the peers compute in float32.
     """
 
-    def __init__(self, folder: Path, family: Family) -> None:
+    def __init__(self, folder: Path, family: Family, dtype: str) -> None:
         import sentence_transformers as st
 
         from korag import load_encoder
 
         self.family = family
         kinds = {"dense": "SentenceTransformer", "sparse": "SparseEncoder", "late_interaction": "MultiVectorEncoder"}
-        self.ours: Any = load_encoder(folder, device="cpu")
+        self.ours: Any = load_encoder(folder, device="cpu", dtype=dtype)
         self.ours.encode_queries([QUERY])  # loads the weights
         self.raw: Any = getattr(st, kinds[family])(str(folder), device="cpu")
         self.tokenizer = self.raw.tokenizer

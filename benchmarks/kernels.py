@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import interleaved, machine_facts, publish, results
+from _common import AVX2, interleaved, machine_facts, publish, results
 from numpy.typing import NDArray
 
 from korag.kernels import jit, maxsim
@@ -30,10 +30,6 @@ from korag.kernels.tables import RESIDUALS, VALUES, ScoreTables, make_tables
 TOKENS, QUERY_TOKENS = 130, 32
 CENTROIDS = 1_024
 LISTED = CENTROIDS * RESIDUALS // 200
-AVX2 = {
-    "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"
-}  # fmt: skip
-"""Environment in which numba and torch take a processor for one with AVX2 at most."""
 
 
 def candidates(documents: int, dim: int, queries: int) -> dict[str, Callable[[], Any]]:

@@ -22,7 +22,7 @@ from training.minis.export import export_models
 from training.minis.heads import refine_heads
 from training.minis.initialise import initialise_embeddings, initialise_term_bias
 from training.minis.lessons import prepare_lessons
-from training.minis.start import copy_tokenizer, rare_terms, write_start
+from training.minis.start import check_same_start, copy_tokenizer, rare_terms, write_start
 from training.minis.table import load_teacher, write_table
 from training.minis.taught import QUERY_TOKENS, TAUGHT_PHASES
 from training.minis.tokenizer import train_tokenizer
@@ -62,13 +62,16 @@ def run_taught(folders: Folders, start: Path, names: Sequence[str], threads: int
     if not (work / "candidates.parquet").exists():
         write_table(data, work, load_teacher(work))
     _make(work / "lessons.npz", lambda path: prepare_lessons(work, path))
+    means: dict[str, str] = {}
     for name in names:
+        check_same_start(start, name, work)
         rare = rare_terms(work) if name == "mini-splade" else None
         _make(work / f"{name}.pt", partial(write_start, start, name, work, rare=rare))
         _train(TAUGHT_PHASES[name], work, threads)
-        ends = (name, TAUGHT_PHASES[name][-1].name)
-        _make(work / f"{name}-mean.pt", partial(average_phases, work, ends))
-    export_models(folders, {name: f"{name}-mean" for name in names}, query_length=QUERY_TOKENS, expanded=False)
+        last = TAUGHT_PHASES[name][-1].name
+        _make(work / f"{last}-mean.pt", partial(average_phases, work, (name, last)))
+        means[name] = f"{last}-mean"
+    export_models(folders, means, query_length=QUERY_TOKENS, expanded=False)
 
 
 def _prepare(folders: Folders) -> None:

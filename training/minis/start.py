@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,12 @@ _BACKBONE = {
     "mini-dense": "language_model.model.",
     "mini-splade": "language_model.",
 }
+_UNTRAINED = {
+    "mini-colbert": ("language_model.head.", "language_model.decoder.bias"),
+    "mini-dense": ("language_model.head.", "language_model.decoder.bias", "projections."),
+    "mini-splade": ("projections.",),
+}
+"""Tensors that a model does not have: outputs for the others, whose weights do not matter."""
 _EMBEDDINGS = "language_model.model.embeddings.tok_embeddings.weight"
 
 
@@ -38,7 +45,7 @@ def read_exported(start: Path, name: str, work: Path) -> Mini:
         work: Folder with ``tokenizer.json``.
 
     Raises:
-        ValueError: If its tokenizer is another one, or it has a tensor that the model does not.
+        ValueError: If its tokenizer is another one, it has a tensor that the model does not, or it lacks one.
     """
     tokenizer = work / "tokenizer.json"
     if (start / name / "tokenizer.json").read_bytes() != tokenizer.read_bytes():
@@ -51,8 +58,29 @@ def read_exported(start: Path, name: str, work: Path) -> Mini:
     if unknown := weights.keys() - model.state_dict().keys():
         raise ValueError(f"{start / name} has tensors that the model does not have: {sorted(unknown)}")
     weights["language_model.decoder.weight"] = weights[_EMBEDDINGS]  # tied
-    model.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False)
+    missing = model.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False).missing_keys
+    if lost := [key for key in missing if not key.startswith(_UNTRAINED[name])]:
+        raise ValueError(f"{start / name} lacks tensors of {name}: {sorted(lost)}")
     return model
+
+
+def check_same_start(start: Path, name: str, work: Path) -> None:
+    """Notes which weights a run starts from; refuses others later, which the finished stages would hide.
+
+    Args:
+        start: Folder of the model folders.
+        name: The model.
+        work: The run's folder.
+
+    Raises:
+        ValueError: If the run was started from other weights.
+    """
+    digest, noted = hashlib.sha256(), work / f"{name}.sha256"
+    for file in sorted((start / name).rglob("*.safetensors")):
+        digest.update(file.read_bytes())
+    if noted.exists() and noted.read_text() != digest.hexdigest():
+        raise ValueError(f"{work} was started from other weights than {start / name}: use an empty folder")
+    noted.write_text(digest.hexdigest())
 
 
 def write_start(start: Path, name: str, work: Path, path: Path, rare: Tensor | None = None) -> None:

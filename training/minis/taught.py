@@ -32,9 +32,9 @@ LESSON_SHARES = {
     "tydiqa_ko": 0.28,
     "strategyqa_ko_facts": 0.16,
     "question_pair_dup": 0.04,
-    "msdocs_ko_title_section": 0.18,
-    "prec_issue_holding": 0.14,
-    "statute_title_number": 0.14,
+    "msdocs_ko_title_section": 0.24,
+    "prec_issue_holding": 0.10,
+    "statute_title_number": 0.12,
     "prec_issue_statute": 0.06,
 }
 """Fraction of the batches per source."""
@@ -44,16 +44,18 @@ def _phase(name: str, start: str, rates: tuple[float, float], **more: Any) -> Ph
     rate, last = rates
     return Phase(
         name=name, start=start, learning_rate=rate, final_rate=last / rate, warm_up=10, hard_share=0.0, candidates=1,
-        augmented=0.25, query_tokens=QUERY_TOKENS, expanded=False, **more,
+        augmented=0.35, query_tokens=QUERY_TOKENS, expanded=False, **more,
     )  # fmt: skip
 
 
 _DENSE, _SPLADE, _COLBERT = (frozenset({name}) for name in ("dense", "splade", "colbert"))
 _SHORT, _LONG = {"batch_size": 64, "document_tokens": 128}, {"batch_size": 32, "document_tokens": 512}
+_MANY = _SHORT | {"batch_size": 96}
 TAUGHT_PHASES = {
     "mini-dense": (
-        _phase("lesson-dense", "mini-dense", (1e-3, 2e-4), objectives=_DENSE, steps=400, **_SHORT | {"batch_size": 96}),
-        _phase("lesson-dense-long", "lesson-dense", (2e-4, 1e-5), objectives=_DENSE, steps=80, **_LONG),
+        _phase("lesson-dense", "mini-dense", (1e-3, 2e-4), objectives=_DENSE, steps=400, **_MANY),
+        _phase("lesson-dense-2", "lesson-dense", (1.2e-3, 1e-4), objectives=_DENSE, steps=1_500, **_MANY),
+        _phase("lesson-dense-2-long", "lesson-dense-2", (2e-4, 1e-5), objectives=_DENSE, steps=100, **_LONG),
     ),
     "mini-splade": (
         _phase("lesson-splade", "mini-splade", (1e-3, 2e-4), objectives=_SPLADE, steps=750, **_SHORT),
@@ -61,7 +63,8 @@ TAUGHT_PHASES = {
     ),
     "mini-colbert": (
         _phase("lesson-colbert", "mini-colbert", (8e-4, 2e-4), objectives=_COLBERT, steps=650, **_SHORT),
-        _phase("lesson-colbert-long", "lesson-colbert", (2e-4, 1e-5), objectives=_COLBERT, steps=80, **_LONG),
+        _phase("lesson-colbert-2", "lesson-colbert", (6e-4, 1e-4), objectives=_COLBERT, steps=1_000, **_SHORT),
+        _phase("lesson-colbert-2-long", "lesson-colbert-2", (2e-4, 1e-5), objectives=_COLBERT, steps=200, **_LONG),
     ),
 }
 """The phases of each model, in order; the last has documents of up to 512 tokens. What is exported is the mean of its

@@ -6,11 +6,15 @@ Reasons are texts for people, Korean first, as in the log. Figures are in ``docs
 from __future__ import annotations
 
 import importlib.util
+import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from korag.checkpoints.weights import tensor_shapes
 from korag.encoders.backends import RuntimeInfo, replace_backbones
 from korag.encoders.devices import find_device
 from korag.encoders.options import PACKAGES, LoadOptions
@@ -18,6 +22,7 @@ from korag.encoders.precision import MIN_COSINE, Deviation, cpu_has_bfloat16, cp
 from korag.encoders.releases import is_pylates
 from korag.errors import CheckpointError
 from korag.logs import logger
+from korag.particles import agree
 
 ENGINE, DTYPE = "openvino", "int8"
 SMALL = 50_000_000
@@ -25,34 +30,49 @@ SMALL = 50_000_000
 
 
 def find_obstacle(options: LoadOptions) -> str | None:
-    """Says why torch computes a model whatever it is; None if OpenVINO may. Reads no weights."""
+    """Says why torch computes a model whatever it is; None if OpenVINO may, once it is installed. Reads no weights."""
     device = find_device(options)
     if device != "cpu":
         return f"'{device}'에서는 torch로 계산합니다 / torch computes on '{device}'"
     if options.dtype != "auto":
-        return f"dtype={options.dtype!r}은(는) torch의 것입니다 / dtype={options.dtype!r} is torch's"
+        return agree(
+            f"dtype={options.dtype!r}을(를) 지정하면 torch로 계산합니다 / with dtype={options.dtype!r}, torch computes"
+        )
     if is_pylates():
         return "PyLate와 함께 쓰는 환경입니다 / this is an environment of PyLate"
-    missing = next((name for name in PACKAGES[ENGINE] if importlib.util.find_spec(name) is None), None)
-    if missing is not None:
-        return (
-            f"'{missing}' 패키지가 없습니다(pip install 'korag[{ENGINE}]') / "
-            f"the package '{missing}' is not installed (pip install 'korag[{ENGINE}]')"
-        )
     if cpu_has_bfloat16():
-        return "이 프로세서는 torch로 bfloat16을 계산하는 것이 빠릅니다 / this processor is fast at bfloat16 with torch"
+        return "이 프로세서에서는 torch의 bfloat16이 빠릅니다 / this processor is fast at bfloat16 with torch"
     if not cpu_has_vnni():
         return "이 프로세서에 AVX512-VNNI가 없습니다 / this processor has no AVX512-VNNI"
     return None
 
 
-def find_obstacle_of(light: Any) -> str | None:
-    """Says why a model, if it is a light one, stays that; None if OpenVINO may compute it.
+def find_missing_package() -> str | None:
+    """Says which package OpenVINO needs; None if all are installed. Asked last: it is what a user can change."""
+    missing = next((name for name in PACKAGES[ENGINE] if importlib.util.find_spec(name) is None), None)
+    if missing is None:
+        return None
+    return (
+        f"'{missing}' 패키지가 없습니다(pip install 'korag[{ENGINE}]') / "
+        f"the package '{missing}' is not installed (pip install 'korag[{ENGINE}]')"
+    )
+
+
+def find_obstacle_of(folder: Path, load_light: Callable[[], object]) -> str | None:
+    """Says why a model, if it is a small light one, stays that; None if OpenVINO may compute it.
 
     Args:
-        light: A light model; None if there is none.
+        folder: With its weights; of a large model, only the shapes are read.
+        load_light: Loads the light model; returns None if there is none.
+
+    Raises:
+        CheckpointError: If the weights cannot be read.
     """
-    if light is None or (count := sum(weight.numel() for weight in light.parameters())) > SMALL:
+    weights = folder / "model.safetensors"  # of every light model
+    if not weights.exists():
+        return None
+    count = sum(math.prod(shape) for shape in tensor_shapes([weights]).values())
+    if count > SMALL or load_light() is None:
         return None
     return (
         f"작은 모델(가중치 {count:,}개)이라 바로 계산하는 것이 빠릅니다 / "

@@ -34,9 +34,9 @@ class RuntimeInfo:
     """Backend and precision of a loaded model.
 
     Attributes:
-        dtype: Precision of the backbone.
-        deviation: Deviation of the vectors from torch in float32; None for torch in float32 itself.
-        backend: What computes the backbone: ``"torch"``, ``"onnx"`` or ``"openvino"``.
+        dtype: Precision of the backbone; ``"unknown"`` on a server.
+        deviation: Deviation of the vectors from torch in float32; None for torch in float32 itself, and on a server.
+        backend: What computes the backbone: ``"torch"``, ``"onnx"``, ``"openvino"``, or ``"server"``.
         reason: Why it is torch, in Korean and English, where ``backend="auto"`` was asked for; None otherwise.
     """
 

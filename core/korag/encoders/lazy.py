@@ -91,7 +91,7 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     @property
     def dtype(self) -> str | None:
-        """Compute precision; with ``dtype="auto"``, None until the weights are loaded."""
+        """Compute precision; with ``dtype="auto"``, None until the weights are loaded; ``"unknown"`` on a server."""
         if (runtime := self.runtime) is not None:
             return runtime.dtype
         return None if self._options.dtype == "auto" else self._options.dtype
@@ -167,12 +167,13 @@ class LazyModel(ABC, Generic[CheckpointT]):
 
     def _try_engine(self) -> Loaded | str:
         """Loads the model on OpenVINO, as ``backend="auto"`` does on some machines; or says why it does not."""
-        from korag.encoders.automatic import find_obstacle, find_obstacle_of, try_engine
+        from korag.encoders.automatic import find_missing_package, find_obstacle, find_obstacle_of, try_engine
 
         reason = find_obstacle(self._options) or self._find_obstacle()
         if reason is None:
             with explained(self._load_error):
-                reason = find_obstacle_of(self._load_light())
+                reason = find_obstacle_of(self.weights_folder(), self._load_light)
+        reason = reason or find_missing_package()
         if reason is not None:
             return reason
         model, exact = self._load_checked(light=False)

@@ -176,7 +176,7 @@ class RemoteEncoder(PretrainedEncoder[Vectors]):
 
         check_plain(self.checkpoint)
         with weightless(self.checkpoint.source.folder) as folder, explained(self._load_error):
-            return Loaded(self._load(folder).eval(), RuntimeInfo("float32"))
+            return Loaded(self._load(folder).eval(), RuntimeInfo("unknown", backend="server"))
 
     def _find_mismatch(self, model: Any) -> str | None:
         return None

@@ -89,6 +89,8 @@ def test_prompts_and_lengths_are_added_here() -> None:
         assert len(sent) < 80
         assert _equal(found, local.encode_queries(["버스는 몇 시에 옵니까? " * 30]))
     assert server.requests[0][1]["truncate"] is False
+    assert encoder.runtime is not None
+    assert (encoder.runtime.backend, encoder.runtime.dtype, encoder.dtype) == ("server", "unknown", "unknown")
 
 
 @pytest.mark.parametrize("dim", [64, 128])

@@ -54,7 +54,7 @@ _MANY = _SHORT | {"batch_size": 96}
 TAUGHT_PHASES = {
     "mini-dense": (
         _phase("lesson-dense", "mini-dense", (1e-3, 2e-4), objectives=_DENSE, steps=400, **_MANY),
-        _phase("lesson-dense-2", "lesson-dense", (1.2e-3, 1e-4), objectives=_DENSE, steps=1_500, **_MANY),
+        _phase("lesson-dense-2", "lesson-dense", (1.2e-3, 1e-4), objectives=_DENSE, steps=1_200, **_MANY),
         _phase("lesson-dense-2-long", "lesson-dense-2", (2e-4, 1e-5), objectives=_DENSE, steps=100, **_LONG),
     ),
     "mini-splade": (

@@ -24,7 +24,7 @@ from training.minis.initialise import initialise_embeddings, initialise_term_bia
 from training.minis.lessons import prepare_lessons
 from training.minis.start import check_same_start, copy_tokenizer, rare_terms, write_start
 from training.minis.table import load_teacher, write_table
-from training.minis.taught import QUERY_TOKENS, TAUGHT_PHASES
+from training.minis.taught import LAST_SHARES, QUERY_TOKENS, TAUGHT_PHASES
 from training.minis.tokenizer import train_tokenizer
 from training.minis.train import average_phases, train_phase
 
@@ -68,8 +68,9 @@ def run_taught(folders: Folders, start: Path, names: Sequence[str], threads: int
         rare = rare_terms(work) if name == "mini-splade" else None
         _make(work / f"{name}.pt", partial(write_start, start, name, work, rare=rare))
         _train(TAUGHT_PHASES[name], work, threads)
-        last = TAUGHT_PHASES[name][-1].name
-        _make(work / f"{last}-mean.pt", partial(average_phases, work, (name, last)))
+        last, share = TAUGHT_PHASES[name][-1].name, LAST_SHARES[name]
+        shares = (1 - share, share)
+        _make(work / f"{last}-mean.pt", partial(average_phases, work, (name, last), shares=shares))
         means[name] = f"{last}-mean"
     export_models(folders, means, query_length=QUERY_TOKENS, expanded=False)
 

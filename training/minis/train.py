@@ -92,16 +92,22 @@ def train_phase(phase: Phase, work: Path, threads: int) -> None:
     state.unlink(missing_ok=True)
 
 
-def average_phases(work: Path, names: Sequence[str], path: Path) -> None:
+def average_phases(work: Path, names: Sequence[str], path: Path, shares: Sequence[float] | None = None) -> None:
     """Writes the mean of the weights of several phases.
 
     Args:
         work: Folder with the checkpoints.
         names: The phases.
         path: The ``.pt`` to write.
+        shares: The part of each in the mean, 1 together; None for equal ones.
     """
+    parts = shares or [1 / len(names)] * len(names)
     weights = [read_weights(work, name) for name in names]
-    torch.save({name: torch.stack([each[name] for each in weights]).mean(0) for name in weights[0]}, path)
+    mean = {
+        name: torch.stack([part * each[name] for part, each in zip(parts, weights, strict=True)]).sum(0)
+        for name in weights[0]
+    }
+    torch.save(mean, path)
 
 
 def _rate(phase: Phase, step: int) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
 from pathlib import Path
 
 from korag.errors import InvalidArgumentError
@@ -70,3 +72,8 @@ def check_new_folder(name: str, value: str | os.PathLike[str]) -> Path:
             f"'{target}' exists and is not overwritten; choose a folder that does not exist.",
         )
     return target
+
+
+def shell_word(text: str) -> str:
+    """Returns a text as a shell takes it for one word: in quotes only if it needs them, which Hangul does not."""
+    return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else shlex.quote(text)

@@ -179,6 +179,63 @@ def test_another_or_an_empty_folder_changes_nothing(folder: Path, collection: An
     assert len(collection) == 0
 
 
+def test_an_empty_folder_suggests_no_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "빈 폴더").mkdir()
+    assert main(["index", str(tmp_path / "빈 폴더"), "--to", str(tmp_path / "색인"), "--models", "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "There was nothing to index" in printed
+    assert "korag search" not in printed
+
+
+def test_rows_without_text_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder := tmp_path / "표").mkdir()
+    rows = '{"text": "연차는 열다섯 날이다."}\n{"내용": "출장비는 나중에 낸다."}\n{"내용": "보증금은 돌려준다."}\n'
+    (folder / "자료.jsonl").write_text(rows, encoding="utf-8")
+    assert main(["index", str(folder), "--to", str(tmp_path / "색인"), "--models", "--quiet"]) == 0
+    said = capsys.readouterr().err
+    assert "일부만 읽음 / read in part: 자료.jsonl" in said
+    assert "행 2개는 검색하는 열 'text'에 글이 없습니다(2, 3행). 이 행에 있는 다른 열: 내용." in said
+    assert "2 rows have no text in 'text', the column that is searched (rows 2, 3)." in said
+    advice = said.strip().rpartition(": ")[2].split()
+    assert advice == ["--text-column", "text", "내용"]
+    report = index(str(folder), "--to", str(tmp_path / "색인"), *advice, capsys=capsys)
+    assert (report["documents"], report["problems"]) == (3, [])
+
+
+_TABLES = [
+    ("표.csv", "text,내용\n글,\n,출장비\n,\n"),
+    ("표.tsv", "id\ttext\t내용\na\t글\t\nb\t\t출장비\n\t\t\n"),
+    ("표.jsonl", '{"text": "글"}\n\n{"text": null, "내용": "출장비"}\n{"text": " "}\n{}\n'),
+    ("표.jsonl", '{"title": "제목", "text": "글"}\n{"title": "출장", "내용": "출장비"}\n{"title": "제목뿐"}\n'),
+    ("표.parquet", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), _TABLES)
+def test_rows_without_text_are_named_in_every_table(tmp_path: Path, collection: Any, name: str, content: str) -> None:
+    (folder := tmp_path / "표").mkdir()
+    if name.endswith("parquet"):
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        table = pyarrow.table({"text": ["글", None, ""], "내용": [None, "출장비", None]})
+        parquet.write_table(table, folder / name)
+    else:
+        (folder / name).write_text(content, encoding="utf-8")
+    (problem,) = index_folder(folder, collection).problems
+    assert (problem.file, problem.in_part) == (name, True)
+    assert "1 row has no text in 'text', the column that is searched (row 2). Other columns there: 내용." in str(
+        problem.error
+    )
+
+
+def test_rows_with_an_id_alone_are_named(tmp_path: Path, collection: Any) -> None:
+    (folder := tmp_path / "표").mkdir()
+    (folder / "표.csv").write_text("id,text\n" + "".join(f"{n},\n" for n in range(7)) + "8,글\n", encoding="utf-8")
+    (problem,) = index_folder(folder, collection).problems
+    assert str(problem.error).endswith(
+        "7 rows have no text in 'text', the column that is searched (rows 1, 2, 3, 4, 5, …)."
+    )
+
+
 def test_names_that_differ_in_their_form_only(folder: Path, collection: Any) -> None:
     for form in ("NFC", "NFD"):
         (folder / unicodedata.normalize(form, "같은 글.txt")).write_text(form, encoding="utf-8")
@@ -207,6 +264,8 @@ def test_pdf_pages_are_documents(tmp_path: Path, collection: Any) -> None:
     ("arguments", "message"),
     [
         (["index", "없는 폴더", "--to", "INDEX"], "There is no folder"),
+        (["index", "FILE", "--to", "INDEX"], "is a file, not a folder; pass the folder it is in"),
+        (["index", "FOLDER", "--to", "INDEX", "--device", "gpu"], "device='gpu' is no device. The names are cpu, cuda"),
         (["index", "FOLDER", "--to", "FOLDER"], "is the folder to index"),
         (["index", "FOLDER", "--to", "INDEX", "--models", "mini-dens"], "mini-dense"),
         (["index", "FOLDER", "--to", "INDEX", "--models", "--codec", "1bit"], "codec"),
@@ -216,7 +275,7 @@ def test_pdf_pages_are_documents(tmp_path: Path, collection: Any) -> None:
 def test_mistakes_leave_no_index(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    places = {"FOLDER": str(folder), "INDEX": str(tmp_path / "색인")}
+    places = {"FOLDER": str(folder), "FILE": str(folder / "도서관.txt"), "INDEX": str(tmp_path / "색인")}
     assert main([places.get(argument, argument) for argument in arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "색인").exists()

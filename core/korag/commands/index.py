@@ -92,6 +92,7 @@ def run(options: argparse.Namespace) -> None:
     from korag.folders.indexing import index_folder
     from korag.folders.progress import FolderProgress
     from korag.folders.reports import IndexReport
+    from korag.folders.scanning import check_is_folder
     from korag.reading.base import ReadOptions
 
     folder, target = check_path("folder", options.folder), check_path("--to", check_folder("--to", options.to))
@@ -100,11 +101,7 @@ def run(options: argparse.Namespace) -> None:
             f"--to {options.to}: 색인할 폴더와 같습니다. 다른 폴더에 두세요.",
             f"--to {options.to} is the folder to index; put the index somewhere else.",
         )
-    if not folder.is_dir():  # before an index is made
-        raise InvalidArgumentError(
-            f"'{folder}' 폴더가 없습니다. 색인할 파일이 있는 폴더를 넣으세요.",
-            f"There is no folder '{folder}'; pass the one with the files to index.",
-        )
+    check_is_folder(folder)  # before an index is made
     if options.max_tokens is not None and options.max_tokens < 1:
         raise InvalidArgumentError(
             f"--max-tokens {options.max_tokens}: 1 이상이어야 합니다.",
@@ -190,7 +187,12 @@ def _print(report: IndexReport, target: str) -> None:
         write(f"문서가 아니어서 건너뜀 / skipped, no documents: {listed}")
     errors = Counter(str(problem.error) for problem in report.problems)
     for text, count in errors.items():
-        first = next(problem.file for problem in report.problems if str(problem.error) == text)
+        first = next(problem for problem in report.problems if str(problem.error) == text)
         others = f" (+{count - 1:,})" if count > 1 else ""
-        sys.stderr.write(printable(f"읽지 못함 / not read: {first}{others}\n{text}\n"))
-    write(f'찾기 / search: korag search {target} "질문"')
+        how = "일부만 읽음 / read in part" if first.in_part else "읽지 못함 / not read"
+        sys.stderr.write(printable(f"{how}: {first.file}{others}\n{text}\n"))
+    if report.documents:
+        write(f'찾기 / search: korag search {target} "질문"')
+    else:
+        write("색인할 글이 없었습니다. 폴더와 파일의 형식을 확인하세요: korag index --help")
+        write("There was nothing to index; check the folder and the formats of its files: korag index --help")

@@ -7,6 +7,7 @@ from typing import Any
 
 from korag.breadcrumbs import BREADCRUMB
 from korag.collection.documents import StoredDocument, to_json
+from korag.folders.missing_texts import MissingTexts
 from korag.folders.scanning import FoundFile
 from korag.reading.base import Part, ReadOptions
 from korag.reading.registry import find_reader
@@ -30,11 +31,15 @@ class FileParts:
         file: The file.
         options: How tables are read.
         splitter: Splits texts; None for texts as they are.
+
+    Attributes:
+        missing: The rows of a table whose text is missing, when all have been gone through.
     """
 
     def __init__(self, file: FoundFile, options: ReadOptions, splitter: Splitter | None) -> None:
         self._file, self._options, self._splitter = file, options, splitter
         self._kept: list[Part] | None = None
+        self.missing = MissingTexts()
 
     def __iter__(self) -> Iterator[Part]:
         if self._kept is not None:
@@ -55,7 +60,10 @@ class FileParts:
     def _split_parts(self) -> Iterator[Part]:
         reader = find_reader(self._file.path)
         is_filled = False
+        self.missing = MissingTexts()
         for part in () if reader is None else reader.read(self._file.path, self._options):
+            if part.missing is not None:
+                self.missing.add(part.missing)
             if not is_empty(part.text):
                 is_filled = True
                 yield from self._split(part)

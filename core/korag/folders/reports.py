@@ -32,7 +32,8 @@ class IndexReport:
         removed: Names of files that are gone.
         unchanged: Number of files that were not read.
         without_text: Names of files in which there is no text, such as scans.
-        problems: Files that could not be read. What the collection had of them is still there.
+        problems: Files that could not be read, of which the collection still has what it had; and, with `in_part`,
+            tables with rows whose text is missing.
         others: Numbers of files that are no documents, by the end of their name.
         documents: In the collection now.
         complete: False if the work was interrupted.

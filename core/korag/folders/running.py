@@ -140,6 +140,8 @@ class Run:
                 is_without_text = is_without_text if hashes else is_empty(documents[0].text)
                 hashes.update((document.id, content_hash(document)) for document in documents)
             self._owners.update(dict.fromkeys(hashes, file.name))
+            if (error := parts.missing.error(file.name)) is not None:
+                self._report.problems.append(Problem(file.name, error, in_part=True))
             facts = file.path.stat()
             is_same = (facts.st_size, facts.st_mtime_ns) == (file.size, file.time)
             note = Note(file.size, file.time if is_same else 0, digest, len(hashes), self._how)

@@ -33,15 +33,17 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that was left out.
+    """A file that was left out, or of which something was.
 
     Attributes:
         file: Its name.
         error: The reason.
+        in_part: The file was read, except rows that the reason names.
     """
 
     file: str
     error: KoragError
+    in_part: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,25 @@ class Scan:
     others: Counter[str]
 
 
+def check_is_folder(folder: Path) -> None:
+    """Raises unless a folder is there.
+
+    Raises:
+        InvalidArgumentError: If nothing is there, or a file.
+    """
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise InvalidArgumentError(
+            f"'{folder}'은(는) 폴더가 아니라 파일입니다. 파일이 있는 폴더를 넣으세요: '{folder.parent}'.",
+            f"'{folder}' is a file, not a folder; pass the folder it is in: '{folder.parent}'.",
+        )
+    raise InvalidArgumentError(
+        f"'{folder}' 폴더가 없습니다. 색인할 파일이 있는 폴더를 넣으세요.",
+        f"There is no folder '{folder}'; pass the one with the files to index.",
+    )
+
+
 def scan(folder: Path, *, without: Path) -> Scan:
     """Looks at all files below a folder. Hidden ones, links to folders and locks of open documents do not count.
 
@@ -67,14 +88,10 @@ def scan(folder: Path, *, without: Path) -> Scan:
         without: The index, which may be inside.
 
     Raises:
-        InvalidArgumentError: If there is no such folder.
+        InvalidArgumentError: As for `check_is_folder`.
         StorageError: If it cannot be read.
     """
-    if not folder.is_dir():
-        raise InvalidArgumentError(
-            f"'{folder}' 폴더가 없습니다. 색인할 파일이 있는 폴더를 넣으세요.",
-            f"There is no folder '{folder}'; pass the one with the files to index.",
-        )
+    check_is_folder(folder)
     found = Scan({}, [], Counter())
     for path in _walk(folder, without, found.problems):
         name = _name(path, folder)

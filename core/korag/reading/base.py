@@ -9,6 +9,21 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
+class MissingText:
+    """A row of a table with values, but without text where it is looked for.
+
+    Attributes:
+        row: Its number, from 1.
+        wanted: The columns in which text is looked for, the last of them that of the text.
+        others: Its other columns with values, except the id; those whose names are usual for texts first.
+    """
+
+    row: int
+    wanted: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Part:
     """A text of a file.
 
@@ -16,11 +31,13 @@ class Part:
         name: Tells it from the others of its file, for example a row's id; empty for the only one.
         text: The text.
         metadata: Its place, such as ``page``, and other columns of a row. JSON values.
+        missing: What is said of a row whose text is missing; None for any other.
     """
 
     name: str
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    missing: MissingText | None = None
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from korag._optional import require
 from korag.errors import UnreadableFileError
-from korag.reading.base import Part, ReadOptions
+from korag.reading.base import MissingText, Part, ReadOptions
 from korag.reading.decoding import open_text
 from korag.storage import check_readable
-from korag.text import to_nfc
+from korag.text import is_empty, to_nfc
 
 _TITLES = ("title", "제목", "question", "질문")
 _TEXTS = ("text", "contents", "content", "body", "본문", "내용", "글", "answer", "답변")
@@ -81,7 +81,7 @@ class _Table:
             if id_column:
                 seen.add(named)
             others = {name: _plain(value) for name, value in values.items() if name not in texts}
-            yield Part(named, text, {"row": number, **others})
+            yield Part(named, text, {"row": number, **others}, self._missing(number, text, values, texts, id_column))
 
     def _text(self, number: int, name: str, value: Any) -> str:
         """Returns the text in a cell; several in a list are a line each."""
@@ -95,6 +95,20 @@ class _Table:
                 "the column with the text by --text-column.",
             )
         return "" if _plain(value) is None else str(value)
+
+    def _missing(
+        self, number: int, text: str, values: Row, texts: Sequence[str], id_column: str | None
+    ) -> MissingText | None:
+        """Returns what is said of a row with values but without text; None if there is text, or no value at all."""
+        bodies = texts if self.options.text_columns else texts[-1:]
+        if not is_empty(text) and any(name in values for name in bodies):
+            return None
+        filled = [name for name, value in values.items() if name not in texts and _is_filled(value)]
+        others = [name for name in filled if name != id_column]
+        if not others and not (is_empty(text) and filled):
+            return None
+        others.sort(key=lambda name: name.lower() not in _TEXTS)
+        return MissingText(number, tuple(texts), tuple(others))
 
     def _columns(self) -> list[str]:
         """Returns the names of all columns; rows of JSON may each have others."""
@@ -136,6 +150,11 @@ def _no_column(path: Path, name: str, columns: Sequence[str], option: str) -> Un
         f"'{path.name}'에 '{name}' 열이 없습니다. 고르는 옵션: {option}. 있는 열: {listed:.300}.",
         f"'{path.name}' has no column '{name}'. Choose with {option}; it has: {listed:.300}.",
     )
+
+
+def _is_filled(value: Any) -> bool:
+    plain = _plain(value)
+    return not is_empty(plain) if isinstance(plain, str) else plain is not None and plain not in ([], {})
 
 
 def _plain(value: Any) -> Any:

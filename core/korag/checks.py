@@ -302,6 +302,7 @@ _LEGS = {
     "late_interaction": "colbert", "multi_vector": "colbert", "multivector": "colbert", "maxsim": "colbert",
     "splade": "sparse", "vector": "dense", "embedding": "dense", "semantic": "dense", "similarity": "dense",
     "lexical": "bm25", "keyword": "bm25", "text_search": "bm25", "all": "hybrid", "rrf": "hybrid", "fusion": "hybrid",
+    "colbert": "late_interaction",
 }  # fmt: skip
 """Legs by what else they are called: their families, kinds of models, and other stores' names."""
 

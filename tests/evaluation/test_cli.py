@@ -102,7 +102,17 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
         ([], "꼭 필요한 인수가 없습니다: COMMAND", "required: COMMAND"),
         (["evall"], "COMMAND 'evall': 다음 중 하나여야 합니다", "invalid choice: 'evall'"),
         (["models", "--family", "bert"], "--family 'bert': 다음 중 하나여야 합니다", "invalid choice: 'bert'"),
+        (["models", "--family", "colbert"], "혹시 late_interaction인가요?", "Did you mean late_interaction?"),
         (["models", "--famly", "dense"], "없는 인수입니다: --famly", "unrecognized arguments: --famly"),
+        (["serch", "색인", "글"], "혹시 search인가요?", "Did you mean search?"),
+        (["search", "색인", "글", "--explian"], "--explian. 혹시 --explain인가요?", "Did you mean --explain?"),
+        (["search", "색인", "글", "--top-k", "3"], "혹시 --k인가요?", "Did you mean --k?"),
+        (
+            ["search", "색인", "연차", "휴가"],
+            "질문에 빈칸이 있으면 따옴표로 묶으세요.",
+            "Put a question with spaces in quotes.",
+        ),
+        (["index", "내", "문서", "--to", "색인"], "이름에 빈칸이 있으면 따옴표로", "Put a name with spaces in quotes."),
         (["eval", "x", "--k", "열"], "--k '열': 정수여야 합니다", "invalid int value: '열'"),
         (["eval", "x", "--k"], "--k 값이 하나 있어야 합니다", "expected one argument"),
         (["eval", "x", "--models"], "--models 값이 모자랍니다", "expected at least one argument"),
@@ -118,6 +128,12 @@ def test_wrong_usage_is_explained_in_korean_and_english(
     assert usage.startswith("usage: korag")
     assert korean in said
     assert english in same
+
+
+def test_a_mistake_in_a_subcommand_shows_its_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["search", "색인", "연차", "휴가"])
+    assert capsys.readouterr().err.startswith("usage: korag search ")
 
 
 def test_the_module_is_the_command() -> None:
@@ -274,11 +290,28 @@ class TestColumns:
             (["PAIRS", "--column", "query"], "must have the form NAME=COLUMN"),
             (["PAIRS", "--column", "quest=질문"], "must have the form NAME=COLUMN, for example query="),
             (["PAIRS", "--column", "query=물음"], "no column '물음'"),
+            (["OWN"], "the columns are: 질문, 본문. For columns of other names, say which they are: --column query="),
+            (["OWN", "--column", "query=질문"], "--column query=질문 --column positive=본문"),
             (["autorag-ko", "--column", "query=질문"], "for tables of pairs only"),
         ],
     )
     def test_mistakes(
-        self, pairs: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+        self, pairs: Path, arguments: list[str], message: str, write: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["eval", *(str(pairs) if argument == "PAIRS" else argument for argument in arguments)]) == 2
+        own = write(pairs.with_name("문답.jsonl"), [{"질문": "버스", "본문": "버스를 탄다."}])
+        paths = {"PAIRS": str(pairs), "OWN": str(own)}
+        assert main(["eval", *(paths.get(argument, argument) for argument in arguments)]) == 2
         assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
+    def test_tables_as_excel_saves_them(
+        self, tmp_path: Path, encoding: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        table = tmp_path / "문답.csv"
+        table.write_bytes('query,positive\r\n버스,"버스를\r\n탄다."\r\n눈,눈이 온다.\r\n'.encode(encoding))
+        assert main(["eval", str(table)]) == 0
+        assert "BM25 bigram" in capsys.readouterr().out
+        table.write_bytes(b"query,positive\n\xff\xff,\xff\n")
+        assert main(["eval", str(table)]) == 2
+        assert "codec" not in (said := capsys.readouterr().err)
+        assert "Save it as UTF-8" in said

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
+
+from korag.checks import closest_keyword, meant_leg
 
 _KOREAN = (
     (r"the following arguments are required: (?P<what>.+)", "꼭 필요한 인수가 없습니다: {what}"),
@@ -22,6 +25,7 @@ _KOREAN = (
 )
 """Messages of `argparse` by pattern."""
 _ARGUMENT = re.compile(r"argument (?P<name>.+?): ")
+_CHOICE = re.compile(r"invalid choice: '(?P<value>.+?)',? \(choose from (?P<choices>.+)\)", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,10 +36,37 @@ class Parser(argparse.ArgumentParser):
         self._positionals.title, self._optionals.title = "인수 / arguments", "옵션 / options"
         self.add_argument("-h", "--help", action="help", help="도움말을 봅니다. Shows this help.")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses; what is unknown is the subcommand's mistake, and is explained with its usage."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            korean, english = self._advice(unknown)
+            self._fail(f"unrecognized arguments: {' '.join(unknown)}", korean, english)
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Prints usage and message, and exits with 2."""
+        choice = _CHOICE.search(message)
+        meant = meant_leg(choice["value"], re.findall(r"[\w./-]+", choice["choices"])) if choice else ("", "")
+        self._fail(message, *meant)
+
+    def _fail(self, message: str, korean: str, english: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {_in_korean(message)}\n{self.prog}: {message}\n")
+        self.exit(
+            2,
+            f"{self.prog}: {_in_korean(message)}{'.' * bool(korean)}{korean}\n"
+            f"{self.prog}: {message}{'.' * bool(english)}{english}\n",
+        )
+
+    def _advice(self, unknown: Sequence[str]) -> tuple[str, str]:
+        """Returns what to do about the first unknown argument, in Korean and English: an option, or a word."""
+        if unknown[0].startswith("-"):
+            options = {name.lstrip("-").replace("-", "_"): name for name in self._option_string_actions}
+            known = closest_keyword(unknown[0].partition("=")[0].lstrip("-").replace("-", "_"), list(options))
+            return (f" 혹시 {options[known]}인가요?", f" Did you mean {options[known]}?") if known else ("", "")
+        has_query = any(action.dest == "query" for action in self._actions)
+        korean, english = ("질문", "question") if has_query else ("이름", "name")
+        return f" {korean}에 빈칸이 있으면 따옴표로 묶으세요.", f" Put a {english} with spaces in quotes."
 
 
 def _in_korean(message: str) -> str:

@@ -128,7 +128,12 @@ class TestBrokenFiles:
     def test_cp949(self, tmp_path: Path) -> None:
         path = tmp_path / "pairs.csv"
         path.write_bytes("query,positive\n휴가,신청한다\n".encode("cp949"))
-        with pytest.raises(DatasetError, match="not UTF-8"):
+        assert list(load_dataset(path).documents.values()) == ["신청한다"]
+
+    def test_another_encoding(self, tmp_path: Path) -> None:
+        path = tmp_path / "pairs.jsonl"
+        path.write_bytes(b'{"query": "\xff", "positive": "\xff"}\n')
+        with pytest.raises(DatasetError, match="Save it as UTF-8"):
             load_dataset(path)
 
     def test_a_damaged_parquet_file(self, tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ JUDGED_QUERY = ("query-id", "query_id", "qid")
 JUDGED_DOCUMENT = ("corpus-id", "corpus_id", "docid", "doc_id")
 _PAIR_QUERY = ("query", "anchor", "question")
 _PAIR_POSITIVE = ("positive", "pos", "positives")
+_OWN_NAMES = (
+    " 열의 이름이 다르면 알려 주세요. 예: --column query=질문 --column positive=본문 (파이썬: "
+    "columns={'query': '질문', 'positive': '본문'}).",
+    " For columns of other names, say which they are: --column query=질문 --column positive=본문 (in Python: "
+    "columns={'query': '질문', 'positive': '본문'}).",
+)
 
 
 def read_folder(folder: Path, *, split: str = "test") -> Dataset:
@@ -119,6 +125,8 @@ def read_pairs(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
         row = {
             names.get(str(own), own): value for own, value in given.items() if own in names or own not in names.values()
         }
+        for wanted in (_PAIR_QUERY, _PAIR_POSITIVE):
+            column(row, wanted, where, advice=_OWN_NAMES)
         query = queries.setdefault(text_column(row, _PAIR_QUERY, where), f"q{len(queries)}")
         positives = list(_texts(column(row, _PAIR_POSITIVE, where), "positive", where))
         if not positives:

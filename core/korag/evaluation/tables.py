@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from korag._optional import require
-from korag.errors import DatasetError
+from korag.errors import DatasetError, UnreadableFileError
+from korag.reading.decoding import open_text
 from korag.storage import check_readable
 
 SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
@@ -25,7 +26,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, TableRow]]:
     """Reads a table row by row.
 
     Args:
-        path: A ``.parquet``, ``.jsonl``, ``.csv`` or ``.tsv`` file; text in UTF-8, with or without a byte-order mark.
+        path: A ``.parquet``, ``.jsonl``, ``.csv`` or ``.tsv`` file; text in the encodings of `korag.reading.decoding`.
 
     Yields:
         The location of the row (``"qrels.tsv:3"``: line of the file, or row of a parquet file) and its values.
@@ -51,12 +52,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, TableRow]]:
                 f"'{path.name}'은(는) 지원하지 않는 형식입니다. 다음 중 하나여야 합니다: {', '.join(SUFFIXES)}.",
                 f"The format of '{path.name}' is not supported; it must be one of: {', '.join(SUFFIXES)}.",
             )
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"'{path}'은(는) UTF-8이 아닙니다({error}). 엑셀에서는 'CSV UTF-8'로 저장하고, CP949 파일은 "
-            "iconv -f CP949 -t UTF-8로 변환하세요.",
-            f"'{path}' is not UTF-8 ({error}). In Excel, save as 'CSV UTF-8'; convert CP949 with iconv.",
-        ) from error
+    except UnreadableFileError as error:
+        raise DatasetError(*error.args) from error
 
 
 def find_table(folder: Path, name: str) -> Path | None:
@@ -64,8 +61,14 @@ def find_table(folder: Path, name: str) -> Path | None:
     return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
 
 
-def column(row: TableRow, names: Sequence[str], where: str) -> Any:
+def column(row: TableRow, names: Sequence[str], where: str, *, advice: tuple[str, str] = ("", "")) -> Any:
     """Returns the value of the first of several columns that exists.
+
+    Args:
+        row: The row.
+        names: The columns.
+        where: The row's location, for the message.
+        advice: What to do if none exists, in Korean and English, each with a space before it.
 
     Raises:
         DatasetError: If none exists; the message names those that do.
@@ -75,8 +78,8 @@ def column(row: TableRow, names: Sequence[str], where: str) -> Any:
             return row[name]
     wanted, found = " / ".join(names), ", ".join(map(str, row))
     raise DatasetError(
-        f"{where}: '{wanted}' 열이 없습니다. 있는 열: {found}.",
-        f"{where}: there is no column '{wanted}'; the columns are: {found}.",
+        f"{where}: '{wanted}' 열이 없습니다. 있는 열: {found}.{advice[0]}",
+        f"{where}: there is no column '{wanted}'; the columns are: {found}.{advice[1]}",
     )
 
 
@@ -114,7 +117,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, TableRow]]:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, TableRow]]:
-    with path.open(encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -135,7 +138,7 @@ def _jsonl(path: Path) -> Iterator[tuple[str, TableRow]]:
 
 
 def _csv(path: Path, delimiter: str) -> Iterator[tuple[str, TableRow]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_text(path, newline="") as file:
         # BEIR's TSV files have no quoting.
         reader = (
             csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)

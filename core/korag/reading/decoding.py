@@ -33,8 +33,12 @@ def read_text(path: Path) -> str:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """Opens a text file to be read piece by piece; line ends are as Python has them.
+def open_text(path: Path, *, newline: str | None = None) -> Iterator[TextIO]:
+    """Opens a text file to be read piece by piece.
+
+    Args:
+        path: The file.
+        newline: As for `open`; None for line ends as Python has them.
 
     Raises:
         UnreadableFileError: As for `read_text`.
@@ -46,7 +50,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
     if encoding is None:
         raise _no_text(path)
     try:
-        with storage_errors(path, writing=False), path.open(encoding=encoding) as file:
+        with storage_errors(path, writing=False), path.open(encoding=encoding, newline=newline) as file:
             yield file
     except UnicodeDecodeError as error:  # the file has changed since
         raise _no_text(path) from error

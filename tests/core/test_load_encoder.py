@@ -606,6 +606,12 @@ class TestArguments:
             caught.value, f"{name}={value!r}", f"backend={backend!r}", "float32" if name == "dtype" else "cpu"
         )
 
+    @pytest.mark.parametrize("device", ["gpu", "cuda:one", "CPU", ""])
+    def test_a_name_that_is_no_device_is_refused_at_once(self, device):
+        with pytest.raises(InvalidArgumentError) as caught:
+            load_encoder("mini-dense", device=device)
+        assert_bilingual(caught.value, f"device={device!r}", "cpu", "cuda", "mps")
+
     @pytest.mark.slow
     @pytest.mark.parametrize("layout", ["dense", "lora", "splade", "pylate", "matryoshka"])
     @pytest.mark.parametrize(("dtype", "scale"), [("float16", 2e-3), ("bfloat16", 2e-2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -26,6 +27,11 @@ DTYPES: dict[str, tuple[str, ...]] = {
 """Precisions each backend supports, besides ``"auto"``; those of the backend ``"auto"`` are torch's."""
 PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 """Packages that backends require besides torch."""
+_DEVICE = re.compile(
+    r"(?:cpu|cuda|mps|xpu|npu|hpu|ipu|xla|mtia|hip|ve|fpga|maia|vulkan|opencl|opengl|ideep|mkldnn|lazy|meta|musa|mlu"
+    r"|privateuseone)(?::\d+)?"
+)
+"""Devices by torch's names, and those of its plug-ins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,13 @@ def check_options(options: LoadOptions) -> None:
         raise _unsupported(backend, f"dtype={dtype!r}", " | ".join(map(repr, supported)))
     if not runs_on_torch(backend) and device not in (None, "cpu"):
         raise _unsupported(backend, f"device={device!r}", "'cpu'")
+    if isinstance(device, str) and not _DEVICE.fullmatch(device):
+        raise InvalidArgumentError(
+            f"device={device!r:.80}: 그런 장치는 없습니다. 쓸 수 있는 이름: cpu, cuda(GPU, 둘째 것은 cuda:1), "
+            "mps(애플), xpu(인텔), npu. 빼면 가장 빠른 장치를 씁니다.",
+            f"device={device!r:.80} is no device. The names are cpu, cuda (a GPU; cuda:1 for the second), mps (Apple), "
+            "xpu (Intel) and npu. Leave it out for the fastest one.",
+        )
 
 
 def check_backend(backend: str) -> None:

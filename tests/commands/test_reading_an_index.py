@@ -84,7 +84,12 @@ def test_scores_are_explained_in_the_terminal_in_json_and_as_a_page(
     command = ["search", str(index), "계약서를 보존하는 기간", "--k", "1"]
     page = tmp_path / "까닭.html"
     assert main([*command, "--explain", "--html", str(page)]) == 0
-    assert re.search(r"bm25: \d\.\d+\n +\d\.\d+  \S+", capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert re.search(r"bm25: \d\.\d+\n +\d\.\d+  \S+", printed)
+    assert f"Wrote the explanations: {page}" in printed
+    assert main([*command, "--html", str(tmp_path / "또.html"), "--json"]) == 0
+    assert json.loads((said := capsys.readouterr()).out)
+    assert "또.html" in said.err
     html = page.read_text(encoding="utf-8")
     assert html.startswith("<!doctype html>")
     assert "계약서" in html
@@ -95,6 +100,32 @@ def test_scores_are_explained_in_the_terminal_in_json_and_as_a_page(
         assert main([*command, "--html", name]) == 2
         assert message in capsys.readouterr().err
     assert page.read_text(encoding="utf-8") == html
+
+
+@pytest.mark.parametrize(
+    ("where", "korean", "english"),
+    [
+        (
+            '{"파일": "규정.md"}',
+            "'파일' 필드가 있는 문서가 없습니다. 있는 필드: file, 쪽, 번호.",
+            "there are: file, 쪽, 번호.",
+        ),
+        ('{"$or": [{"책": 1}, {"쪽": 99}]}', "'책' 필드가 있는 문서가 없습니다.", "No document has the field '책'"),
+        ('{"번호": {"$gte": 3}}', "'번호' 필드의 값은 수가 아니라 글자입니다. 예: '7'.", "are texts, not numbers"),
+        ('{"쪽": 99}', "", ""),
+    ],
+)
+def test_a_filter_that_nothing_passes_is_explained(
+    index: Path, capsys: pytest.CaptureFixture[str], where: str, korean: str, english: str
+) -> None:
+    with Collection.open(index) as collection:
+        collection.add(["회의실은 미리 예약한다."], ids=["회의"], metadata=[{"번호": "7"}])
+    assert main(["search", str(index), "회의실 예약", "--where", where]) == 0
+    printed = capsys.readouterr()
+    assert "Nothing was found" in printed.out
+    assert korean in printed.err
+    assert english in printed.err
+    assert bool(printed.err) is bool(korean)
 
 
 def test_nothing_found_is_said(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,6 +142,7 @@ def test_nothing_found_is_said(index: Path, capsys: pytest.CaptureFixture[str]) 
         (["search", "INDEX", "글", "--k", "0"], "--k 0: the number of hits must be at least 1"),
         (["search", "INDEX", "\udcb1\udcdb"], "is not UTF-8; set the terminal's encoding"),
         (["search", "INDEX", "글", "--using", "dense"], "using='dense'"),
+        (["search", "INDEX", "글", "--where", "{file: 1}"], "--where '{file: 1}': JSON 형식이어야 합니다."),
         (["search", "없는 폴더", "글"], "korag index"),
         (["info", "없는 폴더"], "There is no collection"),
         (["truncated", "없는 폴더"], "There is no collection"),
@@ -125,9 +157,12 @@ def test_mistakes(index: Path, capsys: pytest.CaptureFixture[str], arguments: li
 
 @pytest.mark.parametrize("command", ["search", "truncated", "info", "verify"])
 def test_a_folder_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
-    (tmp_path / "글.txt").write_text("글", encoding="utf-8")
-    assert main([command, str(tmp_path), *(["글"] if command == "search" else [])]) == 2
-    assert "is not a KoRAG collection; pass the folder of one" in capsys.readouterr().err
+    (folder := tmp_path / "문서").mkdir()
+    (folder / "글.txt").write_text("글", encoding="utf-8")
+    assert main([command, str(folder), *(["글"] if command == "search" else [])]) == 2
+    said = capsys.readouterr().err
+    assert "is not a KoRAG collection; pass the folder of one" in said
+    assert (f"먼저 korag index {folder} --to 색인" in said) is (command != "verify")
 
 
 def test_json_is_valid_in_any_encoding(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,11 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from korag.errors import InvalidArgumentError
+from korag.errors import ForeignFolderError, InvalidArgumentError
+from korag.paths import shell_word
 
 if TYPE_CHECKING:
     from korag.collection.base import Collection
@@ -72,12 +74,13 @@ def open_index(options: argparse.Namespace) -> Collection:
         return open_existing(server, encoders=options.models, load_stored_models=options.load_stored_models)
     from korag.collection.local.opening import open_saved
 
-    return open_saved(
-        options.index,
-        encoders=options.models,
-        load_stored_models=options.load_stored_models,
-        made_by=f"korag index FOLDER --to '{options.index}'",
-    )
+    with _advising(options.index):
+        return open_saved(
+            options.index,
+            encoders=options.models,
+            load_stored_models=options.load_stored_models,
+            made_by=f"korag index FOLDER --to '{options.index}'",
+        )
 
 
 @contextmanager
@@ -96,8 +99,24 @@ def read_index(options: argparse.Namespace) -> Iterator[StoredFolder | StoredOnS
         with servers.reading(server) as on_server:
             yield on_server
         return
-    with folders.reading(check_path("INDEX", options.index)) as in_folder:
+    with _advising(options.index), folders.reading(check_path("INDEX", options.index)) as in_folder:
         yield in_folder
+
+
+@contextmanager
+def _advising(index: str) -> Iterator[None]:
+    """Says how to index a folder that is no collection: perhaps it is the one with the files."""
+    try:
+        yield
+    except ForeignFolderError as error:
+        if not Path(index).is_dir():
+            raise
+        korean, english = error.args
+        command = f"korag index {shell_word(index)} --to"
+        raise ForeignFolderError(
+            f"{korean} 찾을 파일이 있는 폴더라면 먼저 {command} 색인",
+            f"{english} If it has the files to search, first: {command} INDEX",
+        ) from error
 
 
 def check_folder(option: str, text: str) -> str:

@@ -67,7 +67,7 @@ def malformed(option: str, text: str, form: str, example: str = "") -> InvalidAr
     """Returns the error for an option's value in the wrong form."""
     korean, english = (f" 예: {example}", f", for example {example}") if example else ("", "")
     return InvalidArgumentError(
-        f"{option} {text!r}은(는) {form} 형식이어야 합니다.{korean}",
+        f"{option} {text!r}: {form} 형식이어야 합니다.{korean}",
         f"{option} {text!r} must have the form {form}{english}.",
     )
 

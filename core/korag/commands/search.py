@@ -12,8 +12,9 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from korag.commands.no_hits import reasons_of
 from korag.commands.opening import add_index, add_json, open_index
-from korag.commands.options import MARKS, as_json, malformed, write
+from korag.commands.options import MARKS, as_json, malformed, printable, write
 from korag.empty_query import reject_empty_query
 from korag.errors import InvalidArgumentError
 from korag.serving.answers import hit_as_dict
@@ -103,10 +104,15 @@ def run(options: argparse.Namespace) -> None:
             hit.id: collection.explain(options.query, hit, **settings)
             for hit in (hits if options.explain or page is not None else ())
         }
+        reasons = [] if where is None or hits else list(reasons_of(collection, where))
     if page is not None:
         _write_pictures(page, options.query, list(told.values()))
+        wrote = f"점수의 내역을 썼습니다: {page} / Wrote the explanations: {page}\n"
+        sys.stderr.write(printable(wrote)) if options.json else write(wrote)
     if not options.explain:
         told = {}
+    for reason in reasons:
+        sys.stderr.write(printable(f"{reason}\n"))
     if options.json:
         shown = [hit_as_dict(hit) | ({"explanation": told[hit.id].to_dict()} if hit.id in told else {}) for hit in hits]
         write(as_json(shown, indent=1))

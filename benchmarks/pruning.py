@@ -64,7 +64,7 @@ def _digest(*texts: str) -> str:
 @contextmanager
 def remembering(encoder: LateInteractionEncoder) -> Iterator[None]:
     """Inside the ``with`` block, token vectors that an earlier run has made are read, and new ones are kept."""
-    file = _KEPT / f"tokens-{_digest(encoder.model_name)}.npz"
+    file = _KEPT / f"tokens-{_digest(str(encoder.fingerprint))}.npz"
     known = dict(np.load(file)) if file.exists() else {}
     before, encode = len(known), encoder.encode_placed
 
@@ -93,7 +93,7 @@ def contexts(folder: Path, encoder: LateInteractionEncoder, questions: int) -> t
     texts = {row["_id"]: row["text"] for row in pq.read_table(folder / "corpus.parquet").to_pylist()}
     asked = {row["_id"]: row["text"] for row in pq.read_table(folder / "queries.parquet").to_pylist()}
     marked = json.loads(Path(__file__).with_name("pruning_answers.json").read_text(encoding="utf-8"))[:questions]
-    index = _KEPT / f"index-{_digest(encoder.model_name, *texts.values())}"
+    index = _KEPT / f"index-{_digest(str(encoder.fingerprint), *texts.values())}"
     with Collection.open(index, encoders=[encoder], bm25="bigram") as collection:
         if len(collection) < len(texts):
             collection.add(list(texts.values()), ids=list(texts))

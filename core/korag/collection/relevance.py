@@ -14,7 +14,7 @@ RECOMMENDED = 0.5
 """The `min_relevance` of a hybrid search that rejects questions a collection cannot answer."""
 
 _LEXICAL = 0.21
-_EVEN = {"dense": 0.61, "sparse": 0.42, "late_interaction": 0.63}
+_EVEN = {"dense": 0.63, "sparse": 0.42, "late_interaction": 0.69}
 """By family: the relevance of a leg's best document at which a question is as likely to be answerable as not."""
 
 

@@ -20,8 +20,8 @@ _LETTERS = {"l": "ㄹ", "m": "ㅁ", "n": "ㄴ", "r": "ㄹ"}
 """Final consonants of the names of letters: 엘, 엠, 엔, 알."""
 _ENDINGS = ((re.compile(r"le?$"), "ㄹ"), (re.compile(r"me?$"), "ㅁ"), (re.compile(r"ne?$|ng$"), "ㄴ"))
 """Endings of words that are read with a final consonant; 로그, 리스트 and most others get a vowel instead."""
-_SHORT = re.compile(r"(?:^|[^aeiou])[aeiou](?:ck|[kpt])$")
-"""A short vowel before a stop: 북, 맵, 셋."""
+_SHORT = re.compile(r"(?:^|[^aeiou])[aeiou](?:ck|[ckpt])$|[aeo]b$|ook$|group$|type$")
+"""A short vowel before a stop: 맵, 셋, 코덱, 웹; 북, 그룹, 타입."""
 
 
 def agree(text: str) -> str:

@@ -25,7 +25,9 @@ from korag.particles import agree
         ("model이(가)", "model이"), ("where을(를)", "where를"), ("filters이(가)", "filters가"),
         ("top_k이(가)", "top_k가"), ("None은(는)", "None은"), ("True(으)로", "True로"),
         ("'file.json'와(과)", "'file.json'과"),
-        ("set이(가)", "set이"),
+        ("set이(가)", "set이"), ("codec을(를)", "codec을"), ("topic은(는)", "topic은"),
+        ("NoneType이(가)", "NoneType이"), ("pipe이(가)", "pipe가"), ("async을(를)", "async를"),
+        ("web(으)로", "web으로"), ("hub을(를)", "hub를"), ("notebook을(를)", "notebook을"), ("group이(가)", "group이"),
         ("client=이(가)", "client=가"), ("{1: 2}이(가)", "{1: 2}이(가)"), ("그림(가)", "그림(가)"),
     ],
 )  # fmt: skip

@@ -194,9 +194,46 @@ class TestIdentity:
             assert collection.search(LONG, k=1)[0].id == "a"
             (leg,) = collection.legs
             assert leg == "colbert"
+        with Collection.open(tmp_path / "c", encoders=["mini-colbert"]) as collection:
+            assert collection.search(SHORT, k=1)[0].id == "a"
+
+    @pytest.mark.parametrize(("first", "then"), [(None, 40), (40, None)])
+    @pytest.mark.parametrize("layout", ["dense", "splade", "mini-colbert", "plain", "minimum"])
+    def test_a_collection_opens_with_another_where_queries_are_not_filled(self, built, tmp_path, layout, first, then):
+        """Only queries longer than it have other vectors: what is stored does not depend on it."""
+        model = layout
+        if layout in ("plain", "minimum"):
+            native(tmp_path / "model", **(PLAIN if layout == "plain" else MINIMUM | {"query_length": 30}))
+            model = tmp_path / "model"
+        elif layout != "mini-colbert":
+            model = built(layout)
+        one, other = (load_encoder(model, query_length=length, dtype="float32") for length in (first, then))
+        short, texts = ["보증금"], [SHORT, LONG]
+        assert_same(one.encode_queries(short), other.encode_queries(short))
+        assert_same(one.encode_documents(texts), other.encode_documents(texts))
+        with Collection.open(tmp_path / "c", encoders=[one]) as collection:
+            collection.add(texts)
+            expected = [(hit.id, hit.score) for hit in collection.search(short[0])]
+        with Collection.open(tmp_path / "c", encoders=[other]) as collection:
+            assert [(hit.id, hit.score) for hit in collection.search(short[0])] == expected
+            (leg,) = collection.legs
+            vectors, fingerprints = {leg: one.encode_documents(["셋"])}, {leg: one.fingerprint}
+            assert collection.add_encoded([("셋", "셋")], vectors, fingerprints=fingerprints) == ["셋"]
+
+    @pytest.mark.parametrize(("first", "then"), [(None, 40), (40, None)])
+    @pytest.mark.parametrize("layout", ["pylate", "stanford", "fixed"])
+    def test_a_collection_needs_the_same_where_queries_are_filled(self, built, tmp_path, layout, first, then):
+        model = tmp_path / "model"
+        if layout == "fixed":
+            native(model, **FIXED)
+        else:
+            model = built(layout)
+        one, other = (load_encoder(model, query_length=length) for length in (first, then))
+        with Collection.open(tmp_path / "c", encoders=[one]) as collection:
+            collection.add([SHORT, LONG])
         with pytest.raises(FingerprintError) as caught:
-            Collection.open(tmp_path / "c", encoders=["mini-colbert"])
-        assert_bilingual(caught.value, "query_length")
+            Collection.open(tmp_path / "c", encoders=[other])
+        assert_bilingual(caught.value, "query_length", "40")
 
 
 class TestReports:

@@ -44,6 +44,7 @@ class Checkpoint:
         query_length: Maximum query length in tokens, prompt and special tokens included; None for no limit.
         document_length: Maximum document length in tokens, likewise.
         least_query_length: Number of tokens that every query is filled up to, where that is not its maximum; or 0.
+        fills_queries: Shorter queries are filled up to `query_length`, so that it decides about the vectors of all.
         max_positions: Number of tokens the backbone has positions for; None if unknown.
         query_positions: The same for queries, which a Router may send to another backbone.
         normalized: The model itself makes unit vectors.
@@ -72,6 +73,7 @@ class Checkpoint:
     normalized: bool
     similarity: str
     least_query_length: int = 0
+    fills_queries: bool = False
     marks: tuple[str, str] | None = None
     max_active_dims: int | None = None
     bare_pooling: str | None = None
@@ -156,6 +158,7 @@ def _read(source: ModelFiles, family: Family | None, base: Checkpoint | None) ->
         normalized=reader.unit_vectors or is_normalized,
         similarity="dot" if is_dot else reader.similarity,
         least_query_length=reader.least_query_length(settings),
+        fills_queries=reader.fills_queries(settings),
         marks=reader.marks(settings),
         max_active_dims=_max_active_dims(source, settings) if family == "sparse" and head is None else None,
         bare_pooling=_bare_pooling(settings) if reader is DENSE and not settings.modules else None,

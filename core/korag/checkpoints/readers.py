@@ -34,6 +34,7 @@ class Reader:
         prompts: Returns the query and document prompts, empty where none is saved.
         lengths: Returns the maximum query and document lengths in tokens.
         least_query_length: Returns the number of tokens that queries are filled up to, beyond which they may be longer.
+        fills_queries: Returns True if queries are filled up to their maximum length.
         has_head: Returns False if the projection to token vectors is missing.
         marks: Returns the marks before stripped queries and documents; None if texts are taken as they are.
         unit_vectors: The model makes unit vectors whatever its modules.
@@ -45,6 +46,7 @@ class Reader:
     prompts: Callable[[FolderSettings], tuple[str, str]]
     lengths: Callable[[FolderSettings], Lengths]
     least_query_length: Callable[[FolderSettings], int] = lambda _: 0
+    fills_queries: Callable[[FolderSettings], bool] = lambda _: False
     has_head: Callable[[FolderSettings], bool] = lambda _: True
     marks: Callable[[FolderSettings], tuple[str, str] | None] = lambda _: None
     unit_vectors: bool = False
@@ -123,8 +125,7 @@ def late_interaction_lengths(settings: FolderSettings) -> Lengths:
     document = documents.get("document_length") or model.get("document_length") or max_length(documents)
     own = max_length(backbone)
     query = backbone.get("query_length") or model.get("query_length")
-    if "query_expansion" in backbone or "query_expansion" in model:
-        expansion = backbone.get("query_expansion", model.get("query_expansion")) or {}
+    if (expansion := _expansion(settings)) is not None:
         if expansion.get("strategy") == "fixed":
             return expansion.get("length"), document
         return max(query, expansion.get("length", 0)) if query else own, document  # "min" is a floor, not a limit
@@ -135,8 +136,24 @@ def late_interaction_lengths(settings: FolderSettings) -> Lengths:
 
 def expansion_floor(settings: FolderSettings) -> int:
     """Returns the number of tokens that a late-interaction model fills queries up to; 0 if it is their maximum too."""
-    expansion = settings.queries.backbone.get("query_expansion", settings.model.get("query_expansion")) or {}
+    expansion = _expansion(settings) or {}
     return expansion.get("length", 0) if expansion.get("strategy") == "min" else 0
+
+
+def expands_to_length(settings: FolderSettings) -> bool:
+    """Returns True if a late-interaction model fills queries up to their maximum length."""
+    model = settings.model
+    if (expansion := _expansion(settings)) is not None:
+        return expansion.get("strategy") == "fixed"
+    return bool(_PYLATE_KEYS & model.keys()) and model.get("do_query_expansion") is not False
+
+
+def _expansion(settings: FolderSettings) -> dict[str, Any] | None:
+    """Returns the settings of query expansion, empty if it is off; None where there are none."""
+    backbone, model = settings.queries.backbone, settings.model
+    if "query_expansion" not in backbone and "query_expansion" not in model:
+        return None
+    return backbone.get("query_expansion", model.get("query_expansion")) or {}
 
 
 def stanford_dim(settings: FolderSettings) -> Any:
@@ -162,6 +179,11 @@ def stanford_lengths(settings: FolderSettings) -> Lengths:
     return query, saved or metadata.get("doc_maxlen") or document
 
 
+def stanford_fills(settings: FolderSettings) -> bool:
+    """Returns True unless sentence-transformers' settings say that queries are not filled up to their length."""
+    return _expansion(settings) is None or expands_to_length(settings)
+
+
 DENSE = Reader(dim=partial(pipeline_dim, backbone_key="hidden_size"), prompts=saved_prompts, lengths=own_lengths)
 SPARSE = replace(DENSE, dim=partial(pipeline_dim, backbone_key="vocab_size"), similarity="dot")
 MODEL2VEC = replace(DENSE, dim=lambda _: None, lengths=model2vec_lengths)
@@ -170,6 +192,7 @@ LATE_INTERACTION = replace(
     dim=token_dim,
     lengths=late_interaction_lengths,
     least_query_length=expansion_floor,
+    fills_queries=expands_to_length,
     has_head=has_projection,
     marks=pylate_marks,
     unit_vectors=True,
@@ -179,6 +202,7 @@ STANFORD = replace(
     dim=stanford_dim,
     prompts=stanford_prompts,
     lengths=stanford_lengths,
+    fills_queries=stanford_fills,
     has_head=lambda _: True,  # the projection is among the weights of HF_ColBERT
     marks=lambda _: None,
 )

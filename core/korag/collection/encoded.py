@@ -132,7 +132,7 @@ def _check_fingerprint(name: str, given: object, encoder: Encoder[Any]) -> None:
             f"fingerprints['{name}']={given!r:.60} must be the fingerprint of the encoder that made the vectors, or "
             "its to_dict().",
         ) from error
-    if differences := made.differences(encoder.fingerprint):
+    if differences := encoder.differences(made):
         field, (was, now) = next(iter(differences.items()))
         raise FingerprintError(
             f"vectors['{name}']은(는) 이 컬렉션의 인코더('{encoder.model_name}')가 아니라 '{made.model}'(으)로 만든 "

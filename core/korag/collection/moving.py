@@ -114,9 +114,12 @@ def _check_same(source: Mapping[str, Leg], target: Mapping[str, Leg]) -> None:
 
 def _identity(leg: Leg) -> dict[str, Any]:
     """Whatever decides what is stored; where the model came from does not."""
-    own = leg.inner.identity() if isinstance(leg, WindowedLeg) else leg.identity()
+    leg = leg.inner if isinstance(leg, WindowedLeg) else leg
+    own = leg.identity()
     known = {key: value for key, value in own.items() if key not in ("load", "fingerprint")}
     if "fingerprint" in own:
         fields = {key: value for key, value in own["fingerprint"].items() if key not in ("model", "revision")}
+        if leg.encoder is not None and not leg.encoder.fills_queries:
+            del fields["query_length"]
         known |= fields
     return known

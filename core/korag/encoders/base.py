@@ -51,8 +51,27 @@ class Encoder(ABC, Generic[Vectors]):
     def fingerprint(self) -> Fingerprint:
         """Identity of the vectors: two encoders with equal fingerprints return the same vectors.
 
-        A collection stores it and refuses an encoder with another one.
+        A collection stores it and refuses an encoder with another one, as far as `differences` counts.
         """
+
+    @property
+    def fills_queries(self) -> bool:
+        """True if shorter queries are filled up to ``fingerprint.query_length``; True by default for late interaction.
+
+        Otherwise it is only where long queries are cut, and vectors made with another one fit.
+        """
+        return self.family == "late_interaction"
+
+    def differences(self, stored: Fingerprint) -> dict[str, tuple[Any, Any]]:
+        """Returns why vectors made by an encoder of another fingerprint do not fit, as name → (its value, own value).
+
+        Args:
+            stored: That fingerprint.
+        """
+        found = stored.differences(self.fingerprint)
+        if not self.fills_queries:
+            found.pop("query_length", None)
+        return found
 
     @property
     @abstractmethod

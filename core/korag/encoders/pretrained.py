@@ -165,6 +165,11 @@ class PretrainedEncoder(LazyModel[Checkpoint], Encoder[Vectors]):
         return self._checkpoint.similarity
 
     @property
+    def fills_queries(self) -> bool:
+        """True if shorter queries are filled up to `query_length` with mask tokens."""
+        return self._checkpoint.fills_queries
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """Everything that changes the vectors, and nothing else. Downloads the weights, but does not load them."""
         if (fingerprint := self._fingerprint) is None:  # `unload` may forget it meanwhile

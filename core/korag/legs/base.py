@@ -334,7 +334,7 @@ class EncoderLeg(Leg):
             built = Fingerprint.from_dict(recorded["fingerprint"])
         except (KeyError, ValueError) as error:
             raise damaged_entry(name, place, "fingerprint") from error
-        if differences := built.differences(given.fingerprint):
+        if differences := given.differences(built):
             field, (was, now) = next(iter(differences.items()))
             raise FingerprintError(
                 f"{place}의 '{name}' 벡터는 다른 인코더({built.model})로 만들었습니다. 다른 항목: "

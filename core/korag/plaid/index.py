@@ -425,7 +425,7 @@ class PlaidIndex(Documents):
 
 
 def _check_fingerprint(folder: Path, state: State, encoder: Encoder[Any]) -> None:
-    if not (differences := state.fingerprint.differences(encoder.fingerprint)):
+    if not (differences := encoder.differences(state.fingerprint)):
         return
     field, (was, now) = next(iter(differences.items()))
     made_by, model = state.fingerprint.model, encoder.model_name

@@ -228,24 +228,41 @@ def check_distinct(name: str, ids: Iterable[str], *, first: int = 0) -> None:
 # -- keywords -------------------------------------------------------------------------------------------------
 
 
-def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str], *, loader: str = "load_encoder") -> None:
+def called(owner: object) -> str:
+    """Returns the name under which users know the class of an object, or a class."""
+    cls = owner if isinstance(owner, type) else type(owner)
+    name: str = getattr(cls, "_called", cls.__name__)
+    return name
+
+
+def reject_unknown(
+    owner: object,
+    given: Iterable[str],
+    known: Sequence[str],
+    *,
+    loader: str = "load_encoder",
+    takes: str | None = None,
+) -> None:
     """Raises for a keyword that would otherwise be dropped silently.
 
     Args:
-        owner: Whose method it is: an object, or the class of a class method.
+        owner: Whose method it is: an object, or the class of a class method; or the name of a function.
         given: Names of the keywords passed.
         known: Names of the keywords accepted.
         loader: The name in `korag` of what loads a model to pass here.
+        takes: The keyword that takes a loaded model; None for the usual ones.
 
     Raises:
         InvalidArgumentError: If one is unknown; the message suggests the closest match.
     """
-    owner_name = (owner if isinstance(owner, type) else type(owner)).__name__
+    owner_name = owner if isinstance(owner, str) else called(owner)
     for name in given:
         if name not in known:
             meant = closest_keyword(name, known)
             korean, english = (
-                (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else _of_a_model(name, known, loader)
+                (f" 혹시 {meant}인가요?", f" Did you mean {meant}?")
+                if meant
+                else _of_a_model(name, known, loader, takes)
             )
             raise InvalidArgumentError(
                 f"{owner_name}에는 '{name}' 인수가 없습니다.{korean} 쓸 수 있는 것: {', '.join(known)}.",
@@ -253,13 +270,13 @@ def reject_unknown(owner: object, given: Iterable[str], known: Sequence[str], *,
             )
 
 
-def _of_a_model(name: str, known: Sequence[str], loader: str) -> tuple[str, str]:
+def _of_a_model(name: str, known: Sequence[str], loader: str, takes: str | None) -> tuple[str, str]:
     """Returns the advice for a setting of a model where loaded models are passed, which have settings of their own."""
-    takes = next((each for each in ("encoders", "models", "model_name") if each in known), None)
+    takes = takes or next((each for each in ("encoders", "models", "model_name") if each in known), None)
     if takes is None or name not in _MODEL_SETTINGS[loader]:
         return "", ""
     loaded = f"korag.{loader}('…', {name}=…)"
-    call = f"{takes}={loaded}" if takes == "model_name" else f"{takes}=[{loaded}]"
+    call = f"{takes}=[{loaded}]" if takes in ("encoders", "models") else f"{takes}={loaded}"
     return (
         f" 모델의 설정이니 모델을 불러올 때 넣으세요: {call}.",
         f" It is a setting of a model, for where that is loaded: {call}.",

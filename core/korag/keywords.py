@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from korag.checks import reject_unknown
+from korag.checks import called, reject_unknown
 from korag.errors import InvalidArgumentError
 
 P = ParamSpec("P")
@@ -65,7 +65,16 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         InvalidArgumentError: If the call names an argument that there is not, has more arguments without a name than
             may be, or leaves a required one out.
     """
-    _, *parameters = inspect.signature(function).parameters.values()
+    return _checked(function, owned=True)
+
+
+def checks_call(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a function as `checks_keywords` does a method; one with ``**keywords`` passes them on unchecked."""
+    return _checked(function, owned=False)
+
+
+def _checked(function: Callable[P, R], *, owned: bool) -> Callable[P, R]:
+    parameters = list(inspect.signature(function).parameters.values())[owned:]
     known = [given.name for given in parameters if given.kind in (given.KEYWORD_ONLY, given.POSITIONAL_OR_KEYWORD)]
     takes_any = any(given.kind is given.VAR_KEYWORD for given in parameters)
     unnamed = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -73,26 +82,28 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
     required = [given for given in parameters if given.default is given.empty and given.name in known]
     names = {other: name for other, name in MODEL_NAMES.items() if name in known and other not in known}
 
+    def place(args: tuple[Any, ...]) -> str:
+        return _place(args[0], function) if owned else function.__name__
+
     @functools.wraps(function)
     def checked(*args: P.args, **keywords: P.kwargs) -> R:
         renamed: Any = one_name(keywords, names)
         unknown = [name for name in renamed if name not in known]
-        given = len(args) - 1  # without self or cls
+        given = len(args) - owned  # without self or cls
         if given > len(positional):
-            raise _unnamed(_place(args[0], function), given, positional, known)
+            raise _unnamed(place(args), given, positional, known)
         if twice := [name for name in positional[:given] if name in renamed]:
             raise InvalidArgumentError(
                 f"{twice[0]}을(를) 두 번 넣었습니다. 이름 없이 넣은 인수도 {twice[0]}입니다. 하나만 넣으세요.",
                 f"{twice[0]} is given twice: the argument without a name is {twice[0]} too. Give only one of them.",
             )
         missing = [each.name for index, each in enumerate(required) if index >= given and each.name not in renamed]
-        if unknown and (missing or not takes_any):
-            reject_unknown(args[0], unknown, known)
+        if unknown and ((missing and owned) or not takes_any):
+            reject_unknown(args[0] if owned else function.__name__, unknown, known)
         if missing:
-            place = _place(args[0], function)
             raise InvalidArgumentError(
-                f"{place}에 {', '.join(missing)}이(가) 없습니다. 쓸 수 있는 것: {', '.join(known)}.",
-                f"{place} lacks {', '.join(missing)}. It takes: {', '.join(known)}.",
+                f"{place(args)}에 {', '.join(missing)}이(가) 없습니다. 쓸 수 있는 것: {', '.join(known)}.",
+                f"{place(args)} lacks {', '.join(missing)}. It takes: {', '.join(known)}.",
             )
         return function(*args, **renamed)  # pyright: ignore[reportCallIssue]  # the names of the function's own
 
@@ -107,8 +118,8 @@ def checks_fields(cls: Class) -> Class:
 
 def _place(owner: object, function: Callable[..., Any]) -> str:
     """Returns the name of a method as its caller wrote it."""
-    cls = owner if isinstance(owner, type) else type(owner)
-    return cls.__name__ if function.__name__ == "__init__" else f"{cls.__name__}.{function.__name__}"
+    name = called(owner)
+    return name if function.__name__ == "__init__" else f"{name}.{function.__name__}"
 
 
 def _unnamed(place: str, given: int, positional: list[str], known: list[str]) -> InvalidArgumentError:

@@ -101,11 +101,12 @@ def find_layout(folder: Path) -> Layout | None:
 
 # -- errors ---------------------------------------------------------------------------------------------------
 
+_CALLED: dict[Kind, str] = {"late_interaction": "ColBERT(late_interaction)"}
 _USE_INSTEAD: dict[Kind, str] = {
     "dense": "korag.DenseEncoder, korag.Collection, KoEmbeddings (LangChain), KoEmbedding (LlamaIndex)",
     "sparse": "korag.SparseEncoder, korag.Collection, KoSparseEmbeddings (LangChain), KoSparseEmbedding (LlamaIndex)",
     "late_interaction": "korag.LateInteractionEncoder, korag.Collection, KoColBERTRetriever, KoColBERTReranker "
-    "(LangChain), KoColBERTRerank (LlamaIndex)",
+    "(LangChain), KoColBERTRetriever, KoColBERTIndex, KoColBERTRerank (LlamaIndex)",
     "cross_encoder": "korag.CrossEncoderReranker, KoCrossEncoderReranker (LangChain), KoCrossEncoderRerank "
     "(LlamaIndex)",
 }
@@ -123,9 +124,8 @@ def cross_encoder_error(name: object) -> WrongFamilyError:
 
 def wrong_family(name: str, found: Kind, wanted: Kind) -> WrongFamilyError:
     """Returns the error for a model of another family than needed; it names the classes to use."""
+    own, needed = _CALLED.get(found, found), _CALLED.get(wanted, wanted)
     return WrongFamilyError(
-        f"'{name}'은(는) {found} 모델이지만 여기에는 {wanted} 모델이 필요합니다. 그대로 쓰면 오류 없이 "
-        f"결과만 나빠집니다. 대신 쓸 클래스: {_USE_INSTEAD[found]}.",
-        f"'{name}' is a {found} model, but a {wanted} model is needed here; scores would be poor without any error. "
-        f"Use instead: {_USE_INSTEAD[found]}.",
+        f"여기에는 {needed} 모델이 필요한데 '{name}'은(는) {own} 모델입니다. 대신 쓸 클래스: {_USE_INSTEAD[found]}.",
+        f"'{name}' is a {own} model, but a {needed} model is needed here. Use instead: {_USE_INSTEAD[found]}.",
     )

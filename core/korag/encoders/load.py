@@ -51,6 +51,7 @@ from korag.errors import (
     InvalidArgumentError,
     MissingBaseError,
 )
+from korag.keywords import checks_call
 from korag.remote.options import ServerOptions, is_url
 from korag.storage import find_path
 
@@ -61,6 +62,7 @@ _ENCODERS: dict[Family, type[PretrainedEncoder[Any]]] = {
 }
 
 
+@checks_call
 def load_encoder(
     model: str | os.PathLike[str],
     *,
@@ -132,7 +134,7 @@ def load_encoder(
         max_length: Longest document in tokens (longest text, for dense and sparse models).
         query_length: Longest query in tokens, prompt and special tokens included; what exceeds it is not read. None for
             the checkpoint's own, which for dense and sparse models is `max_length`. ColBERT models with query expansion
-            fill shorter queries up to it with mask tokens. Like `max_length`, it is part of the fingerprint.
+            fill shorter queries up to it with mask tokens, and their collections open only with the same.
         batch_tokens: Maximum tokens per padded batch; None for 4,096, or 2,048 for sparse models.
         query_cache: Number of recent queries whose vectors are cached; 0 for none.
         adapter: Folder or Hub id of a PEFT adapter to apply to `model`. `model` can also be an adapter itself; its base

@@ -22,6 +22,7 @@ from korag.evaluation.bootstrap import intervals
 from korag.evaluation.dataset import Dataset
 from korag.evaluation.judged import Judged, judged_questions, pseudo_questions
 from korag.fusion import DEFAULT_METHOD, Fusion
+from korag.keywords import checks_call
 from korag.logs import logger
 
 LEAST_QUESTIONS = 20
@@ -102,6 +103,7 @@ class FusionFit:
         )
 
 
+@checks_call
 def fit_fusion(
     collection: Collection,
     questions: Mapping[str, Any] | Dataset | str | os.PathLike[str] | None = None,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from korag.checks import check_count, check_fraction
 from korag.empty_query import warn_empty_query
 from korag.errors import CheckpointError, InvalidArgumentError
+from korag.keywords import checks_keywords
 from korag.logs import logger
 from korag.reranking.fusing import check_first_stage, check_fuse_weight, fuse
 from korag.scoring import top_k
@@ -33,6 +34,7 @@ class TextReranker(ABC):
 
     default_fuse_weight: ClassVar[float] = 1.0
 
+    @checks_keywords
     def rerank(
         self,
         query: str,

@@ -9,6 +9,7 @@ from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder, load_encoder
 from korag.encoders.load_checks import check_server_arguments
 from korag.errors import InvalidArgumentError, WrongFamilyError
+from korag.keywords import checks_call
 from korag.remote.options import ServerOptions, is_url
 from korag.reranking.base import TextReranker
 from korag.reranking.colbert import Reranker, TokenCache
@@ -16,6 +17,7 @@ from korag.reranking.cross_encoder import CrossEncoderReranker
 from korag.reranking.remote import RemoteReranker
 
 
+@checks_call
 def load_reranker(
     model: TextReranker | Encoder[Any] | str | os.PathLike[str],
     *,

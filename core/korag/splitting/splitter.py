@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias, TypedDict, Unpack
 
 from korag.checks import check_choice
-from korag.keywords import checks_fields
+from korag.keywords import checks_call, checks_fields
 from korag.splitting.choosing import choose
 from korag.splitting.chunks import Chunk
 from korag.splitting.finding import DIVIDES, SentenceRule, check_sentences, find_sections
@@ -122,6 +122,7 @@ class SplitSettings(TypedDict, total=False):
     sentences: SentenceRule
 
 
+@checks_call
 def split(
     text: str,
     *,

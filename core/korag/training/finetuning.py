@@ -11,6 +11,7 @@ from korag.checkpoints.checkpoint import check_trainable
 from korag.encoders.load import load_encoder
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.errors import InvalidArgumentError
+from korag.keywords import checks_call
 from korag.logs import logger
 from korag.paths import check_new_folder
 from korag.storage import atomic_folder, storage_errors
@@ -30,6 +31,7 @@ from korag.training.trainer import TrainResult, check_installed, load_trainable,
 PairsLike = str | os.PathLike[str] | Sequence[Pair | tuple[Any, ...]]
 
 
+@checks_call
 def finetune(
     model: str | os.PathLike[str],
     pairs: PairsLike,

@@ -16,6 +16,7 @@ from korag.encoders.load import load_encoder
 from korag.encoders.pretrained import PretrainedEncoder
 from korag.encoders.saving import update_json
 from korag.errors import CheckpointError, InvalidArgumentError
+from korag.keywords import checks_call
 from korag.paths import check_new_folder
 from korag.storage import atomic_folder
 
@@ -85,6 +86,7 @@ def check_saved(folder: Path, encoder: Encoder[Any]) -> None:
             )
 
 
+@checks_call
 def merge_adapter(
     folder: str | os.PathLike[str],
     output: str | os.PathLike[str],

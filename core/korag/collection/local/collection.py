@@ -62,6 +62,8 @@ class LocalCollection(LocalDocuments, CollectionOfLegs):
     Empty documents are kept and never found.
     """
 
+    _called = "Collection"
+
     def __init__(self, database: Database, segments: SegmentStore, legs: Mapping[str, Leg]) -> None:
         """Puts a collection together; use `open` or `in_memory`.
 

@@ -44,6 +44,8 @@ class CheckedModel(BaseModel):
     model_config = CHECKED
 
     _other_names: ClassVar[Mapping[str, str]] = {}
+    _takes_encoder: ClassVar[str | None] = None
+    """The field that takes a loaded encoder, for errors."""
     """Other names of fields that are taken too, with the fields' own."""
 
     def __init__(self, *values: object, **fields: Any) -> None:
@@ -94,7 +96,7 @@ class CheckedModel(BaseModel):
     def _check_names(cls, given: Any) -> Any:
         if isinstance(given, dict):
             given = one_name(given, cls._other_names)
-            reject_unknown(cls, given, cls._field_names())
+            reject_unknown(cls, given, cls._field_names(), takes=cls._takes_encoder)
         return given
 
 

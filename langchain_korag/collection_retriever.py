@@ -30,7 +30,7 @@ from korag.legs.lexical import BM25Like
 from korag.legs.windows.settings import WindowSize
 from langchain_korag.checked_model import korag_errors
 from langchain_korag.collection_documents import CollectionDocuments
-from langchain_korag.documents import how_to_make, texts_to_documents, to_records
+from langchain_korag.documents import how_to_make, id_to_explain, texts_to_documents, to_records
 from langchain_korag.field_types import Count, Expand, Flag, Fraction, Key
 from langchain_korag.results import KEYS, Shown
 from langchain_korag.search_options import search_options
@@ -74,13 +74,16 @@ class CollectionRetriever(CollectionDocuments):
     def _check_names(cls, given: Any) -> Any:
         if isinstance(given, dict):
             given = rename_keywords(given, cls._renamed)
-            reject_unknown(cls, given, cls._field_names())
+            makes = inspect.signature(cls.from_documents).parameters
+            if not any(name in makes and name not in cls.model_fields for name in given):
+                reject_unknown(cls, given, cls._field_names())
             if "collection" not in given:
                 raise InvalidArgumentError(
                     f"collection이 없습니다. 문서로 만들려면 {cls.__name__}.from_documents(documents, ...)를 쓰세요.",
                     f"collection is missing; to create one from documents, use {cls.__name__}.from_documents("
                     "documents, ...).",
                 )
+            reject_unknown(cls, given, cls._field_names())
         return given
 
     @field_validator("filter", mode="before")
@@ -206,7 +209,8 @@ class CollectionRetriever(CollectionDocuments):
     def _check_keywords(cls, method: Callable[..., Any], fields: dict[str, Any]) -> None:
         """Raises for a keyword that is neither the method's own nor a field."""
         own = [name for name, given in inspect.signature(method).parameters.items() if given.kind is given.KEYWORD_ONLY]
-        reject_unknown(cls, fields, [*own, *(name for name in cls.model_fields if name not in [*own, "collection"])])
+        known = [*own, *(name for name in cls.model_fields if name not in [*own, "collection"])]
+        reject_unknown(cls, fields, known, takes="model" if "model" in own else None)
 
     @classmethod
     def _check_fields(cls, fields: dict[str, Any], legs: tuple[str, ...]) -> None:
@@ -255,7 +259,7 @@ class CollectionRetriever(CollectionDocuments):
 
         Args:
             query: The query.
-            document: A document found by this retriever, also reranked, or its id.
+            document: A document found by this retriever, also reranked, or one that was added, or its id.
             overrides: Keywords, as for ``invoke``; the same as for the search that is to be explained.
 
         Raises:
@@ -264,8 +268,7 @@ class CollectionRetriever(CollectionDocuments):
         settings = self._settings(overrides)
         k = settings.pop("k")
         options = search_options(k, settings | self._search_kwargs(settings))
-        id_: Any = document.id if isinstance(document, Document) else document
-        return self.collection.explain(query, id_, options=options)
+        return self.collection.explain(query, id_to_explain(document, self.collection), options=options)
 
     def _search(self, query: str, overrides: dict[str, Any]) -> tuple[Shown, list[Hit]]:
         overrides = dict(overrides)

@@ -128,6 +128,27 @@ def delete_documents(collection: Collection, ids: Sequence[str] | None, filter: 
     return found
 
 
+def id_to_explain(document: Document | str, collection: Collection) -> str:
+    """Returns the id under which a collection has a document; without one, that derived from its content.
+
+    Raises:
+        InvalidArgumentError: If the document has no id, and the collection none of the same content.
+    """
+    if not isinstance(document, Document):
+        return document
+    if document.id:
+        return document.id
+    (id_,) = to_records([document]).ids
+    if not collection.get([id_]):
+        raise InvalidArgumentError(
+            "id가 없는 Document이고, 텍스트와 메타데이터가 같은 문서도 컬렉션에 없습니다. invoke나 similarity_search가 "
+            "돌려준 문서를 넣으세요.",
+            "This Document has no id, and the collection has none of the same text and metadata; pass one that invoke "
+            "or similarity_search returned.",
+        )
+    return id_
+
+
 def check_documents(documents: Iterable[Document]) -> list[Document]:
     """Returns documents as a list.
 

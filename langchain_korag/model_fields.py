@@ -28,6 +28,7 @@ class EncoderModel(CheckedModel):
     """A pydantic model around one encoder; subclasses narrow `model` to their family and set its default."""
 
     _family: ClassVar[Family]
+    _takes_encoder: ClassVar[str | None] = "model"
     _other_names = MODEL_NAME
 
     model: Encoder[Any] | str | os.PathLike[str]

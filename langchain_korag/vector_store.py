@@ -27,6 +27,7 @@ from langchain_korag.documents import (
     delete_documents,
     get_documents,
     how_to_make,
+    id_to_explain,
     texts_to_documents,
     to_records,
 )
@@ -374,7 +375,7 @@ class KoVectorStore(OwnsCollection, VectorStore):
 
         Args:
             query: The query.
-            document: A document found in this store, also reranked, or its id.
+            document: A document found in this store, also reranked, or one that was added, or its id.
             k: As for the search that is to be explained.
             kwargs: Likewise.
 
@@ -384,8 +385,9 @@ class KoVectorStore(OwnsCollection, VectorStore):
         keywords = rename_keywords(kwargs, RENAMED)
         Shown.take_from(keywords)
         reject_unknown(self, keywords, _SEARCH)
-        id_: Any = document.id if isinstance(document, Document) else document
-        return self.collection.explain(query, id_, options=search_options(k, keywords))
+        return self.collection.explain(
+            query, id_to_explain(document, self.collection), options=search_options(k, keywords)
+        )
 
     def _search(
         self, query: str, k: int, keywords: dict[str, Any], *, known: tuple[str, ...] = _SEARCH

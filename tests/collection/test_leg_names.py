@@ -62,3 +62,22 @@ def test_a_setting_of_a_model_is_referred_to_load_encoder(tmp_path: Any, setting
         with pytest.raises(InvalidArgumentError, match=rf"load_encoder\('…', {setting}=…\)"):
             make()
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("setting", ["max_length", "dim", "device"])
+def test_it_is_where_one_model_is_given(setting: str) -> None:
+    wrong: Any = {setting: 16}
+    for make in (
+        lambda: langchain_korag.KoColBERTRetriever.from_documents([Document("열쇠")], model="mini-colbert", **wrong),
+        lambda: langchain_korag.KoSpladeRetriever.from_texts(["열쇠"], model="mini-splade", **wrong),
+        lambda: langchain_korag.KoEmbeddings(model="mini-dense", **wrong),
+        lambda: langchain_korag.KoSparseEmbeddings(model="mini-splade", **wrong),
+    ):
+        with pytest.raises(InvalidArgumentError, match=rf"model=korag\.load_encoder\('…', {setting}=…\)"):
+            make()
+
+
+def test_a_retriever_of_a_model_is_made_from_documents() -> None:
+    wrong: Any = {"model": "mini-colbert"}
+    with pytest.raises(InvalidArgumentError, match=r"KoColBERTRetriever\.from_documents\(documents, \.\.\.\)를 쓰세요"):
+        langchain_korag.KoColBERTRetriever(**wrong)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from assertions import assert_bilingual
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -141,6 +142,20 @@ def test_langchain_and_llamaindex_explain_what_they_found(shown: list[Any]) -> N
         assert retriever.explain(asked, found) == expected
     with pytest.raises(InvalidArgumentError, match="no document"):
         retriever.explain(QUERY, TextNode(text="글"))
+
+
+def test_documents_that_were_added_without_ids_are_explained() -> None:
+    given = [Document(page_content=text) for text in ("보증금을 돌려준다.", "도서관은 쉰다.")]
+    retriever = lc.KoBM25Retriever.from_documents(given)
+    store = lc.KoVectorStore(collection=retriever.collection)
+    found = retriever.invoke("보증금")[0]
+    assert given[0].id is None
+    assert retriever.explain("보증금", given[0]) == retriever.explain("보증금", found)
+    assert store.explain("보증금", given[0]) == store.explain("보증금", found)
+    for explain in (retriever.explain, store.explain):
+        with pytest.raises(InvalidArgumentError) as caught:
+            explain("보증금", Document(page_content="다른 글"))
+        assert_bilingual(caught.value, "id", "Document", "invoke")
 
 
 def test_stores_and_reranking_retrievers_explain_too(

@@ -18,12 +18,14 @@ from korag.training import finetune, merge_adapter
         (korag.load_encoder, "query_lenght", "query_length"),
         (korag.load_reranker, "query_lenght", "query_length"),
         (korag.fit_fusion, "question", "questions"),
+        (korag.Reranker, "query_lenght", "query_length"),
+        (korag.CrossEncoderReranker, "max_len", "max_length"),
     ],
 )
 def test_a_wrong_keyword_is_named(function: Callable[..., Any], wrong: str, meant: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         function("mini-colbert", **{wrong: 1})
-    place = function.__name__.replace("reranker", "encoder")  # to which it passes what it does not know
+    place = function.__name__
     korean, english = str(caught.value).split("\n")[:2]
     assert korean.startswith(f"{place}에는 '{wrong}' 인수가 없습니다. 혹시 {meant}인가요?")
     assert english.startswith(f"{place} takes no '{wrong}'. Did you mean {meant}?")

@@ -15,6 +15,7 @@ from korag.checks import check_count
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder
 from korag.forking import Lock
+from korag.keywords import checks_keywords
 from korag.reranking.base import TextReranker
 from korag.scoring import maxsim
 from korag.text import normalize
@@ -113,6 +114,7 @@ class Reranker(TextReranker):
 
     default_fuse_weight = 0.3
 
+    @checks_keywords
     def __init__(
         self,
         encoder: Encoder[TokenVectors] | str | os.PathLike[str],

@@ -35,6 +35,7 @@ from korag.encoders.sentence_transformers import load_cross_encoder
 from korag.encoders.shared import SharedModel
 from korag.encoders.tensors import as_float32
 from korag.errors import InvalidArgumentError
+from korag.keywords import checks_keywords
 from korag.logs import logger
 from korag.remote.options import is_url
 from korag.reranking.base import TextReranker
@@ -89,6 +90,7 @@ class CrossEncoderReranker(TextReranker, LazyModel[CrossEncoderCheckpoint]):
         MissingDependencyError: If `backend` needs a package that is not installed.
     """
 
+    @checks_keywords
     def __init__(
         self,
         model: str | os.PathLike[str],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Any
 
+from korag.checks import reject_unknown
 from korag.encoders.base import Encoder
 from korag.encoders.load import as_encoder, load_encoder
 from korag.encoders.load_checks import check_server_arguments
@@ -40,10 +42,13 @@ def load_reranker(
         settings: Keywords that `CrossEncoderReranker` and `load_encoder` share; None counts as not given.
 
     Raises:
+        InvalidArgumentError: If a keyword is unknown.
         WrongFamilyError: If it is a dense or sparse model.
         ServedModelError: If a server's scores are not those of `like`.
         ServerError: If a server does not answer.
     """
+    taken = inspect.signature(CrossEncoderReranker).parameters
+    reject_unknown("load_reranker", settings, [*taken, "cache", "query_length", "like", "server"])
     check_server_arguments(model, like=like, canaries=None, server=server)
     if is_url(model):
         local = load_reranker(like, cache=cache, query_length=query_length, **settings)  # type: ignore[arg-type]

@@ -36,9 +36,9 @@ class Parser(argparse.ArgumentParser):
         self._positionals.title, self._optionals.title = "인수 / arguments", "옵션 / options"
         self.add_argument("-h", "--help", action="help", help="도움말을 봅니다. Shows this help.")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, *arguments: Any, **settings: Any) -> Any:
         """Parses; what is unknown is the subcommand's mistake, and is explained with its usage."""
-        found, unknown = super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(*arguments, **settings)
         if unknown:
             korean, english = self._advice(unknown)
             self._fail(f"unrecognized arguments: {' '.join(unknown)}", korean, english)

@@ -387,11 +387,12 @@ class TestMistakes:
         assert_bilingual(caught.value, "NaN")
 
     def test_other_arguments(self, cross_encoder_folder: Path) -> None:
-        for wrong in ({"dtype": "int8"}, {"backend": "tensorrt"}, {"batch_tokens": 0}):
+        wrongs = {"dtype": "int8"}, {"backend": "tensorrt"}, {"batch_tokens": 0}, {"device": "없는 장치"}
+        for wrong in wrongs:
             with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
                 CrossEncoderReranker(cross_encoder_folder, **wrong)  # type: ignore[arg-type]
         with pytest.raises(CheckpointError, match="could not be loaded"):
-            CrossEncoderReranker(cross_encoder_folder, device="없는 장치").rerank(QUERY, ["글"])
+            CrossEncoderReranker(cross_encoder_folder, device="ipu").rerank(QUERY, ["글"])
 
     @pytest.mark.parametrize("backend", ["onnx", "openvino"])
     def test_a_missing_backend_names_the_installation_at_once(

@@ -100,7 +100,7 @@ def test_places_are_those_in_the_text_as_it_was_given(why: Explanation) -> None:
 
 
 def test_breadcrumbs_and_windows(collection: Any) -> None:
-    under = collection.explain("주택임대차보호법 보증금", "계약")
+    under = collection.explain("주택임대차보호법에서 임대인의 반환", "계약")
     matches = under.legs["colbert"].matches
     assert {match.document_kind for match in matches} >= {"breadcrumb", "text"}
     for match in matches:

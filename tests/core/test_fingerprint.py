@@ -9,7 +9,7 @@ from checkpoints import write_json
 from korag import load_encoder
 from korag.checkpoints.fingerprint import Fingerprint, digest_folders
 
-BUNDLED = {"mini-colbert": "1045879d5112bc00", "mini-splade": "dfb233fb6be133c5", "mini-dense": "ac05adfb445df460"}
+BUNDLED = {"mini-colbert": "93cab76e4b49c57f", "mini-splade": "dfb233fb6be133c5", "mini-dense": "4514e947c17a9707"}
 FINGERPRINT = Fingerprint(
     model="someone/model", revision="c0ffee", family="dense", weights="0" * 64, dim=8, query_prompt="[Q] ",
     document_prompt="", query_length=32, document_length=None, normalized=True,

@@ -239,10 +239,10 @@ class TestWhereScoresGo:
             *(Document(id=f"더-{i}", page_content=f"보증금 안내 {i}", metadata={}) for i in range(6)),
         ]
         base = KoBM25Retriever.from_documents(many, k=12, score_key="score")
-        reranker = KoColBERTReranker(model=colbert, top_n=4)
+        reranker = KoColBERTReranker(model=colbert, top_n=10)
         compressed = ContextualCompressionRetriever(base_retriever=base, base_compressor=reranker)
         fused = KoRerankRetriever(
-            base_retriever=base.model_copy(update={"score_key": None}), reranker=reranker, fetch_k=12
+            base_retriever=base.model_copy(update={"score_key": None}), reranker=reranker, fetch_k=12, k=10
         )
         query = "보증금 계약 안내, 도서관 휴관일, 연차 휴가 신청"
         assert len(base.invoke(query)) >= 10

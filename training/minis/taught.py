@@ -69,5 +69,5 @@ TAUGHT_PHASES = {
 }
 """The phases of each model, in order; the last has documents of up to 512 tokens."""
 LAST_SHARES = {"mini-dense": 0.75, "mini-splade": 0.5, "mini-colbert": 0.75}
-"""What is exported is the mean of the weights that the first phase starts from and, with this share, those of the last:
-better than both (Wortsman et al. 2021, https://arxiv.org/abs/2109.01903)."""
+"""Share of the last phase's weights in those that are exported; the rest are those that the first starts from. Such a
+mean is better than both (Wortsman et al. 2021, https://arxiv.org/abs/2109.01903)."""

@@ -158,7 +158,7 @@ _ROWS = (
         negatives=3, source=f"ours, {_MINI}",
     ),
     Recipe(
-        name="mini-splade", loss="splade", learning_rate=5e-4, epochs=10, batch_size=16, scale=1.0, negatives=3,
+        name="mini-splade", loss="splade", learning_rate=2e-4, epochs=5, batch_size=16, scale=1.0, negatives=3,
         query_regularizer=3e-4, document_regularizer=3e-4, source=f"ours, {_MINI}",
     ),
     Recipe(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -64,6 +65,11 @@ class Log:
         self.tell("done")
 
 
+def text_of(id_: str, version: str) -> str:
+    """Returns a text of its own: of "n1d1 판n11" and "n1d11 판n1", the fake encoder makes the same vector."""
+    return f"글 {hashlib.md5(f'{id_} {version}'.encode(), usedforsecurity=False).hexdigest()}"
+
+
 def write_at_random(folder: Path, log: Log, seed: int) -> None:
     """Adds, replaces, deletes and compacts until killed."""
     rng = random.Random(seed)
@@ -75,7 +81,7 @@ def write_at_random(folder: Path, log: Log, seed: int) -> None:
             if drawn < 0.75 or not ids:
                 new = [f"s{seed}n{number}d{i}" for i in range(rng.randint(1, 20))]
                 old = rng.sample(ids, min(len(ids), rng.randint(0, 3)))
-                added = {id_: f"글 {id_} 판{seed}n{number}" for id_ in new + old}
+                added = {id_: text_of(id_, f"{seed}n{number}") for id_ in new + old}
                 log.change(added, [], functools.partial(collection.add, added.values(), ids=list(added)))
                 ids += new
             elif drawn < 0.95:

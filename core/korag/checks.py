@@ -315,27 +315,27 @@ _MODEL_SETTINGS = {
     ),
 }
 """Keywords of what loads a model, by its name in `korag`."""
-_LEGS = {
+_OTHER_NAMES = {
     "late_interaction": "colbert", "multi_vector": "colbert", "multivector": "colbert", "maxsim": "colbert",
     "splade": "sparse", "vector": "dense", "embedding": "dense", "semantic": "dense", "similarity": "dense",
     "lexical": "bm25", "keyword": "bm25", "text_search": "bm25", "all": "hybrid", "rrf": "hybrid", "fusion": "hybrid",
     "colbert": "late_interaction",
 }  # fmt: skip
-"""Legs by what else they are called: their families, kinds of models, and other stores' names."""
+"""Legs and families by what else they are called: kinds of models, each other's names, and other stores'."""
 
 
-def meant_leg(name: object, legs: Collection[str]) -> tuple[str, str]:
-    """Returns " 혹시 …인가요?" and " Did you mean …?" for a leg that there is not; empty if none is like it.
+def meant_name(name: object, known: Collection[str]) -> tuple[str, str]:
+    """Returns " 혹시 …인가요?" and " Did you mean …?" for a leg or choice that there is not; empty if none is like it.
 
     Args:
-        name: What was given for a leg.
-        legs: The names there are.
+        name: What was given.
+        known: The names there are.
     """
     plain = str(name).strip().lower().replace("-", "_").replace(" ", "_")
-    lower = {leg.lower(): leg for leg in legs}
-    meant = lower.get(plain) or lower.get(_LEGS.get(plain, ""))
+    lower = {each.lower(): each for each in known}
+    meant = lower.get(plain) or lower.get(_OTHER_NAMES.get(plain, ""))
     if meant is None:
-        meant = next(iter(difflib.get_close_matches(plain, list(legs), 1, cutoff=0.65)), None)
+        meant = next(iter(difflib.get_close_matches(plain, list(known), 1, cutoff=0.65)), None)
     return (f" 혹시 {meant}인가요?", f" Did you mean {meant}?") if meant else ("", "")
 
 
@@ -374,7 +374,7 @@ def check_weights(legs: Collection[str], weights: Mapping[str, float] | None) ->
     weights = weights or {}
     for leg, weight in weights.items():
         if leg not in legs:
-            korean, english = meant_leg(leg, legs)
+            korean, english = meant_name(leg, legs)
             raise InvalidArgumentError(
                 f"weights에 없는 검색 방식 '{leg}'이(가) 있습니다.{korean} 쓸 수 있는 이름: {', '.join(legs)}.",
                 f"weights names '{leg}', which is not a leg.{english} The legs are: {', '.join(legs)}.",

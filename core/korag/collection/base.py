@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from korag.analysis.repair.lexicon import Lexicon
 from korag.analysis.repair.repair import repaired
-from korag.checks import check_count, check_weights, meant_leg, reject_unknown
+from korag.checks import check_count, check_weights, meant_name, reject_unknown
 from korag.collection.citations import with_cited
 from korag.collection.documents import COMMIT_CHARACTERS, COMMIT_DOCUMENTS, StoredDocument
 from korag.collection.editing import Documents
@@ -246,7 +246,7 @@ class Collection(Documents):
         if using in legs:
             return (using,)
         choices = (*legs, *(["hybrid"] if len(legs) > 1 else []))
-        korean, english = meant_leg(using, choices)
+        korean, english = meant_name(using, choices)
         raise InvalidArgumentError(
             f"using={using!r}은(는) 이 컬렉션에 없습니다.{korean} 쓸 수 있는 값: {', '.join(choices)}.",
             f"using={using!r} is not in this collection.{english} It offers: {', '.join(choices)}.",

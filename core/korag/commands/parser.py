@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from korag.checks import closest_keyword, meant_leg
+from korag.checks import closest_keyword, meant_name
 
 _KOREAN = (
     (r"the following arguments are required: (?P<what>.+)", "꼭 필요한 인수가 없습니다: {what}"),
@@ -47,15 +47,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Prints usage and message, and exits with 2."""
         choice = _CHOICE.search(message)
-        meant = meant_leg(choice["value"], re.findall(r"[\w./-]+", choice["choices"])) if choice else ("", "")
+        meant = meant_name(choice["value"], re.findall(r"[\w./-]+", choice["choices"])) if choice else ("", "")
         self._fail(message, *meant)
 
     def _fail(self, message: str, korean: str, english: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(
             2,
-            f"{self.prog}: {_in_korean(message)}{'.' * bool(korean)}{korean}\n"
-            f"{self.prog}: {message}{'.' * bool(english)}{english}\n",
+            f"{self.prog}: {_in_korean(message)}{korean and f'.{korean}'}\n"
+            f"{self.prog}: {message}{english and f'.{english}'}\n",
         )
 
     def _advice(self, unknown: Sequence[str]) -> tuple[str, str]:

@@ -125,10 +125,8 @@ def read_pairs(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
         row = {
             names.get(str(own), own): value for own, value in given.items() if own in names or own not in names.values()
         }
-        for wanted in (_PAIR_QUERY, _PAIR_POSITIVE):
-            column(row, wanted, where, advice=_OWN_NAMES)
-        query = queries.setdefault(text_column(row, _PAIR_QUERY, where), f"q{len(queries)}")
-        positives = list(_texts(column(row, _PAIR_POSITIVE, where), "positive", where))
+        query = queries.setdefault(text_column(row, _PAIR_QUERY, where, advice=_OWN_NAMES), f"q{len(queries)}")
+        positives = list(_texts(column(row, _PAIR_POSITIVE, where, advice=_OWN_NAMES), "positive", where))
         if not positives:
             text_column({"positive": ""}, ("positive",), where)
         for text in positives:

@@ -83,13 +83,19 @@ def column(row: TableRow, names: Sequence[str], where: str, *, advice: tuple[str
     )
 
 
-def text_column(row: TableRow, names: Sequence[str], where: str) -> str:
+def text_column(row: TableRow, names: Sequence[str], where: str, *, advice: tuple[str, str] = ("", "")) -> str:
     """Returns the value of a column as a non-empty string; integers, as ids often are, are converted.
+
+    Args:
+        row: As for `column`.
+        names: Likewise.
+        where: Likewise.
+        advice: Likewise.
 
     Raises:
         DatasetError: If the column is missing, or its value is empty or neither a string nor an integer.
     """
-    value = column(row, names, where)
+    value = column(row, names, where, advice=advice)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, str) and value.strip():

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from korag.checks import meant_leg
+from korag.checks import meant_name
 from korag.encoders.base import Encoder
 from korag.errors import IndexStateError, InvalidArgumentError
 from korag.fusion import LEXICAL
@@ -212,7 +212,7 @@ def leg_type(name: str, *, argument: str = "legs") -> LegType:
     """
     if name not in _legs:
         known = ", ".join(_legs)
-        korean, english = meant_leg(name, _legs)
+        korean, english = meant_name(name, _legs)
         raise InvalidArgumentError(
             f"{argument}={name!r}: 그런 검색 방식이 없습니다.{korean} 등록된 것: {known}.",
             f"{argument}={name!r}: there is no such leg.{english} Registered: {known}.",

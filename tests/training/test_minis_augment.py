@@ -1,18 +1,14 @@
 """Queries as people type them, for the training of the mini models."""
 
-import importlib
 import unicodedata
-from pathlib import Path
 
 import numpy as np
-import pytest
 
 QUERY = "도서관에서 빌린 책을 2주 뒤까지 Wi-Fi로 늘릴 수 있나요?"
 
 
-def test_every_change_is_the_one_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    augment = importlib.import_module("training.minis.augment")
+def test_every_change_is_the_one_it_says(minis) -> None:
+    augment = minis.augment
     rng = np.random.default_rng(4)
     assert augment.without_spaces(QUERY) == QUERY.replace(" ", "")
     assert augment.without_particles("도서관에서는 책을 이용자에게 빌려준다") == "도서관 책을 이용자 빌려준다"

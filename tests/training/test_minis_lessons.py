@@ -1,10 +1,8 @@
 """Training the mini models on a teacher's table: its batches, and a step of every objective."""
 
-import importlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +17,10 @@ TOPICS = ("주차", "택배", "소음", "승강기", "관리비", "재활용", "
 
 
 @pytest.fixture
-def minis(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    names = ("lessons", "losses", "taught", "train", "config")
-    found = SimpleNamespace(**{name: importlib.import_module(f"training.minis.{name}") for name in names})
-    monkeypatch.setattr(found.lessons, "LESSON_SHARES", {"own": 1.0})
-    monkeypatch.setattr(found.lessons, "TAUGHT_SHARES", {"own": 0.7})
-    return found
+def minis(minis, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(minis.lessons, "LESSON_SHARES", {"own": 1.0})
+    monkeypatch.setattr(minis.lessons, "TAUGHT_SHARES", {"own": 0.7})
+    return minis
 
 
 @pytest.fixture

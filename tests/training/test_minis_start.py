@@ -1,11 +1,9 @@
 """From exported mini models to the weights that a run with a teacher starts from, and back."""
 
-import importlib
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,13 +13,6 @@ from korag.checkpoints.bundled import shipped_models
 
 pytestmark = pytest.mark.training
 NAMES = ("mini-colbert", "mini-dense", "mini-splade")
-
-
-@pytest.fixture
-def minis(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    names = ("config", "export", "model", "run", "start", "taught", "train")
-    return SimpleNamespace(**{name: importlib.import_module(f"training.minis.{name}") for name in names})
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The teacher of the mini models: its file, its cached vectors, and the candidates it chooses."""
 
-import importlib
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,15 +8,6 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def minis(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    return SimpleNamespace(**{
-        name: importlib.import_module(f"training.minis.{name}")
-        for name in ("e5_file", "teacher", "vectors", "table", "questions")
-    })  # fmt: skip
 
 
 def _e5_file(path: Path, blocks: bytes) -> None:
